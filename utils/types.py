@@ -1,0 +1,303 @@
+"""The data that crosses module borders. Every border type is a frozen dataclass, every field says shape, dtype and frame.
+
+Axis letters used here and in the model: R packed rows, T tokens of a row, L tokens of one dialogue, N frames shown to the
+LLM, P patches of a frame, M frames in which masks are drawn, S slots, J jobs (slot, frame), D channels, H W original pixels,
+h w low resolution of the decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+IMAGE_POSITION = -200
+"""The value that stands in `ids` where a visual feature is written: a sentinel, never a vocabulary id."""
+IGNORE_LABEL = -100
+"""The label of a token that is not trained; PyTorch's own convention."""
+
+Fidelity = Literal["full", "pooled"]
+"""`full`: one token a patch; `pooled`: the mean of a frame's patches as one token."""
+Status = Literal["ok", "no_seg_token", "not_asked"]
+"""Why an answer has masks or none: `no_seg_token` means a mask was asked for and the model wrote none."""
+
+
+# ---- what a data set holds ------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Target:
+    """One thing that can be asked for in a sample."""
+
+    texts: tuple[str, ...]
+    """equally true wordings, at least one; a script draws one of them"""
+    masks: Callable[[Sequence[int]], NDArray[np.bool_]]
+    """frames (indices into the sample) -> bool [T, H, W], original pixels; decoded when called"""
+    is_sentence: bool = False
+    """True for a whole instruction, False for a phrase that a template has to wrap"""
+    kind: str = ""
+    """label by which scores are split, e.g. `attribute`; empty if the data set has none"""
+    keyword: str | None = None
+    """what the target is in one or two words, where the data set says so"""
+    explanation: str | None = None
+    """the answer in words that belongs to the mask, where the data set has one"""
+    key: str = ""
+    """names the target inside its sample, e.g. the sentence id"""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image or video with everything that can be asked about it; nothing heavy is decoded yet."""
+
+    key: str
+    """unique and stable: `source|split/identifier`"""
+    size: tuple[int, int]
+    """(H, W) of the original frames, pixels"""
+    frame: Callable[[int], NDArray[np.uint8]]
+    """index -> uint8 [H, W, 3], RGB; decoded when called"""
+    num_frames: int = 1
+    targets: tuple[Target, ...] = ()
+    turns: tuple[tuple[str, str], ...] = ()
+    """(question, answer) pairs in words only, for visual question answering"""
+    ignore: Callable[[Sequence[int]], NDArray[np.bool_]] | None = None
+    """frames -> bool [T, H, W], True where neither loss nor metric may look"""
+    path: str = ""
+    """the image file, for messages"""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Which frames of a sample are used, as indices into it."""
+
+    seen: tuple[int, ...]
+    """shown to the LLM, in this order"""
+    drawn: tuple[int, ...]
+    """in which masks are drawn, in this order"""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The decoded part of a sample: chosen frames, chosen targets, still at the original size."""
+
+    key: str
+    size: tuple[int, int]
+    """(H, W), original pixels"""
+    seen: NDArray[np.uint8]
+    """uint8 [N, H, W, 3], RGB, frames for the LLM"""
+    drawn: NDArray[np.uint8]
+    """uint8 [M, H, W, 3], RGB, frames for the mask decoder"""
+    targets: tuple[Target, ...] = ()
+    masks: tuple[NDArray[np.bool_], ...] = ()
+    """bool [M, H, W] a target, aligned with `targets`"""
+    ignore: NDArray[np.bool_] | None = None
+    """bool [M, H, W]"""
+    turns: tuple[tuple[str, str], ...] = ()
+
+
+# ---- what is said about it ------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Images:
+    """A place in a dialogue where frames are shown."""
+
+    frames: tuple[int, ...]
+    """positions in `Clip.seen`"""
+    fidelity: Fidelity = "full"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A `[SEG]`-like token in a dialogue: it speaks of one target and segments some frames."""
+
+    token: str
+    target: int
+    """position in `Clip.targets`"""
+    frames: tuple[int, ...]
+    """positions in `Clip.drawn`; empty for a token that draws nothing"""
+
+
+Piece = str | Images | Slot
+
+
+@dataclass(frozen=True)
+class Turn:
+    question: tuple[Piece, ...]
+    answer: tuple[Piece, ...] = ()
+    """empty only in the last turn of a dialogue that the model shall continue"""
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """One conversation; the chat template of the backbone is put around it when it is encoded."""
+
+    turns: tuple[Turn, ...]
+    targets: tuple[int, ...] = ()
+    """positions in `Clip.targets` that the dialogue asks for, in order; also where the answer is still open"""
+
+
+Script = tuple[Dialogue, ...]
+"""All dialogues about one clip; they become branches behind the prefix they share."""
+
+
+# ---- token level ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Placed:
+    slot: Slot
+    place: int
+    """index of the slot's own token in `Branch.ids`"""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One encoded dialogue, image placeholders expanded. All arrays are int64 [L]."""
+
+    ids: NDArray[np.int64]
+    """token ids; IMAGE_POSITION where a visual feature stands"""
+    labels: NDArray[np.int64]
+    """the id AT this position where it is trained (answers and their end token), else IGNORE_LABEL"""
+    frame: NDArray[np.int64]
+    """position in `Clip.seen` of the visual feature, -1 for text"""
+    patch: NDArray[np.int64]
+    """which patch of that frame, row-major; P (one past the last) means the mean of all; -1 for text"""
+    slots: tuple[Placed, ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """One clip, ready to be batched."""
+
+    key: str
+    branches: tuple[Branch, ...]
+    vision: NDArray[np.uint8]
+    """uint8 [N, 3, v, v], RGB, resized and cropped for the vision tower, not normalised"""
+    drawn: NDArray[np.uint8]
+    """uint8 [M, 3, I, I], RGB, longest side resized to I, zero right and bottom, not normalised"""
+    resized: tuple[int, int]
+    """(height, width) of the picture inside `drawn`, pixels"""
+    size: tuple[int, int]
+    """(H, W), original pixels"""
+    masks: NDArray[np.bool_]
+    """bool [targets, M, H, W]"""
+    ignore: NDArray[np.bool_] | None = None
+    """bool [M, H, W]"""
+    asked: tuple[tuple[int, ...], ...] = ()
+    """for each branch the targets it asks for (`Dialogue.targets`)"""
+    kinds: tuple[str, ...] = ()
+    """for each target its `kind`"""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A slot that knows where it stands in a batch."""
+
+    token: str
+    example: int
+    """position in the batch's examples"""
+    branch: int
+    target: int
+    row: int
+    place: int
+    """column of the slot's own token in row `row`"""
+    frames: tuple[int, ...]
+    """positions in the batch's drawn frames"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one micro-batch; indices that the forward needs were computed on the host."""
+
+    keys: tuple[str, ...]
+    """one for each example"""
+    ids: Tensor
+    """int64 [R, T]; IMAGE_POSITION where a visual feature is written, 0 on padding"""
+    positions: Tensor
+    """int64 [R, T], rotary positions: a branch continues where its prefix ended"""
+    group: Tensor
+    """int64 [R, T], which example a token belongs to, -1 on padding"""
+    branch: Tensor
+    """int64 [R, T], 0 in the shared prefix, k + 1 in branch k of the example"""
+    image_at: Tensor
+    """int64 [V], flat positions (row * T + column) of the visual features"""
+    image_frame: Tensor
+    """int64 [V], frame of each in `vision`"""
+    image_patch: Tensor
+    """int64 [V], patch of each; P means the mean of the frame"""
+    labelled_at: Tensor
+    """int64 [K], flat positions whose NEXT token is trained"""
+    labels: Tensor
+    """int64 [K], the tokens to be predicted there"""
+    vision: Tensor
+    """uint8 [N, 3, v, v] (normalised by the model) or float (already normalised)"""
+    drawn: Tensor
+    """uint8 [M, 3, I, I] (normalised by the model) or float (already normalised)"""
+    resized: tuple[tuple[int, int], ...]
+    """(height, width) inside `drawn`, for each of the M frames"""
+    sizes: tuple[tuple[int, int], ...]
+    """(H, W) of the original, for each of the M frames"""
+    slots: tuple[Bound, ...]
+    slot_at: Tensor
+    """int64 [S], flat position of each slot's own token"""
+    job_slot: Tensor
+    """int64 [J], the slot of each job; jobs are sorted by frame"""
+    job_frame: Tensor
+    """int64 [J], the drawn frame of each job"""
+    jobs: tuple[tuple[int, int], ...]
+    """the same as (slot, frame) on the host"""
+    masks: tuple[Tensor, ...]
+    """for each of the M frames bool [jobs of the frame, H, W], in the order of the jobs"""
+    ignore: tuple[Tensor | None, ...]
+    """for each of the M frames bool [H, W] or None"""
+    prefix_open: bool = False
+    """True if the rows end in prompts that the model shall continue"""
+
+    def to(self, device: object) -> Batch:
+        """The same batch with every tensor on `device` (non-blocking copies)."""
+        from dataclasses import fields, replace
+
+        def move(value: object) -> object:
+            if isinstance(value, Tensor):
+                return value.to(device, non_blocking=True)  # type: ignore[call-overload]
+            if isinstance(value, tuple):
+                return tuple(move(item) for item in value)
+            return value
+
+        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type]
+
+
+# ---- what comes out -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Part:
+    """One loss term of one micro-batch before normalisation."""
+
+    sum: Tensor
+    """float32 [], sum over what is counted"""
+    count: int
+    """over how many tokens or masks; known on the host"""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a training forward returns."""
+
+    loss: Tensor
+    """float32 [], weighted, normalised, ready for backward"""
+    parts: dict[str, Part]
+    """unweighted, by term name"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says to one dialogue."""
+
+    text: str
+    """decoded with slots visible, end token removed"""
+    ids: tuple[int, ...]
+    """generated (or forced) answer ids, end token included if it was written"""
+    status: Status
+    masks: Tensor
+    """float32 [S, M, H, W], logits at the original size, one for each slot and drawn frame; S may be 0"""
+    tokens: tuple[str, ...] = ()
+    """the slot token of each mask"""
+    scores: tuple[float, ...] = field(default=())
+    """for each slot the decoder's own estimate of IoU in the first drawn frame"""
