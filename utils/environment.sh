@@ -1,0 +1,47 @@
+# Sourced by run_train.sh, run_tests.sh and .ci/run, with the checkout as the working directory. Afterwards $PYTHON is a Python
+# that has SegLM and everything it needs: the active virtual environment, else .venv, made if it is not there.
+#
+#   SEGLM_EXTRAS   which extras to install, default "dev"
+
+seglm_stop() { echo "SegLM: $*" >&2; exit 1; }
+
+# A Python that starts and is new enough. (A pyenv shim may exist and refuse to start.)
+seglm_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+seglm_find_python() {
+    local candidate
+    for candidate in "${PYTHON:-python3}" python3.11 python3.12 python3.13; do
+        if seglm_new_enough "$candidate"; then echo "$candidate"; return; fi
+        # A Python named by the user is not replaced by another.
+        [ -z "${PYTHON:-}" ] || break
+    done
+    seglm_stop "needs Python 3.11 or newer; ${PYTHON:-python3} is $("${PYTHON:-python3}" -V 2>&1). Set PYTHON=/path/to/python3.11"
+}
+
+seglm_environment() {
+    local venv="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}" base stamp
+    if [ -n "$venv" ] && [ -x "$venv/bin/python" ]; then
+        seglm_new_enough "$venv/bin/python" ||
+            seglm_stop "needs Python 3.11 or newer; the active environment $venv has $("$venv/bin/python" -V 2>&1)"
+    else
+        venv="$PWD/.venv"
+        if ! [ -x "$venv/bin/python" ]; then
+            base=$(seglm_find_python) || exit 1
+            echo "SegLM: making $venv with $("$base" -V 2>&1)"
+            "$base" -m venv "$venv" || seglm_stop "could not make $venv; on Debian: apt-get install python3-venv"
+        fi
+    fi
+    PYTHON="$venv/bin/python"
+    # Installed once; again when what is asked for changes or the checkout has moved.
+    stamp="$venv/.seglm-$( { cat requirements.txt pyproject.toml setup.py; echo "$PWD ${SEGLM_EXTRAS:-dev}"; } | cksum | cut -d' ' -f1)"
+    if ! [ -e "$stamp" ]; then
+        echo "SegLM: installing into $venv (once)"
+        "$PYTHON" -m pip install --quiet --disable-pip-version-check -e ".[${SEGLM_EXTRAS:-dev}]" ||
+            seglm_stop "pip could not install requirements.txt into $venv; its message stands above"
+        touch "$stamp"
+    fi
+    # Small models gain nothing from more threads than this, and `deepspeed` with one process sets none at all.
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(( $(getconf _NPROCESSORS_ONLN) > 8 ? 8 : $(getconf _NPROCESSORS_ONLN) ))}"
+}
+
+seglm_environment

@@ -1,0 +1,148 @@
+"""The command that starts training on one machine or many, built in one place: `python -m seglm.utils.launch train_ds.py ...`.
+
+`--print` as the first argument prints the command instead of running it. What the environment says:
+
+    NGPU                    processes on a machine; without it all GPUs, or one process where there is no GPU
+    HOSTFILE                DeepSpeed's hostfile (`name slots=8` a line): several machines, reached by ssh
+    NODE_RANK               with HOSTFILE: no ssh, this launcher starts the processes of one machine only
+    MASTER_ADDR MASTER_PORT where the processes meet
+    SLURM_*                 under `srun --ntasks-per-node=1`: all of the above follows from the job
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_PORT = "29500"  # DeepSpeed's own; all machines of a run must agree, so only a run on one machine takes a free one
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The machines of a run, as far as this launcher has to say it."""
+
+    hostfile: str | None = None
+    """path of DeepSpeed's hostfile, None on a single machine"""
+    rank: int | None = None
+    """which machine this is; None: DeepSpeed starts all of them by ssh"""
+    address: str | None = None
+    """name of the first machine"""
+
+
+def command(
+    script: str, arguments: Sequence[str], *, nodes: Nodes, processes: int | None, port: str
+) -> list[str]:
+    """The launcher's command line.
+
+    processes: on each machine; None leaves it to DeepSpeed (all devices, or what CUDA_VISIBLE_DEVICES and the hostfile say).
+    Raises ValueError if this machine's rank is given without the address of the first.
+    """
+    # Not the `deepspeed` script: its first line breaks where the path of the environment has a space.
+    line = [sys.executable, "-m", "deepspeed.launcher.runner", f"--master_port={port}"]
+    if processes is not None:
+        line.append(f"--num_gpus={processes}")
+    if nodes.hostfile is not None:
+        line.append(f"--hostfile={nodes.hostfile}")
+        if nodes.address:
+            line.append(f"--master_addr={nodes.address}")
+        if nodes.rank is not None:
+            if not nodes.address:
+                raise ValueError(f"NODE_RANK={nodes.rank} needs MASTER_ADDR, the name of the first machine")
+            line += ["--no_ssh", f"--node_rank={nodes.rank}"]
+    return [*line, script, *arguments]
+
+
+def slurm_nodes(env: Mapping[str, str], hosts: Sequence[str], folder: Path) -> Nodes:
+    """The machines of a SLURM step that runs one launcher on each; writes the hostfile into `folder`.
+
+    env: the step's environment. hosts: its machines by name, in order.
+    Raises ValueError where the number of GPUs is unknown, or the step has several tasks on a machine.
+    """
+    tasks = env.get("SLURM_STEP_TASKS_PER_NODE", "1")
+    if not re.fullmatch(r"1(\(x\d+\))?", tasks):
+        raise ValueError(
+            f"SLURM_STEP_TASKS_PER_NODE={tasks}: one launcher a machine; use srun --ntasks-per-node=1"
+        )
+    slots = (
+        env.get("NGPU") or env.get("SLURM_GPUS_ON_NODE") or env.get("SLURM_GPUS_PER_NODE", "").split(":")[-1]
+    )
+    if not slots.isdigit():
+        raise ValueError(
+            "how many GPUs a machine has is not known: ask for them with --gpus-per-node, or set NGPU"
+        )
+    hostfile = folder / f"seglm-hostfile-{env.get('SLURM_JOB_ID', '0')}-{env.get('SLURM_NODEID', '0')}"
+    hostfile.write_text("".join(f"{host} slots={slots}\n" for host in hosts), encoding="utf-8")
+    return Nodes(str(hostfile), int(env["SLURM_NODEID"]), env.get("MASTER_ADDR") or hosts[0])
+
+
+def find_nodes(env: Mapping[str, str]) -> Nodes:
+    """The machines this environment speaks of.
+
+    Raises ValueError for a SLURM job of several machines that was not started by srun: the others would never come.
+    """
+    if env.get("HOSTFILE"):
+        rank = env.get("NODE_RANK")
+        return Nodes(env["HOSTFILE"], None if rank is None else int(rank), env.get("MASTER_ADDR"))
+    if "SLURM_STEP_NODELIST" in env and int(env.get("SLURM_STEP_NUM_NODES", "1")) > 1:
+        names = subprocess.run(
+            ["scontrol", "show", "hostnames", env["SLURM_STEP_NODELIST"]],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return slurm_nodes(env, names.stdout.split(), Path(tempfile.gettempdir()))
+    if int(env.get("SLURM_NNODES", "1")) > 1:
+        raise ValueError(
+            f"the SLURM job has {env['SLURM_NNODES']} machines but only this one was asked to start; "
+            "use `srun --ntasks-per-node=1 bash run_train.sh ...`"
+        )
+    return Nodes()
+
+
+def find_processes(env: Mapping[str, str], nodes: Nodes) -> int | None:
+    """How many processes on each machine; None where DeepSpeed finds it out itself."""
+    if env.get("NGPU"):
+        return int(env["NGPU"])
+    if nodes.hostfile is not None or env.get("CUDA_VISIBLE_DEVICES"):
+        return None
+    import torch
+
+    return torch.cuda.device_count() or 1
+
+
+def free_port() -> str:
+    """A port nobody listens on, so that two runs on one machine do not meet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def main(argv: Sequence[str]) -> None:
+    """Replaces this process by the launcher."""
+    only_print = argv[:1] == ["--print"]
+    script, *arguments = argv[1:] if only_print else argv
+    try:
+        nodes = find_nodes(os.environ)
+        processes = find_processes(os.environ, nodes)
+        port = os.environ.get("MASTER_PORT") or (free_port() if nodes.hostfile is None else DEFAULT_PORT)
+        line = command(script, arguments, nodes=nodes, processes=processes, port=port)
+    except ValueError as error:
+        sys.exit(f"SegLM: {error}")
+    if only_print:
+        print(shlex.join(line))
+        return
+    # One process under DeepSpeed's launcher gets no limit at all, and many threads on few cores are slower than one.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // (processes or 1))))
+    os.execv(line[0], line)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
