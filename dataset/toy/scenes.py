@@ -41,6 +41,9 @@ ODD_ONE_ODDS = 0.12  # a scene in which all but one thing share a colour or a sh
 NEST_ODDS = 0.3  # a small thing goes into the hole of a large ring, where there is one
 VISIBLE_SHARE = 0.65  # least visible share while placing; at any drawn size it stays above the promised 0.6
 PLACE_TRIES = 40
+MATERIAL_ODDS = (0.5, 0.25, 0.25)
+STRIPE_TONE, DOT_TONE = 0.35, 0.5  # how far the pattern goes towards its contrast
+RIM, RIM_LIGHT = 1.3, 0.6  # px of the 128 grid, and how dark: tells a thing from one of the same colour below it
 MIN_PART_SHARE = 0.06  # of the thing's visible mask; a smaller part counts as hidden
 
 
@@ -151,7 +154,7 @@ def _random_look(rng: np.random.Generator) -> Thing:
         shape=SHAPES[int(rng.integers(len(SHAPES)))],
         colour=tuple(COLOURS)[int(rng.integers(len(COLOURS)))],
         size=size,
-        material=MATERIALS[int(rng.integers(len(MATERIALS)))],
+        material=MATERIALS[int(rng.choice(len(MATERIALS), p=MATERIAL_ODDS))],
         x=0.0,
         y=0.0,
         radius=float(rng.uniform(*RADII[size])),
@@ -231,6 +234,8 @@ def _paint(canvas: NDArray[np.float32], thing: Thing, rng: np.random.Generator, 
     shade = 1.0 + rng.uniform(-0.12, 0.12) * u + rng.uniform(-0.12, 0.12) * v
     tone = _pattern(thing, u, v, unit)
     patterned = base * (1 - tone) + (235 if base.mean() < 90 else 15) * tone
+    rim = np.float32(1 + RIM * unit / thing.radius)
+    patterned = patterned * np.where(inside_shape(thing.shape, u * rim, v * rim), 1.0, RIM_LIGHT)[..., None]
     window = canvas[top:bottom, left:right]
     window += cover * (patterned * shade[..., None].astype(np.float32) - window)
 
@@ -241,5 +246,5 @@ def _pattern(thing: Thing, u: NDArray[np.float32], v: NDArray[np.float32], unit:
     if thing.material == "plain":
         return np.zeros((*u.shape, 1), dtype=np.float32)
     if thing.material == "striped":
-        return (0.45 * (np.sin(turn * (u + v) * math.sqrt(0.5)) > 0.2)[..., None]).astype(np.float32)
-    return (0.6 * (np.sin(turn * u) * np.sin(turn * v) > 0.3)[..., None]).astype(np.float32)
+        return (STRIPE_TONE * (np.sin(turn * (u + v) * math.sqrt(0.5)) > 0.2)[..., None]).astype(np.float32)
+    return (DOT_TONE * (np.sin(turn * u) * np.sin(turn * v) > 0.3)[..., None]).astype(np.float32)
