@@ -67,6 +67,8 @@ class Trainable:
     lora: Lora = Lora()
     full: tuple[str, ...] = ("llm.embed_tokens", "llm.lm_head", "decoder.mask_decoder", "project")
     """canonical module paths trained in full; everything else is frozen"""
+    frozen: tuple[str, ...] = ("decoder.mask_decoder.iou_prediction_head",)
+    """paths inside `full` that stay frozen: LISA never uses SAM's IoU estimate, so its head gets no gradient"""
 
 
 @dataclass(frozen=True)

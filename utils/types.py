@@ -248,8 +248,10 @@ class Batch:
     """for each of the M frames bool [jobs of the frame, H, W], in the order of the jobs"""
     ignore: tuple[Tensor | None, ...]
     """for each of the M frames bool [H, W] or None"""
-    prefix_open: bool = False
-    """True if the rows end in prompts that the model shall continue"""
+    ends: tuple[tuple[int, int, int], ...]
+    """for each branch, all examples in order: (example, row, column of its last token)"""
+    frame_example: tuple[int, ...]
+    """for each of the M drawn frames, the example it belongs to"""
 
     def to(self, device: object) -> Batch:
         """The same batch with every tensor on `device` (non-blocking copies)."""

@@ -1,0 +1,155 @@
+"""Greedy answers with a KV cache, for all dialogues of a batch at once.
+
+A row may hold a shared prefix and several open dialogues behind it (dataset/collate.py). All of them are continued together: a
+step appends one token to each dialogue, and the same rule that keeps dialogues apart in training keeps them apart here.
+Letters: R rows, B dialogues of a row, D hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from seglm.model.attention import allowed, as_mask
+from seglm.utils.types import Batch
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
+
+
+@dataclass
+class _Written:
+    """What one dialogue has written so far."""
+
+    example: int
+    ids: list[int]
+    states: list[Tensor]
+    """state that predicts ids[k], then, once that token was fed, the state at it: states[k + 1] is the state at ids[k]"""
+    done: bool = False
+
+
+@torch.inference_mode()
+def generate(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[_Written]:
+    """Continues every dialogue of the batch greedily until its end token or `max_new_tokens`.
+
+    A token is fed to the model after it was written, also the last one if it is a slot and the recipe reads the state at it.
+    """
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    layout = _Layout.of(batch)
+    written = [_Written(example, [], []) for example, _, _ in batch.ends]
+    with model.autocast():
+        states = model.backbone.hidden(batch, cache=cache)
+        heads = states.flatten(0, 1)[layout.last_at]
+        for step in range(max_new_tokens + 1):
+            chosen = model.backbone.head(heads).argmax(-1)
+            _note(written, heads, chosen.tolist(), model=model, full=step >= max_new_tokens)
+            if all(dialogue.done for dialogue in written):
+                break
+            layout, inputs = layout.extended(chosen)
+            heads = _advance(model, inputs, layout, cache)
+    return written
+
+
+def _note(written: Sequence[_Written], heads: Tensor, chosen: list[int], *, model: Segmenter, full: bool) -> None:
+    """Appends this step's state and token to every dialogue that still writes.
+
+    A dialogue ends with its end token or when it is full; in both cases one more state has been kept than tokens were written
+    before, so that the state at the last written token is there.
+    """
+    for dialogue, state, token in zip(written, heads, chosen, strict=True):
+        if dialogue.done:
+            continue
+        dialogue.states.append(state)
+        if full:
+            dialogue.done = True
+            continue
+        dialogue.ids.append(token)
+        dialogue.done = token == model.encoder.eos
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where every cached token of every row belongs; grows by one token a dialogue a step."""
+
+    group: Tensor
+    """int64 [R, T]"""
+    branch: Tensor
+    """int64 [R, T]"""
+    positions: Tensor
+    """int64 [R, T]"""
+    last_at: Tensor
+    """int64 [dialogues], flat position of each dialogue's last token in the prompt (only valid before the first step)"""
+    row_of: Tensor
+    """int64 [dialogues]"""
+    seat_of: Tensor
+    """int64 [dialogues], which of its row's dialogues it is"""
+    next_group: Tensor
+    """int64 [R, B], -2 where a row has fewer dialogues"""
+    next_branch: Tensor
+    next_position: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch) -> _Layout:
+        device, (rows, columns) = batch.ids.device, batch.ids.shape
+        seats: list[int] = []
+        taken = [0] * rows
+        for _, row, _ in batch.ends:
+            seats.append(taken[row])
+            taken[row] += 1
+        row_of = torch.tensor([row for _, row, _ in batch.ends], device=device)
+        seat_of = torch.tensor(seats, device=device)
+        last_at = row_of * columns + torch.tensor([column for _, _, column in batch.ends], device=device)
+
+        def seated(values: Tensor, empty: int) -> Tensor:
+            table = torch.full((rows, max(taken)), empty, device=device)
+            table[row_of, seat_of] = values.flatten()[last_at]
+            return table
+
+        return cls(
+            batch.group,
+            batch.branch,
+            batch.positions,
+            last_at,
+            row_of,
+            seat_of,
+            seated(batch.group, -2),
+            seated(batch.branch, 0),
+            seated(batch.positions, 0) + 1,
+        )
+
+    def extended(self, chosen: Tensor) -> tuple[_Layout, Tensor]:
+        """The layout with one more token for each dialogue, and the ids [R, B] of these tokens (0 on empty seats)."""
+        ids = torch.zeros_like(self.next_group)
+        ids[self.row_of, self.seat_of] = chosen
+        grown = _Layout(
+            torch.cat([self.group, self.next_group], 1),
+            torch.cat([self.branch, self.next_branch], 1),
+            torch.cat([self.positions, self.next_position], 1),
+            self.last_at,
+            self.row_of,
+            self.seat_of,
+            self.next_group,
+            self.next_branch,
+            self.next_position + 1,
+        )
+        return grown, ids
+
+
+def _advance(model: Segmenter, ids: Tensor, layout: _Layout, cache: object) -> Tensor:
+    """Feeds one token of each dialogue; returns the new state of each dialogue [dialogues, D]."""
+    llm, seats = model.backbone.llm, ids.shape[1]
+    free = allowed(layout.group, layout.branch, queries=seats)
+    states = llm.model(
+        inputs_embeds=llm.get_input_embeddings()(ids).to(model.backbone.dtype),
+        attention_mask=as_mask(free, implementation=llm.config._attn_implementation, dtype=model.backbone.dtype),
+        position_ids=layout.positions[:, -seats:],
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    return states[layout.row_of, layout.seat_of]  # type: ignore[no-any-return]

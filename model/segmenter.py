@@ -1,0 +1,132 @@
+"""The model: hidden states -> slots -> prompts -> masks -> loss terms.
+
+One forward serves every system. Nothing in it waits for the device or depends on what a rank happens to hold: a batch without
+labels or masks still runs every trainable module once, on one dummy row that counts nothing.
+Letters: R rows, T tokens, D hidden, K labelled tokens, S slots, J jobs, C prompt width, M drawn frames.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from seglm.model.backbones.encode import DialogueEncoder
+from seglm.model.backbones.llava import LlavaBackbone, is_sharded
+from seglm.model.decoders.base import restore
+from seglm.model.decoders.sam import SamDecoder
+from seglm.model.project import Projection
+from seglm.model.recipe import Precision, Recipe
+from seglm.model.terms import Predicted, make_terms
+from seglm.utils.types import Batch, Output, Part
+
+COMPUTE: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Segmenter(nn.Module):
+    """A multimodal LLM that answers in words and in masks."""
+
+    def __init__(
+        self, *, recipe: Recipe, encoder: DialogueEncoder, backbone: LlavaBackbone, decoder: SamDecoder
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.encoder = encoder
+        self.backbone = backbone
+        self.decoder = decoder
+        self.project = Projection(backbone.llm.config.hidden_size, decoder.dims.prompt_dim)
+        self.terms = make_terms([term.name for term in recipe.terms])
+
+    # ---- training ----------------------------------------------------------------------------------------------------
+    def forward(self, batch: Batch, counts: Mapping[str, float] | None = None) -> Output:
+        """The loss of one micro-batch.
+
+        counts: for each term the number to divide its sum by (the tokens or masks of the whole optimizer step), or None for
+        the mean over this micro-batch, as the released code has it.
+        """
+        with self.autocast():
+            states = self.backbone.hidden(batch).flatten(0, 1)
+            logits = self.backbone.head(states[_rows(batch.labelled_at)])
+            features = self.features(batch)
+        low = self.draw(states, batch, features)
+        masks = self.masks_by_frame(low, batch)
+        predicted = Predicted(logits, masks)
+        parts = {name: term(batch, predicted) for name, term in self.terms.items()}
+        loss = self._normalised(parts, counts)
+        if not batch.labels.shape[0]:
+            loss = loss + 0 * logits.float().sum()
+        if not batch.jobs:
+            loss = loss + 0 * low.sum()
+        return Output(loss, parts)
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """What each term counts in this batch; host only, no device is asked."""
+        return {name: term.count(batch) for name, term in self.terms.items()}  # type: ignore[operator]
+
+    def _normalised(self, parts: Mapping[str, Part], counts: Mapping[str, float] | None) -> Tensor:
+        weights = {term.name: term.weight for term in self.recipe.terms}
+        loss = torch.zeros((), device=next(iter(parts.values())).sum.device)
+        for name, part in parts.items():
+            divisor = part.count if counts is None else counts[name]
+            if divisor:
+                loss = loss + weights[name] * part.sum / divisor
+        return loss
+
+    # ---- slots to masks ----------------------------------------------------------------------------------------------
+    def features(self, batch: Batch) -> Tensor:
+        """The decoder's features of all drawn frames [M, C, g, g]; zeros of one frame where no mask is asked for.
+
+        The encoder is skipped for a batch without jobs, except under ZeRO-3, where every rank has to take part.
+        """
+        if batch.jobs:
+            return self.decoder.encode(batch.drawn, batch.resized)
+        dims, device = self.decoder.dims, batch.ids.device
+        if is_sharded(self.decoder.image_encoder):
+            blank = torch.zeros((1, 3, dims.image_size, dims.image_size), dtype=torch.uint8, device=device)
+            return self.decoder.encode(blank, [(dims.image_size, dims.image_size)])
+        return torch.zeros((1, dims.prompt_dim, dims.grid, dims.grid), device=device)
+
+    def draw(self, states: Tensor, batch: Batch, features: Tensor) -> Tensor:
+        """Low-resolution logits of all jobs, float32 [J, 1, h, w]; one dummy job where there is none.
+
+        states: [R * T, D]. The state read is `read_at` positions from the slot's own token: -1 is the state that predicts it,
+        which is what LISA trains (model/LISA.py:184-199 at 3cb2d43: ids shifted by one).
+        """
+        prompts = self.prompts(states[_rows(batch.slot_at + self.recipe.read_at)])
+        return self.decode(features[_rows(batch.job_frame)], prompts[_rows(batch.job_slot)])[0]
+
+    def prompts(self, states_SD: Tensor) -> Tensor:
+        """Slot states -> prompt vectors, float32 [S, 1, C]."""
+        with torch.autocast(states_SD.device.type, enabled=False):
+            queries: Tensor = self.project(states_SD.float())
+        return queries.unsqueeze(1)
+
+    def decode(self, features_JCgg: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask 0 of the decoder and its estimated IoU: float32 [J, 1, h, w] and [J, 1]."""
+        logits, iou = self.decoder.decode(features_JCgg, prompts_JPC)
+        return logits[:, :1], iou[:, :1]
+
+    def masks_by_frame(self, low: Tensor, batch: Batch) -> tuple[Tensor, ...]:
+        """Low-resolution logits [J, 1, h, w] -> for each drawn frame float32 [its jobs, H, W] at the original size."""
+        jobs_of = Counter(frame for _, frame in batch.jobs)
+        sizes = [jobs_of[frame] for frame in range(len(batch.sizes))]
+        groups = low[: len(batch.jobs)].split(sizes) if sizes else ()
+        square = self.decoder.dims.image_size
+        return tuple(
+            restore(group, resized=resized, size=size, square=square)[:, 0]
+            for group, resized, size in zip(groups, batch.resized, batch.sizes, strict=True)
+        )
+
+    # ---- numbers -----------------------------------------------------------------------------------------------------
+    def autocast(self) -> torch.autocast:
+        """The compute precision of the recipe; in fp32 it does nothing."""
+        dtype = COMPUTE[self.recipe.engine.precision]
+        device = self.backbone.llm.lm_head.weight.device.type
+        return torch.autocast(device, dtype=dtype, enabled=dtype is not torch.float32)
+
+
+def _rows(index: Tensor) -> Tensor:
+    """The index itself, or one dummy row if it is empty: modules behind it then run on every rank, equally often."""
+    return index if index.shape[0] else index.new_zeros(1)
