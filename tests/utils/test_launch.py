@@ -1,0 +1,90 @@
+"""The line that starts a run: one machine, a hostfile, SLURM."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seglm.utils.launch import Nodes, command, find_nodes, find_processes, slurm_nodes
+
+STEP = {
+    "SLURM_JOB_ID": "77",
+    "SLURM_NNODES": "2",
+    "SLURM_STEP_NUM_NODES": "2",
+    "SLURM_STEP_NODELIST": "gpu[1-2]",
+    "SLURM_STEP_TASKS_PER_NODE": "1(x2)",
+    "SLURM_NODEID": "1",
+    "SLURM_GPUS_ON_NODE": "8",
+}
+
+
+def _line(nodes: Nodes, processes: int | None = None) -> str:
+    return shlex.join(
+        command("train_ds.py", ["--exp_name", "a b"], nodes=nodes, processes=processes, port="29500")[3:]
+    )
+
+
+def test_one_machine_gets_a_number_of_processes() -> None:
+    assert _line(Nodes(), 8) == "--master_port=29500 --num_gpus=8 train_ds.py --exp_name 'a b'"
+
+
+def test_a_hostfile_is_left_to_ssh() -> None:
+    nodes = find_nodes({"HOSTFILE": "hosts"})
+    assert _line(nodes) == "--master_port=29500 --hostfile=hosts train_ds.py --exp_name 'a b'"
+
+
+def test_a_node_rank_starts_the_processes_of_one_machine() -> None:
+    nodes = find_nodes({"HOSTFILE": "hosts", "NODE_RANK": "1", "MASTER_ADDR": "first"})
+    want = "--hostfile=hosts --master_addr=first --no_ssh --node_rank=1 train_ds.py"
+    assert want in _line(nodes)
+
+
+def test_a_node_rank_without_the_first_machine_is_an_error() -> None:
+    with pytest.raises(ValueError, match="NODE_RANK=1 needs MASTER_ADDR"):
+        _line(find_nodes({"HOSTFILE": "hosts", "NODE_RANK": "1"}))
+
+
+def test_a_slurm_step_writes_the_hostfile_and_takes_its_rank(tmp_path: Path) -> None:
+    nodes = slurm_nodes(STEP, ["gpu1", "gpu2"], tmp_path)
+    assert (tmp_path / "seglm-hostfile-77-1").read_text() == "gpu1 slots=8\ngpu2 slots=8\n"
+    assert "--master_addr=gpu1 --no_ssh --node_rank=1" in _line(nodes)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"SLURM_STEP_TASKS_PER_NODE": "8(x2)"}, "srun --ntasks-per-node=1"),
+        ({"SLURM_GPUS_ON_NODE": ""}, "--gpus-per-node, or set NGPU"),
+    ],
+)
+def test_a_slurm_step_that_cannot_be_understood_says_what_to_ask_for(
+    change: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        slurm_nodes(STEP | change, ["gpu1", "gpu2"], tmp_path)
+
+
+def test_a_job_of_several_machines_outside_srun_is_an_error_not_a_hang() -> None:
+    with pytest.raises(ValueError, match="srun --ntasks-per-node=1 bash run_train.sh"):
+        find_nodes({"SLURM_NNODES": "2", "SLURM_JOB_ID": "77"})
+
+
+def test_devices_chosen_by_the_user_are_left_to_deepspeed() -> None:
+    assert find_processes({"CUDA_VISIBLE_DEVICES": "2,3"}, Nodes()) is None
+    assert find_processes({"NGPU": "3"}, Nodes()) == 3
+
+
+def test_the_line_can_be_looked_at_before_it_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "seglm.utils.launch", "--print", "train_ds.py", "--recipe", "lisa_7b"],
+        env={"NGPU": "2", "MASTER_PORT": "1234", "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    want = "-m deepspeed.launcher.runner --master_port=1234 --num_gpus=2 train_ds.py --recipe lisa_7b"
+    assert done.stdout.strip().endswith(want)

@@ -1,0 +1,236 @@
+"""The flags of train_ds.py: those of the field's own scripts, each mapped to a field of the recipe, or refused with the reason.
+
+One table, FLAGS, says it all. Besides the flags any field of the recipe is set by its dotted path (`optim.lr=1e-4`). A flag that
+is not in the table is an error; nothing is parsed and then forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from seglm.utils.config import parse
+from seglm.utils.nearest import unknown
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a command says, before it is applied to a recipe."""
+
+    recipe: str | None = None
+    """name of the recipe; None: found out from the weights"""
+    version: str | None = None
+    """the base, a merged folder or a released model; None: what the recipe names"""
+    exp_name: str | None = None
+    """the run's folder inside `log_base_dir`; None: the recipe's name"""
+    log_base_dir: str = "./runs"
+    resume: str | None = None
+    """folder of the run that goes on with everything it had; empty: the run's own"""
+    init_from: str | None = None
+    """weights to start from, with a new schedule: a merged folder, a released model or a portable checkpoint"""
+    overwrite: bool = False
+    """whether a run may replace the one that its folder holds"""
+    eval_only: bool = False
+    no_eval: bool = False
+    print_freq: int = 10
+    """optimizer steps between two lines of the log"""
+    list: bool = False
+    """print the recipes, or with a recipe all its settings"""
+    help: bool = False
+    settings: tuple[tuple[str, str], ...] = field(default=())
+    """(dotted path, text), in the order given"""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One row of the table. Exactly one of `option`, `sets`, `refused` and `ignored` says what becomes of it."""
+
+    name: str
+    help: str = ""
+    option: str = ""
+    """field of Options"""
+    sets: tuple[str, ...] = ()
+    """dotted paths of the recipe"""
+    value: str | None = None
+    """what the flag stands for when it is given without a value; None: a value is needed"""
+    only: str | None = None
+    """the one value that is accepted and means nothing; any other is refused"""
+    refused: str = ""
+    """why the flag is an error, and what to use instead"""
+    ignored: str = ""
+    """why it has no effect"""
+
+
+FLAGS = (
+    # What is run.
+    Flag("recipe", "recipe to run, see --list", option="recipe"),
+    Flag("version", "base model, merged folder or released model: a folder or a hub id", option="version"),
+    Flag("exp_name", "name of the run", option="exp_name"),
+    Flag("log_base_dir", "where runs lie", option="log_base_dir"),
+    Flag(
+        "resume",
+        "go on with a run as if it had not stopped; without a value the run --exp_name",
+        option="resume",
+        value="",
+    ),
+    Flag("init_from", "start a new run from these weights", option="init_from"),
+    Flag("overwrite", "replace the run that has this name", option="overwrite", value="true"),
+    Flag("eval_only", "score the weights, train nothing", option="eval_only", value="true"),
+    Flag("no_eval", "do not score after each epoch", option="no_eval", value="true"),
+    Flag("print_freq", "optimizer steps between two lines", option="print_freq"),
+    Flag("list", "print the recipes, with --recipe all its settings", option="list", value="true"),
+    Flag("help", "print this", option="help", value="true"),
+    # Model.
+    Flag("vision_pretrained", "SAM's .pth", sets=("decoder.weights",)),
+    Flag("vision_tower", "CLIP: a folder or a hub id", sets=("backbone.vision",)),
+    Flag("conv_type", "chat template", sets=("backbone.template",)),
+    Flag(
+        "model_max_length",
+        "longest dialogue, tokens after images are expanded",
+        sets=("backbone.max_length",),
+    ),
+    Flag("image_size", "side of the mask decoder's input, pixels", sets=("decoder.image_size",)),
+    Flag("lora_r", "rank of the adapters, 0 for none", sets=("trainable.lora.r",)),
+    Flag("lora_alpha", sets=("trainable.lora.alpha",)),
+    Flag("lora_dropout", sets=("trainable.lora.dropout",)),
+    Flag("lora_target_modules", "linear layers by name: q_proj,v_proj", sets=("trainable.lora.targets",)),
+    Flag(
+        "train_mask_decoder",
+        "also train the mask decoder",
+        sets=("trainable.full+",),
+        value="decoder.mask_decoder",
+    ),
+    Flag(
+        "use_mm_start_end",
+        "write tokens around the image",
+        sets=("backbone.image_tokens",),
+        value="<im_start>,<im_end>",
+    ),
+    Flag("precision", "fp32, bf16 or fp16", sets=("engine.precision",)),
+    Flag("load_in_8bit", "frozen weights of the LLM in 8 bit", sets=("engine.load_in",), value="8bit"),
+    Flag("load_in_4bit", "frozen weights of the LLM in 4 bit", sets=("engine.load_in",), value="4bit"),
+    Flag(
+        "gradient_checkpointing",
+        "trade time for memory",
+        sets=("engine.gradient_checkpointing",),
+        value="true",
+    ),
+    Flag(
+        "out_dim",
+        only="256",
+        refused="the width of the mask decoder's prompts follows from its weights (256 in SAM)",
+    ),
+    # Data.
+    Flag("dataset", 'families to mix: "sem_seg||refer_seg||vqa||reason_seg"', sets=("data.mixture",)),
+    Flag("sample_rates", 'weight of each: "9,3,3,1"', sets=("data.rates",)),
+    Flag("sem_seg_data", 'e.g. "ade20k||cocostuff"', sets=("data.sem_seg",)),
+    Flag("refer_seg_data", 'e.g. "refclef||refcoco||refcoco+||refcocog"', sets=("data.refer_seg",)),
+    Flag("vqa_data", "e.g. llava_instruct_150k", sets=("data.vqa",)),
+    Flag("reason_seg_data", 'e.g. "ReasonSeg|train"', sets=("data.reason_seg",)),
+    Flag("val_dataset", 'e.g. "ReasonSeg|val" or "refcoco|unc|val"', sets=("evaluate.dataset",)),
+    Flag("dataset_dir", "where the data lie", sets=("data.dataset_dir",)),
+    Flag("num_classes_per_sample", "most targets asked for in one image", sets=("data.targets_per_sample",)),
+    Flag("exclude_val", "leave validation images out of training", sets=("data.exclude_val",), value="true"),
+    Flag(
+        "explanatory",
+        "share of answers in words only, where there are explanations",
+        sets=("data.explanatory",),
+    ),
+    # Schedule and optimisation.
+    Flag("epochs", sets=("schedule.epochs",)),
+    Flag("steps_per_epoch", "optimizer steps", sets=("schedule.steps_per_epoch",)),
+    Flag("batch_size", "images on one GPU", sets=("schedule.batch_size",)),
+    Flag("grad_accumulation_steps", sets=("schedule.grad_accumulation_steps",)),
+    Flag("val_batch_size", sets=("evaluate.batch_size",)),
+    Flag("workers", "loader processes of each GPU", sets=("engine.workers",)),
+    Flag("lr", "peak learning rate", sets=("optim.lr",)),
+    Flag("beta1", sets=("optim.betas.0",)),
+    Flag("beta2", sets=("optim.betas.1",)),
+    Flag("ce_loss_weight", sets=("terms.language.weight",)),
+    Flag("bce_loss_weight", sets=("terms.bce.weight",)),
+    Flag("dice_loss_weight", sets=("terms.dice.weight",)),
+    Flag("zero", "ZeRO stage: 1, 2 or 3", sets=("engine.zero",)),
+    Flag("seed", sets=("engine.seed",)),
+    # Known, and not taken.
+    Flag("local_rank", ignored="the launcher's own; LOCAL_RANK says the same"),
+    Flag("auto_resume", value="true", refused="a run never goes on by accident; say --resume"),
+    Flag("start_epoch", refused="--resume knows the step; a schedule of its own starts with --init_from"),
+    Flag("vis_save_path", refused="pictures of an evaluation lie in the run's folder; chat.py has this flag"),
+)
+BY_NAME = {flag.name: flag for flag in FLAGS}
+
+
+def read(arguments: Sequence[str]) -> Options:
+    """The options a command line spells; `-` and `_` in a flag's name are the same.
+
+    Raises ValueError for an unknown or refused flag, for a flag without its value and for a value without its flag.
+    """
+    options = Options()
+    for name, text in _pairs(arguments):
+        if name.startswith("--"):
+            options = _take(options, _find(name), text)
+        else:
+            options = replace(options, settings=(*options.settings, (name, text)))
+    return options
+
+
+def help_text(flags: Iterable[Flag] = FLAGS) -> str:
+    """One line for each flag: what it is, and the field it sets or why it is refused."""
+    lines = ["train_ds.py [--flag value ...] [field=value ...]", ""]
+    for flag in flags:
+        end = ", ".join(flag.sets) or (f"refused: {flag.refused}" if flag.refused else flag.ignored)
+        lines.append(
+            f"  --{flag.name:26}{flag.help}{'  ' if flag.help and end else ''}{f'[{end}]' if end else ''}"
+        )
+    return "\n".join(lines)
+
+
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(flag or dotted path, value); a flag that may stand alone yields the value it stands for."""
+    waiting = list(arguments)
+    while waiting:
+        word = waiting.pop(0)
+        name, equals, text = word.partition("=")
+        if not word.startswith("-"):
+            if not equals:
+                raise ValueError(
+                    f"{word!r} is neither a flag nor field=value; a value with spaces needs quotes"
+                )
+            yield name, text
+            continue
+        name = "--help" if name == "-h" else name
+        flag = _find(name)
+        if equals:
+            yield name, text
+        elif flag.value is not None and not (flag.option == "resume" and waiting and _is_value(waiting[0])):
+            yield name, flag.value
+        elif flag.value is None and not waiting:
+            raise ValueError(f"{name} needs a value: {flag.help}")
+        else:
+            yield name, waiting.pop(0)
+
+
+def _is_value(word: str) -> bool:
+    return not word.startswith("--") and "=" not in word
+
+
+def _find(name: str) -> Flag:
+    plain = name.removeprefix("--").replace("-", "_")
+    if not name.startswith("--") or plain not in BY_NAME:
+        raise ValueError(
+            unknown("flag", name, [f"--{flag.name}" for flag in FLAGS], more="train_ds.py --help")
+        )
+    return BY_NAME[plain]
+
+
+def _take(options: Options, flag: Flag, text: str) -> Options:
+    if flag.ignored or (flag.only is not None and flag.only == text):
+        return options
+    if flag.refused:
+        raise ValueError(f"--{flag.name} is not taken: {flag.refused}")
+    if flag.option:
+        hints: dict[str, Any] = {entry.name: type(entry.default) for entry in fields(Options)}
+        kind = hints[flag.option] if hints[flag.option] in (bool, int) else str
+        return replace(options, **{flag.option: parse(text, kind, f"--{flag.name}")})
+    return replace(options, settings=(*options.settings, *((path, text) for path in flag.sets)))
