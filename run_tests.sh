@@ -13,6 +13,6 @@ fi
 
 echo "== format";      "$PYTHON" -m ruff format --check .
 echo "== lint";        "$PYTHON" -m ruff check .
-echo "== types";       "$PYTHON" tests/house/types.py
-echo "== duplication"; "$PYTHON" tests/house/duplication.py
+echo "== types";       "$PYTHON" -m tests.house.link_tree
+echo "== duplication"; "$PYTHON" -m tests.house.duplication
 echo "== tests";       exec "$PYTHON" -m pytest -m "not slow and not gpu and not weights" "$@"

@@ -232,5 +232,6 @@ def _take(options: Options, flag: Flag, text: str) -> Options:
     if flag.option:
         hints: dict[str, Any] = {entry.name: type(entry.default) for entry in fields(Options)}
         kind = hints[flag.option] if hints[flag.option] in (bool, int) else str
-        return replace(options, **{flag.option: parse(text, kind, f"--{flag.name}")})
+        change: dict[str, Any] = {flag.option: parse(text, kind, f"--{flag.name}")}
+        return replace(options, **change)
     return replace(options, settings=(*options.settings, *((path, text) for path in flag.sets)))
