@@ -1,0 +1,1 @@
+"""Scores of masks; knows nothing of models or data sets."""
