@@ -1,0 +1,109 @@
+"""ReasonSeg: a picture and a JSON file with polygons and texts; explanations of training pictures stand in a list of their own.
+
+Added to the real format: "kind", aligned with "text", which its readers do not look at.
+"""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from seglm.dataset.toy.language import Phrase
+from seglm.dataset.toy.layouts.outlines import pixel_polygons
+from seglm.dataset.toy.layouts.shots import Shot, mask_of, positives, save_json, save_shot
+from seglm.dataset.toy.scenes import GRID, Mask
+
+FOLDER = Path("reason_seg/ReasonSeg")
+KIND_SHARES = {  # mostly reasoning, but every kind that has a referent, so that one data set scores them all
+    "reasoning": 0.40,
+    "multi": 0.12,
+    "part": 0.12,
+    "attribute": 0.08,
+    "position": 0.08,
+    "relation": 0.08,
+    "superlative": 0.08,
+    "class": 0.04,
+}
+MAX_TEXTS = 3  # of one picture
+ROUNDS = 3  # of the language, to find several wordings of one thing
+IGNORE_ODDS = 0.15  # of a spot at the edge of the target that nobody is scored on
+IGNORE_RADIUS = 5  # px of the 128 grid
+
+
+def write_reasonseg(root: Path, shots: Iterable[Shot]) -> int:
+    """Write a JPEG and a JSON for each shot, and explanatory/train.json if the shots are of the train split.
+
+    Returns the number of pictures; a scene about which nothing is said is left out.
+    """
+    count, explanations, split = 0, [], ""
+    for shot in shots:
+        chosen = _choose(shot)
+        if not chosen:
+            continue
+        split, count = shot.split, count + 1
+        stem = f"{shot.number:09d}_{split}"
+        (root / FOLDER / split).mkdir(parents=True, exist_ok=True)
+        save_shot(shot, root / FOLDER / split / f"{stem}.jpg")
+        save_json(_record(shot, chosen, f"{stem}.jpg"), root / FOLDER / split / f"{stem}.json")
+        if chosen[0].explanation is not None:
+            words = {"query": chosen[0].text, "outputs": chosen[0].explanation}
+            explanations.append({"image": f"{stem}.jpg", **words, "json": f"{stem}.json"})
+    if split == "train":
+        save_json(explanations, root / FOLDER / "explanatory" / "train.json")
+    return count
+
+
+def _choose(shot: Shot) -> list[Phrase]:
+    """Phrases about one and the same thing, the first of a kind drawn by KIND_SHARES; empty if nothing can be said."""
+    said = positives(shot, "reasonseg", rounds=ROUNDS)
+    if not said:
+        return []
+    rng = shot.rng("reasonseg choice")
+    kinds = [kind for kind in KIND_SHARES if any(phrase.kind == kind for phrase in said)]
+    shares = np.array([KIND_SHARES[kind] for kind in kinds])
+    kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
+    first = next(phrase for phrase in said if phrase.kind == kind)
+    alike = [
+        p
+        for p in said
+        if (p.targets, p.part, p.is_sentence) == (first.targets, first.part, first.is_sentence)
+    ]
+    return [first, *(phrase for phrase in alike if phrase is not first)][:MAX_TEXTS]
+
+
+def _record(shot: Shot, chosen: list[Phrase], image_name: str) -> dict[str, object]:
+    mask, rng = mask_of(shot.scene, chosen[0]), shot.rng("reasonseg ignore")
+    shapes = [_shape("target", points, image_name) for points in pixel_polygons(mask)]
+    if rng.random() < IGNORE_ODDS:
+        shapes += [_shape("ignore", points, image_name) for points in pixel_polygons(_spot(mask, rng))]
+    return {
+        "shapes": shapes,
+        "text": [phrase.text for phrase in chosen],
+        "is_sentence": chosen[0].is_sentence,
+        "kind": [phrase.kind for phrase in chosen],
+    }
+
+
+def _shape(label: str, points: list[list[float]], image_name: str) -> dict[str, object]:
+    return {
+        "label": label,
+        "labels": [label],
+        "shape_type": "polygon",
+        "image_name": image_name,
+        "points": points,
+        "group_id": None,
+        "group_ids": [None],
+        "flags": {},
+    }
+
+
+def _spot(mask: Mask, rng: np.random.Generator) -> Mask:
+    """A disc round a pixel of the mask that has a neighbour outside, as if the annotator was not sure of the border there."""
+    padded = np.pad(mask, 1, mode="edge")
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    border = np.argwhere(mask & ~inner)
+    row, column = border[int(rng.integers(len(border)))]
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    distance = np.hypot(rows - row, columns - column)
+    return np.asarray(distance <= math.ceil(IGNORE_RADIUS * mask.shape[1] / GRID))
