@@ -1,62 +1,73 @@
-"""Who may attend to whom in a row that holds a shared prefix and several dialogues behind it.
+"""Which token may look at which, where one row holds several dialogues that share their beginnings.
 
-One rule everywhere, in training and in generation: a token sees itself and what stands before it in its own dialogue or in the
-prefix of its own example. Padding sees only itself, so that no row of the softmax is empty.
-Letters: R rows, T tokens.
+A row is a forest: each example is a trunk (its shared prefix, branch 0) with branches 1, 2, ... behind it. A token looks at
+itself and at what its own dialogue said before it, which is the trunk and its branch. Rotary positions go up along every
+dialogue and start again at each branch, so "before" is a comparison of positions, whatever the layout of the row.
+Axis letters: R rows, T tokens of a row.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from seglm.utils.types import Batch
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 
-def allowed(group: Tensor, branch: Tensor, *, queries: int | None = None) -> Tensor:
-    """The rule as bool [R, 1, Q, T]; True where a query may look.
+def allowed(group: Tensor, branch: Tensor, positions: Tensor) -> Tensor:
+    """True where a query (second last axis) may look at a key (last axis).
 
-    group: int64 [R, T], the example, negative on padding. branch: int64 [R, T], 0 in the prefix. Columns are in causal order.
-    queries: only the last Q columns ask (all of them if None), as in a step of generation.
+    group, branch, positions: int64 [R, T] as in `Batch`. Returns bool [R, 1, T, T], on their device.
+    A padding token looks at itself only, so that no softmax runs over nothing.
     """
     columns = torch.arange(group.shape[1], device=group.device)
-    first = 0 if queries is None else group.shape[1] - queries
-    asking_group, asking_branch, asking = group[:, first:, None], branch[:, first:, None], columns[first:, None]
-    before = columns[None, :] <= asking
-    same = (asking_group == group[:, None]) & (asking_group >= 0)
-    reachable = (branch[:, None] == 0) | (branch[:, None] == asking_branch)
-    return ((before & same & reachable) | (columns[None, :] == asking)).unsqueeze(1)
+    seen = _may_look(
+        _queries(group), _keys(group), _queries(branch), _keys(branch), _queries(positions), _keys(positions)
+    )
+    return (seen | (columns[:, None] == columns[None, :])).unsqueeze(1)
 
 
-def attention_mask(batch: Batch, *, implementation: str, dtype: torch.dtype) -> Any:
-    """The rule in the form that transformers' attention `implementation` takes.
+def flex_mask(group: Tensor, branch: Tensor, positions: Tensor, *, block: int = 128) -> BlockMask:
+    """The rule of `allowed` for FlexAttention, which skips the blocks in which nothing is allowed.
 
-    sdpa: bool [R, 1, T, T]. eager: the same as 0 and the lowest `dtype`. flex_attention: a BlockMask. flash_attention_2: bool
-    [R, T] of real tokens, for rows that hold one dialogue each (collate with share_prefix=False).
+    block: side of a block in tokens; 128 is FlexAttention's own default.
     """
-    if implementation == "flex_attention":
-        return _block_mask(batch.group, batch.branch)
-    if implementation == "flash_attention_2":
-        return batch.group >= 0
-    return as_mask(allowed(batch.group, batch.branch), implementation=implementation, dtype=dtype)
-
-
-def as_mask(free: Tensor, *, implementation: str, dtype: torch.dtype) -> Tensor:
-    """bool [R, 1, Q, T] as it is for SDPA, additive in `dtype` for eager attention."""
-    if implementation != "eager":
-        return free
-    return torch.zeros(free.shape, dtype=dtype, device=free.device).masked_fill_(~free, torch.finfo(dtype).min)
-
-
-def _block_mask(group: Tensor, branch: Tensor) -> Any:
     from torch.nn.attention.flex_attention import create_block_mask
 
-    def rule(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        same = (group[row, query] == group[row, key]) & (group[row, query] >= 0)
-        reachable = (branch[row, key] == 0) | (branch[row, key] == branch[row, query])
-        return ((query >= key) & same & reachable) | (query == key)
+    def rule(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        seen = _may_look(
+            group[row, query],
+            group[row, key],
+            branch[row, query],
+            branch[row, key],
+            positions[row, query],
+            positions[row, key],
+        )
+        return seen | (query == key)
 
-    rows, columns = group.shape
-    return create_block_mask(rule, rows, None, columns, columns, device=group.device)
+    rows, length = group.shape
+    return create_block_mask(rule, rows, None, length, length, device=str(group.device), BLOCK_SIZE=block)
+
+
+def _may_look(
+    group_q: Tensor,
+    group_k: Tensor,
+    branch_q: Tensor,
+    branch_k: Tensor,
+    position_q: Tensor,
+    position_k: Tensor,
+) -> Tensor:
+    """The rule, once: same example, in the trunk or in the same branch, not later; padding is nobody's example."""
+    related = (group_q == group_k) & (group_q >= 0) & ((branch_k == 0) | (branch_k == branch_q))
+    return related & (position_q >= position_k)
+
+
+def _queries(values: Tensor) -> Tensor:
+    return values[:, :, None]
+
+
+def _keys(values: Tensor) -> Tensor:
+    return values[:, None, :]

@@ -1,0 +1,248 @@
+"""From a dialogue to token ids, labels and the places of its slots, all three in one pass.
+
+Nothing is searched for afterwards and nothing is tokenised twice: each text between two images is tokenised once, with the
+character span of every token, and a token is trained, or is a slot's own, because its characters are. So an image may
+expand to any number of positions, and a literal "[SEG]" that a user types is no slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seglm.model.backbones.templates import Template, Written
+from seglm.model.backbones.tokenizer import token_ids
+from seglm.utils.types import IGNORE_LABEL, IMAGE_POSITION, Branch, Dialogue, Images, Placed, Script, Slot
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_TEXT = -1  # frame and patch of a position that holds text
+_OPENERS = "([{<\"'\u201c\u2018"  # characters that a following token stands close to
+
+
+class DialogueEncoder:
+    """Encodes dialogues for one language model. Holds no weights; goes to loader workers by pickle."""
+
+    def __init__(
+        self,
+        *,
+        tokenizer: PreTrainedTokenizerFast,
+        template: Template,
+        patches: int,
+        image_tokens: tuple[str, str] | None,
+        tokens: tuple[str, ...],
+        max_length: int,
+    ) -> None:
+        """patches: visual tokens of a frame shown in full; image_tokens: written around every frame; tokens: those a
+        slot may have; max_length: longest complete dialogue, in tokens after images are expanded.
+
+        Raises ValueError if a token is not one id of its own in the tokenizer.
+        """
+        self.tokenizer = tokenizer
+        self.template = template
+        self.patches = patches
+        self.image_tokens = image_tokens
+        self.tokens = tokens
+        self.max_length = max_length
+        self.ids = token_ids(tokenizer, (*tokens, *(image_tokens or ())))
+        self.bos = _control(tokenizer.bos_token_id, "BOS")
+        self.eos = _control(tokenizer.eos_token_id, "end")
+        # Only fills the rest of a row; `Batch.group` says what is padding, never this id.
+        self.pad = _control(tokenizer.pad_token_id, "padding")
+
+    def token_id(self, token: str) -> int:
+        """The id of an added token. Raises ValueError that lists the added tokens."""
+        if token not in self.ids:
+            raise ValueError(f"{token!r} is not a token of this model; it has {sorted(self.ids)}")
+        return self.ids[token]
+
+    def encode(self, dialogue: Dialogue, *, open: bool = False, key: str = "") -> Branch:
+        """One dialogue as ids, labels and placed slots.
+
+        open: the last answer is () and the ids end where generation begins; such a dialogue is never cut.
+        key: names the sample in errors.
+        A complete dialogue longer than `max_length` loses tokens at its right end, as in LISA (train: model_max_length
+        text tokens less those the image adds).
+        Raises ValueError naming the sample if a slot, an image or every trained token would be cut off, or if a slot
+        has no token of its own in the text.
+        """
+        try:
+            draft = self._draft(self.template.render(dialogue, open=open))
+        except ValueError as error:
+            raise ValueError(f"{key or 'dialogue'}: {error}") from error
+        branch = draft.branch()
+        asked = sum(
+            isinstance(piece, Slot) for turn in dialogue.turns for piece in (*turn.question, *turn.answer)
+        )
+        if len(branch.slots) != asked:
+            raise ValueError(
+                f"{key or 'dialogue'}: {asked} slots in the dialogue but {len(branch.slots)} placed"
+            )
+        return branch if open else self._cut(branch, key)
+
+    def encode_script(self, script: Script, *, key: str) -> tuple[Branch, ...]:
+        """All dialogues about one clip; one whose last answer is missing is encoded open."""
+        return tuple(
+            self.encode(
+                dialogue,
+                open=not dialogue.turns[-1].answer,
+                key=f"{key}, dialogue {number + 1} of {len(script)}",
+            )
+            for number, dialogue in enumerate(script)
+        )
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids: slots and other added tokens visible, images and a last end token left out.
+
+        Whitespace that the tokenizer swallowed around an added token is put back as one space where prose has one.
+        """
+        shown = [int(number) for number in ids if number != IMAGE_POSITION]
+        if shown and shown[-1] == self.eos:
+            shown.pop()
+        added = self.tokenizer.added_tokens_decoder
+        text, run = "", list[int]()
+        for number in shown:
+            if number in added:
+                text = _join(text, self._say(run), is_token=False)
+                text = _join(text, added[number].content, is_token=True)
+                run = []
+            else:
+                run.append(number)
+        return _join(text, self._say(run), is_token=False)
+
+    def _say(self, ids: list[int]) -> str:
+        return str(self.tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=False)) if ids else ""
+
+    def _draft(self, written: tuple[Written, ...]) -> _Draft:
+        draft = _Draft(self)
+        if self.template.bos:
+            draft.add_ids([self.bos], frame=_TEXT)
+        for one in written:
+            if isinstance(one.piece, Images):
+                self._show(draft, one.piece)
+            elif isinstance(one.piece, Slot):
+                draft.write(one.piece.token, trained=one.trained, slot=one.piece)
+            else:
+                draft.write(one.piece, trained=one.trained)
+        draft.flush()
+        return draft
+
+    def _show(self, draft: _Draft, images: Images) -> None:
+        """Every frame between the image tokens; the texts before and after it are tokenised apart, as in LISA."""
+        before, after = self.image_tokens or ("", "")
+        for frame in images.frames:
+            draft.write(before, trained=False)
+            draft.flush()
+            # A pooled frame is one position; patch P is the mean of the frame's P patches.
+            patches = (
+                range(self.patches) if images.fidelity == "full" else range(self.patches, self.patches + 1)
+            )
+            draft.add_ids([IMAGE_POSITION] * len(patches), frame=frame, patches=patches)
+            draft.write(after, trained=False)
+
+    def _cut(self, branch: Branch, key: str) -> Branch:
+        length, limit = len(branch.ids), self.max_length
+        if length <= limit:
+            return branch
+        lost = [placed.slot.token for placed in branch.slots if placed.place >= limit]
+        images = int((branch.frame[limit:] != _TEXT).sum())
+        labels = branch.labels[:limit]
+        if lost or images or (labels == IGNORE_LABEL).all():
+            what = (
+                f"slots {lost}" if lost else f"{images} image positions" if images else "every trained token"
+            )
+            raise ValueError(
+                f"{key or 'dialogue'}: {length} tokens, cut to backbone.max_length={limit}, would lose {what}; set "
+                f"backbone.max_length={length} or more, or shorten the text: {self.decode(branch.ids.tolist())[-80:]!r}"
+            )
+        return Branch(branch.ids[:limit], labels, branch.frame[:limit], branch.patch[:limit], branch.slots)
+
+
+def _control(number: object, name: str) -> int:
+    if not isinstance(number, int):
+        raise ValueError(f"the tokenizer has no {name} token ({number!r}); load it with `load_tokenizer`")
+    return number
+
+
+def _join(text: str, more: str, *, is_token: bool) -> str:
+    """`more`, an added token or the prose behind one, put after `text` with a space where prose would have it."""
+    if not text or not more or text[-1].isspace() or more[0].isspace():
+        return text + more
+    spaced = text[-1] not in _OPENERS if is_token else more[0].isalnum() or more[0] in "([{"
+    return f"{text} {more}" if spaced else text + more
+
+
+@dataclass
+class _Draft:
+    """A branch while it is written: finished positions, and the text that is not tokenised yet."""
+
+    encoder: DialogueEncoder
+    ids: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    frame: list[int] = field(default_factory=list)
+    patch: list[int] = field(default_factory=list)
+    slots: list[Placed] = field(default_factory=list)
+    text: str = ""
+    trained: list[bool] = field(default_factory=list)
+    """for each character of `text`"""
+    pending: list[tuple[int, int, Slot]] = field(default_factory=list)
+    """slots in `text`: first character, one past the last, slot"""
+
+    def write(self, text: str, *, trained: bool, slot: Slot | None = None) -> None:
+        if slot is not None:
+            self.pending.append((len(self.text), len(self.text) + len(text), slot))
+        self.text += text
+        self.trained += [trained] * len(text)
+
+    def add_ids(self, ids: list[int], *, frame: int, patches: Sequence[int] | None = None) -> None:
+        """Positions that are not trained."""
+        self.ids += ids
+        self.labels += [IGNORE_LABEL] * len(ids)
+        self.frame += [frame] * len(ids)
+        self.patch += patches if patches is not None else [_TEXT] * len(ids)
+
+    def flush(self) -> None:
+        """Tokenises the pending text."""
+        if not self.text:
+            return
+        # `verbose` off: the tokenizer's own remark on length is not about our limit.
+        spoken = self.encoder.tokenizer(
+            self.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        ids: list[int] = spoken["input_ids"]
+        spans: list[tuple[int, int]] = spoken["offset_mapping"]
+        self._place(ids, spans)
+        trained = [self.trained[start] for start, _ in spans]
+        self.ids += ids
+        self.labels += [number if train else IGNORE_LABEL for number, train in zip(ids, trained, strict=True)]
+        self.frame += [_TEXT] * len(ids)
+        self.patch += [_TEXT] * len(ids)
+        self.text, self.trained, self.pending = "", [], []
+
+    def _place(self, ids: list[int], spans: list[tuple[int, int]]) -> None:
+        """Records each pending slot at the token whose characters (with the swallowed spaces) hold the slot's own."""
+        offset = len(self.ids)
+        for start, end, slot in self.pending:
+            number = self.encoder.token_id(slot.token)
+            held = [
+                n
+                for n, (left, right) in enumerate(spans)
+                if left <= start and end <= right and ids[n] == number
+            ]
+            if len(held) != 1:
+                raise ValueError(
+                    f"slot {slot.token!r} at characters {start} to {end} became {len(held)} tokens in {self.text!r}"
+                )
+            self.slots.append(Placed(slot, offset + held[0]))
+
+    def branch(self) -> Branch:
+        def array(values: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+            return np.array(values, dtype=np.int64)
+
+        return Branch(
+            array(self.ids), array(self.labels), array(self.frame), array(self.patch), tuple(self.slots)
+        )
