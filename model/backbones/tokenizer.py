@@ -74,9 +74,10 @@ def token_ids(tokenizer: PreTrainedTokenizerFast, tokens: tuple[str, ...]) -> di
             raise ValueError(
                 f"token {token!r} with id {number} is not one token: 'It is {token}.' becomes {spoken}"
             )
+        found[token] = number
     if len(set(found.values())) != len(tokens):
-        raise ValueError(f"two tokens share an id: {found}; list each token once")
-    return {token: int(number) for token, number in found.items()}
+        raise ValueError(f"two of {tokens} share an id ({found}); list each token once")
+    return found
 
 
 def _from_sentencepiece(path: Path) -> Tokenizer:
