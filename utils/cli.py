@@ -66,6 +66,7 @@ FLAGS = (
     # What is run.
     Flag("recipe", "recipe to run, see --list", option="recipe"),
     Flag("version", "base model, merged folder or released model: a folder or a hub id", option="version"),
+    Flag("revision", "hub revision of --version", sets=("backbone.revision",)),
     Flag("exp_name", "name of the run", option="exp_name"),
     Flag("log_base_dir", "where runs lie", option="log_base_dir"),
     Flag(
