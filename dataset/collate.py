@@ -72,9 +72,8 @@ def collate(
         jobs=jobs,
         masks=tuple(_masks(examples, first_drawn, slots, jobs)),
         ignore=tuple(_ignored(example, frame) for example in examples for frame in range(len(example.drawn))),
-        prefix_open=any(
-            (one.labels == IGNORE_LABEL).all() for example in examples for one in example.branches
-        ),
+        ends=text.ends(examples),
+        frame_example=tuple(number for number, example in enumerate(examples) for _ in example.drawn),
     )
 
 
@@ -99,7 +98,7 @@ def shared_prefix(branches: Sequence[Branch]) -> int:
 def _first_read(branch: Branch) -> int:
     """The first position that is trained or holds a slot; the length if none is."""
     trained = np.flatnonzero(branch.labels != IGNORE_LABEL)
-    return min([len(branch.ids), *trained[:1].tolist(), *(placed.place for placed in branch.slots)])
+    return int(min([len(branch.ids), *trained[:1], *(placed.place for placed in branch.slots)]))
 
 
 @dataclass(frozen=True)
@@ -218,6 +217,13 @@ class _Text:
         self.image_at += (row * self.ids.shape[1] + column - left + shown).tolist()
         self.image_frame += (first_seen + source.frame[shown]).tolist()
         self.image_patch += source.patch[shown].tolist()
+
+    def ends(self, examples: Sequence[Example]) -> tuple[tuple[int, int, int], ...]:
+        """For each dialogue (example, row, column of its last token)."""
+        return tuple(
+            (example, row, start + len(examples[example].branches[branch].ids) - 1)
+            for (example, branch), (row, start) in sorted(self.starts.items())
+        )
 
     def slots(self, examples: Sequence[Example], first_drawn: list[int]) -> tuple[Bound, ...]:
         """Every slot of every branch, in order, with its place in the rows."""

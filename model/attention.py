@@ -8,26 +8,56 @@ Axis letters: R rows, T tokens of a row.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
 
-def allowed(group: Tensor, branch: Tensor, positions: Tensor) -> Tensor:
+def attention_mask(batch: Batch, *, implementation: str, dtype: torch.dtype) -> Any:
+    """The rule in the form that transformers' attention `implementation` takes.
+
+    sdpa: bool [R, 1, T, T]. eager: the same as 0 and the lowest `dtype`. flex_attention: a BlockMask. flash_attention_2: bool
+    [R, T] of real tokens, for rows that hold one dialogue each (`collate` with share_prefix=False).
+    """
+    if implementation == "flex_attention":
+        return flex_mask(batch.group, batch.branch, batch.positions)
+    if implementation == "flash_attention_2":
+        return batch.group >= 0
+    free = allowed(batch.group, batch.branch, batch.positions)
+    return as_mask(free, implementation=implementation, dtype=dtype)
+
+
+def as_mask(free: Tensor, *, implementation: str, dtype: torch.dtype) -> Tensor:
+    """bool [R, 1, Q, T] as it is for SDPA, additive in `dtype` for eager attention."""
+    if implementation != "eager":
+        return free
+    return torch.zeros(free.shape, dtype=dtype, device=free.device).masked_fill_(~free, torch.finfo(dtype).min)
+
+
+def allowed(group: Tensor, branch: Tensor, positions: Tensor, *, queries: int | None = None) -> Tensor:
     """True where a query (second last axis) may look at a key (last axis).
 
-    group, branch, positions: int64 [R, T] as in `Batch`. Returns bool [R, 1, T, T], on their device.
+    group, branch, positions: int64 [R, T] as in `Batch`. queries: only the last Q columns ask, as in a step of generation; all
+    of them if None. Returns bool [R, 1, Q, T], on their device.
     A padding token looks at itself only, so that no softmax runs over nothing.
     """
     columns = torch.arange(group.shape[1], device=group.device)
+    last = slice(0 if queries is None else group.shape[1] - queries, None)
     seen = _may_look(
-        _queries(group), _keys(group), _queries(branch), _keys(branch), _queries(positions), _keys(positions)
+        group[:, last, None],
+        group[:, None],
+        branch[:, last, None],
+        branch[:, None],
+        positions[:, last, None],
+        positions[:, None],
     )
-    return (seen | (columns[:, None] == columns[None, :])).unsqueeze(1)
+    return (seen | (columns[last, None] == columns)).unsqueeze(1)
 
 
 def flex_mask(group: Tensor, branch: Tensor, positions: Tensor, *, block: int = 128) -> BlockMask:
@@ -64,10 +94,3 @@ def _may_look(
     related = (group_q == group_k) & (group_q >= 0) & ((branch_k == 0) | (branch_k == branch_q))
     return related & (position_q >= position_k)
 
-
-def _queries(values: Tensor) -> Tensor:
-    return values[:, :, None]
-
-
-def _keys(values: Tensor) -> Tensor:
-    return values[:, None, :]

@@ -144,7 +144,7 @@ class _Layout:
 def _advance(model: Segmenter, ids: Tensor, layout: _Layout, cache: object) -> Tensor:
     """Feeds one token of each dialogue; returns the new state of each dialogue [dialogues, D]."""
     llm, seats = model.backbone.llm, ids.shape[1]
-    free = allowed(layout.group, layout.branch, queries=seats)
+    free = allowed(layout.group, layout.branch, layout.positions, queries=seats)
     states = llm.model(
         inputs_embeds=llm.get_input_embeddings()(ids).to(model.backbone.dtype),
         attention_mask=as_mask(free, implementation=llm.config._attn_implementation, dtype=model.backbone.dtype),

@@ -1,0 +1,55 @@
+"""Where the originals' tensors lie and how they are read: $SEGLM_GOLDENS, else the few that ship under tests/goldens."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+ROOT = Path(os.environ.get("SEGLM_GOLDENS") or Path(__file__).parents[1] / "goldens")
+INT8_SCALE = 32  # images are stored as int8 with value = int8 / 32, exactly
+ABSOLUTE, RELATIVE = 1e-4, 1e-4
+LOSS_RELATIVE = 1e-5
+GRADIENT_RELATIVE = 1e-3
+
+
+def cases(family: str, *, having: str = "io.safetensors") -> list[str]:
+    """Names of the family's cases, read from the folder; empty if the family is not there."""
+    return sorted(path.parent.name for path in (ROOT / family).glob(f"*/{having}"))
+
+
+def tensors(*parts: str) -> dict[str, Tensor]:
+    """One safetensors file; images come back as float32, float16 as float32 (exact)."""
+    values = load_file(ROOT.joinpath(*parts))
+    return {name: _widen(value) for name, value in values.items()}
+
+
+def facts(*parts: str) -> dict[str, Any]:
+    """One JSON file beside the tensors."""
+    result: dict[str, Any] = json.loads(ROOT.joinpath(*parts).read_text())
+    return result
+
+
+def weights_of(family: str, case: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights a case names, with the sizes in the JSON beside them."""
+    relative = facts(family, case, "io.json").get("weights", "../weights/model.safetensors").split()[0]
+    folder = (ROOT / family / case / relative).resolve().parent
+    sizes: dict[str, Any] = json.loads((folder / "model.json").read_text())["config"]
+    return {name: _widen(value) for name, value in load_file(folder / "model.safetensors").items()}, sizes
+
+
+def assert_close(got: Tensor, want: Tensor, name: str, *, rtol: float = RELATIVE) -> None:
+    """Equal to the tolerance of the goldens' README."""
+    assert got.shape == want.shape, f"{name}: shape {tuple(got.shape)}, the original has {tuple(want.shape)}"
+    torch.testing.assert_close(got.float(), want.float(), atol=ABSOLUTE, rtol=rtol, msg=lambda m: f"{name}: {m}")
+
+
+def _widen(value: Tensor) -> Tensor:
+    if value.dtype == torch.int8:
+        return value.float() / INT8_SCALE
+    return value.float() if value.dtype == torch.float16 else value
