@@ -37,7 +37,9 @@ def as_mask(free: Tensor, *, implementation: str, dtype: torch.dtype) -> Tensor:
     """bool [R, 1, Q, T] as it is for SDPA, additive in `dtype` for eager attention."""
     if implementation != "eager":
         return free
-    return torch.zeros(free.shape, dtype=dtype, device=free.device).masked_fill_(~free, torch.finfo(dtype).min)
+    return torch.zeros(free.shape, dtype=dtype, device=free.device).masked_fill_(
+        ~free, torch.finfo(dtype).min
+    )
 
 
 def allowed(group: Tensor, branch: Tensor, positions: Tensor, *, queries: int | None = None) -> Tensor:
@@ -93,4 +95,3 @@ def _may_look(
     """The rule, once: same example, in the trunk or in the same branch, not later; padding is nobody's example."""
     related = (group_q == group_k) & (group_q >= 0) & ((branch_k == 0) | (branch_k == branch_q))
     return related & (position_q >= position_k)
-
