@@ -247,14 +247,18 @@ def test_an_encoder_goes_through_pickle() -> None:
 
 
 NOT_A_COUNT = re.compile(
-    r"uint8|pixel|palette|ignore|colou?r|grey|gray|mask|void|shade|dim|width|hidden|channels", re.IGNORECASE
+    r"uint8|byte|pixel|palette|ignore|colou?r|grey|gray|mask|void|shade|dim|width|hidden|channels",
+    re.IGNORECASE,
 )
 
 
 def test_no_count_of_image_tokens_is_written_into_the_code() -> None:
     """Every fork of LISA carries its own 255, 256 or 575; here positions are recorded, never computed."""
     root = Path(__file__).parents[2]
-    for path in [*(root / "model").rglob("*.py"), *(root / "dataset").rglob("*.py")]:
+    files = [path for folder in ("model", "dataset") for path in (root / folder).rglob("*.py")]
+    for path in files:
+        if "toy" in path.relative_to(root).parts:
+            continue  # writes data sets, full of pixel values; it never sees a token
         with path.open("rb") as file:
             for token in tokenize.tokenize(file.readline):
                 counts = token.type == tokenize.NUMBER and token.string in {"255", "256", "575", "576"}
