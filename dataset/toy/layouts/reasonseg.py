@@ -55,7 +55,7 @@ def write_reasonseg(root: Path, shots: Iterable[Shot]) -> int:
 
 
 def _choose(shot: Shot) -> list[Phrase]:
-    """Phrases about one and the same thing, the first of a kind drawn by KIND_SHARES; empty if nothing can be said."""
+    """Phrases of one kind about the same thing; the kind is drawn by KIND_SHARES. Empty if nothing can be said."""
     said = positives(shot, "reasonseg", rounds=ROUNDS)
     if not said:
         return []
@@ -63,13 +63,13 @@ def _choose(shot: Shot) -> list[Phrase]:
     kinds = [kind for kind in KIND_SHARES if any(phrase.kind == kind for phrase in said)]
     shares = np.array([KIND_SHARES[kind] for kind in kinds])
     kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
-    first = next(phrase for phrase in said if phrase.kind == kind)
-    alike = [
-        p
-        for p in said
-        if (p.targets, p.part, p.is_sentence) == (first.targets, first.part, first.is_sentence)
-    ]
-    return [first, *(phrase for phrase in alike if phrase is not first)][:MAX_TEXTS]
+    of_kind = [phrase for phrase in said if phrase.kind == kind]
+    return [phrase for phrase in of_kind if _meaning(phrase) == _meaning(of_kind[0])][:MAX_TEXTS]
+
+
+def _meaning(phrase: Phrase) -> tuple[object, ...]:
+    """Equal for phrases that may stand in one JSON file."""
+    return phrase.targets, phrase.part, phrase.is_sentence
 
 
 def _record(shot: Shot, chosen: list[Phrase], image_name: str) -> dict[str, object]:
