@@ -1,8 +1,8 @@
 """Our own tensor names, fixed for good, and where they stand in the tree of the installed libraries.
 
-Files carry `llm. vision. projector. decoder. project. fuse.` names; transformers and peft rename their modules from release to
-release, so nothing we write depends on `named_parameters()`. One table, read in both directions; a built model decides which of
-its lines apply, and `names` proves that the mapping is one to one.
+Files carry `llm. vision. projector. decoder. project. fuse.` names; transformers and peft rename their modules from
+release to release, so nothing we write depends on `named_parameters()`. One table, read in both directions; a built
+model decides which of its lines apply, and `names` proves that the mapping is one to one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 from torch import nn
 
-# (prefix in the module tree, our prefix); the first that fits wins. Both spellings of CLIP: transformers 5 dropped `vision_model`.
+# (prefix in the module tree, our prefix); the first that fits wins. CLIP has two: transformers 5 dropped `vision_model`.
 PREFIXES = (
     ("backbone.llm.lm_head", "llm.lm_head"),
     ("backbone.llm.model", "llm"),
@@ -42,7 +42,9 @@ def canonical(module_name: str) -> str:
             break
     else:
         known = ", ".join(inside for inside, _ in PREFIXES)
-        raise ValueError(f"{module_name!r} has no canonical name; the module tree starts with one of {known} (model/names.py)")
+        raise ValueError(
+            f"{module_name!r} has no canonical name; the module tree starts with one of {known} (model/names.py)"
+        )
     for inside, ours in INFIXES:
         dotted = dotted.replace(inside, ours)
     return dotted[:-1]
@@ -57,7 +59,9 @@ def names(model: nn.Module) -> dict[str, str]:
     for inside in model.state_dict():
         ours = canonical(inside)
         if ours in found:
-            raise ValueError(f"{inside!r} and {found[ours]!r} would both be called {ours!r}; mend PREFIXES in model/names.py")
+            raise ValueError(
+                f"{inside!r} and {found[ours]!r} would both be called {ours!r}; mend PREFIXES in model/names.py"
+            )
         found[ours] = inside
     return found
 

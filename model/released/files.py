@@ -35,7 +35,9 @@ def weight_files(path: str | Path) -> tuple[Path, ...]:
     if path.is_file():
         return (path,)
     if not path.is_dir():
-        raise WeightsError(f"{path}: no such file or folder; give a weights file, a folder that holds one, or a hub id")
+        raise WeightsError(
+            f"{path}: no such file or folder; give a weights file, a folder that holds one, or a hub id"
+        )
     for name in INDEXES:
         if (path / name).is_file():
             return _indexed(path / name)
@@ -48,7 +50,9 @@ def weight_files(path: str | Path) -> tuple[Path, ...]:
         if files := tuple(sorted(path.glob(pattern))):
             return files
     inside = ", ".join(sorted(entry.name for entry in path.iterdir())[:12]) or "nothing"
-    raise WeightsError(f"{path}: no weights in this folder (looked for {', '.join(SINGLES)}, shards, *.pth); it holds {inside}")
+    raise WeightsError(
+        f"{path}: no weights in this folder (looked for {', '.join(SINGLES)}, shards, *.pth); it holds {inside}"
+    )
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -60,7 +64,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     for file in weight_files(path):
         part = _read_file(file)
         if twice := sorted(tensors.keys() & part.keys()):
-            raise WeightsError(f"{file}: {twice[:3]} stand in an earlier shard as well; remove the stale shards of another save")
+            raise WeightsError(
+                f"{file}: {twice[:3]} stand in an earlier shard as well; remove the stale shards of another save"
+            )
         tensors |= part
     return tensors
 
@@ -101,7 +107,9 @@ def _indexed(index: Path) -> tuple[Path, ...]:
         raise WeightsError(f"{index}: no weight_map in this index; fetch the file again")
     files = tuple(index.parent / name for name in sorted(set(weight_map.values())))
     if absent := [file.name for file in files if not file.is_file()]:
-        raise WeightsError(f"{index.parent}: {index.name} names shards that are not there: {', '.join(absent)}; fetch them again")
+        raise WeightsError(
+            f"{index.parent}: {index.name} names shards that are not there: {', '.join(absent)}; fetch them again"
+        )
     return files
 
 
@@ -109,7 +117,9 @@ def _open_safetensors(file: Path) -> Any:
     try:
         return safe_open(str(file), framework="pt")
     except SafetensorError as error:
-        raise WeightsError(f"{file}: not a readable safetensors file ({error}); it may be incomplete, fetch it again") from error
+        raise WeightsError(
+            f"{file}: not a readable safetensors file ({error}); it may be incomplete, fetch it again"
+        ) from error
 
 
 def _read_file(file: Path) -> dict[str, Tensor]:
@@ -117,7 +127,9 @@ def _read_file(file: Path) -> dict[str, Tensor]:
         with _open_safetensors(file) as handle:
             return {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     if file.suffix not in PICKLED:
-        raise WeightsError(f"{file}: unknown kind of weights file; known are .safetensors {' '.join(PICKLED)}")
+        raise WeightsError(
+            f"{file}: unknown kind of weights file; known are .safetensors {' '.join(PICKLED)}"
+        )
     return _flat(_unpickle(file), file)
 
 

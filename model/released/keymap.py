@@ -22,7 +22,9 @@ def rename(name: str, table: Iterable[Rule]) -> str | None:
     raise KeyError(name)
 
 
-def mapped(tensors: Mapping[str, Value], table: tuple[Rule, ...], *, source: str, layout: str) -> dict[str, Value]:
+def mapped(
+    tensors: Mapping[str, Value], table: tuple[Rule, ...], *, source: str, layout: str
+) -> dict[str, Value]:
     """All tensors under their new names. Raises WrongNames that lists what the table does not know or maps onto one name."""
     result: dict[str, Value] = {}
     unknown, clashes = [], []
@@ -37,8 +39,14 @@ def mapped(tensors: Mapping[str, Value], table: tuple[Rule, ...], *, source: str
         if new is not None:
             result[new] = tensor
     if unknown or clashes:
-        what = f"{len(unknown)} names that the {layout} layout does not have" if unknown else "two names for one tensor"
-        raise WrongNames(f"{source}: {what}:\n{listed(unknown or clashes)}\nIs this another system's checkpoint? Give its --recipe.")
+        what = (
+            f"{len(unknown)} names that the {layout} layout does not have"
+            if unknown
+            else "two names for one tensor"
+        )
+        raise WrongNames(
+            f"{source}: {what}:\n{listed(unknown or clashes)}\nIs this another system's checkpoint? Give its --recipe."
+        )
     return result
 
 

@@ -1,8 +1,9 @@
 """LISA's own layouts (dvlab-research/LISA at 3cb2d43).
 
-* Merged folders (`xinlai/LISA-7B-v1`, `-13B-llama2-v1`, `-explanatory`): the names of `LISAForCausalLM`. CLIP is not in them; SAM is,
-  and its mask decoder is the *trained* one, so SAM's own file must never be read over it.
-* Training files (`pytorch_model.bin` of zero_to_fp32): the same names behind `base_model.model.`, adapters as peft 0.4 or newer names them.
+* Merged folders (`xinlai/LISA-7B-v1`, `-13B-llama2-v1`, `-explanatory`): the names of `LISAForCausalLM`. CLIP is not in
+  them; SAM is, and its mask decoder is the *trained* one, so SAM's own file must never be read over it.
+* Training files (`pytorch_model.bin` of zero_to_fp32): the same names behind `base_model.model.`, adapters as peft 0.4 or
+  newer names them.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ WRAPPERS = ("module.", "base_model.model.")
 
 
 def load_lisa(path: str | Path) -> Checkpoint:
-    """Reads a merged LISA folder. Raises OldLayout, AdapterOnly, DeltaWeights or WrongNames for what looks like one and is not."""
+    """Reads a merged LISA folder.
+
+    Raises OldLayout, AdapterOnly, DeltaWeights or WrongNames for what looks like one and is not.
+    """
     source = str(path)
     refuse_v0(path)
     raw, config = read_tensors(path), config_of(path)
@@ -60,11 +64,14 @@ def lisa_checkpoint(
             f"{source}: trained weights without their base ({len(sizes)} tensors, no llm.norm); give the base as --version and "
             "this as --weight"
         )
-    for part, what in (("decoder.mask_decoder.", "the trained mask decoder"), ("project.", "text_hidden_fcs")):
+    for part, what in (
+        ("decoder.mask_decoder.", "the trained mask decoder"),
+        ("project.", "text_hidden_fcs"),
+    ):
         if not any(name.startswith(part) for name in sizes):
             raise WrongNames(
-                f"{source}: {what} is not in this checkpoint, so it is not a LISA model (a plain LLaVA would segment at random: gIoU "
-                "0.05); give a LISA checkpoint, or train from this base with train_ds.py --version"
+                f"{source}: {what} is not in this checkpoint, so it is not a LISA model (a plain LLaVA would segment "
+                "at random: gIoU 0.05); give a LISA checkpoint, or train from this base with train_ds.py --version"
             )
     tower = "vision.embeddings.patch_embedding.weight" in sizes
     return Checkpoint(
@@ -87,7 +94,9 @@ def lisa_names(raw: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
     """LISA's merged or training names -> canonical names. Raises WrongNames that lists unknown names."""
     bare = {unwrapped(name): tensor for name, tensor in raw.items()}
     if len(bare) != len(raw):
-        raise WrongNames(f"{source}: {len(raw) - len(bare)} tensors stand twice, with and without {' or '.join(WRAPPERS)}")
+        raise WrongNames(
+            f"{source}: {len(raw) - len(bare)} tensors stand twice, with and without {' or '.join(WRAPPERS)}"
+        )
     return mapped(bare, TRAINING, source=source, layout="LISA")
 
 
@@ -114,6 +123,6 @@ def refuse_v0(path: str | Path) -> None:
     """Raises OldLayout for LISA's v0 checkpoints."""
     if (Path(path) / V0_FILE).exists():
         raise OldLayout(
-            f"{path}: a LISA v0 checkpoint ({V0_FILE} lies beside the shards); its prompts and token order are those of LISA's commit "
-            "0e26916 and no newer code reads it. Use a v1 checkpoint: xinlai/LISA-7B-v1 or xinlai/LISA-13B-llama2-v1"
+            f"{path}: a LISA v0 checkpoint ({V0_FILE} lies beside the shards); its prompts and token order are "
+            "those of LISA's commit 0e26916 and no newer code reads it. Use a v1 checkpoint: xinlai/LISA-7B-v1 or xinlai/LISA-13B-llama2-v1"
         )

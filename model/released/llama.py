@@ -32,19 +32,27 @@ def llama_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, sourc
     config was written. Raises WrongShapes if config and tensors contradict each other.
     """
     if "llm.embed_tokens.weight" not in sizes:
-        raise WrongNames(f"{source}: no token embeddings (llm.embed_tokens.weight) among {len(sizes)} tensors; not a language model")
+        raise WrongNames(
+            f"{source}: no token embeddings (llm.embed_tokens.weight) among {len(sizes)} tensors; not a language model"
+        )
     if not config.get("num_attention_heads"):
-        raise WrongNames(f"{source}: no config.json with num_attention_heads beside the weights; tensors alone do not tell the heads")
+        raise WrongNames(
+            f"{source}: no config.json with num_attention_heads beside the weights; tensors alone do not tell the heads"
+        )
     chosen = {**LLAMA_DEFAULTS, **{key: config[key] for key in LLAMA_KEYS if config.get(key) is not None}}
     vocab, hidden = sizes["llm.embed_tokens.weight"]
     seen = {
         "hidden_size": hidden,
         "num_hidden_layers": count_layers(sizes, "llm.layers."),
-        "intermediate_size": sizes.get("llm.layers.0.mlp.gate_proj.weight", (chosen.get("intermediate_size"),))[0],
+        "intermediate_size": sizes.get(
+            "llm.layers.0.mlp.gate_proj.weight", (chosen.get("intermediate_size"),)
+        )[0],
     }
     for key, value in seen.items():
         if chosen.setdefault(key, value) != value:
-            raise WrongShapes(f"{source}: config.json says {key} {chosen[key]}, the tensors say {value}; the two are not of one model")
+            raise WrongShapes(
+                f"{source}: config.json says {key} {chosen[key]}, the tensors say {value}; the two are not of one model"
+            )
     return {**chosen, "vocab_size": vocab}
 
 
@@ -57,7 +65,9 @@ def clip_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, source
     if f"{prefix}patch_embedding.weight" not in sizes:
         raise WrongNames(f"{source}: no CLIP vision tower in these weights; give one with --vision-tower")
     hidden, _, patch, _ = sizes[f"{prefix}patch_embedding.weight"]
-    side = round((sizes[f"{prefix}position_embedding.weight"][0] - 1) ** 0.5)  # one position is the class token
+    side = round(
+        (sizes[f"{prefix}position_embedding.weight"][0] - 1) ** 0.5
+    )  # one position is the class token
     chosen = {key: config[key] for key in CLIP_KEYS if config.get(key) is not None}
     seen = {
         "hidden_size": hidden,
@@ -68,7 +78,9 @@ def clip_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, source
     }
     wrong = {key: value for key, value in seen.items() if chosen.get(key, value) != value}
     if wrong and config.get("model_type") in ("clip_vision_model", None):
-        raise WrongShapes(f"{source}: config.json contradicts the tensors, which say {wrong}; the two are not of one model")
+        raise WrongShapes(
+            f"{source}: config.json contradicts the tensors, which say {wrong}; the two are not of one model"
+        )
     defaults = {"hidden_act": CLIP_L["hidden_act"], "layer_norm_eps": CLIP_L["layer_norm_eps"]}
     return {"num_attention_heads": max(1, hidden // 64), **defaults, **chosen, **seen}
 
@@ -80,4 +92,6 @@ def projector_kind(sizes: Mapping[str, Shape], *, source: str) -> ProjectorKind:
     if "projector.0.weight" in sizes and "projector.2.weight" in sizes:
         return "mlp2x_gelu"
     inside = sorted(name for name in sizes if name.startswith("projector."))
-    raise WrongNames(f"{source}: no mm_projector that we know (a Linear, or mlp2x_gelu); projector tensors: {inside or 'none'}")
+    raise WrongNames(
+        f"{source}: no mm_projector that we know (a Linear, or mlp2x_gelu); projector tensors: {inside or 'none'}"
+    )

@@ -54,7 +54,8 @@ EMBEDDING_FLOOR = 1e-3  # root mean square of token embeddings; LLaMA's is near 
 
 
 def load_llava(path: str | Path) -> Checkpoint:
-    """Reads a LLaVA base, original or converted. Raises DeltaWeights for a published difference, WrongNames for other models."""
+    """Reads a LLaVA base, original or converted. Raises DeltaWeights for a published difference, WrongNames for other
+    models."""
     source = str(path)
     raw, config = read_tensors(path), config_of(path)
     return llava_checkpoint(raw, config, source=source, tokenizer=tokenizer_folder(path))
@@ -71,7 +72,9 @@ def llava_checkpoint(
     if converted and config.get("projector_hidden_act") == "linear":
         tensors = _single_linear(tensors, source)
     sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    vision = clip_config(config.get("vision_config") or {}, sizes, source=source) if _has_tower(sizes) else None
+    vision = (
+        clip_config(config.get("vision_config") or {}, sizes, source=source) if _has_tower(sizes) else None
+    )
     return Checkpoint(
         source=source,
         tensors=_untied(tensors, bool(text.get("tie_word_embeddings"))),
@@ -90,12 +93,15 @@ def load_clip(path: str | Path) -> Checkpoint:
     tensors = mapped(read_tensors(path), CLIP, source=source, layout="CLIP")
     sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     return Checkpoint(
-        source=source, tensors=tensors, vision=clip_config(config.get("vision_config") or config, sizes, source=source)
+        source=source,
+        tensors=tensors,
+        vision=clip_config(config.get("vision_config") or config, sizes, source=source),
     )
 
 
 def refuse_delta(tensors: Mapping[str, Tensor], config: Mapping[str, Any], *, source: str) -> None:
-    """Raises DeltaWeights if the weights are a difference to LLaMA: by their name, or because norms or embeddings are near zero."""
+    """Raises DeltaWeights if the weights are a difference to LLaMA: by their name, or because norms or embeddings are
+    near zero."""
     called = " ".join((Path(source).name, str(config.get("_name_or_path", "")))).lower()
     reason = f"the name says so ({called.strip()})" if "-delta" in called else _looks_like_delta(tensors)
     if reason:
@@ -114,7 +120,11 @@ def tokenizer_folder(path: str | Path) -> str | None:
 
 
 def _looks_like_delta(tensors: Mapping[str, Tensor]) -> str:
-    norms = [t.float().abs().mean() for name, t in tensors.items() if name.startswith("llm.") and "norm.weight" in name]
+    norms = [
+        t.float().abs().mean()
+        for name, t in tensors.items()
+        if name.startswith("llm.") and "norm.weight" in name
+    ]
     if norms and float(torch.stack(norms).mean()) < NORM_FLOOR:
         return f"the mean |weight| of its norms is {float(torch.stack(norms).mean()):.3g} where a model has about 1"
     table = tensors.get("llm.embed_tokens.weight")
@@ -141,7 +151,9 @@ def _single_linear(tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]
     second = tensors.pop("projector.2.weight")
     bias = tensors.pop("projector.2.bias")
     if not torch.equal(second, torch.eye(second.shape[0], dtype=second.dtype)) or bool(bias.any()):
-        raise WrongNames(f"{source}: a linear projector of two layers whose second is not the identity is not supported")
+        raise WrongNames(
+            f"{source}: a linear projector of two layers whose second is not the identity is not supported"
+        )
     renamed = {"projector.0.weight": "projector.weight", "projector.0.bias": "projector.bias"}
     return {renamed.get(name, name): tensor for name, tensor in tensors.items()}
 

@@ -49,7 +49,10 @@ class Report:
         groups = sorted({part for counter in counts.values() for part in counter})
         width = max([len(part) for part in groups], default=0)
         head = " ".join(f"{title:>10}" for title in columns)
-        rows = [f"{part:<{width}} " + " ".join(f"{counts[title][part]:>10}" for title in columns) for part in groups]
+        rows = [
+            f"{part:<{width}} " + " ".join(f"{counts[title][part]:>10}" for title in columns)
+            for part in groups
+        ]
         return "\n".join([f"{'':<{width}} {head}", *rows])
 
 
@@ -77,22 +80,34 @@ def check(report: Report, *, source: str, wanted: Mapping[str, Shape], given: Ma
         return
     _check_lora(report, source)
     if report.reshaped:
-        lines = [f"{name}: {have} in the weights, {want} in the model" for name, have, want in report.reshaped]
-        raise WrongShapes(f"{source}: {len(lines)} tensors have another shape:\n{listed(lines)}\n{_rows_hint(report)}\n{report}")
+        lines = [
+            f"{name}: {have} in the weights, {want} in the model" for name, have, want in report.reshaped
+        ]
+        raise WrongShapes(
+            f"{source}: {len(lines)} tensors have another shape:\n{listed(lines)}\n{_rows_hint(report)}\n{report}"
+        )
     renamed = _renamed(report, wanted, given)
     parts = [f"{source}: the names do not fit the model"]
     if report.missing:
         parts.append(f"missing in the weights ({len(report.missing)}):\n{listed(report.missing)}")
     if report.unexpected:
-        parts.append(f"in the weights, not in the model ({len(report.unexpected)}):\n{listed(report.unexpected)}")
+        parts.append(
+            f"in the weights, not in the model ({len(report.unexpected)}):\n{listed(report.unexpected)}"
+        )
     if renamed:
         parts.append(f"same shape and nearly the same name, renamed?\n{listed(renamed)}")
-    parts.append("Weights are never loaded in part: give the file of this model, or the recipe of this file (--recipe).")
+    parts.append(
+        "Weights are never loaded in part: give the file of this model, or the recipe of this file (--recipe)."
+    )
     raise WrongNames("\n".join([*parts, str(report)]))
 
 
 def load_canonical(
-    model: nn.Module, tensors: Mapping[str, Tensor], *, allow_missing: Sequence[str] = (), source: str = "weights"
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    allow_missing: Sequence[str] = (),
+    source: str = "weights",
 ) -> Report:
     """Copies canonical tensors into a built model, strictly.
 
@@ -135,10 +150,12 @@ def _check_lora(report: Report, source: str) -> None:
             "trained with (--lora_r), or merge them first with merge_lora_weights_and_save_hf_model.py"
         )
     llm_missing = [name for name in report.missing if name.startswith("llm.layers.") and ".lora_" not in name]
-    if llm_missing and not any(name.startswith("llm.layers.") and ".lora_" not in name for name in report.matched):
+    if llm_missing and not any(
+        name.startswith("llm.layers.") and ".lora_" not in name for name in report.matched
+    ):
         raise AdapterOnly(
-            f"{source}: holds no weight of the language model's layers ({len(llm_missing)} missing, e.g. {llm_missing[0]}); these "
-            "are trained weights without their base: merge them (merge_lora_weights_and_save_hf_model.py --version <base> "
+            f"{source}: holds no weight of the language model's layers ({len(llm_missing)} missing, e.g. {llm_missing[0]}); "
+            "these are trained weights without their base: merge them (merge_lora_weights_and_save_hf_model.py --version <base> "
             "--weight <these>), or give the base as --version and these as --weight"
         )
 

@@ -1,7 +1,7 @@
 """SAM's own checkpoints, `sam_vit_{b,l,h}_*.pth`, and folders with the same tensors.
 
-The sizes are read from the shapes. transformers' `SamModel` has the same tensors under other names (`HF_NAMES`); it is mapped.
-Every SAM that was released shares what the shapes do not say: 8 heads in the mask decoder, patch windows of 14.
+The sizes are read from the shapes. transformers' `SamModel` has the same tensors under other names (`HF_NAMES`); it is
+mapped. Every SAM that was released shares what the shapes do not say: 8 heads in the mask decoder, patch windows of 14.
 """
 
 from __future__ import annotations
@@ -29,13 +29,19 @@ _ENC, _DEC = "vision_encoder", "mask_decoder"
 HF_NAMES: tuple[Rule, ...] = (
     (rf"{_ENC}\.patch_embed\.projection\.(.+)", r"decoder.image_encoder.patch_embed.proj.\1"),
     (rf"{_ENC}\.pos_embed", r"decoder.image_encoder.pos_embed"),
-    *((rf"{_ENC}\.layers\.(\d+)\.{old}\.(.+)", rf"decoder.image_encoder.blocks.\1.{new}.\2") for old, new in _LN.items()),
+    *(
+        (rf"{_ENC}\.layers\.(\d+)\.{old}\.(.+)", rf"decoder.image_encoder.blocks.\1.{new}.\2")
+        for old, new in _LN.items()
+    ),
     (rf"{_ENC}\.layers\.(\d+)\.((?:attn|mlp)\..+)", r"decoder.image_encoder.blocks.\1.\2"),
     *(
         (rf"{_ENC}\.neck\.{old}\.(.+)", rf"decoder.image_encoder.neck.{new}.\1")
         for old, new in (("conv1", 0), ("layer_norm1", 1), ("conv2", 2), ("layer_norm2", 3))
     ),
-    (r"shared_image_embedding\.positional_embedding", r"decoder.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"),
+    (
+        r"shared_image_embedding\.positional_embedding",
+        r"decoder.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
+    ),
     (r"prompt_encoder\.shared_embedding\.positional_embedding", None),  # a copy of the one above
     *(
         (rf"prompt_encoder\.mask_embed\.{old}\.(.+)", rf"decoder.prompt_encoder.mask_downscaling.{new}.\1")
@@ -47,15 +53,27 @@ HF_NAMES: tuple[Rule, ...] = (
     (rf"{_DEC}\.upscale_layer_norm\.(.+)", r"decoder.mask_decoder.output_upscaling.1.\1"),
     (rf"{_DEC}\.upscale_conv2\.(.+)", r"decoder.mask_decoder.output_upscaling.3.\1"),
     *(
-        (rf"{_DEC}\.(output_hypernetworks_mlps\.\d+|iou_prediction_head)\.{old}\.(.+)", rf"decoder.mask_decoder.\1.{new}.\2")
+        (
+            rf"{_DEC}\.(output_hypernetworks_mlps\.\d+|iou_prediction_head)\.{old}\.(.+)",
+            rf"decoder.mask_decoder.\1.{new}.\2",
+        )
         for old, new in _MLP_LAYER
     ),
     *(
-        (rf"{_DEC}\.transformer\.layers\.(\d+)\.{old}\.(.+)", rf"decoder.mask_decoder.transformer.layers.\1.{new}.\2")
+        (
+            rf"{_DEC}\.transformer\.layers\.(\d+)\.{old}\.(.+)",
+            rf"decoder.mask_decoder.transformer.layers.\1.{new}.\2",
+        )
         for old, new in _LN.items()
     ),
-    (rf"{_DEC}\.transformer\.layer_norm_final_attn\.(.+)", r"decoder.mask_decoder.transformer.norm_final_attn.\1"),
-    (rf"{_DEC}\.((?:transformer\.(?:layers|final_attn)|iou_token|mask_tokens)\..+)", r"decoder.mask_decoder.\1"),
+    (
+        rf"{_DEC}\.transformer\.layer_norm_final_attn\.(.+)",
+        r"decoder.mask_decoder.transformer.norm_final_attn.\1",
+    ),
+    (
+        rf"{_DEC}\.((?:transformer\.(?:layers|final_attn)|iou_token|mask_tokens)\..+)",
+        r"decoder.mask_decoder.\1",
+    ),
 )
 
 
@@ -74,7 +92,9 @@ def load_sam(path: str | Path) -> Checkpoint:
     table, layout = (HF_NAMES, "transformers SamModel") if is_hf_sam(raw) else (SAM_NAMES, "SAM .pth")
     tensors = mapped(raw, table, source=source, layout=layout)
     sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return Checkpoint(source=source, tensors=tensors, decoder=sam_dims(sizes, source=source, config=config_of(path)))
+    return Checkpoint(
+        source=source, tensors=tensors, decoder=sam_dims(sizes, source=source, config=config_of(path))
+    )
 
 
 def sam_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
@@ -88,20 +108,24 @@ def sam_dims(
 ) -> dict[str, Any]:
     """The sizes (keys of `SamDims`) of a SAM with these canonical names and shapes.
 
-    config: what a `config.json` beside the weights says; only `dec_heads` and `window_size` are taken from it, because nothing else is
-    left open by the shapes. Raises WrongNames if a part of SAM is absent.
+    config: what a `config.json` beside the weights says; only `dec_heads` and `window_size` are taken from it, because
+    nothing else is left open by the shapes. Raises WrongNames if a part of SAM is absent.
     """
     encoder, prompt, mask = "decoder.image_encoder.", "decoder.prompt_encoder.", "decoder.mask_decoder."
     needed = (f"{encoder}pos_embed", f"{prompt}no_mask_embed.weight", f"{mask}mask_tokens.weight")
     if absent := [name for name in needed if name not in sizes]:
-        raise WrongNames(f"{source}: not a whole SAM, {', '.join(absent)} absent; give a sam_vit_*.pth (--vision_pretrained)")
+        raise WrongNames(
+            f"{source}: not a whole SAM, {', '.join(absent)} absent; give a sam_vit_*.pth (--vision_pretrained)"
+        )
     grid = sizes[f"{encoder}pos_embed"][1]
     vit_dim, _, patch, _ = sizes[f"{encoder}patch_embed.proj.weight"]
     depth = count_layers(sizes, f"{encoder}blocks.")
     reach = [(sizes[f"{encoder}blocks.{block}.attn.rel_pos_h"][0] + 1) // 2 for block in range(depth)]
     windowed = sorted({side for side in reach if side != grid})
     if len(windowed) > 1:
-        raise WrongShapes(f"{source}: blocks of the image encoder have windows of {windowed} patches; SAM has one size")
+        raise WrongShapes(
+            f"{source}: blocks of the image encoder have windows of {windowed} patches; SAM has one size"
+        )
     known = config or {}
     iou = f"{mask}iou_prediction_head.layers."
     return {

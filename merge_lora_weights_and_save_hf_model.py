@@ -1,0 +1,113 @@
+"""Base + trained weights -> one folder that loads everywhere and has proved itself.
+
+    python merge_lora_weights_and_save_hf_model.py --version <base> --weight runs/<exp>/pytorch_model.bin --save_path <folder>
+
+`--weight` is a portable checkpoint (a folder with manifest.json) or whatever zero_to_fp32.py made of a run: a file,
+shards, a folder called pytorch_model.bin, trained weights alone or all. The flags are those of the field's own script;
+any of train_ds.py's flags that concerns the model is taken too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from seglm.model.load import Chosen, choose_recipe, load_with_trained
+from seglm.model.merge import export
+from seglm.model.recipe import Recipe
+from seglm.model.released.errors import Ambiguous, WeightsError
+from seglm.model.released.open import open_weights
+from seglm.model.released.trained import Trained, read_trained
+from seglm.utils.cli import Options, read
+from seglm.utils.config import override, to_json
+from seglm.utils.manifest import manifest
+from seglm.utils.resolve import resolve
+
+MODEL_FIELDS = ("backbone.", "decoder.", "trainable.", "engine.precision", "engine.attention")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads, merges, verifies, writes; ends with one line on how to use the folder."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    own, options = parse(sys.argv[1:] if arguments is None else arguments)
+    trained = read_trained(resolve(own.weight, what="the trained weights (--weight)"))
+    chosen = choose(own.weight, options)
+    print(f"recipe {chosen.recipe.name}: {chosen.reason}")
+    recipe = override(chosen.recipe, options.settings)
+    check_rank(recipe, trained)
+    backbone = recipe.backbone
+    base = open_weights(
+        options.version or backbone.weights,
+        vision=backbone.vision,
+        decoder=recipe.decoder.weights,
+        revision=backbone.revision,
+    )
+    built = load_with_trained(base, trained, recipe)
+    print(f"{trained.source} on {base.source}:\n{built.report}")
+    content = dict(trained.manifest) | manifest(
+        recipe=recipe.name,
+        system=recipe.system,
+        resolved=to_json(recipe),
+        bases={"llm": base.source.split(" + ")[0], "trained": trained.source},
+        data=trained.manifest.get("data"),
+        trainable=[to_json(row) for row in built.table.rows],
+    )
+    apart = export(built, own.save_path, manifest=content, kind=own.format, vision=backbone.vision)
+    print(
+        "verified against the un-merged model: "
+        + ", ".join(f"{key} {value:.2g}" for key, value in apart.items())
+    )
+    print(f'{own.save_path} is ready: python chat.py --version "{own.save_path}"')
+
+
+def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Options]:
+    """This script's own flags, and those it shares with train_ds.py. Raises ValueError for a flag that has no effect here."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--weight", required=True, help="trained weights: a portable checkpoint or zero_to_fp32's output"
+    )
+    parser.add_argument("--save_path", required=True, help="new folder for the merged model")
+    parser.add_argument(
+        "--format", choices=("seglm", "lisa"), default="seglm", help="lisa: the original's layout"
+    )
+    own, rest = parser.parse_known_args(arguments)
+    options = read(rest)
+    plain = replace(Options(), recipe=options.recipe, version=options.version, settings=options.settings)
+    if options != plain:
+        odd = [name for name in vars(options) if getattr(options, name) != getattr(plain, name)]
+        raise ValueError(f"--{' --'.join(odd)}: no effect on a merge; drop it")
+    if idle := [path for path, _ in options.settings if not path.startswith(MODEL_FIELDS)]:
+        raise ValueError(
+            f"{', '.join(idle)}: no effect on a merge; fields that have one start with {', '.join(MODEL_FIELDS)}"
+        )
+    return own, options
+
+
+def choose(weight: str, options: Options) -> Chosen:
+    """The recipe of the trained weights; where they do not tell, that of the base."""
+    if options.recipe:
+        return choose_recipe(weight, name=options.recipe)
+    try:
+        return choose_recipe(resolve(weight, what="the trained weights (--weight)"))
+    except Ambiguous:
+        if options.version is None:
+            raise
+        return choose_recipe(resolve(options.version, what="the base (--version)"))
+
+
+def check_rank(recipe: Recipe, trained: Trained) -> None:
+    """Raises WeightsError if the adapters have another rank than the recipe."""
+    if trained.lora_rank != recipe.trainable.lora.r:
+        raise WeightsError(
+            f"{trained.source}: adapters of rank {trained.lora_rank}, the recipe has rank {recipe.trainable.lora.r}; "
+            f"give --lora_r {trained.lora_rank} with the --lora_alpha of the training"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""A model from disk, ready to be asked: a merged folder, a released LISA, or trained weights with their base."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from seglm.model import probe
+from seglm.model.build import Built, assemble
+from seglm.model.recipe import Precision, Recipe
+from seglm.model.recipes import recipe as named
+from seglm.model.released.checkpoint import Checkpoint
+from seglm.model.released.errors import WeightsError
+from seglm.model.released.files import config_of
+from seglm.model.released.folder import recipe_of
+from seglm.model.released.identify import identify, manifest_of
+from seglm.model.released.open import open_weights
+from seglm.model.released.trained import Trained, load_trained, read_trained
+from seglm.model.segmenter import Segmenter
+from seglm.utils.config import from_json
+from seglm.utils.resolve import resolve
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A recipe for some weights, and why it is this one."""
+
+    recipe: Recipe
+    reason: str
+
+
+def choose_recipe(path: str | Path, *, name: str | None = None) -> Chosen:
+    """The recipe of the weights at `path`: the one called `name`, else the one the weights tell of.
+
+    A merged folder or a manifest holds the whole resolved recipe, which is then taken field by field; a name given
+    with it has to be the same. Raises Ambiguous, which lists the candidates, if the weights do not tell.
+    """
+    place = Path(path)
+    if name is not None:
+        return Chosen(named(name), "--recipe says so")
+    found = identify(place)
+    if config_of(place).get("model_type") == "seglm":
+        return Chosen(recipe_of(place), found.reason)
+    resolved = read_manifest_recipe(place)
+    return Chosen(resolved or named(found.recipe), found.reason)
+
+
+def read_manifest_recipe(path: Path) -> Recipe | None:
+    """The resolved recipe in the manifest beside trained weights, or None."""
+    resolved = manifest_of(path).get("resolved")
+    return from_json(Recipe, resolved) if resolved else None
+
+
+def load(
+    path: str,
+    *,
+    recipe: str | None = None,
+    precision: Precision | None = None,
+    device: str = "cpu",
+    vision: str | None = None,
+    decoder: str | None = None,
+    revision: str | None = None,
+    ask_probe: bool = True,
+) -> tuple[Segmenter, Recipe]:
+    """A model that is to be used, not trained: a merged SegLM folder or a released LISA, a path or a hub id.
+
+    recipe: name; None takes what the weights tell. precision: None takes the recipe's. vision, decoder: where CLIP and
+    SAM lie, for releases that do not hold them. ask_probe: ask the golden probe of a merged folder again (a second on a GPU).
+    Raises WeightsError (see model/released/errors.py), FileNotFoundError, ProbeFailed.
+    """
+    folder = resolve(path, what="the model (--version)", revision=revision)
+    chosen = choose_recipe(folder, name=recipe)
+    log.info("%s: recipe %s (%s)", path, chosen.recipe.name, chosen.reason)
+    checkpoint = open_weights(
+        str(folder),
+        vision=vision or chosen.recipe.backbone.vision,
+        decoder=decoder or chosen.recipe.decoder.weights,
+    )
+    if not checkpoint.has("project."):
+        raise WeightsError(
+            f"{path}: a base that was never trained to segment; train it (train_ds.py --version {path}) or give a trained model"
+        )
+    built = assemble(_used(chosen.recipe, checkpoint, precision), checkpoint, lora=False, device=device)
+    if ask_probe and checkpoint.manifest:
+        saved: Precision = config_of(folder).get("precision", "fp32")
+        probe.check(built.model, folder, saved=saved)
+    return built.model, built.model.recipe
+
+
+def load_with_trained(
+    base: Checkpoint, trained: Trained | str, recipe: Recipe, *, device: str = "cpu"
+) -> Built:
+    """A base with trained weights on it, adapters not merged.
+
+    recipe: its `trainable` names what was trained; every such weight has to be among `trained`.
+    Raises WrongNames, WrongRank, WrongShapes.
+    """
+    trained = (
+        read_trained(resolve(trained, what="the trained weights (--weight)"))
+        if isinstance(trained, str)
+        else trained
+    )
+    built = assemble(recipe, base, lora=True, device=device)
+    report = load_trained(built.model, trained, required=built.table.trained)
+    return replace(built, report=report)
+
+
+def _used(recipe: Recipe, checkpoint: Checkpoint, precision: Precision | None) -> Recipe:
+    """The recipe for use: no gradient checkpointing, the SAM's own image size."""
+    size = (checkpoint.decoder or {}).get("image_size", recipe.decoder.image_size)
+    return replace(
+        recipe,
+        engine=replace(
+            recipe.engine, precision=precision or recipe.engine.precision, gradient_checkpointing=False
+        ),
+        decoder=replace(recipe.decoder, image_size=size),
+    )

@@ -1,0 +1,159 @@
+"""The golden probe: two tiny pictures, one question, and what the model answered when the checkpoint was made.
+
+A loaded model is asked again. Another base, another tokenizer, a decoder that was read over, a wrong precision: each
+changes the answer, and the load fails instead of the user's next evaluation.
+Letters: R = 2 rows, one picture each; T tokens; C prompt width; V vocabulary; h w decoder grid; P patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from seglm.model.recipe import Precision
+from seglm.model.released.errors import WeightsError
+from seglm.model.segmenter import Segmenter
+from seglm.utils.types import Batch, Bound, Branch, Dialogue, Images, Slot, Turn
+
+FILE = "probe.safetensors"
+QUESTION = "\nWhat is the bright square in this image? Please output segmentation mask."
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 6e-2}
+"""largest permitted |difference| / |value| (Euclidean norms) of each reading; measured differences stand in
+docs/numbers.md"""
+READINGS = ("embedding", "logits", "masks")
+
+
+class ProbeFailed(WeightsError):
+    """A model does not answer the probe as it did when it was saved."""
+
+
+@torch.no_grad()
+def read(model: Segmenter) -> dict[str, Tensor]:
+    """What the model says to the probe.
+
+    ids: int64 [T]. embedding: float32 [R, C], the projected state of the slot. logits: float32 [R, V] at the state
+    that predicts the slot. masks: float32 [R, h, w], low resolution.
+    """
+    was_training = model.training
+    model.eval()
+    batch = probe_batch(model)
+    with model.autocast():
+        states = model.backbone.hidden(batch).flatten(0, 1)
+        logits = model.backbone.head(states[batch.slot_at - 1])
+        features = model.decoder.encode(batch.drawn, batch.resized)
+    prompts = model.prompts(states[batch.slot_at + model.recipe.read_at])
+    masks, _ = model.decode(features, prompts)
+    model.train(was_training)
+    return {
+        "ids": batch.ids[0].cpu(),
+        "embedding": prompts[:, 0].float().cpu(),
+        "logits": logits.float().cpu(),
+        "masks": masks[:, 0].float().cpu(),
+    }
+
+
+def compare(
+    now: Mapping[str, Tensor], then: Mapping[str, Tensor], *, precision: Precision, source: str
+) -> dict[str, float]:
+    """Relative difference of every reading. Raises ProbeFailed, naming reading and numbers, if one is past its tolerance."""
+    if not torch.equal(now["ids"], then["ids"]):
+        raise ProbeFailed(
+            f"{source}: the probe's question has other token ids now ({now['ids'].tolist()} against "
+            f"{then['ids'].tolist()}); the tokenizer beside the weights is not the one they were saved with"
+        )
+    limit = TOLERANCE[precision]
+    apart = {
+        key: float((now[key] - then[key]).norm() / then[key].norm().clamp(min=1e-12)) for key in READINGS
+    }
+    if wrong := {key: value for key, value in apart.items() if not value <= limit}:
+        said = ", ".join(f"{key} differs by {value:.3g}" for key, value in wrong.items())
+        raise ProbeFailed(
+            f"{source}: the model does not answer its probe as it did when it was saved ({said}; permitted in {precision}: "
+            f"{limit:g} of the norm); the weights, their base or the code that runs them are not the same. Make the folder again from its base and "
+            "trained weights"
+        )
+    return apart
+
+
+def write(folder: Path, reading: Mapping[str, Tensor]) -> None:
+    """Stores a reading in a model's folder."""
+    save_file({key: value.contiguous() for key, value in reading.items()}, folder / FILE)
+
+
+def check(model: Segmenter, folder: Path, *, saved: Precision) -> dict[str, float]:
+    """Compares a loaded model with the reading in its folder, at the coarser of the two precisions; {} if there is none."""
+    if not (folder / FILE).is_file():
+        return {}
+    coarser = max(saved, model.recipe.engine.precision, key=lambda precision: TOLERANCE[precision])
+    return compare(read(model), load_file(folder / FILE), precision=coarser, source=str(folder))
+
+
+def probe_batch(model: Segmenter) -> Batch:
+    """Two pictures with the same dialogue, each a row of its own, on the model's device."""
+    slot = Slot(model.recipe.tokens[0], 0, (0,))
+    branch = model.encoder.encode(Dialogue((Turn((Images((0,)), QUESTION), ("It is ", slot, ".")),), (0,)))
+    side, square = int(model.backbone.vision.config.image_size), model.decoder.dims.image_size
+    device = model.backbone.llm.lm_head.weight.device
+    return _batch(branch, vision=_pictures(side), drawn=_pictures(square)).to(device)
+
+
+def _pictures(side: int) -> Tensor:
+    """uint8 [2, 3, side, side]: a bright square on a gradient, and a ring on stripes; nearest neighbour of a fixed 16
+    x 16 drawing."""
+    y, x = np.mgrid[0:16, 0:16]
+    first = np.stack([x * 12, y * 12, np.full_like(x, 60)])
+    first[:, 3:9, 5:11] = np.array([240, 200, 40])[:, None, None]
+    second = np.stack([(x % 4) * 50, np.full_like(x, 90), 200 - y * 10])
+    second[:, (abs(np.hypot(x - 8, y - 8) - 5) < 1.2)] = np.array([30, 220, 90])[:, None]
+    at = np.arange(side) * 16 // side
+    return torch.from_numpy(np.stack([first, second])[:, :, at][:, :, :, at].astype(np.uint8))
+
+
+def _batch(branch: Branch, *, vision: Tensor, drawn: Tensor) -> Batch:
+    rows, length = vision.shape[0], len(branch.ids)
+    place, square = branch.slots[0].place, (drawn.shape[2], drawn.shape[3])
+    shown = np.flatnonzero(branch.frame >= 0)
+    at = torch.from_numpy(np.concatenate([shown + row * length for row in range(rows)]))
+    row_ids = torch.arange(rows)
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return Batch(
+        keys=tuple(f"probe/{row}" for row in range(rows)),
+        ids=torch.from_numpy(branch.ids).expand(rows, -1).clone(),
+        positions=torch.arange(length).expand(rows, -1).clone(),
+        group=row_ids[:, None].expand(rows, length).clone(),
+        branch=torch.zeros((rows, length), dtype=torch.int64),
+        image_at=at,
+        image_frame=row_ids.repeat_interleave(len(shown)),
+        image_patch=torch.from_numpy(branch.patch[shown]).repeat(rows),
+        labelled_at=nothing,
+        labels=nothing,
+        vision=vision,
+        drawn=drawn,
+        resized=(square,) * rows,
+        sizes=(square,) * rows,
+        slots=tuple(
+            Bound(
+                branch.slots[0].slot.token,
+                example=row,
+                branch=0,
+                target=0,
+                row=row,
+                place=place,
+                frames=(row,),
+            )
+            for row in range(rows)
+        ),
+        slot_at=row_ids * length + place,
+        job_slot=row_ids,
+        job_frame=row_ids,
+        jobs=tuple((row, row) for row in range(rows)),
+        masks=(),
+        ignore=(None,) * rows,
+        ends=tuple((row, row, length - 1) for row in range(rows)),
+        frame_example=tuple(range(rows)),
+    )

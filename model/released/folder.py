@@ -1,0 +1,147 @@
+"""Our merged folder: `config.json` (model_type seglm), safetensors shards under canonical names, tokenizer,
+preprocessor, manifest, probe.
+
+It opens with `seglm.model.load.load`, and after `import seglm.hf` with `AutoModel.from_pretrained`; it is itself a
+valid `--version`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from seglm.model.backbones.llava import CLIP_MEAN, CLIP_STD
+from seglm.model.construct import Dims
+from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD
+from seglm.model.recipe import Precision, Recipe
+from seglm.model.released.checkpoint import Checkpoint
+from seglm.model.released.errors import WeightsError
+from seglm.model.released.files import config_of, read_json, read_tensors
+from seglm.model.released.identify import MANIFEST
+from seglm.model.segmenter import COMPUTE
+from seglm.utils.config import from_json, to_json
+
+MODEL_TYPE = "seglm"
+SHARD = "4GB"  # small enough for every file system and for parallel downloads
+FLOAT32_PARTS = ("decoder.", "project.", "fuse.")
+"""kept in float32 whatever the precision: masks are drawn in float32, and together these are small beside the LLM"""
+
+
+def load_folder(path: str | Path) -> Checkpoint:
+    """Reads a merged folder. Raises WeightsError if it is none or if its config was written by another layout."""
+    path = Path(path)
+    config = config_of(path)
+    if config.get("model_type") != MODEL_TYPE:
+        raise WeightsError(
+            f"{path}: not a merged SegLM folder (model_type {config.get('model_type')!r}, wanted {MODEL_TYPE!r})"
+        )
+    dims = Dims.from_json(config["dims"])
+    manifest = path / MANIFEST
+    return Checkpoint(
+        source=str(path),
+        tensors=read_tensors(path),
+        llm=dict(dims.llama),
+        vision=dict(dims.clip),
+        projector="linear" if dims.projector == "linear" else "mlp2x_gelu",
+        select_layer=dims.select_layer,
+        decoder=to_json(dims.sam),
+        project=(int(dims.llama["hidden_size"]), dims.sam.prompt_dim),
+        tokenizer=str(path),
+        system=config["system"],
+        recipe=config["recipe"],
+        manifest=read_json(manifest) if manifest.is_file() else {},
+    )
+
+
+def recipe_of(path: str | Path) -> Recipe:
+    """The recipe that a merged folder was made with, its weights pointing at the folder itself."""
+    recipe = from_json(Recipe, config_of(path)["resolved"])
+    folder = str(path)
+    return replace(
+        recipe,
+        backbone=replace(recipe.backbone, weights=folder, vision=folder, revision=None),
+        decoder=replace(recipe.decoder, weights=folder),
+    )
+
+
+def write_folder(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    recipe: Recipe,
+    dims: Dims,
+    tokenizer: Any,
+    manifest: Mapping[str, Any],
+    shard: str = SHARD,
+) -> None:
+    """Writes everything but the probe into an empty folder; the caller makes it appear at its place in one step.
+
+    tensors: canonical names, no adapters; stored in the recipe's precision, FLOAT32_PARTS in float32.
+    """
+    folder.mkdir(parents=True)
+    precision = recipe.engine.precision
+    config = {
+        "model_type": MODEL_TYPE,
+        "architectures": ["SegLMModel"],
+        "recipe": recipe.name,
+        "system": recipe.system,
+        "tokens": list(recipe.tokens),
+        "precision": precision,
+        "dims": to_json(dims),
+        "resolved": to_json(recipe),
+    }
+    _write_json(folder / "config.json", config)
+    _write_json(folder / "preprocessor_config.json", _preprocessing(dims))
+    _write_json(folder / MANIFEST, manifest)
+    tokenizer.save_pretrained(folder)
+    write_shards(folder, {name: _stored(name, tensor, precision) for name, tensor in tensors.items()}, shard)
+
+
+def write_shards(folder: Path, tensors: dict[str, Tensor], shard: str = SHARD) -> None:
+    """Writes `model.safetensors`, or shards of at most `shard` with their index."""
+    from huggingface_hub import split_torch_state_dict_into_shards
+
+    split = split_torch_state_dict_into_shards(tensors, max_shard_size=shard)
+    for file, inside in split.filename_to_tensors.items():
+        save_file({name: tensors[name] for name in inside}, folder / file, metadata={"format": "pt"})
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        _write_json(folder / "model.safetensors.index.json", index)
+
+
+def _stored(name: str, tensor: Tensor, precision: Precision) -> Tensor:
+    dtype = torch.float32 if name.startswith(FLOAT32_PARTS) else COMPUTE[precision]
+    return tensor.detach().to("cpu", dtype).contiguous()
+
+
+def _preprocessing(dims: Dims) -> dict[str, Any]:
+    """How pictures reach the two encoders; for readers of the folder, our own code takes it from `dims`."""
+    return {
+        "vision": {
+            "size": dims.clip["image_size"],
+            "resize": "shortest side, bicubic",
+            "crop": "centre",
+            "mean": list(CLIP_MEAN),
+            "std": list(CLIP_STD),
+            "scale": "0..1",
+        },
+        "decoder": {
+            "size": dims.sam.image_size,
+            "resize": "longest side, bilinear",
+            "pad": "right and bottom, zero after normalisation",
+            "mean": list(PIXEL_MEAN),
+            "std": list(PIXEL_STD),
+            "scale": "0..255",
+        },
+    }
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=False) + "\n", encoding="utf-8")

@@ -1,0 +1,189 @@
+"""What lies at a path: its layout, the system it belongs to and, where it can be told, the recipe.
+
+Asked in this order: the manifest beside the weights, `config.json`, the names and shapes of the tensors. Several
+answers, or none, are an error that lists the candidates; nothing is ever guessed in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from seglm.model.names import is_canonical
+from seglm.model.recipes import recipes
+from seglm.model.released.errors import AdapterOnly, Ambiguous
+from seglm.model.released.files import config_of, read_json, shapes
+from seglm.model.released.lisa import refuse_v0, unwrapped
+from seglm.model.released.sam import is_hf_sam
+
+Layout = Literal["seglm", "portable", "lisa", "lisa_training", "training", "llava", "sam", "clip"]
+"""`seglm`: our merged folder; `portable`: our trained weights with a manifest; `lisa`: a merged LISA folder;
+`lisa_training` and `training`: what zero_to_fp32 makes of the original's run or of ours; `llava`, `sam`, `clip`: bases"""
+Shape = tuple[int, ...]
+MANIFEST = "manifest.json"
+ADAPTER_FILE = "adapter_config.json"
+# (system, width of the LLM, longest context of its config or 0 for any) -> recipe; LLaMA-1 says 2048, Llama-2 says 4096
+RELEASED: tuple[tuple[str, int, int, str], ...] = (
+    ("lisa", 4096, 0, "lisa_7b"),
+    ("lisa", 5120, 2048, "lisa_13b"),
+    ("lisa", 5120, 4096, "lisa_llama2_13b"),
+)
+
+
+@dataclass(frozen=True)
+class Identified:
+    """What was found and why."""
+
+    layout: Layout
+    system: str
+    """file in model/systems; empty for a base, which any system may start from"""
+    recipe: str
+    """recipe name"""
+    reason: str
+    """one sentence for the log"""
+
+    def __str__(self) -> str:
+        return f"recipe {self.recipe} ({self.reason})"
+
+
+def identify(path: str | Path) -> Identified:
+    """The recipe of the weights at `path`.
+
+    Raises Ambiguous that lists the candidates if several recipes fit or none does, AdapterOnly for a peft adapter folder,
+    OldLayout for LISA v0, WeightsError for what cannot be read.
+    """
+    path = Path(path)
+    manifest = manifest_of(path)
+    if recipe := str(manifest.get("recipe", "")):
+        system = str(manifest.get("system") or _system_of(recipe, path))
+        return Identified(_layout_with_manifest(path), system, recipe, f"the manifest beside {path} says so")
+    config = config_of(path)
+    if config.get("model_type") == "seglm" and config.get("recipe"):
+        recipe = str(config["recipe"])
+        return Identified("seglm", _system_of(recipe, path), recipe, f"{path}/config.json says so")
+    layout, seen = layout_of(path), shapes(path)
+    fitting = _fitting(layout, config, seen)
+    reason = f"{_described(layout)}, {_facts(config, seen)}"
+    if len(fitting) == 1:
+        system, recipe = fitting[0]
+        return Identified(layout, system, recipe, reason)
+    what = f"fits {len(fitting)} recipes" if fitting else "fits no recipe"
+    candidates = [recipe for _, recipe in fitting] or sorted(recipes())
+    raise Ambiguous(f"{path}: {reason}: {what}; choose with --recipe one of: {', '.join(candidates)}")
+
+
+def layout_of(path: str | Path) -> Layout:
+    """How the weights at `path` are laid out. Raises as `identify`."""
+    path = Path(path)
+    if path.is_dir():
+        refuse_v0(path)
+        refuse_adapter(path)
+    config = config_of(path)
+    if config.get("model_type") == "seglm":
+        return "seglm"
+    bare = {unwrapped(name) for name in shapes(path)}
+    wrapped = any(name.startswith("base_model.model.") or ".lora_" in name for name in shapes(path))
+    if all(is_canonical(name) or name.startswith("backbone.") for name in bare):
+        return _own(path, bare)
+    if any(name.startswith(("model.visual_model.", "model.text_hidden_fcs.")) for name in bare):
+        return "lisa_training" if wrapped else "lisa"
+    if any(name.startswith("image_encoder.") for name in bare) or is_hf_sam(dict.fromkeys(bare)):
+        return "sam"
+    if any("multi_modal_projector." in name or name.startswith("model.mm_projector.") for name in bare):
+        return "llava"
+    if any(name.startswith(("vision_model.", "embeddings.patch_embedding")) for name in bare):
+        return "clip"
+    some = ", ".join(sorted(bare)[:5])
+    raise Ambiguous(
+        f"{path}: the names of the tensors are of no layout that is known (seglm, LISA, LLaVA, SAM, CLIP), e.g. {some}; "
+        f"a plain language model is no LLaVA: it has no mm_projector. Recipes: {', '.join(sorted(recipes()))}"
+    )
+
+
+def manifest_of(path: Path) -> dict[str, Any]:
+    """The manifest beside the weights, or an empty dictionary."""
+    file = (path if path.is_dir() else path.parent) / MANIFEST
+    return read_json(file) if file.is_file() else {}
+
+
+def refuse_adapter(path: Path) -> None:
+    """Raises AdapterOnly for a folder of peft's or LLaVA's adapters."""
+    found = [name for name in (ADAPTER_FILE, "non_lora_trainables.bin") if (path / name).is_file()]
+    if found:
+        raise AdapterOnly(
+            f"{path}: an adapter ({', '.join(found)}), not a full model; give its base as --version, and merge with "
+            f"merge_lora_weights_and_save_hf_model.py --version <base> --weight <trained weights>"
+        )
+
+
+def _own(path: Path, names: set[str]) -> Layout:
+    if (
+        any(name.startswith("llm.layers.") and ".lora_" not in name for name in names)
+        and (path / "config.json").is_file()
+    ):
+        return "llava" if not any(name.startswith("project.") for name in names) else "seglm"
+    if all(name.startswith("decoder.") for name in names):
+        return "sam"
+    return "portable" if (path if path.is_dir() else path.parent).joinpath(MANIFEST).is_file() else "training"
+
+
+def _layout_with_manifest(path: Path) -> Layout:
+    return "seglm" if config_of(path).get("model_type") == "seglm" else "portable"
+
+
+def _system_of(name: str, path: Path) -> str:
+    known = recipes()
+    if name not in known:
+        raise Ambiguous(
+            f"{path}: made with recipe {name!r}, which this version does not have; choose with --recipe one of: "
+            f"{', '.join(known)}"
+        )
+    return known[name]().system
+
+
+def _fitting(layout: Layout, config: Mapping[str, Any], seen: Mapping[str, Shape]) -> list[tuple[str, str]]:
+    """(system, recipe) of every released recipe that these weights fit."""
+    width, context = _width(config, seen), int(config.get("max_position_embeddings") or 0)
+    found = []
+    for system, wide, long, recipe in RELEASED:
+        if layout in ("lisa", "lisa_training") and system != "lisa":
+            continue
+        if layout in ("sam", "clip"):
+            continue
+        if width == wide and (not long or not context or context == long) and recipe in recipes():
+            found.append((system, recipe))
+    return found
+
+
+def _width(config: Mapping[str, Any], seen: Mapping[str, Shape]) -> int:
+    text = config.get("text_config") or config
+    if text.get("hidden_size"):
+        return int(text["hidden_size"])
+    tables = [shape for name, shape in seen.items() if name.endswith("embed_tokens.weight")]
+    return tables[0][1] if tables else 0
+
+
+def _facts(config: Mapping[str, Any], seen: Mapping[str, Shape]) -> str:
+    width = _width(config, seen)
+    context = config.get("max_position_embeddings")
+    facts = [f"{len(seen)} tensors"]
+    if width:
+        facts.append(f"hidden size {width}")
+    if context:
+        facts.append(f"context {context}")
+    return ", ".join(facts)
+
+
+def _described(layout: Layout) -> str:
+    return {
+        "seglm": "a SegLM model",
+        "portable": "trained weights of SegLM",
+        "training": "trained weights of SegLM, consolidated",
+        "lisa": "a merged LISA model",
+        "lisa_training": "trained weights of the original LISA",
+        "llava": "a LLaVA base",
+        "sam": "a SAM",
+        "clip": "a CLIP vision tower",
+    }[layout]

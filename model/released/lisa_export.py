@@ -1,0 +1,75 @@
+"""A merged model in the layout of the original LISA, for whoever's tools read that: the inverse of `released/lisa.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seglm.model.construct import Dims
+from seglm.model.recipe import Recipe
+from seglm.model.segmenter import COMPUTE
+
+# (our prefix, LISA's); the first that fits wins; None is not in LISA's folders
+PREFIXES: tuple[tuple[str, str | None], ...] = (
+    ("llm.lm_head.", "lm_head."),
+    ("llm.", "model."),
+    ("projector.", "model.mm_projector."),
+    ("decoder.", "model.visual_model."),
+    ("project.", "model.text_hidden_fcs.0."),
+    ("vision.", None),
+)
+BIN = "pytorch_model.bin"
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+def lisa_name(name: str) -> str | None:
+    """LISA's name of a canonical tensor; None for what LISA does not save. Raises ValueError for what LISA does not have."""
+    for ours, theirs in PREFIXES:
+        if name.startswith(ours):
+            return None if theirs is None else theirs + name.removeprefix(ours)
+    raise ValueError(f"{name} has no place in LISA's layout; export with --format seglm")
+
+
+def write_lisa(
+    folder: Path, tensors: Mapping[str, Tensor], *, recipe: Recipe, dims: Dims, tokenizer: Any
+) -> None:
+    """Writes `pytorch_model.bin`, the old LLaVA config and the tokenizer into a new folder.
+
+    CLIP is left out, as in LISA's releases; the LLM is stored in the recipe's precision, SAM and the projection in float32.
+    """
+    folder.mkdir(parents=True)
+    state = {}
+    for name, tensor in tensors.items():
+        theirs = lisa_name(name)
+        if theirs is not None:
+            dtype = (
+                torch.float32
+                if name.startswith(("decoder.", "project."))
+                else COMPUTE[recipe.engine.precision]
+            )
+            state[theirs] = tensor.detach().to("cpu", dtype).contiguous()
+    torch.save(state, folder / BIN)
+    config = {
+        **dims.llama,
+        "architectures": ["LISAForCausalLM"],
+        "model_type": "llava",
+        "mm_hidden_size": dims.clip["hidden_size"],
+        "mm_projector_type": dims.projector,
+        "mm_use_im_start_end": recipe.backbone.image_tokens is not None,
+        "mm_vision_select_feature": "patch",
+        "mm_vision_select_layer": dims.select_layer,
+        "mm_vision_tower": recipe.backbone.vision,
+        "vision_tower": recipe.backbone.vision,
+        "out_dim": dims.sam.prompt_dim,
+        "torch_dtype": DTYPES[recipe.engine.precision],
+        "train_mask_decoder": True,
+        "use_cache": False,
+        "use_mm_proj": True,
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,81 @@
+"""Trained weights apart from their base: our portable checkpoint, and whatever zero_to_fp32.py has made of a run.
+
+It may be a file, shards with an index, or a *folder* called `pytorch_model.bin`; trained weights only (ZeRO-1 leaves
+the frozen ones out) or all; with our canonical names, our module names, or the original LISA's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from seglm.model.names import canonical, is_canonical, names
+from seglm.model.released.errors import WeightsError, WrongNames
+from seglm.model.released.files import read_tensors
+from seglm.model.released.identify import manifest_of, refuse_adapter
+from seglm.model.released.lisa import lisa_names, lora_rank, unwrapped
+from seglm.model.released.report import Report, listed, load_canonical
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Weights that complete a base."""
+
+    source: str
+    tensors: Mapping[str, Tensor]
+    """canonical names"""
+    lora_rank: int
+    """0 if there are no adapters among them"""
+    manifest: Mapping[str, Any]
+    """empty if none lies beside the weights"""
+
+
+def read_trained(path: str | Path) -> Trained:
+    """Reads trained weights under any of the three spellings. Raises WrongNames for names of none of them."""
+    path = Path(path)
+    if path.is_dir():
+        refuse_adapter(path)
+    raw = read_tensors(path)
+    if not raw:
+        raise WeightsError(
+            f"{path}: no tensor in this file; was the training stopped before its first checkpoint?"
+        )
+    tensors = _canonical(raw, str(path))
+    rank = lora_rank({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    return Trained(str(path), tensors, rank, manifest_of(path))
+
+
+def load_trained(model: nn.Module, trained: Trained, *, required: Sequence[str]) -> Report:
+    """Puts trained weights over a model that holds its base.
+
+    required: the canonical names that training changes (the trainable table's). All of them must be there; what is
+    there besides must be in the model too and is taken over; the rest keeps the base's values.
+    Raises WrongNames that lists missing names, WrongRank, WrongShapes; the model is then untouched.
+    """
+    if absent := [name for name in required if name not in trained.tensors]:
+        if all(".lora_" in name for name in absent) and not trained.lora_rank:
+            hint = "They hold no adapters: they were trained with --lora_r 0, or they are a merged model (give it as --version)."
+        else:
+            hint = "Was another set of weights trained? Give the recipe they were trained with (--recipe, --lora_r)."
+        raise WrongNames(
+            f"{trained.source}: {len(absent)} of {len(required)} trained weights are not in the file:\n{listed(absent)}\n{hint}"
+        )
+    frozen = tuple(_exactly(name) for name in names(model) if name not in trained.tensors)
+    return load_canonical(model, trained.tensors, allow_missing=frozen, source=trained.source)
+
+
+def _canonical(raw: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    bare = {name.removeprefix("module."): tensor for name, tensor in raw.items()}
+    if any(name.startswith("backbone.") for name in bare):
+        return {canonical(name): tensor for name, tensor in bare.items()}
+    if all(is_canonical(unwrapped(name)) for name in bare):
+        return bare
+    return lisa_names(raw, source=source)
+
+
+def _exactly(name: str) -> str:
+    return name.replace(".", r"\.")

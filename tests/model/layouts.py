@@ -1,0 +1,140 @@
+"""Writes a tiny model in the layouts of the releases: LLaVA v1, CLIP, SAM, merged LISA, the original's training file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seglm.model.names import names
+from seglm.model.recipe import Recipe
+from seglm.model.released.lisa_export import lisa_name
+from seglm.model.segmenter import Segmenter
+from tests.tiny import CLIP, SAM, TOKENIZER, tiny_recipe
+
+LLM = {
+    "architectures": ["LlavaLlamaForCausalLM"], "model_type": "llava", "hidden_size": 32, "intermediate_size": 64,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 1024,
+    "rms_norm_eps": 1e-6, "vocab_size": 560, "mm_vision_select_layer": -2, "mm_use_im_start_end": True, "pad_token_id": 0,
+    "bos_token_id": 1, "eos_token_id": 2, "use_cache": False, "transformers_version": "4.31.0",
+}  # fmt: skip
+
+
+def canonical_tensors(model: Segmenter, *, adapters: bool = True) -> dict[str, Tensor]:
+    state = model.state_dict()
+    every = {ours: state[inside].clone() for ours, inside in names(model).items()}
+    return {name: tensor for name, tensor in every.items() if adapters or ".lora_" not in name}
+
+
+def lisa_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Merged names, CLIP left out, with a buffer that transformers 4.31 saved."""
+    named = {lisa_name(name): tensor for name, tensor in tensors.items()}
+    state = {name: tensor for name, tensor in named.items() if name is not None}
+    return {**state, "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}
+
+
+def training_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names of the original's training: peft's prefix and adapters as peft 0.4 calls them."""
+    state = lisa_state(tensors)
+    return {f"base_model.model.{_peft(name)}": tensor for name, tensor in state.items()}
+
+
+def trainable_only(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What LISA trains, by canonical names."""
+    parts = ("llm.embed_tokens.", "llm.lm_head.", "decoder.mask_decoder.", "project.")
+    return {name: tensor for name, tensor in tensors.items() if ".lora_" in name or name.startswith(parts)}
+
+
+def write_clip(folder: Path, tensors: dict[str, Tensor]) -> Path:
+    folder.mkdir(parents=True)
+    state = {
+        f"vision_model.{name.removeprefix('vision.')}": t
+        for name, t in tensors.items()
+        if name.startswith("vision.")
+    }
+    state["vision_model.embeddings.position_ids"] = torch.arange(5)[None]
+    state["text_model.final_layer_norm.weight"] = torch.ones(3)
+    state["logit_scale"] = torch.tensor(1.0)
+    torch.save(state, folder / "pytorch_model.bin")
+    (folder / "config.json").write_text(json.dumps({"model_type": "clip", "vision_config": CLIP}))
+    return folder
+
+
+def write_sam(file: Path, tensors: dict[str, Tensor]) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({n.removeprefix("decoder."): t for n, t in tensors.items() if n.startswith("decoder.")}, file)
+    return file
+
+
+def write_llava(folder: Path, tensors: dict[str, Tensor], *, rows: int = 560, **config: Any) -> Path:
+    """The old LLaVA layout in two shards with an index; the vocabulary has no tokens of ours yet."""
+    base = {
+        name: t
+        for name, t in tensors.items()
+        if name.startswith(("llm.", "projector.")) and ".lora_" not in name
+    }
+    base |= {name: base[name][:rows].clone() for name in ("llm.embed_tokens.weight", "llm.lm_head.weight")}
+    _two_shards(folder, lisa_state(base))
+    _config_and_tokenizer(folder, LLM | config)
+    return folder
+
+
+def write_lisa_release(folder: Path, tensors: dict[str, Tensor], *, vision: str, **config: Any) -> Path:
+    """A merged LISA as its releases are: two `.bin` shards, old config, no CLIP."""
+    _two_shards(folder, lisa_state(tensors))
+    rows = len(tensors["llm.embed_tokens.weight"])
+    said = {
+        "architectures": ["LISAForCausalLM"],
+        "mm_vision_tower": vision,
+        "out_dim": 16,
+        "vocab_size": rows,
+    }
+    _config_and_tokenizer(folder, LLM | said | config)
+    added = {"[SEG]": 560, "<im_start>": 561, "<im_end>": 562}
+    (folder / "added_tokens.json").write_text(json.dumps(added))
+    return folder
+
+
+def write_bases(root: Path, model: Segmenter) -> Recipe:
+    """LLaVA, CLIP and SAM of a model as three releases; returns the tiny recipe that starts from them."""
+    tensors = canonical_tensors(model, adapters=False)
+    vision = write_clip(root / "clip", tensors)
+    llava = write_llava(root / "llava", tensors, mm_vision_tower=str(vision))
+    sam = write_sam(root / "sam.pth", tensors)
+    recipe = tiny_recipe()
+    return replace(
+        recipe,
+        backbone=replace(recipe.backbone, weights=str(llava), vision=str(vision)),
+        decoder=replace(recipe.decoder, weights=str(sam)),
+    )
+
+
+def sam_dims_of_tiny() -> dict[str, Any]:
+    return asdict(SAM)
+
+
+def _peft(name: str) -> str:
+    return name.replace(".lora_A.weight", ".lora_A.default.weight").replace(
+        ".lora_B.weight", ".lora_B.default.weight"
+    )
+
+
+def _two_shards(folder: Path, state: dict[str, Tensor]) -> None:
+    folder.mkdir(parents=True)
+    order = list(state)
+    files = {
+        name: f"pytorch_model-0000{1 + (n >= len(order) // 2)}-of-00002.bin" for n, name in enumerate(order)
+    }
+    for file in sorted(set(files.values())):
+        torch.save({name: state[name] for name in order if files[name] == file}, folder / file)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": files}))
+
+
+def _config_and_tokenizer(folder: Path, config: dict[str, Any]) -> None:
+    (folder / "config.json").write_text(json.dumps(config))
+    shutil.copy(TOKENIZER / "tokenizer.model", folder)
