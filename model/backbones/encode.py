@@ -209,12 +209,10 @@ class _Draft:
         """Tokenises the pending text."""
         if not self.text:
             return
-        # `verbose` off: the tokenizer's own remark on length is not about our limit.
-        spoken = self.encoder.tokenizer(
-            self.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        )
-        ids: list[int] = spoken["input_ids"]
-        spans: list[tuple[int, int]] = spoken["offset_mapping"]
+        # The backend itself: the wrapper goes through batches, whose threads make a forked loader worker complain.
+        spoken = self.encoder.tokenizer.backend_tokenizer.encode(self.text, add_special_tokens=False)
+        ids: list[int] = spoken.ids
+        spans: list[tuple[int, int]] = spoken.offsets
         self._place(ids, spans)
         trained = [self.trained[start] for start, _ in spans]
         self.ids += ids

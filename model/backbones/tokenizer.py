@@ -69,7 +69,7 @@ def token_ids(tokenizer: PreTrainedTokenizerFast, tokens: tuple[str, ...]) -> di
             raise ValueError(
                 f"token {token!r} is not in the vocabulary of {len(tokenizer)} tokens; add it first"
             )
-        spoken = tokenizer(f"It is {token}.", add_special_tokens=False).input_ids
+        spoken = tokenizer.backend_tokenizer.encode(f"It is {token}.", add_special_tokens=False).ids
         if tokenizer.convert_ids_to_tokens(number) != token or spoken.count(number) != 1:
             raise ValueError(
                 f"token {token!r} with id {number} is not one token: 'It is {token}.' becomes {spoken}"
@@ -123,7 +123,7 @@ def _check_is_llama(pieces: SentencePieceProcessor, path: Path) -> None:
 def _merges(pieces: SentencePieceProcessor) -> list[tuple[str, str]]:
     """The merges of a sentencepiece BPE model, best first: pieces are joined in the order of their scores."""
     score = {
-        pieces.id_to_piece(n): pieces.get_score(n)
+        pieces.id_to_piece(n): (-pieces.get_score(n), n)
         for n in range(pieces.get_piece_size())
         if not (
             pieces.is_byte(n) or pieces.is_control(n) or pieces.is_unknown(n)
@@ -135,7 +135,8 @@ def _merges(pieces: SentencePieceProcessor) -> list[tuple[str, str]]:
         for cut in range(1, len(whole))
         if whole[:cut] in score and whole[cut:] in score
     ]
-    joined.sort(key=lambda one: -score[one[0]])  # stable: equal scores keep the order of the vocabulary
+    # Several ways to make one piece: in the order of their parts, as transformers' own conversion has it.
+    joined.sort(key=lambda one: (score[one[0]], score[one[1]][1], score[one[2]][1]))
     return [(left, right) for _, left, right in joined]
 
 
