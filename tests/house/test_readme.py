@@ -1,0 +1,102 @@
+"""Every command that README.md and docs/ show is one that this checkout understands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from seglm.model.recipes import recipe
+from seglm.utils.cli import read
+from seglm.utils.config import override
+from tests.house.tree import ROOT
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(document: Path) -> list[str]:
+    """The lines of its ```bash blocks, continued lines joined, comments and settings of variables dropped."""
+    blocks = re.findall(
+        r"^```bash\n(.*?)^```", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    inline = re.findall(r"`((?:\w+=\S+ )*(?:bash|python|srun) [^`]+)`", document.read_text(encoding="utf-8"))
+    return [line for line in [*lines, *inline] if line.strip() and "..." not in line]
+
+
+ALL = [(document.name, command) for document in DOCUMENTS for command in commands(document)]
+
+
+@cache
+def _help(*command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def _check_training(words: list[str]) -> None:
+    options = read(words)
+    if options.recipe != "my_system_tiny":
+        override(recipe(options.recipe or "lisa_7b"), options.settings)
+
+
+def _check_flags(command: tuple[str, ...], words: list[str]) -> None:
+    for word in words:
+        if word.startswith("--"):
+            assert re.search(rf"{re.escape(word.split('=')[0])}\b", _help(*command)), (
+                f"{word} is no flag of {command}"
+            )
+
+
+@pytest.mark.parametrize(
+    "command", [command for _, command in ALL], ids=[f"{name}: {line[:60]}" for name, line in ALL]
+)
+def test_a_command_that_a_document_shows_is_understood(command: str) -> None:
+    words = shlex.split(command, comments=True)
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words.pop(0)
+    if words[0] == "srun":
+        words = words[words.index("bash") :]
+    match words:
+        case ["cd", folder, "&&", "python", "zero_to_fp32.py", *_]:
+            assert folder.startswith("runs/")
+        case ["bash", "run_train.sh", *rest]:
+            _check_training(rest)
+        case ["python", "train_ds.py", *rest]:
+            read([word.replace("NAME", "lisa_7b") for word in rest])
+        case ["bash", script, *_]:
+            assert (ROOT / script).is_file()
+        case ["python", "-m", "pytest", *rest]:
+            assert all((ROOT / word).exists() for word in rest if not word.startswith("-"))
+        case ["python", "-m", module, *rest]:
+            assert find_spec(module), f"there is no {module}"
+            _check_flags(("-m", module), rest)
+        case ["python", script, *rest]:
+            assert (ROOT / script).is_file(), f"there is no {script}"
+            _check_flags((script,), rest)
+        case ["pip", "install", *rest]:
+            extras = {extra for word in rest for extra in re.findall(r"\[(.*)\]", word)}
+            assert all(f"{extra} = [" in (ROOT / "pyproject.toml").read_text() for extra in extras)
+        case _:
+            pytest.fail(f"not known how to check {command!r}")
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    first = commands(ROOT / "README.md")[:2]
+    assert [shlex.split(line, comments=True) for line in first] == [
+        ["bash", "run_train.sh"],
+        ["bash", "run_tests.sh"],
+    ]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_link_inside_the_repository_leads_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8"))
+    assert not [link for link in links if not (document.parent / link).exists()]
