@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.templates import template
@@ -22,6 +23,7 @@ from seglm.utils.types import Dialogue, Example, Images, Slot, Turn
 TOKENIZER = Path(__file__).parent / "goldens" / "tokenizer"
 VISION = 28  # pixels a side, patch 14: four visual tokens
 SQUARE = 64
+NOISE = 1e-3
 CLIP = dict(
     hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2, image_size=VISION, patch_size=14
 )
@@ -92,6 +94,19 @@ def tiny_prompt(questions: tuple[str, ...], *, key: str = "tiny/0", seed: int = 
         for question in questions
     )
     return _example(branches, ((0,),) * len(questions), key=key, size=(40, 50), rng=rng)
+
+
+def assert_same_gradients(got: dict[str, Tensor], want: dict[str, Tensor], *, tolerance: float = 1e-5) -> None:
+    """max|dg| / max|g| of every tensor is within the tolerance.
+
+    A gradient that is zero in exact arithmetic (a key's bias: softmax does not see it) is rounding noise; it is measured against the
+    largest gradient of all.
+    """
+    assert set(got) == set(want)
+    floor = NOISE * max(float(value.abs().max()) for value in want.values())
+    for name, value in want.items():
+        off, scale = float((got[name] - value).abs().max()), float(value.abs().max())
+        assert off <= tolerance * max(scale, floor), f"{name}: {off:.2e} beside {scale:.2e}"
 
 
 def _dialogue(number: int, answer: str) -> Dialogue:

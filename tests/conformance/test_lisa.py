@@ -6,14 +6,18 @@ from functools import cache
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
 from seglm.dataset.collate import collate
 from seglm.model.answer import answer, forced
+from seglm.model.generate import generate
+from seglm.model.names import module_name
 from seglm.model.released.lisa import lisa_names
 from seglm.utils.types import Batch, Example
 from tests.conformance.goldens import GRADIENT_RELATIVE, LOSS_RELATIVE, assert_close, cases, facts, tensors
 from tests.conformance.lisa_golden import Golden, examples, load, original_gradients
+from tests.conformance.lost_head import restore_head
 
 FAMILY = "lisa"
 CASES = cases(FAMILY)
@@ -25,7 +29,11 @@ TERM = {"language": "ce_loss", "bce": "mask_bce_loss", "dice": "mask_dice_loss"}
 
 @cache
 def golden(case: str) -> Golden:
-    return load(FAMILY, case, facts(FAMILY, case, "io.json"))
+    said = load(FAMILY, case, facts(FAMILY, case, "io.json"))
+    if case in TRAINING:
+        batch = collate(examples(said), share_prefix=False)
+        restore_head(said.model, batch, said.io["out.logits_tail"], original_gradients(FAMILY, case, said))
+    return said
 
 
 @pytest.mark.parametrize("case", TRAINING)
@@ -124,6 +132,12 @@ def test_generated_ids_and_masks_are_the_original_ones(case: str) -> None:
     assert prompt + list(given.ids) == said.io["out.output_ids"][0].tolist()
     assert_close(given.masks[:, 0], said.io["out.pred_masks.0"], "pred_masks")
     assert given.scores == pytest.approx(said.io["out.iou_pred.0"].flatten().tolist(), abs=1e-4)
+    [written] = generate(said.model, batch, max_new_tokens=said.about["max_new_tokens"])
+    states = torch.stack(written.states)
+    slots = [place for place, token in enumerate(written.ids) if token == said.ids["SEG"]]
+    assert_close(said.model.backbone.head(states[: len(written.ids)]), said.io["out.step_logits"], "step_logits")
+    assert_close(states[slots], said.io["out.seg_hidden_state"], "seg_hidden_state")
+    assert_close(said.model.prompts(states[slots])[:, 0], said.io["out.pred_embeddings"], "pred_embeddings")
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case in set(cases(FAMILY, having="merged.safetensors"))])
@@ -131,5 +145,10 @@ def test_merged_adapters_are_the_original_merged_weights(case: str) -> None:
     said = golden(case)
     wanted = lisa_names(tensors(FAMILY, case, "merged.safetensors"), source=case)
     for name, want in wanted.items():
-        module = said.model.get_submodule("backbone.llm.model." + name.removeprefix("llm.").removesuffix(".weight"))
-        assert_close(module.base_layer.weight + module.get_delta_weight("default"), want, name)  # type: ignore[operator, union-attr]
+        inside, _, leaf = module_name(name, said.model).removesuffix(".base_layer.weight").rpartition(".")
+        module = said.model.get_submodule(f"{inside}.{leaf}" if leaf.endswith("_proj") else inside)
+        if isinstance(module, LoraLayer):
+            got = module.get_base_layer().weight + module.get_delta_weight("default")  # type: ignore[operator]
+        else:
+            got = said.model.get_parameter(module_name(name, said.model))
+        assert_close(got, want, name)
