@@ -8,6 +8,8 @@ Axis letters: R rows, T tokens of a row.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,24 +24,51 @@ if TYPE_CHECKING:
 def attention_mask(batch: Batch, *, implementation: str, dtype: torch.dtype) -> Any:
     """The rule in the form that transformers' attention `implementation` takes.
 
-    sdpa: bool [R, 1, T, T]. eager: the same as 0 and the lowest `dtype`. flex_attention: a BlockMask. flash_attention_2: bool
-    [R, T] of real tokens, for rows that hold one dialogue each (`collate` with share_prefix=False).
+    sdpa: bool [R, 1, T, T]. eager: the same as 0 and the lowest `dtype`. flex_attention: a BlockMask. flash_attention_2:
+    bool [R, T] of real tokens; its kernels know causal rows only, so every dialogue needs a row of its own.
+    Raises ValueError if flash attention gets rows that hold several dialogues: it would mix them without a word.
     """
     if implementation == "flex_attention":
         return flex_mask(batch.group, batch.branch, batch.positions)
     if implementation == "flash_attention_2":
+        if len(batch.ends) != batch.ids.shape[0]:
+            raise ValueError(
+                f"engine.attention=flash_attention_2 takes one dialogue a row, but {batch.ids.shape[0]} rows hold "
+                f"{len(batch.ends)} (samples {batch.keys}); set engine.share_prefix=false, or engine.attention=sdpa or flex"
+            )
         return batch.group >= 0
     free = allowed(batch.group, batch.branch, batch.positions)
     return as_mask(free, implementation=implementation, dtype=dtype)
 
 
 def as_mask(free: Tensor, *, implementation: str, dtype: torch.dtype) -> Tensor:
-    """bool [R, 1, Q, T] as it is for SDPA, additive in `dtype` for eager attention."""
-    if implementation != "eager":
+    """bool [R, 1, Q, T] as it is for SDPA; 0 and the lowest `dtype` for eager and flex attention, which add it to scores.
+
+    Raises ValueError for an implementation that takes no such mask; see `any_mask`.
+    """
+    if implementation == "sdpa":
         return free
+    if implementation not in ("eager", "flex_attention"):
+        raise ValueError(
+            f"attention {implementation!r} takes no mask over (query, key); run it inside `any_mask(llm)`"
+        )
     return torch.zeros(free.shape, dtype=dtype, device=free.device).masked_fill_(
         ~free, torch.finfo(dtype).min
     )
+
+
+@contextmanager
+def any_mask(llm: Any) -> Iterator[None]:
+    """Inside, the language model attends by SDPA if its own kernels know causal rows only (flash attention).
+
+    Generation needs it: a step appends one token to each of several dialogues of a row.
+    """
+    own = llm.config._attn_implementation
+    llm.config._attn_implementation = "sdpa" if own == "flash_attention_2" else own
+    try:
+        yield
+    finally:
+        llm.config._attn_implementation = own
 
 
 def allowed(group: Tensor, branch: Tensor, positions: Tensor, *, queries: int | None = None) -> Tensor:
