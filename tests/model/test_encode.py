@@ -178,6 +178,20 @@ def test_a_long_dialogue_is_cut_at_its_right_end() -> None:
     assert got.slots == whole.slots
 
 
+@pytest.mark.parametrize("patches", [1, 4, 9])
+def test_a_cut_keeps_the_text_that_lisa_keeps(patches: int) -> None:
+    """LISA cuts text and sentinel to max_length less what the image adds, before it expands the image."""
+    case = next(
+        case for case in CONVERSATIONS if "corners" in case["text"] and case["template"] == "llava_v1"
+    )
+    kept = len(case["ids"]) - 6
+    got = encoder(patches=patches, max_length=kept + patches - 1).encode(talk(*map(tuple, case["turns"])))
+    expanded = [
+        number for one in case["ids"][:kept] for number in [one] * (patches if one == IMAGE_POSITION else 1)
+    ]
+    assert got.ids.tolist() == expanded
+
+
 @pytest.mark.parametrize(
     "answer, room, lost",
     [
