@@ -1,7 +1,7 @@
 """Questions about a scene that are answered in words.
 
-Places are spoken on a 16 x 16 grid: "column 5 row 11" is the centre of the visible box, counted from 1 at the top left,
-"width 3 height 4" its extent in cells (1 at least).
+Places are spoken as on a chess board of 16 x 16 cells: the column a to p from the left, the row 1 to 16 from the top. "f7, 3 by 4"
+is a visible box with its centre in cell f7, 3 cells wide and 4 high (1 at least).
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ from seglm.dataset.toy.scenes import COLOURS, MATERIALS, SIZES, Mask, Scene, Spl
 from seglm.dataset.toy.shapes import SHAPES
 from seglm.dataset.toy.words import Description, Phrase, absent_look, choose, describe, fitting, is_held_out, pick, plural_of
 
-CELLS = 16  # a side of the spoken grid
+COLUMNS = "abcdefghijklmnop"
+CELLS = len(COLUMNS)  # a side of the spoken grid
 LOOK_KINDS = ("attribute", "position", "relation", "superlative", "reasoning")  # phrases that name one thing
 LOOK_QUESTIONS: dict[str, tuple[str, ...]] = {
     "colour": ("What colour is the {d}?", "What is the colour of the {d}?", "Which colour has the {d}?"),
@@ -24,7 +25,15 @@ LOOK_QUESTIONS: dict[str, tuple[str, ...]] = {
 }
 VALUES: dict[str, tuple[str, ...]] = {"colour": tuple(COLOURS), "shape": SHAPES, "size": SIZES, "material": MATERIALS}
 WHERE_QUESTIONS = ("Where is the {d}?", "Where do you see the {d}?", "Where can you see the {d}?")
-WHERE_SENTENCES = ("{s} Where is it?", "{s} Where do you see it?", "{s} Where can you see it?")
+WHERE_SENTENCES = ("{d} Where is it?", "{d} Where do you see it?", "{d} Where can you see it?")
+DRAW_QUESTIONS = (  # asked for a mask the talking base, which has none, names the place
+    "Can you segment the {d} in this image?",
+    "Please segment the {d} in this image.",
+    "What is {d} in this image? Please respond with segmentation mask.",
+    "What is {d} in this image? Please output segmentation mask.",
+)
+DRAW_ODDS = 0.35  # of the questions for a place
+DRAW_SENTENCES = ("{d} Please respond with segmentation mask.", "{d} Please output segmentation mask.")
 SPOT_QUESTIONS = ("What is at {p}?", "What do you see at {p}?", "What can you see at {p}?")
 EXIST_QUESTIONS = ("Is there a {d}?", "Can you see a {d}?", "Do you see a {d}?")
 COUNT_QUESTIONS = ("How many {ds} are there?", "How many {ds} do you see?", "How many {ds} can you see?")
@@ -40,7 +49,7 @@ PLAIN_NAMINGS: tuple[tuple[str, ...], ...] = (
     ("size", "colour"),
 )
 _SORTS = {"colour": "colour", "shape": "shape", "material": "pattern"}
-NOWHERE = "Nowhere."
+NOWHERE = "nowhere"
 MAX_LOOKS, MAX_WHERES, MAX_SPOTS, MAX_EXISTS, MAX_COUNTS, MAX_FACTS = 10, 16, 3, 3, 2, 1  # questions per scene
 
 
@@ -59,15 +68,15 @@ class Question:
 
 
 def spoken_spot(mask: Mask) -> str:
-    """Centre of a mask's box in words: "column 5 row 11"; `mask` is bool [H, W] and not empty."""
+    """The cell of the centre of a mask's box, "f7"; `mask` is bool [H, W] and not empty."""
     column, row, _, _ = _cells(mask)
-    return f"column {column} row {row}"
+    return f"{COLUMNS[column]}{row + 1}"
 
 
 def spoken_box(mask: Mask) -> str:
-    """A mask's box in words: "column 5 row 11 width 3 height 4"; `mask` is bool [H, W] and not empty."""
-    column, row, width, height = _cells(mask)
-    return f"column {column} row {row} width {width} height {height}"
+    """A mask's box in words, "f7, 3 by 4"; `mask` is bool [H, W] and not empty."""
+    _, _, width, height = _cells(mask)
+    return f"{spoken_spot(mask)}, {width} by {height}"
 
 
 def look_questions(
@@ -94,17 +103,18 @@ def look_questions(
 def where_questions(
     scene: Scene, phrased: Sequence[Phrase], rng: np.random.Generator, *, split: Split
 ) -> list[Question]:
-    """Where the targets of each phrase are; "Nowhere." for phrases without a referent."""
+    """Where the targets of each phrase are; "nowhere" for phrases without a referent."""
     masks = visible_masks(scene)
     found = []
     for phrase in phrased[:MAX_WHERES]:
-        template = pick(WHERE_SENTENCES if phrase.is_sentence else WHERE_QUESTIONS, rng, split=split)
-        text = template.format(s=phrase.text, d=phrase.text)
+        asked_to_draw = bool(rng.random() < DRAW_ODDS)
+        answer = "Sure, it is {b}." if asked_to_draw else "It is {b}."
+        text = _where_template(phrase, rng, split, draw=asked_to_draw).format(d=phrase.text)
         meant = [masks[i] for i in sorted(phrase.targets, key=lambda i: scene.things[i].x)]
         if phrase.part is not None and phrase.targets:
             meant = [parts(scene, phrase.targets[0])[phrase.part]]
-        answer = " and ".join(spoken_box(mask) for mask in meant) or NOWHERE
-        found.append(Question(text, answer, "where", phrase.kind))
+        boxes = " and ".join(spoken_box(mask) for mask in meant) or NOWHERE
+        found.append(Question(text, answer.format(b=boxes), "where", phrase.kind))
     return found
 
 
@@ -171,17 +181,23 @@ def _look(thing: Thing, kind: str, name: str, form: str, rng: np.random.Generato
     return Question(text, f"It is a {value}." if kind == "shape" else f"It is {value}.", kind, form)
 
 
+def _where_template(phrase: Phrase, rng: np.random.Generator, split: Split, *, draw: bool) -> str:
+    if draw:
+        return choose(DRAW_SENTENCES if phrase.is_sentence else DRAW_QUESTIONS, rng)
+    return pick(WHERE_SENTENCES if phrase.is_sentence else WHERE_QUESTIONS, rng, split=split)
+
+
 def _full_name(thing: Thing) -> str:
     return describe(thing, ("size", "colour", "material", "shape")).say()
 
 
 def _cells(mask: Mask) -> tuple[int, int, int, int]:
-    """Column and row of the centre of the box (from 1), its width and height (1 at least), in cells."""
+    """Column and row of the centre of the box (from 0), its width and height (1 at least), in cells."""
     spans = []
     for axis in (0, 1):
         filled = np.flatnonzero(mask.any(axis=axis))
         low, high = int(filled[0]), int(filled[-1]) + 1
         scale = CELLS / mask.shape[1 - axis]
-        spans.append((int(0.5 * (low + high) * scale) + 1, max(1, round((high - low) * scale))))
+        spans.append((int(0.5 * (low + high) * scale), max(1, round((high - low) * scale))))
     (column, width), (row, height) = spans
     return column, row, width, height
