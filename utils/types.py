@@ -45,6 +45,10 @@ class Target:
     """the answer in words that belongs to the mask, where the data set has one"""
     key: str = ""
     """names the target inside its sample, e.g. the sentence id"""
+    asked_apart: bool = False
+    """True: each text is an expression of its own and training draws among texts; False: texts are wordings of one expression"""
+    kinds: tuple[str, ...] = ()
+    """aligned with `texts` where the data set labels each of them; empty if `kind` says it all"""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,184 @@
+"""From a data set to what a model is fed: sample -> clip -> script -> example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from seglm.dataset.mixture import LOOK, Mixture, rng_of
+from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels
+from seglm.utils.types import Branch, Clip, Example, Frames, Sample, Script, Target
+
+ATTEMPTS = 1000  # draws in a row that hold nothing to ask for before it is an error: the data cannot be right
+
+
+class Source(Protocol):
+    """One data set and split. Samples are cheap; what is heavy is decoded when it is asked for."""
+
+    @property
+    def name(self) -> str:
+        """data set and split, `refcoco|unc|train`; every sample's key begins with it"""
+
+    @property
+    def family(self) -> str:
+        """under which it is drawn: sem_seg, refer_seg, vqa, reason_seg"""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int) -> Sample:
+        """The sample of that index. Raises Fault with its key if a file is missing or malformed."""
+
+
+FramesFn = Callable[[int, np.random.Generator], Frames]
+ScriptFn = Callable[[Clip, np.random.Generator], Script]
+
+
+class EncodeFn(Protocol):
+    def __call__(self, script: Script, *, key: str) -> tuple[Branch, ...]: ...
+
+
+def each_text(target: Target) -> tuple[Target, ...]:
+    """One target for each text, with the text's own kind and the key `<key>.<number>`; the masks stay shared."""
+    if len(target.texts) == 1:
+        return (target,)
+    kinds = target.kinds or (target.kind,) * len(target.texts)
+    return tuple(
+        replace(
+            target,
+            texts=(text,),
+            kinds=(),
+            kind=kind,
+            key=f"{target.key}.{number}" if target.key else str(number),
+        )
+        for number, (text, kind) in enumerate(zip(target.texts, kinds, strict=True))
+    )
+
+
+def choose(sample: Sample, limit: int, rng: np.random.Generator) -> Sample:
+    """The sample with at most `limit` of what can be asked for, drawn without replacement.
+
+    Where texts are expressions of their own (sentences about a thing), they are drawn for themselves, as in LISA.
+    """
+    pool = [
+        one for target in sample.targets for one in (each_text(target) if target.asked_apart else (target,))
+    ]
+    if len(pool) > limit:
+        pool = [pool[number] for number in rng.permutation(len(pool))[:limit].tolist()]
+    return replace(sample, targets=tuple(pool))
+
+
+def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None) -> Clip:
+    """Decodes the chosen frames, and the masks of the chosen targets (all of them by default).
+
+    Raises Fault if a file is missing or malformed.
+    """
+    chosen = [
+        sample.targets[number] for number in (range(len(sample.targets)) if targets is None else targets)
+    ]
+    pictures = {number: sample.frame(number) for number in dict.fromkeys((*frames.seen, *frames.drawn))}
+    masks: dict[int, NDArray[np.bool_]] = {}  # texts about one thing share its mask: decoded once
+    for target in chosen:
+        if id(target.masks) not in masks:
+            masks[id(target.masks)] = target.masks(frames.drawn)
+    return Clip(
+        key=sample.key,
+        size=sample.size,
+        seen=_stack([pictures[number] for number in frames.seen], sample.size),
+        drawn=_stack([pictures[number] for number in frames.drawn], sample.size),
+        targets=tuple(chosen),
+        masks=tuple(masks[id(target.masks)] for target in chosen),
+        ignore=None if sample.ignore is None else sample.ignore(frames.drawn),
+        turns=sample.turns,
+    )
+
+
+def example(
+    clip: Clip,
+    branches: tuple[Branch, ...],
+    script: Script,
+    *,
+    vision_size: int,
+    decoder_size: int,
+    pixels: Mode,
+) -> Example:
+    """The clip in the sizes that the encoders see, with its encoded script."""
+    drawn = [decoder_pixels(frame, decoder_size, mode=pixels) for frame in clip.drawn]
+    masks = np.zeros((len(clip.targets), len(clip.drawn), *clip.size), dtype=np.bool_)
+    for number, mask in enumerate(clip.masks):
+        masks[number] = mask
+    return Example(
+        key=clip.key,
+        branches=branches,
+        vision=np.stack([vision_pixels(frame, vision_size, mode=pixels) for frame in clip.seen]),
+        drawn=np.stack([padded for padded, _ in drawn]),
+        resized=drawn[0][1],
+        size=clip.size,
+        masks=masks,
+        ignore=clip.ignore,
+        asked=tuple(dialogue.targets for dialogue in script),
+        kinds=tuple(target.kind for target in clip.targets),
+    )
+
+
+@dataclass(frozen=True)
+class TrainingSet(Dataset[Example]):
+    """Examples by global sample number: each is a pure function of (seed, number), whoever asks for it and when.
+
+    Its functions are module-level ones or partials of them, so that it can be sent to a worker process.
+    """
+
+    mixture: Mixture
+    sources: Sequence[Source]
+    frames: FramesFn
+    script: ScriptFn
+    encode: EncodeFn
+    targets_per_sample: int
+    vision_size: int
+    decoder_size: int
+    pixels: Mode
+    leave_out_ignored: bool = True
+    """False makes ignored pixels background, as in the original"""
+
+    def __getitem__(self, number: int) -> Example:
+        """Raises Fault if the sample's files are missing or malformed; another sample never takes its place."""
+        sample = self.sample(number)
+        rng = rng_of(self.mixture.seed, number, LOOK)
+        chosen = choose(sample, self.targets_per_sample, rng)
+        shown = clip(chosen, frames=self.frames(sample.num_frames, rng))
+        if not self.leave_out_ignored:
+            shown = replace(shown, ignore=None)
+        script = self.script(shown, rng)
+        branches = self.encode(script, key=sample.key)
+        return example(
+            shown,
+            branches,
+            script,
+            vision_size=self.vision_size,
+            decoder_size=self.decoder_size,
+            pixels=self.pixels,
+        )
+
+    def sample(self, number: int) -> Sample:
+        """What a global sample number draws.
+
+        An image in which nothing can be asked for (all of it unlabelled) is no error and no sample: the next draw of the same
+        number takes its place, as in LISA, which draws from the images that have a class.
+        """
+        for attempt in range(ATTEMPTS):
+            source, index = self.mixture.draw(number, attempt)
+            sample = self.sources[source].sample(index)
+            if sample.targets or sample.turns:
+                return sample
+        raise RuntimeError(
+            f"sample {number}: {ATTEMPTS} draws in a row hold nothing to ask for; the last was {sample.key}"
+        )
+
+
+def _stack(frames: list[NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """uint8 [N, H, W, 3]; N may be 0."""
+    return np.stack(frames) if frames else np.zeros((0, *size, 3), dtype=np.uint8)

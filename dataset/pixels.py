@@ -1,0 +1,68 @@
+"""Pictures in the sizes the two encoders see, as uint8; normalisation happens in the model.
+
+Two modes. `peer` uses the filters of the originals (Pillow) and is equal to them byte by byte. `fast` is within one grey level:
+OpenCV's linear filter where a picture is enlarged, which is Pillow's in fixed-point arithmetic, and PyTorch's antialiased
+filters where it is made smaller, which are Pillow's on vector instructions. (OpenCV has no antialiased ones: its bilinear and
+bicubic sampling of a picture that shrinks is off by 30 levels and more.)
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn.functional import interpolate
+
+Pixels = NDArray[np.uint8]
+Mode = Literal["fast", "peer"]
+Filter = Literal["bilinear", "bicubic"]
+
+PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def vision_pixels(image: Pixels, size: int, *, mode: Mode) -> Pixels:
+    """uint8 [3, size, size]: what CLIP's image processor makes of a picture, before it is normalised.
+
+    image: uint8 [H, W, 3], RGB. The short side is resized to `size` (bicubic), the middle square is cut out; what lies outside is
+    invisible to the LLM, as in LISA.
+    """
+    height, width = image.shape[:2]
+    short = min(height, width)
+    # The long side is rounded down, and so is the margin: transformers' get_resize_output_image_size and center_crop.
+    resized = (size, int(size * width / short)) if height <= width else (int(size * height / short), size)
+    whole = _resize(image, resized, "bicubic", mode)
+    top, left = (resized[0] - size) // 2, (resized[1] - size) // 2
+    return np.ascontiguousarray(whole[:, top : top + size, left : left + size])
+
+
+def decoder_pixels(image: Pixels, size: int, *, mode: Mode) -> tuple[Pixels, tuple[int, int]]:
+    """uint8 [3, size, size] and the (height, width) of the picture in it; the rest, right and below, is zero.
+
+    image: uint8 [H, W, 3], RGB. The long side is resized to `size` (bilinear), halves are rounded up (SAM's ResizeLongestSide).
+    Zero is black here; the model pads after normalising, as SAM does.
+    """
+    scale = size / max(image.shape[:2])
+    height, width = (int(side * scale + 0.5) for side in image.shape[:2])
+    padded = np.zeros((3, size, size), dtype=np.uint8)
+    padded[:, :height, :width] = _resize(image, (height, width), "bilinear", mode)
+    return padded, (height, width)
+
+
+def _resize(image: Pixels, size: tuple[int, int], how: Filter, mode: Mode) -> Pixels:
+    """uint8 [3, *size]"""
+    if image.shape[:2] == size:
+        return image.transpose(2, 0, 1)
+    enlarged = size[0] >= image.shape[0] and size[1] >= image.shape[1]
+    if mode == "peer" or (
+        enlarged and how == "bicubic"
+    ):  # a small picture: Pillow costs little, PyTorch is off by two levels
+        picture = Image.fromarray(image).resize((size[1], size[0]), PILLOW[how])
+        return np.asarray(picture).transpose(2, 0, 1)
+    if enlarged:
+        return np.stack([cv2.resize(plane, (size[1], size[0])) for plane in cv2.split(image)])
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    return interpolate(pixels, size=size, mode=how, antialias=True, align_corners=False)[0].numpy()

@@ -1,0 +1,134 @@
+"""RefCOCO, RefCOCO+, RefCOCOg and refCLEF: sentences about annotated things, in a pickle beside a COCO-like JSON.
+
+A ref's `file_name` carries a suffix and is not the image's name; the image is found by its id. A sample is an image with all
+its refs of a split, a target is a ref with all its sentences.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seglm.dataset.description import Description
+from seglm.dataset.faults import fault
+from seglm.dataset.index import Record
+from seglm.dataset.masks import Mask, decode
+from seglm.dataset.readers.places import first_of, read_json
+from seglm.dataset.readers.stills import Still, Stills, open_stills
+from seglm.dataset.readers.unpickle import unpickle
+from seglm.utils.types import Sample, Target
+
+TRAIN2014 = (
+    "refer_seg/images/mscoco/images/train2014",
+    "images/mscoco/images/train2014",
+    "refer_seg/images/train2014",
+    "images/train2014",
+    "coco/train2014",
+    "train2014",
+)
+"""where the images of COCO's 2014 release are looked for below --dataset_dir, in this order"""
+SAIAPR = ("refer_seg/images/saiapr_tc-12", "images/saiapr_tc-12", "refer_seg/saiapr_tc-12", "saiapr_tc-12")
+
+
+def open_refer(
+    root: Path, split: str, about: Description, *, images: Sequence[str] = TRAIN2014, is_coco: bool = True
+) -> Stills:
+    """The images that have refs in a split such as `unc|testA`. Raises Fault if a file or folder is missing."""
+    made_by, part = split.split("|")
+    name = f"{about.name}|{split}"
+    folder = first_of(root, (f"refer_seg/{about.name}", about.name), name, about)
+    refs, instances = folder / f"refs({made_by}).p", folder / "instances.json"
+    pictures = first_of(root, images, name, about)
+    list_records = partial(_records, refs, instances, part, is_coco)
+    return open_stills(
+        folder, split, about, read_refer, list_records, files=(refs, instances), images=pictures
+    )
+
+
+def coco_ids(root: Path, split: str, about: Description) -> set[int]:
+    """COCO ids of the images of a split; the images themselves need not be there."""
+    made_by, part = split.split("|")
+    folder = first_of(root, (f"refer_seg/{about.name}", about.name), f"{about.name}|{split}", about)
+    refs = unpickle(folder / f"refs({made_by}).p", f"{about.name}|{split}")
+    return {int(ref["image_id"]) for ref in refs if is_in(ref["split"], part)}
+
+
+def is_in(split: str, part: str) -> bool:
+    """Whether a ref of that split belongs to a part, by the rule of the refer API: testAB is in testA, testB and test."""
+    if part in ("testA", "testB", "testC"):
+        return "test" in split and part[-1] in split[4:]
+    return part in split if part == "test" else split == part
+
+
+def read_refer(record: Record, still: Still) -> Sample:
+    size = (record["size"][0], record["size"][1])
+
+    def masks(segmentation: Any, frames: Sequence[int]) -> Mask:
+        try:
+            mask = decode(segmentation, size)
+        except ValueError as error:
+            raise fault(still.key, still.path, f"malformed mask: {error}") from error
+        return np.broadcast_to(mask, (len(frames), *size))
+
+    return Sample(
+        key=still.key,
+        size=size,
+        frame=lambda _: still.frame(size),
+        targets=tuple(_target(ref, partial(masks, ref["mask"])) for ref in record["refs"]),
+        path=str(still.path),
+    )
+
+
+def _target(ref: dict[str, Any], masks: Any) -> Target:
+    kinds = tuple(ref["kinds"])
+    return Target(
+        texts=tuple(ref["texts"]),
+        masks=masks,
+        kind=kinds[0],
+        key=str(ref["id"]),
+        asked_apart=True,
+        kinds=kinds,
+    )
+
+
+def _records(refs: Path, instances: Path, part: str, is_coco: bool, name: str) -> Iterator[Record]:
+    """One record for each image, in the order in which the refs name them."""
+    content = read_json(instances, name)
+    images = {image["id"]: image for image in content["images"]}
+    annotations = {annotation["id"]: annotation for annotation in content["annotations"]}
+    found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    for ref in unpickle(refs, name):
+        if is_in(ref["split"], part):
+            found[ref["image_id"]].append(ref)
+    if not found:
+        raise fault(name, refs, "no ref belongs to this split")
+    for image_id, its_refs in found.items():
+        missing = [ref["ref_id"] for ref in its_refs if ref["ann_id"] not in annotations]
+        if image_id not in images or missing:
+            raise fault(
+                f"{name}/{image_id}",
+                instances,
+                f"no image of this id, or no annotation for its refs {missing}",
+            )
+        image = images[image_id]
+        yield {
+            "id": str(image_id),
+            "image": image["file_name"],
+            "size": [image["height"], image["width"]],
+            "refs": [_ref(ref, annotations[ref["ann_id"]]) for ref in its_refs],
+        } | ({"coco": image_id} if is_coco else {})
+
+
+def _ref(ref: dict[str, Any], annotation: dict[str, Any]) -> dict[str, Any]:
+    sentences = ref["sentences"]
+    return {
+        "id": ref["ref_id"],
+        "texts": [sentence["sent"].strip().lower() for sentence in sentences],
+        "kinds": [sentence.get("kind", "") for sentence in sentences],
+        "mask": annotation["segmentation"],
+    }

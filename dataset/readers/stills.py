@@ -1,0 +1,105 @@
+"""A data set of single images: an index of records, and a reader that turns a record into a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seglm.dataset.description import Description
+from seglm.dataset.faults import fault
+from seglm.dataset.frames import Pixels, frame_size, read_frame
+from seglm.dataset.index import Index, Record, open_index
+from seglm.utils.types import Sample
+
+
+@dataclass(frozen=True)
+class Still:
+    """Where one image lies."""
+
+    key: str
+    root: Path
+    """folder that paths in records are relative to"""
+    path: Path
+    """the image file"""
+
+    def size(self) -> tuple[int, int]:
+        """(H, W) from the file's head. Raises Fault."""
+        return frame_size(self.path, self.key)
+
+    def frame(self, size: tuple[int, int] | None = None) -> Pixels:
+        """uint8 [H, W, 3], RGB. Raises Fault if it is not of `size`."""
+        return read_frame(self.path, self.key, size)
+
+
+class Reader(Protocol):
+    def __call__(self, record: Record, still: Still) -> Sample:
+        """The sample of a record. ValueError, KeyError and TypeError are taken for a malformed record."""
+
+
+@dataclass(frozen=True)
+class Stills:
+    """A source of images; see `dataset.pipeline.Source`."""
+
+    name: str
+    """data set and split, `refcoco|unc|train`"""
+    family: str
+    root: Path
+    index: Index
+    read: Reader
+    annotations: Path
+    """file or folder that the records come from, for messages"""
+    kept: NDArray[np.int64] | None = None
+    """numbers of the records that are used; None for all"""
+
+    def __len__(self) -> int:
+        return len(self.index if self.kept is None else self.kept)
+
+    def sample(self, index: int) -> Sample:
+        """The sample of that index, 0 to len - 1. Raises Fault with its key if its record or its file is malformed."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name}: sample {index} of {len(self)}")
+        record = self.index.record(int(index if self.kept is None else self.kept[index]))
+        still = Still(f"{self.name}/{record['id']}", self.root, self.root / record["image"])
+        try:
+            return self.read(record, still)
+        except (ValueError, KeyError, TypeError) as error:
+            raise fault(
+                still.key, self.annotations, f"malformed record: {type(error).__name__} {error}"
+            ) from error
+
+    def without(self, images: Collection[int]) -> Stills:
+        """The same source without the images of these COCO ids; itself if it has none of them."""
+        numbers = np.arange(len(self.index)) if self.kept is None else self.kept
+        kept = numbers[~np.isin(self.index.coco[numbers], list(images))]
+        return self if len(kept) == len(numbers) else replace(self, kept=kept)
+
+
+def open_stills(
+    root: Path,
+    split: str,
+    about: Description,
+    read: Reader,
+    list_records: Callable[[str], Iterable[Record]],
+    *,
+    files: Sequence[Path],
+    images: Path | None = None,
+) -> Stills:
+    """The source whose records `list_records(name)` makes of `files`; image paths are relative to `images` (default: `root`).
+
+    Raises Fault if one of the files or folders is missing.
+    """
+    name = f"{about.name}|{split}"
+    for file in files:
+        if not file.exists():
+            tree = "".join(f"\n    {line}" for line in about.tree)
+            raise fault(name, file, f"missing; expected below --dataset_dir is{tree}\n    from {about.home}")
+    index = open_index(files, partial(list_records, name), what=name)
+    if not len(index):
+        raise fault(name, files[0], "holds no sample")
+    return Stills(name, about.family, images or root, index, read, files[0])

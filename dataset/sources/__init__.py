@@ -1,0 +1,122 @@
+"""The data sets, one file each. A file here with a DESCRIPTION and a `load` is a data set; nothing else has to be told of it."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Protocol, cast
+
+from seglm.dataset.description import Description
+from seglm.dataset.readers.refer import coco_ids
+from seglm.dataset.readers.stills import Stills
+from seglm.utils.nearest import unknown
+
+log = logging.getLogger(__name__)
+
+HELD_OUT = {
+    "refcoco": ("unc|val", "unc|testA", "unc|testB"),
+    "refcoco+": ("unc|val", "unc|testA", "unc|testB"),
+    "refcocog": ("umd|val", "umd|test"),
+}
+"""whose images `exclude_val` leaves out of training"""
+
+
+class Loader(Protocol):
+    """What a file in this folder offers."""
+
+    DESCRIPTION: Description
+
+    def load(self, root: Path, split: str) -> Stills:
+        """The data set's split under `root`. Raises Fault if files are missing."""
+
+
+@cache
+def loaders() -> Mapping[str, Loader]:
+    """Every name and every accepted other name -> its file."""
+    found: dict[str, Loader] = {}
+    for info in pkgutil.iter_modules(__path__):
+        loader = cast(Loader, importlib.import_module(f"{__name__}.{info.name}"))
+        for name in loader.DESCRIPTION.names:
+            assert name.lower() not in found, f"two data sets are called {name}"
+            found[name.lower()] = loader
+    return found
+
+
+def descriptions() -> list[Description]:
+    """Of all data sets, by name."""
+    return sorted({id(one): one.DESCRIPTION for one in loaders().values()}.values(), key=lambda one: one.name)
+
+
+def describe(spec: str) -> tuple[Description, str]:
+    """The data set and the split that a spec such as `refcoco|unc|testA`, `refcoco|testA` or `refcoco` names.
+
+    Raises ValueError that lists what is permitted.
+    """
+    name, *fields = [field.strip() for field in spec.split("|")]
+    known = loaders()
+    if name.lower() not in known:
+        names = [one.name for one in descriptions()]
+        raise ValueError(
+            unknown("data set", name, names, more="own data: a file in dataset/sources, see docs/own_data.md")
+        )
+    about = known[name.lower()].DESCRIPTION
+    wanted = "|".join(fields).lower() or about.splits[0].lower()
+    for split in (*about.splits, *(one for one in about.splits if "|" in one)):
+        # `val` stands for `unc|val`, the first of the splits that end so
+        if wanted in (split.lower(), split.lower().partition("|")[2]):
+            return about, split
+    raise ValueError(
+        f"{spec!r}: split {'|'.join(fields)!r} is not permitted; permitted are {', '.join(about.splits)}"
+    )
+
+
+def open_source(spec: str, root: Path, *, without: Collection[int] = ()) -> Stills:
+    """One data set. spec: name and split; without: COCO ids of images that are left out.
+
+    Raises ValueError for a wrong spec, Fault if files are missing.
+    """
+    about, split = describe(spec)
+    source = loaders()[about.name.lower()].load(Path(root), split)
+    return source.without(without) if without else source
+
+
+def open_sources(
+    root: Path, families: Mapping[str, Sequence[str]], *, exclude_val: bool = False
+) -> tuple[Stills, ...]:
+    """The training data: for each family of `--dataset` its data sets, `{"refer_seg": ("refcoco", "refcocog"), ...}`.
+
+    exclude_val: leave the images of RefCOCO, RefCOCO+ and RefCOCOg val and test out of every source that has them. LISA has the
+    flag and never uses it.
+    Raises ValueError for a name that is unknown or of another family, Fault if files are missing.
+    """
+    held_out = held_out_images(root) if exclude_val else frozenset()
+    sources = []
+    for family, specs in families.items():
+        for spec in specs:
+            about, _ = describe(spec)
+            if about.family != family:
+                raise ValueError(f"{spec!r} belongs to {about.family}, not to {family}")
+            whole = open_source(spec, root)
+            source = whole.without(held_out) if held_out else whole
+            log.info("%s: %d samples, %d held out", source.name, len(source), len(whole) - len(source))
+            if not len(source):
+                raise ValueError(
+                    f"{source.name}: nothing is left of {len(whole)} samples when val and test images are excluded"
+                )
+            sources.append(source)
+    return tuple(sources)
+
+
+def held_out_images(root: Path) -> frozenset[int]:
+    """COCO ids of the images that RefCOCO, RefCOCO+ and RefCOCOg are scored on. Raises Fault if one of the three is missing."""
+    known = loaders()
+    return frozenset(
+        image
+        for name, splits in HELD_OUT.items()
+        for split in splits
+        for image in coco_ids(Path(root), split, known[name].DESCRIPTION)
+    )

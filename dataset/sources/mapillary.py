@@ -1,0 +1,29 @@
+"""Mapillary Vistas 2.0: street scenes of up to 8 megapixels, 124 classes."""
+
+from pathlib import Path
+
+from seglm.dataset.description import Description
+from seglm.dataset.readers.places import first_of, read_json
+from seglm.dataset.readers.semantic import Pairs, ReadSemantic, open_semantic
+from seglm.dataset.readers.stills import Stills
+
+DESCRIPTION = Description(
+    names=("mapillary",),
+    family="sem_seg",
+    splits=("training", "validation"),
+    tree=("mapillary/config_v2.0.json", "mapillary/{training,validation}/{images/*.jpg,v2.0/labels/*.png}"),
+    home="https://www.mapillary.com/dataset/vistas",
+    counts={"training": 18000, "validation": 2000},
+    quirks=(
+        "labels are palette PNG; the index is the class",
+        "`unlabeled` and the void classes can be asked for, as in LISA",
+    ),
+)
+
+
+def load(root: Path, split: str) -> Stills:
+    name = f"mapillary|{split}"
+    home = first_of(root, ("mapillary",), name, DESCRIPTION)
+    labels = read_json(home / "config_v2.0.json", name)["labels"]
+    read = ReadSemantic(tuple(label["readable"].lower() for label in labels))
+    return open_semantic(home, split, DESCRIPTION, read, Pairs(f"{split}/images", f"{split}/v2.0/labels"))
