@@ -271,8 +271,8 @@ def test_no_count_of_image_tokens_is_written_into_the_code() -> None:
     root = Path(__file__).parents[2]
     files = [path for folder in ("model", "dataset") for path in (root / folder).rglob("*.py")]
     for path in files:
-        if "toy" in path.relative_to(root).parts:
-            continue  # writes data sets, full of pixel values; it never sees a token
+        if {"toy", "readers", "sources"} & set(path.relative_to(root).parts):
+            continue  # these read and write pixels, where 255 is a class; they never see a token
         with path.open("rb") as file:
             for token in tokenize.tokenize(file.readline):
                 counts = token.type == tokenize.NUMBER and token.string in {"255", "256", "575", "576"}
