@@ -52,11 +52,17 @@ def training_loss(model: Segmenter, examples: list[Example]) -> Tensor:
     """One micro-batch the original's way; the same loss as `model(batch)` with per-micro-batch means."""
     rows = rows_of(examples)
     backbone, decoder = model.backbone, model.decoder
-    features = torch.cat([decoder.encode(torch.from_numpy(item.drawn[:1]), [item.resized]) for item in examples])
+    features = torch.cat(
+        [decoder.encode(torch.from_numpy(item.drawn[:1]), [item.resized]) for item in examples]
+    )
     embeds = _embed(model, examples, rows)
-    out = backbone.llm.model(inputs_embeds=embeds, attention_mask=rows.attention.long(), output_hidden_states=True)
+    out = backbone.llm.model(
+        inputs_embeds=embeds, attention_mask=rows.attention.long(), output_hidden_states=True
+    )
     logits = backbone.llm.lm_head(out.last_hidden_state).float()
-    loss = cross_entropy(logits[:, :-1].flatten(0, 1), rows.labels[:, 1:].flatten(), ignore_index=IGNORE_LABEL)
+    loss = cross_entropy(
+        logits[:, :-1].flatten(0, 1), rows.labels[:, 1:].flatten(), ignore_index=IGNORE_LABEL
+    )
     projected = model.project(out.last_hidden_state)
     bce = torch.zeros(())
     dice = torch.zeros(())
@@ -85,7 +91,9 @@ def evaluate(model: Segmenter, example: Example, *, new_tokens: int) -> tuple[li
     for _ in range(new_tokens):
         rows = Rows(ids, ids, torch.ones_like(ids, dtype=torch.bool), [0], [])
         out = model.backbone.llm.model(
-            inputs_embeds=_embed(model, [example], rows), attention_mask=rows.attention.long(), output_hidden_states=True
+            inputs_embeds=_embed(model, [example], rows),
+            attention_mask=rows.attention.long(),
+            output_hidden_states=True,
         )
         hidden = out.last_hidden_state
         token = int(model.backbone.llm.lm_head(hidden)[0, -1].argmax())

@@ -31,7 +31,9 @@ def answer(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[Answe
         for dialogue in written
     ]
     states = [
-        torch.stack([dialogue.states[place + 1 + model.recipe.read_at] for place, _ in slots]) if slots else None
+        torch.stack([dialogue.states[place + 1 + model.recipe.read_at] for place, _ in slots])
+        if slots
+        else None
         for dialogue, slots in zip(written, found, strict=True)
     ]
     drawn = _draw(model, batch, states, [dialogue.example for dialogue in written])
@@ -88,7 +90,8 @@ def _draw(
 ) -> list[tuple[Tensor, tuple[float, ...]]]:
     """For each dialogue its masks float32 [S, M, H, W] and the decoder's IoU estimates; all slots in one decode."""
     frames_of = [
-        [frame for frame, owner in enumerate(batch.frame_example) if owner == example] for example in example_of
+        [frame for frame, owner in enumerate(batch.frame_example) if owner == example]
+        for example in example_of
     ]
     counts = [0 if state is None else state.shape[0] for state in states]
     rows = [state for state in states if state is not None]

@@ -99,8 +99,15 @@ def dialogue_encoder(recipe: Recipe, checkpoint: Checkpoint) -> DialogueEncoder:
 
 def dims_of(recipe: Recipe, checkpoint: Checkpoint, *, vocabulary: int) -> Dims:
     """The checkpoint's sizes; raises ValueError if a part is missing or the image size is not the recipe's."""
-    if checkpoint.llm is None or checkpoint.vision is None or checkpoint.decoder is None or checkpoint.projector is None:
-        raise ValueError(f"{checkpoint.source}: a part is missing; needed are a Llama, its projector, a CLIP and a SAM")
+    if (
+        checkpoint.llm is None
+        or checkpoint.vision is None
+        or checkpoint.decoder is None
+        or checkpoint.projector is None
+    ):
+        raise ValueError(
+            f"{checkpoint.source}: a part is missing; needed are a Llama, its projector, a CLIP and a SAM"
+        )
     sam = SamDims.of(checkpoint.decoder)
     if sam.image_size != recipe.decoder.image_size:
         raise ValueError(

@@ -17,6 +17,8 @@ from seglm.model.segmenter import COMPUTE, Segmenter
 from seglm.model.trainable import Table, add_lora, apply
 
 IMPLEMENTATION = {"flex": "flex_attention"}
+FLOAT32 = ("decoder.prompt_encoder", "decoder.mask_decoder", "project")
+"""masks are drawn in float32: a frozen part of it, such as the IoU head, may not be cast either"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,12 @@ class Dims:
 
 
 def construct(
-    recipe: Recipe, dims: Dims, encoder: DialogueEncoder, *, lora: bool = True, device: str | torch.device = "cpu"
+    recipe: Recipe,
+    dims: Dims,
+    encoder: DialogueEncoder,
+    *,
+    lora: bool = True,
+    device: str | torch.device = "cpu",
 ) -> tuple[Segmenter, Table]:
     """A Segmenter of the given sizes: frozen weights in the recipe's precision, trainable ones in float32.
 
@@ -101,11 +108,13 @@ def _projector(dims: Dims) -> nn.Module:
         return nn.Linear(wide, hidden)
     if dims.projector == "mlp2x_gelu":
         return nn.Sequential(nn.Linear(wide, hidden), nn.GELU(), nn.Linear(hidden, hidden))
-    raise ValueError(f"unknown projector {dims.projector!r}; known are linear (LLaVA v1) and mlp2x_gelu (LLaVA 1.5)")
+    raise ValueError(
+        f"unknown projector {dims.projector!r}; known are linear (LLaVA v1) and mlp2x_gelu (LLaVA 1.5)"
+    )
 
 
 def _cast_frozen(model: Segmenter, dtype: torch.dtype) -> None:
-    """Frozen weights to the compute precision; SAM's prompt encoder stays float32, its random Fourier matrix needs it."""
+    """Frozen weights to the compute precision, but for what runs in float32 whatever the autocast (FLOAT32)."""
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad and not name.startswith("decoder.prompt_encoder"):
+        if not parameter.requires_grad and not name.startswith(FLOAT32):
             parameter.data = parameter.data.to(dtype)

@@ -56,7 +56,9 @@ def generate(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[_Wr
     return written
 
 
-def _note(written: Sequence[_Written], heads: Tensor, chosen: list[int], *, model: Segmenter, full: bool) -> None:
+def _note(
+    written: Sequence[_Written], heads: Tensor, chosen: list[int], *, model: Segmenter, full: bool
+) -> None:
     """Appends this step's state and token to every dialogue that still writes.
 
     A dialogue ends with its end token or when it is full; in both cases one more state has been kept than tokens were written
@@ -147,7 +149,9 @@ def _advance(model: Segmenter, ids: Tensor, layout: _Layout, cache: object) -> T
     free = allowed(layout.group, layout.branch, layout.positions, queries=seats)
     states = llm.model(
         inputs_embeds=llm.get_input_embeddings()(ids).to(model.backbone.dtype),
-        attention_mask=as_mask(free, implementation=llm.config._attn_implementation, dtype=model.backbone.dtype),
+        attention_mask=as_mask(
+            free, implementation=llm.config._attn_implementation, dtype=model.backbone.dtype
+        ),
         position_ids=layout.positions[:, -seats:],
         past_key_values=cache,
         use_cache=True,

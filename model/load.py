@@ -76,7 +76,8 @@ def load(
     log.info("%s: recipe %s (%s)", path, chosen.recipe.name, chosen.reason)
     checkpoint = open_weights(
         str(folder),
-        vision=vision or chosen.recipe.backbone.vision,
+        vision=vision,
+        vision_else=chosen.recipe.backbone.vision,
         decoder=decoder or chosen.recipe.decoder.weights,
     )
     if not checkpoint.has("project."):

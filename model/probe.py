@@ -74,8 +74,8 @@ def compare(
         said = ", ".join(f"{key} differs by {value:.3g}" for key, value in wrong.items())
         raise ProbeFailed(
             f"{source}: the model does not answer its probe as it did when it was saved ({said}; permitted in {precision}: "
-            f"{limit:g} of the norm); the weights, their base or the code that runs them are not the same. Make the folder again from its base and "
-            "trained weights"
+            f"{limit:g} of the norm); the weights, their base or the code that runs them are not the same. "
+            "Make the folder again from its base and trained weights"
         )
     return apart
 

@@ -20,7 +20,11 @@ def recipes() -> dict[str, Callable[[], Recipe]]:
     for module_info in pkgutil.iter_modules(systems.__path__):
         module = importlib.import_module(f"{systems.__name__}.{module_info.name}")
         for name, function in vars(module).items():
-            if inspect.isfunction(function) and function.__module__ == module.__name__ and _makes_recipe(function):
+            if (
+                inspect.isfunction(function)
+                and function.__module__ == module.__name__
+                and _makes_recipe(function)
+            ):
                 found[name] = function
     return found
 
@@ -37,4 +41,7 @@ def recipe(name: str) -> Recipe:
 
 
 def _makes_recipe(function: Callable[..., object]) -> bool:
-    return not function.__name__.startswith("_") and inspect.signature(function).return_annotation in (Recipe, "Recipe")
+    return not function.__name__.startswith("_") and inspect.signature(function).return_annotation in (
+        Recipe,
+        "Recipe",
+    )

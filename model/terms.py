@@ -14,7 +14,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from seglm.utils.types import Batch, Part
 
-DICE_SCALE = 1000.0  # LISA divides both sums by it against overflow in half precision, which makes eps count for more
+DICE_SCALE = (
+    1000.0  # LISA divides both sums by it against overflow in half precision, which makes eps count for more
+)
 DICE_EPS = 1e-6
 
 
@@ -65,7 +67,9 @@ class Bce(MaskTerm):
     def each(self, logits: Tensor, target: Tensor, keep: Tensor | None) -> Tensor:
         if keep is None:
             return binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1)
-        loss = binary_cross_entropy_with_logits(logits, target, weight=keep.expand_as(logits), reduction="none")
+        loss = binary_cross_entropy_with_logits(
+            logits, target, weight=keep.expand_as(logits), reduction="none"
+        )
         return loss.sum(1) / keep.sum().clamp(min=1)
 
 

@@ -44,7 +44,8 @@ class Table:
     def __str__(self) -> str:
         total = sum(row.parameters for row in self.rows)
         lines = [
-            f"{row.kind:<7}{row.path:<36}{row.tensors:>6} tensors {row.parameters:>14,} parameters" for row in self.rows
+            f"{row.kind:<7}{row.path:<36}{row.tensors:>6} tensors {row.parameters:>14,} parameters"
+            for row in self.rows
         ]
         share = 100 * self.trained_parameters / max(total, 1)
         return "\n".join([*lines, f"trained {self.trained_parameters:,} of {total:,} ({share:.2f} %)"])
@@ -62,7 +63,9 @@ def add_lora(llm: nn.Module, lora: Lora) -> None:
     names = {name.rsplit(".", 1)[-1] for name, part in llm.named_modules() if isinstance(part, nn.Linear)}
     unknown = set(lora.targets) - names
     if unknown:
-        raise ValueError(f"LoRA targets {sorted(unknown)} match no linear layer of the LLM; it has {sorted(names)}")
+        raise ValueError(
+            f"LoRA targets {sorted(unknown)} match no linear layer of the LLM; it has {sorted(names)}"
+        )
     targets = "|".join(lora.targets)
     config = LoraConfig(
         r=lora.r,

@@ -25,7 +25,12 @@ VISION = 28  # pixels a side, patch 14: four visual tokens
 SQUARE = 64
 NOISE = 1e-3
 CLIP = dict(
-    hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2, image_size=VISION, patch_size=14
+    hidden_size=16,
+    intermediate_size=32,
+    num_hidden_layers=3,
+    num_attention_heads=2,
+    image_size=VISION,
+    patch_size=14,
 )
 SAM = SamDims(
     vit_dim=16, vit_depth=2, vit_heads=2, global_attn_indexes=(1,), image_size=SQUARE, window_size=3, prompt_dim=16,
@@ -38,7 +43,9 @@ def tiny_recipe(**changes: object) -> Recipe:
     base = named("lisa_7b")
     recipe = replace(
         base,
-        engine=replace(base.engine, precision="fp32", attention="sdpa", gradient_checkpointing=False, workers=0),
+        engine=replace(
+            base.engine, precision="fp32", attention="sdpa", gradient_checkpointing=False, workers=0
+        ),
         decoder=replace(base.decoder, image_size=SQUARE),
         trainable=Trainable(lora=Lora(r=2, alpha=4, dropout=0.0)),
     )
@@ -72,7 +79,9 @@ def tiny_model(recipe: Recipe | None = None, *, seed: int = 0) -> Segmenter:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
-                parameter.normal_(0, 0.5 if "rel_pos" in name else parameter.shape[-1] ** -0.5, generator=generator)
+                parameter.normal_(
+                    0, 0.5 if "rel_pos" in name else parameter.shape[-1] ** -0.5, generator=generator
+                )
     return model
 
 
@@ -96,7 +105,9 @@ def tiny_prompt(questions: tuple[str, ...], *, key: str = "tiny/0", seed: int = 
     return _example(branches, ((0,),) * len(questions), key=key, size=(40, 50), rng=rng)
 
 
-def assert_same_gradients(got: dict[str, Tensor], want: dict[str, Tensor], *, tolerance: float = 1e-5) -> None:
+def assert_same_gradients(
+    got: dict[str, Tensor], want: dict[str, Tensor], *, tolerance: float = 1e-5
+) -> None:
     """max|dg| / max|g| of every tensor is within the tolerance.
 
     A gradient that is zero in exact arithmetic (a key's bias: softmax does not see it) is rounding noise; it is measured against the
@@ -116,7 +127,9 @@ def _dialogue(number: int, answer: str) -> Dialogue:
     return Dialogue((Turn((Images((0,)), question), said),), targets=(number,))
 
 
-def _example(branches: tuple, asked: tuple, *, key: str, size: tuple[int, int], rng: np.random.Generator) -> Example:  # type: ignore[type-arg]
+def _example(
+    branches: tuple, asked: tuple, *, key: str, size: tuple[int, int], rng: np.random.Generator
+) -> Example:  # type: ignore[type-arg]
     scale = SQUARE / max(size)
     resized = (round(size[0] * scale), round(size[1] * scale))
     drawn = np.zeros((1, 3, SQUARE, SQUARE), np.uint8)

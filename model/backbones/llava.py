@@ -62,7 +62,9 @@ class LlavaBackbone(nn.Module):
         if pixels.dtype == torch.uint8:
             pixels = (pixels.float() / 255 - self.clip_mean) / self.clip_std
         tower = self.vision
-        hidden = tower.pre_layrnorm(tower.embeddings(pixels.to(tower.embeddings.patch_embedding.weight.dtype)))
+        hidden = tower.pre_layrnorm(
+            tower.embeddings(pixels.to(tower.embeddings.patch_embedding.weight.dtype))
+        )
         layers = tower.encoder.layers
         for layer in layers[: len(layers) + 1 + self.select_layer]:
             hidden = layer(hidden, None)

@@ -50,7 +50,9 @@ class SamDims:
         """Reads the dictionary that a SAM folder keeps in config.json. Raises ValueError on an unknown key."""
         unknown = set(config) - set(cls.__dataclass_fields__) - {"model_type"}
         if unknown:
-            raise ValueError(f"unknown SAM sizes {sorted(unknown)}; known are {sorted(cls.__dataclass_fields__)}")
+            raise ValueError(
+                f"unknown SAM sizes {sorted(unknown)}; known are {sorted(cls.__dataclass_fields__)}"
+            )
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
         values.pop("model_type", None)
         return cls(**values)  # type: ignore[arg-type]
@@ -88,7 +90,10 @@ class SamDecoder(nn.Module):
         self.mask_decoder = sam.MaskDecoder(
             transformer_dim=dims.prompt_dim,
             transformer=sam.TwoWayTransformer(
-                depth=dims.dec_depth, embedding_dim=dims.prompt_dim, num_heads=dims.dec_heads, mlp_dim=dims.dec_mlp
+                depth=dims.dec_depth,
+                embedding_dim=dims.prompt_dim,
+                num_heads=dims.dec_heads,
+                mlp_dim=dims.dec_mlp,
             ),
             num_multimask_outputs=dims.num_multimask,
             iou_head_depth=dims.iou_depth,

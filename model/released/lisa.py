@@ -20,7 +20,7 @@ from seglm.model.released.errors import AdapterOnly, OldLayout, WrongNames
 from seglm.model.released.files import config_of, read_tensors
 from seglm.model.released.keymap import Rule, mapped
 from seglm.model.released.llama import clip_config, llama_config, projector_kind
-from seglm.model.released.llava import ORIGINAL, _untied, refuse_delta, tokenizer_folder
+from seglm.model.released.llava import ORIGINAL, untied, refuse_delta, tokenizer_folder
 from seglm.model.released.sam import sam_dims
 
 V0_FILE = "pytorch_model-text_hidden_fcs.bin"
@@ -76,13 +76,15 @@ def lisa_checkpoint(
     tower = "vision.embeddings.patch_embedding.weight" in sizes
     return Checkpoint(
         source=source,
-        tensors=_untied(tensors, bool(config.get("tie_word_embeddings"))),
+        tensors=untied(tensors, bool(config.get("tie_word_embeddings"))),
         llm=llama_config(config, sizes, source=source),
         vision=clip_config(config.get("vision_config") or {}, sizes, source=source) if tower else None,
         projector=projector_kind(sizes, source=source),
         select_layer=int(config.get("mm_vision_select_layer", -2)),
         vision_path=None if tower else config.get("mm_vision_tower") or config.get("vision_tower"),
-        decoder=sam_dims(sizes, source=source) if "decoder.image_encoder.pos_embed" in sizes else None,
+        decoder=sam_dims(sizes, source=source, config=config)
+        if "decoder.image_encoder.pos_embed" in sizes
+        else None,
         project=(sizes["project.0.weight"][1], sizes["project.2.weight"][0]),
         lora_rank=lora_rank(sizes),
         tokenizer=tokenizer,
@@ -124,5 +126,6 @@ def refuse_v0(path: str | Path) -> None:
     if (Path(path) / V0_FILE).exists():
         raise OldLayout(
             f"{path}: a LISA v0 checkpoint ({V0_FILE} lies beside the shards); its prompts and token order are "
-            "those of LISA's commit 0e26916 and no newer code reads it. Use a v1 checkpoint: xinlai/LISA-7B-v1 or xinlai/LISA-13B-llama2-v1"
+            "those of LISA's commit 0e26916 and no newer code reads it. Use a v1 checkpoint: "
+            "xinlai/LISA-7B-v1 or xinlai/LISA-13B-llama2-v1"
         )

@@ -65,6 +65,7 @@ def write_lisa(
         "mm_vision_select_layer": dims.select_layer,
         "mm_vision_tower": recipe.backbone.vision,
         "vision_tower": recipe.backbone.vision,
+        "dec_heads": dims.sam.dec_heads,  # not LISA's: the one size of a SAM that shapes do not tell
         "out_dim": dims.sam.prompt_dim,
         "torch_dtype": DTYPES[recipe.engine.precision],
         "train_mask_decoder": True,

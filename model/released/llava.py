@@ -77,7 +77,7 @@ def llava_checkpoint(
     )
     return Checkpoint(
         source=source,
-        tensors=_untied(tensors, bool(text.get("tie_word_embeddings"))),
+        tensors=untied(tensors, bool(text.get("tie_word_embeddings"))),
         llm=llama_config(text, sizes, source=source),
         vision=vision,
         projector=projector_kind(sizes, source=source),
@@ -139,7 +139,7 @@ def _has_tower(sizes: Mapping[str, Any]) -> bool:
     return "vision.embeddings.patch_embedding.weight" in sizes
 
 
-def _untied(tensors: dict[str, Tensor], tied: bool) -> dict[str, Tensor]:
+def untied(tensors: dict[str, Tensor], tied: bool) -> dict[str, Tensor]:
     """A tied head is not saved; it is the embedding table."""
     if tied and "llm.lm_head.weight" not in tensors and "llm.embed_tokens.weight" in tensors:
         return {**tensors, "llm.lm_head.weight": tensors["llm.embed_tokens.weight"].clone()}

@@ -25,7 +25,12 @@ LOADERS: dict[Layout, Callable[[str | Path], Checkpoint]] = {
 
 
 def open_weights(
-    weights: str, *, vision: str | None = None, decoder: str | None = None, revision: str | None = None
+    weights: str,
+    *,
+    vision: str | None = None,
+    vision_else: str | None = None,
+    decoder: str | None = None,
+    revision: str | None = None,
 ) -> Checkpoint:
     """A language model with its vision tower and mask decoder.
 
@@ -47,7 +52,7 @@ def open_weights(
         )
     checkpoint = LOADERS[layout](path)
     if not checkpoint.has("vision."):
-        checkpoint = with_vision(checkpoint, load_clip(_vision_path(checkpoint, vision)))
+        checkpoint = with_vision(checkpoint, load_clip(_vision_path(checkpoint, vision, vision_else)))
     if not checkpoint.has("decoder.image_encoder."):
         if not decoder:
             raise WeightsError(
@@ -60,8 +65,8 @@ def open_weights(
     return checkpoint
 
 
-def _vision_path(checkpoint: Checkpoint, vision: str | None) -> Path:
-    wanted = vision or checkpoint.vision_path
+def _vision_path(checkpoint: Checkpoint, vision: str | None, vision_else: str | None) -> Path:
+    wanted = vision or checkpoint.vision_path or vision_else
     if not wanted:
         raise WeightsError(
             f"{checkpoint.source}: holds no vision tower and names none; give one with --vision-tower"

@@ -71,7 +71,7 @@ HF_NAMES: tuple[Rule, ...] = (
         r"decoder.mask_decoder.transformer.norm_final_attn.\1",
     ),
     (
-        rf"{_DEC}\.((?:transformer\.(?:layers|final_attn)|iou_token|mask_tokens)\..+)",
+        rf"{_DEC}\.((?:transformer\.(?:layers|final_attn_token_to_image)|iou_token|mask_tokens)\..+)",
         r"decoder.mask_decoder.\1",
     ),
 )

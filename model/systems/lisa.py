@@ -84,7 +84,8 @@ def one_expression_a_dialogue(clip: Clip, rng: np.random.Generator, recipe: Reci
 def one_question_a_target(clip: Clip, recipe: Recipe) -> Script:
     """Validation: one open dialogue for each target, with the original's fixed prompts."""
     return tuple(
-        Dialogue((Turn(_shown(_val_question(target))),), targets=(number,)) for number, target in enumerate(clip.targets)
+        Dialogue((Turn(_shown(_val_question(target))),), targets=(number,))
+        for number, target in enumerate(clip.targets)
     )
 
 
@@ -150,7 +151,10 @@ def lisa_13b() -> Recipe:
     """LISA-13B on LLaVA-13B-v1-1 (Vicuna)."""
     parent = lisa_7b()
     return replace(
-        parent, name="lisa_13b", parent=parent.name, backbone=replace(parent.backbone, weights="LLaVA-13B-v1-1")
+        parent,
+        name="lisa_13b",
+        parent=parent.name,
+        backbone=replace(parent.backbone, weights="LLaVA-13B-v1-1"),
     )
 
 
@@ -173,7 +177,9 @@ def lisa_tiny() -> Recipe:
         decoder=MaskDecoder(weights=str(BASES / "sam"), image_size=128),
         data=replace(Data(), dataset_dir="./data/toy", exclude_val=True),
         optim=Optim(lr=1e-3, warmup_steps=50),
-        schedule=Schedule(epochs=4, steps_per_epoch=250, batch_size=8, grad_accumulation_steps=1, world_size=1),
+        schedule=Schedule(
+            epochs=4, steps_per_epoch=250, batch_size=8, grad_accumulation_steps=1, world_size=1
+        ),
         engine=Engine(precision="fp32", gradient_checkpointing=False, workers=1),
         evaluate=Evaluate(batch_size=8),
     )

@@ -46,7 +46,9 @@ def weights_of(family: str, case: str) -> tuple[dict[str, Tensor], dict[str, Any
 def assert_close(got: Tensor, want: Tensor, name: str, *, rtol: float = RELATIVE) -> None:
     """Equal to the tolerance of the goldens' README."""
     assert got.shape == want.shape, f"{name}: shape {tuple(got.shape)}, the original has {tuple(want.shape)}"
-    torch.testing.assert_close(got.float(), want.float(), atol=ABSOLUTE, rtol=rtol, msg=lambda m: f"{name}: {m}")
+    torch.testing.assert_close(
+        got.float(), want.float(), atol=ABSOLUTE, rtol=rtol, msg=lambda m: f"{name}: {m}"
+    )
 
 
 def _widen(value: Tensor) -> Tensor:

@@ -63,7 +63,9 @@ def load(family: str, case: str, about: dict[str, Any]) -> Golden:
     weights, config = weights_of(family, case)
     io = tensors(family, case, "io.safetensors")
     adapters = {name.removeprefix("lora."): value for name, value in io.items() if name.startswith("lora.")}
-    sam = SamDims.of({key: value for key, value in config["sam"].items() if key in SamDims.__dataclass_fields__})
+    sam = SamDims.of(
+        {key: value for key, value in config["sam"].items() if key in SamDims.__dataclass_fields__}
+    )
     llama = {key: value for key, value in config["llama"].items() if key != "use_cache"}
     encoder = cast(DialogueEncoder, GoldenIds(config["tokens"]))
     model, _ = construct(golden_recipe(about), Dims(llama, config["clip"], sam), encoder)
@@ -106,7 +108,9 @@ def _branch(golden: Golden, ids: Tensor, labels: Tensor, first_target: int) -> B
     at = int((ids == PLACEHOLDER).nonzero()[0])
     image = np.full(patches, IMAGE_POSITION, np.int64)
     full = np.concatenate([ids[:at].numpy(), image, ids[at + 1 :].numpy()])
-    trained = np.concatenate([labels[:at].numpy(), np.full(patches, -100, np.int64), labels[at + 1 :].numpy()])
+    trained = np.concatenate(
+        [labels[:at].numpy(), np.full(patches, -100, np.int64), labels[at + 1 :].numpy()]
+    )
     shown = full == IMAGE_POSITION
     patch = np.full(len(full), -1, np.int64)
     patch[shown] = np.arange(patches)

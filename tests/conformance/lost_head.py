@@ -33,15 +33,25 @@ def restore_head(model: Segmenter, batch: Batch, logits_tail: Tensor, gradients:
     gradients: the case's own, under module names. Raises AssertionError if too many rows differ.
     """
     rows = contradicted_rows(model, batch, logits_tail)
-    assert len(rows) <= MOST_ROWS, f"{len(rows)} rows of lm_head contradict the logits: hidden states are wrong"
+    assert len(rows) <= MOST_ROWS, (
+        f"{len(rows)} rows of lm_head contradict the logits: hidden states are wrong"
+    )
     if not rows:
         return
     states, wanted, real = _tail(model, batch, logits_tail)
     head = model.backbone.llm.lm_head.weight
     from_logits = (states.detach()[real], wanted[real][:, rows])
     slope = _slope(model, batch, logits_tail)
-    below = [p for n, p in model.named_parameters() if n in gradients and n.startswith("backbone.") and "lm_head" not in n]
-    names = [n for n, _ in model.named_parameters() if n in gradients and n.startswith("backbone.") and "lm_head" not in n]
+    below = [
+        p
+        for n, p in model.named_parameters()
+        if n in gradients and n.startswith("backbone.") and "lm_head" not in n
+    ]
+    names = [
+        n
+        for n, _ in model.named_parameters()
+        if n in gradients and n.startswith("backbone.") and "lm_head" not in n
+    ]
     flat = model.backbone.hidden(batch).flatten(0, 1)
     known = head.detach().clone()
     known[rows] = 0
@@ -88,7 +98,9 @@ def _gradient(value: Tensor, parameters: list[torch.nn.Parameter]) -> Tensor:
     return torch.cat([piece.flatten() for piece in pieces])
 
 
-def _joined(columns: Tensor, left: Tensor, states: Tensor, logits: Tensor, *, count: int) -> tuple[Tensor, Tensor]:
+def _joined(
+    columns: Tensor, left: Tensor, states: Tensor, logits: Tensor, *, count: int
+) -> tuple[Tensor, Tensor]:
     """Both sets of equations for all unknown rows, row-major."""
     blocks = torch.block_diag(*[states] * count)
     return torch.cat([columns, blocks]), torch.cat([left, logits.T.flatten()])

@@ -52,7 +52,9 @@ def test_losses_and_every_gradient_are_the_original_ones(case: str, share_prefix
     wanted = original_gradients(FAMILY, case, said)
     for name, parameter in model.named_parameters():
         if name not in wanted:
-            assert not parameter.requires_grad or parameter.grad is None or not parameter.grad.any(), f"{name} is trained here only"
+            assert not parameter.requires_grad or parameter.grad is None or not parameter.grad.any(), (
+                f"{name} is trained here only"
+            )
             continue
         got_grad = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
         assert_close(got_grad, wanted.pop(name), f"gradient of {name}", rtol=GRADIENT_RELATIVE)
@@ -97,11 +99,15 @@ def forward_values(said: Golden, batch: Batch, clips: list[Example]) -> dict[str
         "out.pred_embeddings": prompts[:, 0],
         "out.seg_positions": torch.stack([(batch.slot_at - 1) // columns, (batch.slot_at - 1) % columns], 1),
         "out.dense_pe": decoder.prompt_encoder.get_dense_pe(),
-        "out.dense_prompt_embedding": decoder.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1).expand_as(features[:1]),
+        "out.dense_prompt_embedding": decoder.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1).expand_as(
+            features[:1]
+        ),
     }
     if "out.logits_tail" in io:
         got["out.logits_tail"] = logits[:, -io["out.logits_tail"].shape[1] :]
-    jobs_of = [[job for job, (_, frame) in enumerate(batch.jobs) if frame == image] for image in range(len(clips))]
+    jobs_of = [
+        [job for job, (_, frame) in enumerate(batch.jobs) if frame == image] for image in range(len(clips))
+    ]
     for image, jobs in enumerate(jobs_of):
         got[f"out.low_res_masks.{image}"] = low[jobs]
         got[f"out.iou_pred.{image}"] = iou[jobs]
@@ -111,7 +117,13 @@ def forward_values(said: Golden, batch: Batch, clips: list[Example]) -> dict[str
 
 def _as_original(got: Tensor, want: Tensor | None, real: Tensor) -> Tensor:
     """Padding is nobody's business: the original computes states there as well, ours are taken from it."""
-    if want is None or got.dim() != 3 or got.shape[0] != real.shape[0] or got.shape[1] > real.shape[1] or want.shape != got.shape:
+    if (
+        want is None
+        or got.dim() != 3
+        or got.shape[0] != real.shape[0]
+        or got.shape[1] > real.shape[1]
+        or want.shape != got.shape
+    ):
         return got
     return torch.where(real[:, real.shape[1] - got.shape[1] :, None], got, want)
 
@@ -120,7 +132,9 @@ def _as_original(got: Tensor, want: Tensor | None, real: Tensor) -> Tensor:
 def test_forced_masks_are_the_original_ones(case: str) -> None:
     said = golden(case)
     answers = forced(said.model.eval(), collate(examples(said)))
-    assert_close(torch.cat([given.masks[:, 0] for given in answers]), said.io["out.pred_masks.0"], "pred_masks")
+    assert_close(
+        torch.cat([given.masks[:, 0] for given in answers]), said.io["out.pred_masks.0"], "pred_masks"
+    )
 
 
 @pytest.mark.parametrize("case", GENERATED)
@@ -135,12 +149,16 @@ def test_generated_ids_and_masks_are_the_original_ones(case: str) -> None:
     [written] = generate(said.model, batch, max_new_tokens=said.about["max_new_tokens"])
     states = torch.stack(written.states)
     slots = [place for place, token in enumerate(written.ids) if token == said.ids["SEG"]]
-    assert_close(said.model.backbone.head(states[: len(written.ids)]), said.io["out.step_logits"], "step_logits")
+    assert_close(
+        said.model.backbone.head(states[: len(written.ids)]), said.io["out.step_logits"], "step_logits"
+    )
     assert_close(states[slots], said.io["out.seg_hidden_state"], "seg_hidden_state")
     assert_close(said.model.prompts(states[slots])[:, 0], said.io["out.pred_embeddings"], "pred_embeddings")
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case in set(cases(FAMILY, having="merged.safetensors"))])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case in set(cases(FAMILY, having="merged.safetensors"))]
+)
 def test_merged_adapters_are_the_original_merged_weights(case: str) -> None:
     said = golden(case)
     wanted = lisa_names(tensors(FAMILY, case, "merged.safetensors"), source=case)

@@ -39,7 +39,9 @@ def test_image_encoder_equals_the_original_block_by_block(case: str) -> None:
         block.register_forward_hook(keep(f"block{number}"))
     picture = io["in.image_uint8"]
     side, (height, width) = decoder.dims.image_size, picture.shape[1:]
-    square = torch.full((1, 3, side, side), 77, dtype=torch.uint8)  # what stands outside the picture must not matter
+    square = torch.full(
+        (1, 3, side, side), 77, dtype=torch.uint8
+    )  # what stands outside the picture must not matter
     square[0, :, :height, :width] = picture
     seen["image_embedding"] = decoder.encode(square, [(height, width)])
     for name, want in io.items():
@@ -47,9 +49,15 @@ def test_image_encoder_equals_the_original_block_by_block(case: str) -> None:
             assert_close(seen[name.removeprefix("out.")], want, name)
 
 
-@pytest.mark.parametrize("case", [c for c in cases("sam") if "in.sparse" in tensors("sam", c, "io.safetensors")])
+@pytest.mark.parametrize(
+    "case", [c for c in cases("sam") if "in.sparse" in tensors("sam", c, "io.safetensors")]
+)
 def test_injected_prompts_draw_the_original_masks(case: str) -> None:
-    io, about, decoder = tensors("sam", case, "io.safetensors"), facts("sam", case, "io.json"), decoder_of(case)
+    io, about, decoder = (
+        tensors("sam", case, "io.safetensors"),
+        facts("sam", case, "io.json"),
+        decoder_of(case),
+    )
     jobs = io["in.sparse"].shape[0]
     inner: list[Tensor] = []
     decoder.mask_decoder.transformer.register_forward_hook(lambda module, given, result: inner.extend(result))
@@ -67,7 +75,9 @@ def test_injected_prompts_draw_the_original_masks(case: str) -> None:
         assert_close(full, io["out.masks_upscaled"], "masks_upscaled")
 
 
-@pytest.mark.parametrize("case", [c for c in cases("sam") if "in.point_coords" in tensors("sam", c, "io.safetensors")])
+@pytest.mark.parametrize(
+    "case", [c for c in cases("sam") if "in.point_coords" in tensors("sam", c, "io.safetensors")]
+)
 def test_prompt_encoder_is_the_original_one(case: str) -> None:
     io, decoder = tensors("sam", case, "io.safetensors"), decoder_of(case)
     points, boxes = (io["in.point_coords"], io["in.point_labels"]), io["in.boxes"]
@@ -75,7 +85,9 @@ def test_prompt_encoder_is_the_original_one(case: str) -> None:
         got = {
             "points": decoder.prompt_encoder(points=points, boxes=None, masks=None),
             "boxes": decoder.prompt_encoder(points=None, boxes=boxes, masks=None),
-            "points_boxes_masks": decoder.prompt_encoder(points=points, boxes=boxes, masks=io["in.mask_inputs"]),
+            "points_boxes_masks": decoder.prompt_encoder(
+                points=points, boxes=boxes, masks=io["in.mask_inputs"]
+            ),
         }
     for name, want in io.items():
         if name.startswith("out."):
@@ -85,10 +97,20 @@ def test_prompt_encoder_is_the_original_one(case: str) -> None:
 
 def test_one_decode_of_jobs_of_several_frames_equals_a_decode_each() -> None:
     torch.manual_seed(0)
-    dims = SamDims(vit_dim=32, vit_depth=1, vit_heads=2, global_attn_indexes=(0,), image_size=64, prompt_dim=32, dec_mlp=64)
+    dims = SamDims(
+        vit_dim=32,
+        vit_depth=1,
+        vit_heads=2,
+        global_attn_indexes=(0,),
+        image_size=64,
+        prompt_dim=32,
+        dec_mlp=64,
+    )
     decoder = SamDecoder(dims).eval()
     features, prompts = torch.randn(2, 32, 4, 4), torch.randn(3, 1, 32)
     frames = torch.tensor([0, 1, 1])
     together, _ = decoder.decode(features[frames], prompts)
-    each = torch.cat([decoder.decode(features[f : f + 1], prompts[j : j + 1])[0] for j, f in enumerate(frames.tolist())])
+    each = torch.cat(
+        [decoder.decode(features[f : f + 1], prompts[j : j + 1])[0] for j, f in enumerate(frames.tolist())]
+    )
     torch.testing.assert_close(together, each)

@@ -67,6 +67,7 @@ def write_clip(folder: Path, tensors: dict[str, Tensor]) -> Path:
 
 def write_sam(file: Path, tensors: dict[str, Tensor]) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
+    (file.parent / "config.json").write_text(json.dumps({"dec_heads": SAM.dec_heads}))
     torch.save({n.removeprefix("decoder."): t for n, t in tensors.items() if n.startswith("decoder.")}, file)
     return file
 
@@ -105,7 +106,7 @@ def write_bases(root: Path, model: Segmenter) -> Recipe:
     tensors = canonical_tensors(model, adapters=False)
     vision = write_clip(root / "clip", tensors)
     llava = write_llava(root / "llava", tensors, mm_vision_tower=str(vision))
-    sam = write_sam(root / "sam.pth", tensors)
+    sam = write_sam(root / "sam" / "sam.pth", tensors)
     recipe = tiny_recipe()
     return replace(
         recipe,

@@ -39,11 +39,17 @@ def test_bce_is_the_mean_over_the_pixels_that_count(
     [
         ([1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], 0.0),
         ([1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], 1 - 1e-6 / (4 / 1000 + 1e-6)),
-        ([0.5, 0.5, 0.5, 0.5], [0.0, 0.0, 0.0, 0.0], 1 - 1e-6 / (2 / 1000 + 1e-6)),  # empty target: eps over area / 1000
+        (
+            [0.5, 0.5, 0.5, 0.5],
+            [0.0, 0.0, 0.0, 0.0],
+            1 - 1e-6 / (2 / 1000 + 1e-6),
+        ),  # empty target: eps over area / 1000
         ([1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], 1 - (2 / 1000 + 1e-6) / (3 / 1000 + 1e-6)),
     ],
 )
-def test_dice_has_lisas_scale_of_a_thousand_and_its_epsilon(p: list[float], target: list[float], dice: float) -> None:
+def test_dice_has_lisas_scale_of_a_thousand_and_its_epsilon(
+    p: list[float], target: list[float], dice: float
+) -> None:
     logits = torch.tensor([[40.0 if value == 1 else -40.0 if value == 0 else logit(value) for value in p]])
     assert Dice().each(logits, torch.tensor([target]), None).tolist() == pytest.approx([dice], abs=1e-6)
 
@@ -65,5 +71,7 @@ def test_dice_on_random_masks_is_the_specified_formula() -> None:
 
 
 def test_an_unknown_term_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown loss terms \['dise'\]; known are \['bce', 'dice', 'language'\]"):
+    with pytest.raises(
+        ValueError, match=r"unknown loss terms \['dise'\]; known are \['bce', 'dice', 'language'\]"
+    ):
         make_terms(["language", "dise"])

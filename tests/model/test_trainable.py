@@ -20,8 +20,13 @@ def test_the_trained_set_is_lisas() -> None:
     adapters = {name for name in trained if ".lora_" in name}
     layers = model.backbone.llm.config.num_hidden_layers
     assert len(adapters) == layers * 2 * 2  # q and v, A and B
-    assert all(name.split(".")[0] == "llm" and name.split(".")[-3] in ("q_proj", "v_proj") for name in adapters)
-    rest = {".".join(name.split(".")[:2]) if name.startswith(("llm", "decoder")) else name.split(".")[0] for name in trained - adapters}
+    assert all(
+        name.split(".")[0] == "llm" and name.split(".")[-3] in ("q_proj", "v_proj") for name in adapters
+    )
+    rest = {
+        ".".join(name.split(".")[:2]) if name.startswith(("llm", "decoder")) else name.split(".")[0]
+        for name in trained - adapters
+    }
     assert rest == {"llm.embed_tokens", "llm.lm_head", "decoder.mask_decoder", "project"}
     assert not any("iou_prediction_head" in name for name in trained)
 
@@ -37,7 +42,9 @@ def test_the_table_is_a_partition_of_all_parameters() -> None:
 
 def test_a_path_that_matches_nothing_is_an_error_that_lists_its_neighbours() -> None:
     trainable = replace(tiny_recipe().trainable, full=("llm.lm_heads",))
-    with pytest.raises(ValueError, match=r"'llm.lm_heads' names no parameter; at its depth there are .*'llm.lm_head'"):
+    with pytest.raises(
+        ValueError, match=r"'llm.lm_heads' names no parameter; at its depth there are .*'llm.lm_head'"
+    ):
         apply(tiny_model(), trainable)
 
 
@@ -49,5 +56,7 @@ def test_lora_targets_that_match_no_layer_are_an_error() -> None:
 def test_trainable_weights_are_float32_whatever_the_precision() -> None:
     recipe = tiny_recipe()
     model = tiny_model(replace(recipe, engine=replace(recipe.engine, precision="bf16")))
-    kinds = {(p.requires_grad, p.dtype) for name, p in model.named_parameters() if "prompt_encoder" not in name}
+    kinds = {
+        (p.requires_grad, p.dtype) for name, p in model.named_parameters() if "prompt_encoder" not in name
+    }
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
