@@ -1,4 +1,4 @@
-"""`python -m seglm.dataset.toy --dataset_dir data`: writes the toy world."""
+"""`python -m seglm.dataset.toy --dataset_dir data/toy`: writes the toy world."""
 
 import argparse
 import sys
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m seglm.dataset.toy", description=__doc__)
-    parser.add_argument("--dataset_dir", default="data", help="absent, empty, or the same world already")
+    parser.add_argument("--dataset_dir", default="data/toy", help="absent, empty, or the same world already")
     numbers = {
         "images": (TRAIN_IMAGES, "training pictures, all data sets together"),
         "val_images": (VAL_IMAGES, "pictures of each val split, of testA and of testB"),

@@ -7,21 +7,24 @@ of train, val and test, not even under two names in two data sets.
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 from seglm.dataset.toy.layouts import conversations, parts, reasonseg, refer, semantic
 from seglm.dataset.toy.layouts.coco import write_pictures
 from seglm.dataset.toy.layouts.shots import Progress, Shot, make_shot, positives, save_json
-from seglm.dataset.toy.scenes import GRID, Split
+from seglm.dataset.toy.scenes import GRID, Scene, Split
 
 MANIFEST_NAME = "toy_world.json"
 TRAIN_IMAGES, VAL_IMAGES, TEST_IMAGES = 3000, 200, 100
 SHOTS_PER_POOL = 1_000_000  # numbers kept free for each pool
 MIN_TRAIN_IMAGES = 10  # so that every data set gets one
-PROBES = 8  # scenes whose phrases are the world's fingerprint
+PROBES = 8  # scenes whose phrases are part of the world's fingerprint
+LAYOUT_VERSION = 2  # raise it when the files change though the phrases do not
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class _Pool:
     """of the number of pictures of its `base`"""
     base: str
     """field of Manifest that says how many pictures there are"""
+
+    @property
+    def is_chosen(self) -> bool:
+        """True if pictures are chosen from endless ones, so that their numbers have gaps."""
+        return self.name.startswith("reasonseg ")
 
 
 POOLS = (
@@ -120,6 +128,21 @@ def read_manifest(root: Path) -> Manifest | None:
     return Manifest(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
+def scene_of(root: Path, picture: Path) -> Scene:
+    """The scene of a picture of the world under `root`: everything that is in it, asked for or not.
+
+    Raises ValueError if `root` holds no world or the picture is not of it.
+    """
+    world = read_manifest(root)
+    numbers = re.findall(r"\d{7,}", picture.stem)
+    index = (int(numbers[-1]) - 1) // SHOTS_PER_POOL if numbers else len(POOLS)
+    if world is None or index >= len(POOLS):
+        raise ValueError(
+            f"{picture} is no picture of a toy world under {root} (no {MANIFEST_NAME}, or another name)"
+        )
+    return make_shot(int(numbers[-1]), world_seed=world.seed, split=POOLS[index].split, size=world.size).scene
+
+
 def _world_at(root: Path, wanted: Manifest) -> Manifest | None:
     """The world at `root` if it is the wanted one; None if there is room for it."""
     found = read_manifest(root)
@@ -144,13 +167,20 @@ def _world_at(root: Path, wanted: Manifest) -> Manifest | None:
 def _fingerprint() -> str:
     """Hash of what is said about a few scenes; blind to rounding, which differs between machines."""
     shots = (make_shot(number, world_seed=0, split="train", size=GRID) for number in range(PROBES))
-    said = [phrase.text for shot in shots for phrase in positives(shot, "fingerprint")]
+    said = [
+        str(LAYOUT_VERSION),
+        *(phrase.text for shot in shots for phrase in positives(shot, "fingerprint")),
+    ]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
 
 
 def _write_sets(root: Path, world: Manifest, progress: Progress) -> dict[str, int]:
     """All data sets; returns `data set|split` -> samples."""
-    pools = {pool.name: _shots(pool, world) for pool in POOLS}
+    pools = {
+        pool.name: list(islice(_numbered(pool, world), _size(pool, world)))
+        for pool in POOLS
+        if not pool.is_chosen
+    }
 
     def watched(name: str, label: str) -> Iterable[Shot]:
         return progress(pools[name], label)
@@ -169,9 +199,9 @@ def _write_sets(root: Path, world: Manifest, progress: Progress) -> dict[str, in
             f"{refer_set.name}|{refer_set.split_by}|{split}": count for split, count in written.items()
         }
     for split in ("train", "val", "test"):
-        counts[f"ReasonSeg|{split}"] = reasonseg.write_reasonseg(
-            root, watched(f"reasonseg {split}", "ReasonSeg")
-        )
+        pool = next(pool for pool in POOLS if pool.name == f"reasonseg {split}")
+        shots = progress(_numbered(pool, world), "ReasonSeg")
+        counts[f"ReasonSeg|{split}"] = reasonseg.write_reasonseg(root, shots, count=_size(pool, world))
     for split in ("train", "val"):
         counts[f"ade20k|{split}"] = semantic.write_ade20k(root, watched(f"ade20k {split}", "ade20k"))
         counts[f"mapillary|{split}"] = semantic.write_mapillary(
@@ -186,10 +216,13 @@ def _write_sets(root: Path, world: Manifest, progress: Progress) -> dict[str, in
     return counts
 
 
-def _shots(pool: _Pool, world: Manifest) -> list[Shot]:
-    """The shots of a pool; a shot has its number, and with it its seed, to itself."""
+def _size(pool: _Pool, world: Manifest) -> int:
+    """How many pictures of a pool are wanted."""
+    return round(pool.share * int(getattr(world, pool.base)))
+
+
+def _numbered(pool: _Pool, world: Manifest) -> Iterator[Shot]:
+    """The shots of a pool, as many as are asked for; a shot has its number, and with it its seed, to itself."""
     first = POOLS.index(pool) * SHOTS_PER_POOL + 1
-    count = round(pool.share * int(getattr(world, pool.base)))
-    return [
-        make_shot(first + i, world_seed=world.seed, split=pool.split, size=world.size) for i in range(count)
-    ]
+    for number in range(first, first + SHOTS_PER_POOL):
+        yield make_shot(number, world_seed=world.seed, split=pool.split, size=world.size)

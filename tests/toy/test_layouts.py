@@ -132,6 +132,16 @@ def test_coco_pictures_have_both_names_and_look_like_their_scene(root: Path) -> 
     assert np.abs(picture - draw(shot_of(int(names[0][:-4]), "train").scene)).mean() < 4
 
 
+def test_the_scene_of_every_picture_is_found_by_its_name(root: Path) -> None:
+    pictures = sorted(root.rglob("*.jpg"))
+    for path in pictures[::5]:
+        scene = world_module.scene_of(root, path)
+        picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+        assert np.abs(picture - draw(scene)).mean() < 4
+    with pytest.raises(ValueError, match=r"x\.jpg is no picture of a toy world"):
+        world_module.scene_of(root, Path("x.jpg"))
+
+
 @pytest.mark.parametrize(("name", "split_by"), [*COCO_REFS.items(), ("refclef", "unc")])
 def test_refs_name_the_thing_whose_mask_their_annotation_holds(root: Path, name: str, split_by: str) -> None:
     content = read_json(root / f"refer_seg/{name}/instances.json")
@@ -202,7 +212,15 @@ def test_reasonseg_has_ignored_spots_sentences_and_several_texts() -> None:
     assert 0.03 < np.mean(ignored) < 0.35
     assert {record["is_sentence"] for record in records} == {True, False}
     assert max(len(record["text"]) for record in records) > 1
-    assert np.mean([record["kind"][0] == "reasoning" for record in records]) > 0.2
+    assert 0.15 < np.mean([record["kind"][0] == "reasoning" for record in records]) < 0.6
+
+
+def test_no_phrase_means_everything_in_its_picture() -> None:
+    for number in range(30):
+        shot = shot_of(number, "train")
+        assert all(
+            p.part or len(p.targets) < len(shot.scene.things) for p in positives(shot, "any", rounds=2)
+        )
 
 
 def test_explanations_belong_to_training_pictures(root: Path) -> None:

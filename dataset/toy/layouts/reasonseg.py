@@ -5,6 +5,7 @@ Added to the real format: "kind", aligned with "text", which its readers do not 
 
 import math
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -31,17 +32,16 @@ IGNORE_ODDS = 0.15  # of a spot at the edge of the target that nobody is scored 
 IGNORE_RADIUS = 5  # px of the 128 grid
 
 
-def write_reasonseg(root: Path, shots: Iterable[Shot]) -> int:
-    """Write a JPEG and a JSON for each shot, and explanatory/train.json if the shots are of the train split.
+def write_reasonseg(root: Path, shots: Iterable[Shot], *, count: int) -> int:
+    """Write `count` pictures with their JSON, and explanatory/train.json if the shots are of the train split.
 
-    Returns the number of pictures; a scene about which nothing is said is left out.
+    `shots` may be endless: a shot is left out if nothing can be said about it of the kind that it draws.
+    Returns the number of pictures.
     """
-    count, explanations, split = 0, [], ""
-    for shot in shots:
-        chosen = _choose(shot)
-        if not chosen:
-            continue
-        split, count = shot.split, count + 1
+    written, explanations, split = 0, [], ""
+    fit = ((shot, chosen) for shot in shots if (chosen := _choose(shot)))
+    for shot, chosen in islice(fit, count):
+        split, written = shot.split, written + 1
         stem = f"{shot.number:09d}_{split}"
         (root / FOLDER / split).mkdir(parents=True, exist_ok=True)
         save_shot(shot, root / FOLDER / split / f"{stem}.jpg")
@@ -51,19 +51,16 @@ def write_reasonseg(root: Path, shots: Iterable[Shot]) -> int:
             explanations.append({"image": f"{stem}.jpg", **words, "json": f"{stem}.json"})
     if split == "train":
         save_json(explanations, root / FOLDER / "explanatory" / "train.json")
-    return count
+    return written
 
 
 def _choose(shot: Shot) -> list[Phrase]:
-    """Phrases of one kind about the same thing; the kind is drawn by KIND_SHARES. Empty if nothing can be said."""
-    said = positives(shot, "reasonseg", rounds=ROUNDS)
-    if not said:
-        return []
-    rng = shot.rng("reasonseg choice")
-    kinds = [kind for kind in KIND_SHARES if any(phrase.kind == kind for phrase in said)]
-    shares = np.array([KIND_SHARES[kind] for kind in kinds])
-    kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
-    of_kind = [phrase for phrase in said if phrase.kind == kind]
+    """Phrases of one kind about the same thing; empty if there are none of the kind that is drawn by KIND_SHARES.
+
+    Drawing among the kinds that the scene allows would crowd some of them into the scenes with few things.
+    """
+    kind = str(shot.rng("reasonseg kind").choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
+    of_kind = [phrase for phrase in positives(shot, "reasonseg", rounds=ROUNDS) if phrase.kind == kind]
     return [phrase for phrase in of_kind if _meaning(phrase) == _meaning(of_kind[0])][:MAX_TEXTS]
 
 

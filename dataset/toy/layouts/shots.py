@@ -64,12 +64,16 @@ def save_json(value: object, path: Path) -> None:
 
 
 def positives(shot: Shot, purpose: str, *, rounds: int = 1) -> list[Phrase]:
-    """Phrases that have a referent, none twice; more `rounds` find more wordings of the same things."""
+    """Phrases that mean something, but not everything, in the picture; none twice.
+
+    Who marks everything without reading must not be right by that. More `rounds` find more wordings of the same things.
+    """
     rng = shot.rng(purpose)
     found: dict[str, Phrase] = {}
     for _ in range(rounds):
         for phrase in phrases(shot.scene, rng, split=shot.split):
-            if phrase.targets:
+            is_everything = phrase.part is None and len(phrase.targets) == len(shot.scene.things)
+            if phrase.targets and not is_everything:
                 found.setdefault(phrase.text, phrase)
     return list(found.values())
 
