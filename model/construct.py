@@ -12,7 +12,7 @@ from torch import nn
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.llava import LlavaBackbone
 from seglm.model.decoders.sam import SamDecoder, SamDims
-from seglm.model.recipe import Attention, Recipe
+from seglm.model.recipe import Engine, Recipe
 from seglm.model.segmenter import COMPUTE, Segmenter
 from seglm.model.trainable import Table, add_lora, apply
 
@@ -52,11 +52,12 @@ def construct(
 ) -> tuple[Segmenter, Table]:
     """A Segmenter of the given sizes: frozen weights in the recipe's precision, trainable ones in float32.
 
-    lora: inject the recipe's adapters (False for a merged model). Returns the model in eval mode and the table of what is trained.
+    lora: inject the recipe's adapters (False for a merged model). Returns the model in eval mode and the table of what
+    is trained.
     """
     with torch.device(device):
         backbone = LlavaBackbone(
-            llm=_llm(dims, recipe.engine.attention),
+            llm=_llm(dims, attention(recipe.engine)),
             vision=_vision(dims),
             projector=_projector(dims),
             select_layer=dims.select_layer,
@@ -71,28 +72,35 @@ def construct(
     return model.eval(), table
 
 
-def attention(wanted: Attention) -> str:
-    """transformers' name of the attention to use; `auto` is flash-attn where it is installed with a GPU, else SDPA.
+def attention(engine: Engine) -> str:
+    """transformers' name of the attention to use.
 
-    Raises ImportError, with the install line, if flash-attn is asked for and absent.
+    `auto` is SDPA, which takes any mask and so shares prefixes, or flash-attn where it is installed with a GPU and
+    nothing is shared. Raises ImportError, with the install line, if flash-attn is asked for and absent; ValueError for
+    FlexAttention without a GPU.
     """
     from transformers.utils import is_flash_attn_2_available
 
-    if wanted == "auto":
-        return "flash_attention_2" if torch.cuda.is_available() and is_flash_attn_2_available() else "sdpa"
-    if wanted == "flash_attention_2" and not is_flash_attn_2_available():
+    flash = torch.cuda.is_available() and is_flash_attn_2_available()
+    if engine.attention == "auto":
+        return "flash_attention_2" if flash and not engine.share_prefix else "sdpa"
+    if engine.attention == "flash_attention_2" and not flash:
         raise ImportError(
             "engine.attention=flash_attention_2 needs flash-attn and a GPU; install it after torch with: "
             "pip install flash-attn --no-build-isolation (or use engine.attention=sdpa)"
         )
-    return IMPLEMENTATION.get(wanted, wanted)
+    if engine.attention == "flex" and not torch.cuda.is_available():
+        raise ValueError(
+            "engine.attention=flex cannot train without a GPU (its backward pass does not exist there); use sdpa"
+        )
+    return IMPLEMENTATION.get(engine.attention, engine.attention)
 
 
-def _llm(dims: Dims, wanted: Attention) -> nn.Module:
+def _llm(dims: Dims, implementation: str) -> nn.Module:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(**dims.llama)
-    config._attn_implementation = attention(wanted)
+    config._attn_implementation = implementation
     return LlamaForCausalLM(config)
 
 

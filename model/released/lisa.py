@@ -20,7 +20,7 @@ from seglm.model.released.errors import AdapterOnly, OldLayout, WrongNames
 from seglm.model.released.files import config_of, read_tensors
 from seglm.model.released.keymap import Rule, mapped
 from seglm.model.released.llama import clip_config, llama_config, projector_kind
-from seglm.model.released.llava import ORIGINAL, untied, refuse_delta, tokenizer_folder
+from seglm.model.released.llava import ORIGINAL, refuse_delta, tokenizer_folder, untied
 from seglm.model.released.sam import sam_dims
 
 V0_FILE = "pytorch_model-text_hidden_fcs.bin"

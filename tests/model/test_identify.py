@@ -1,0 +1,119 @@
+"""Without --recipe the system is found from the manifest, else config.json, else the names; a doubt is an error with
+candidates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seglm.model.load import choose_recipe
+from seglm.model.released.errors import Ambiguous
+from seglm.model.released.identify import identify, layout_of
+from tests.model.layouts import (
+    canonical_tensors,
+    trainable_only,
+    training_state,
+    write_clip,
+    write_lisa_release,
+    write_sam,
+)
+from tests.tiny import tiny_model
+
+
+def skeleton(folder: Path, names: dict[str, tuple[int, ...]], config: dict[str, Any] | None = None) -> Path:
+    """A folder whose tensors have the given names and shapes, at no size."""
+    folder.mkdir(parents=True)
+    torch.save(
+        {name: torch.zeros(1).expand(shape) for name, shape in names.items()}, folder / "pytorch_model.bin"
+    )
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def lisa(width: int) -> dict[str, tuple[int, ...]]:
+    return {
+        "model.embed_tokens.weight": (10, width),
+        "model.visual_model.mask_decoder.iou_token.weight": (1, 8),
+        "model.text_hidden_fcs.0.0.weight": (8, 8),
+        "model.mm_projector.weight": (8, 8),
+    }
+
+
+LLAVA = {"model.embed_tokens.weight": (10, 4096), "model.mm_projector.weight": (8, 8)}
+
+
+@pytest.mark.parametrize(
+    "names, config, layout, recipe",
+    [
+        (lisa(4096), {"model_type": "llava", "hidden_size": 4096}, "lisa", "lisa_7b"),
+        (lisa(4096), None, "lisa", "lisa_7b"),
+        (lisa(5120), {"hidden_size": 5120, "max_position_embeddings": 4096}, "lisa", "lisa_llama2_13b"),
+        (lisa(5120), {"hidden_size": 5120, "max_position_embeddings": 2048}, "lisa", "lisa_13b"),
+        ({f"base_model.model.{name}": s for name, s in lisa(4096).items()}, None, "lisa_training", "lisa_7b"),
+        (LLAVA, {"model_type": "llava", "hidden_size": 4096}, "llava", "lisa_7b"),
+    ],
+)
+def test_a_release_is_known_by_config_and_names(
+    tmp_path: Path, names: dict[str, tuple[int, ...]], config: dict[str, Any] | None, layout: str, recipe: str
+) -> None:
+    found = identify(skeleton(tmp_path / "w", names, config))
+    assert (found.layout, found.system, found.recipe) == (layout, "lisa", recipe)
+    assert recipe in str(found) and f"{len(names)} tensors" in found.reason
+
+
+def test_two_recipes_that_fit_are_an_error_with_both(tmp_path: Path) -> None:
+    with pytest.raises(
+        Ambiguous, match=r"fits 2 recipes; choose with --recipe one of: lisa_13b, lisa_llama2_13b"
+    ):
+        identify(skeleton(tmp_path / "w", lisa(5120)))
+
+
+def test_a_size_that_no_recipe_has_lists_all(tmp_path: Path) -> None:
+    with pytest.raises(
+        Ambiguous,
+        match=r"hidden size 32, context 1024: fits no recipe; choose with --recipe one of: .*lisa_7b",
+    ):
+        identify(
+            write_lisa_release(tmp_path / "w", canonical_tensors(tiny_model(), adapters=False), vision="")
+        )
+
+
+def test_a_plain_language_model_is_no_llava(tmp_path: Path) -> None:
+    with pytest.raises(Ambiguous, match=r"a plain language model is no LLaVA: it has no mm_projector"):
+        identify(skeleton(tmp_path / "w", {"model.embed_tokens.weight": (4, 4)}, {"model_type": "llama"}))
+
+
+def test_the_manifest_comes_first(tmp_path: Path) -> None:
+    folder = skeleton(tmp_path / "w", lisa(4096), {"hidden_size": 4096})
+    (folder / "manifest.json").write_text(json.dumps({"recipe": "lisa_tiny"}))
+    assert identify(folder).recipe == "lisa_tiny"
+    assert "manifest" in choose_recipe(folder).reason
+
+
+def test_a_manifest_of_a_recipe_that_is_gone_lists_those_that_are_there(tmp_path: Path) -> None:
+    folder = skeleton(tmp_path / "w", lisa(4096))
+    (folder / "manifest.json").write_text(json.dumps({"recipe": "lisa_99b"}))
+    with pytest.raises(
+        Ambiguous, match=r"made with recipe 'lisa_99b'.*choose with --recipe one of: .*lisa_7b"
+    ):
+        identify(folder)
+
+
+def test_a_recipe_that_was_named_is_taken_without_looking(tmp_path: Path) -> None:
+    assert choose_recipe(tmp_path / "nothing", name="lisa_13b").recipe.name == "lisa_13b"
+
+
+def test_bases_and_training_files_are_told_apart(tmp_path: Path) -> None:
+    tensors = canonical_tensors(tiny_model())
+    assert layout_of(write_sam(tmp_path / "a" / "sam.pth", tensors)) == "sam"
+    assert layout_of(write_clip(tmp_path / "clip", tensors)) == "clip"
+    (tmp_path / "b").mkdir()
+    torch.save(training_state(trainable_only(tensors)), tmp_path / "b" / "pytorch_model.bin")
+    assert layout_of(tmp_path / "b" / "pytorch_model.bin") == "lisa_training"
+    torch.save(trainable_only(tensors), tmp_path / "b" / "own.bin")
+    assert layout_of(tmp_path / "b" / "own.bin") == "training"
