@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, count
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
-from torch.utils.data import Sampler
 
 SEPARATORS = re.compile(r"\|\||,")
 DRAW, LOOK = 0, 1  # what randomness is for: which sample is drawn, and what is made of it
@@ -76,34 +75,3 @@ class Mixture:
         members = self.members[min(family, len(self.members) - 1)]
         source = members[int(rng.integers(len(members)))]
         return source, int(rng.integers(self.sizes[source]))
-
-
-class Numbers(Sampler[int]):
-    """The global sample numbers of one process: its slice of every optimizer step, in order, from a step onwards.
-
-    per_step: samples in an optimizer step on all processes together; a step is the numbers from step * per_step to
-    (step + 1) * per_step whatever the number of processes, and process `rank` of `world` has the rank-th of `world` equal pieces.
-    start: the first step, which is all that a resumed run needs. steps: how many steps; None goes on for ever.
-    """
-
-    def __init__(
-        self, *, per_step: int, rank: int = 0, world: int = 1, start: int = 0, steps: int | None = None
-    ) -> None:
-        if per_step % world or not 0 <= rank < world:
-            raise ValueError(
-                f"{per_step} samples a step on {world} processes (rank {rank}); each has the same number, so "
-                "batch_size * grad_accumulation_steps * processes must be what a step holds"
-            )
-        self.share = per_step // world
-        self.per_step, self.rank = per_step, rank
-        self.start, self.steps = start, steps
-
-    def __iter__(self) -> Iterator[int]:
-        for step in count(self.start) if self.steps is None else range(self.start, self.start + self.steps):
-            first = step * self.per_step + self.rank * self.share
-            yield from range(first, first + self.share)
-
-    def __len__(self) -> int:
-        if self.steps is None:
-            raise TypeError("Numbers without `steps` has no end")
-        return self.steps * self.share
