@@ -1,0 +1,71 @@
+"""A module of two loss terms, as small as they come, that behaves as the engine's seam asks: for tests of the engine alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from seglm.utils.types import Output, Part
+
+DIM = 6
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A micro-batch: rows with one answer each, some of which also have a second answer (as some samples have masks)."""
+
+    keys: tuple[str, ...]
+    inputs: Tensor
+    """float [B, DIM]"""
+    has_second: Tensor
+    """bool [B]"""
+
+    def to(self, device: object) -> Numbers:
+        return Numbers(self.keys, self.inputs.to(device), self.has_second.to(device))  # type: ignore[call-overload]
+
+
+class TwoTerms(nn.Module):
+    """A frozen layer, a trained one with dropout, and two heads; one term a head."""
+
+    def __init__(self, *, dropout: float = 0.0, seed: int = 3) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.frozen = nn.Linear(DIM, DIM).requires_grad_(False)
+        self.body = nn.Linear(DIM, DIM)
+        self.dropout = nn.Dropout(dropout)
+        self.words = nn.Linear(DIM, 1)
+        self.masks = nn.Linear(DIM, 3)
+        self.register_buffer("shift", torch.ones(DIM))
+
+    def forward(self, batch: Numbers, counts: Mapping[str, float] | None = None) -> Output:
+        hidden = self.dropout(torch.tanh(self.body(self.frozen(batch.inputs) + self.shift)))
+        words = (self.words(hidden)[:, 0] - batch.inputs.sum(1)).square().sum()
+        # Every rank runs the head once, whatever it holds.
+        rows = batch.has_second.nonzero()[:, 0]
+        drawn = self.masks(hidden[rows] if len(rows) else hidden[:1])
+        masks = (drawn - batch.inputs[rows, :3]).square().sum() if len(rows) else 0 * drawn.sum()
+        parts = {"words": Part(words, len(batch.inputs)), "masks": Part(masks, len(rows))}
+        loss = torch.zeros(())
+        for name, part in parts.items():
+            divisor = part.count if counts is None else counts[name]
+            loss = loss + part.sum / divisor if divisor else loss + 0 * part.sum
+        return Output(loss, parts)
+
+    def counts(self, batch: Numbers) -> dict[str, int]:
+        return {"words": len(batch.inputs), "masks": int(batch.has_second.sum())}
+
+
+class NumberSet(torch.utils.data.Dataset[tuple[str, Tensor, bool]]):
+    """Sample n is a function of n."""
+
+    def __getitem__(self, n: int) -> tuple[str, Tensor, bool]:
+        generator = torch.Generator().manual_seed(1000 + n)
+        return f"number/{n}", torch.randn(DIM, generator=generator), n % 4 in (0, 1)
+
+
+def collate(samples: list[tuple[str, Tensor, bool]]) -> Numbers:
+    keys, inputs, second = zip(*samples, strict=True)
+    return Numbers(tuple(keys), torch.stack(inputs), torch.tensor(second))

@@ -1,0 +1,107 @@
+"""A run of the two-term module, as a script: what the tests of the trainer start, kill and start again.
+
+python -m tests.utils.train RUN key=value ...     prints one JSON line at the end (main process only)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from seglm.utils import dist, log, rng
+from seglm.utils.engine import Engine, Settings
+from seglm.utils.loader import Feed
+from seglm.utils.run import open_run
+from seglm.utils.trainer import Hooks, Plan, Trainer
+from tests.utils.tiny import NumberSet, TwoTerms, collate
+
+
+class Slow(NumberSet):
+    """Takes its time, so that a test can interrupt it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __getitem__(self, n: int):  # type: ignore[no-untyped-def]
+        time.sleep(self.seconds)
+        return super().__getitem__(n)
+
+
+def score(module: nn.Module) -> Mapping[str, float]:
+    """A validation that draws random numbers, as a careless one would, and is best in the second epoch."""
+    import torch
+
+    torch.rand(3)
+    assert not module.training
+    total = float(sum(p.detach().double().abs().sum() for p in module.parameters()))
+    return {"giou": 1 - abs(float(os.environ.get("BEST_AT", "0")) - total), "total": total}
+
+
+def main(folder: str, *settings: str) -> None:
+    options = {
+        "zero": 1,
+        "workers": 0,
+        "epochs": 3,
+        "per_epoch": 4,
+        "accumulation": 1,
+        "dropout": 0.3,
+        "seconds": 0.0,
+    }
+    options |= {"resume": 0, "overwrite": 0, "images": 8, "validate": 1, "broken": 0}
+    options |= {
+        key: float(value) for key, value in (setting.split("=") for setting in settings if "=" in setting)
+    }
+    world = dist.start()
+    run = open_run(folder, resume=bool(options["resume"]), overwrite=bool(options["overwrite"]))
+    log.start(run.log)
+    rng.seed(1)
+    model = TwoTerms(dropout=options["dropout"])
+    if options["broken"]:
+        model.masks.weight.register_hook(lambda gradient: 0 * gradient)
+        model.masks.bias.register_hook(lambda gradient: 0 * gradient)
+    accumulation, steps = int(options["accumulation"]), int(options["epochs"] * options["per_epoch"])
+    batch_size = int(options["images"]) // (accumulation * world.size)
+    engine = Engine(
+        model,
+        Settings(
+            total_steps=steps,
+            batch_size=batch_size,
+            accumulation=accumulation,
+            zero=int(options["zero"]),  # type: ignore[arg-type]
+            warmup_steps=2,
+            lr=1e-2,
+        ),
+    )
+    feed = Feed(
+        Slow(options["seconds"]),
+        collate,
+        batch_size,
+        accumulation,
+        world.rank,
+        world.size,
+        int(options["workers"]),
+    )
+    plan = Plan(int(options["epochs"]), int(options["per_epoch"]), seed=1, print_freq=1, tripwire=5)
+    trainer = Trainer(engine, feed, run, plan, Hooks(validate=score if options["validate"] else None))
+    finished = trainer.train(go_on=bool(options["resume"]))
+    weights = engine.weights()
+    engine.close()
+    if world.is_main:
+        total = sum(float(tensor.double().sum()) for tensor in weights.values())
+        print(
+            json.dumps(
+                {"finished": finished, "steps": engine.steps, "weights": total, "folder": str(Path(folder))}
+            )
+        )
+    dist.stop()
+    log.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,157 @@
+"""Files that are there whole or not at all, and the portable checkpoint: trained weights and what they are, free of any library.
+
+A portable checkpoint is a folder with `model.safetensors` (trained weights by canonical name, float32) and `manifest.json`.
+It is what merging, chatting, evaluating and `--init_from` read. What a run needs to go on is another thing: `utils/slots.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
+HASHED_AT_ONCE = 1 << 24  # bytes
+PROBED = 64  # elements of each frozen weight that enter its fingerprint
+
+
+# ---- atomic files ----------------------------------------------------------------------------------------------------
+def write_atomic(path: Path, text: str) -> None:
+    """The file has the old text or the new one, whatever happens in between."""
+    fresh = path.with_name(path.name + ".new")
+    with open(fresh, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+    sync_folder(path.parent)
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Replaces `folder` by one that `fill` writes; a reader that calls `settle` first sees the old one or the new one."""
+    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+    settle(folder)
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    fill(fresh)
+    sync_tree(fresh)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(fresh, folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def settle(folder: Path) -> None:
+    """Puts back the old folder if `write_folder` was killed between its two renames."""
+    old = folder.with_name(folder.name + ".old")
+    if not folder.exists() and old.exists():
+        os.replace(old, folder)
+
+
+def sync_tree(folder: Path) -> None:
+    """Everything below `folder` is on the disk."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """The names in `folder` are on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(HASHED_AT_ONCE):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fingerprint(module: nn.Module) -> str:
+    """A hash over names, shapes, dtypes and some values of all frozen weights.
+
+    Taken before DeepSpeed has the module: under ZeRO-3 a rank then holds a share of each weight."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(module.named_parameters()):
+        if parameter.requires_grad:
+            continue
+        flat = parameter.detach().flatten()
+        probe = flat[:: max(1, flat.numel() // PROBED)][:PROBED].double().cpu()
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        digest.update(probe.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+# ---- the portable checkpoint -----------------------------------------------------------------------------------------
+def save_portable(folder: Path | str, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
+    """Writes weights and manifest, and into the manifest under `weights` what proves that they belong together.
+
+    tensors: by canonical name, on any device. manifest: anything JSON takes.
+    Raises ValueError for an empty set of weights.
+    """
+    from safetensors.torch import save_file
+
+    if not tensors:
+        raise ValueError(
+            f"{folder}: a portable checkpoint without weights says nothing; was anything trained?"
+        )
+
+    def fill(fresh: Path) -> None:
+        # "format" is what transformers asks a safetensors file for.
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(whole, fresh / WEIGHTS, metadata={"format": "pt"})
+        proof = {"file": WEIGHTS, "sha256": sha256(fresh / WEIGHTS), "tensors": len(whole)}
+        text = json.dumps({**manifest, "weights": proof}, indent=1, ensure_ascii=True)
+        (fresh / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+    write_folder(Path(folder), fill)
+
+
+def is_portable(folder: Path | str) -> bool:
+    """Whether `read_portable` is the one to read this folder."""
+    settle(Path(folder))
+    manifest = Path(folder) / MANIFEST
+    if not (manifest.is_file() and (Path(folder) / WEIGHTS).is_file()):
+        return False
+    return "sha256" in json.loads(manifest.read_text(encoding="utf-8")).get("weights", {})
+
+
+def read_portable(folder: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(weights by canonical name, manifest).
+
+    Raises FileNotFoundError for a missing part and ValueError for weights that are not those of the manifest.
+    """
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    settle(folder)
+    for name in (MANIFEST, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} is no portable checkpoint: {name} is missing; a run keeps it in runs/<exp_name>/portable"
+            )
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    wanted, found = manifest.get("weights", {}).get("sha256"), sha256(folder / WEIGHTS)
+    if wanted != found:
+        raise ValueError(
+            f"{folder / WEIGHTS} has sha256 {found[:12]}, its manifest says {str(wanted)[:12]}: "
+            "the file was changed or copied in part; copy the folder again"
+        )
+    return load_file(folder / WEIGHTS), manifest

@@ -1,0 +1,286 @@
+"""DeepSpeed round any module that gives `Output`: one call is one optimizer step, over all micro-batches and all ranks.
+
+The module is an nn.Module with `forward(batch, counts) -> Output` and `counts(batch) -> dict[str, int]`. Trained weights are
+float32 in every precision (the module's own autocast decides what it computes in), so DeepSpeed gets no dtype block and keeps no
+second copy with other numbers. What `--precision` does here: gradients travel between ranks in its dtype, and fp16 scales losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from seglm.utils import dist, memory, optim, shards
+from seglm.utils.checkpoint import fingerprint
+from seglm.utils.types import Output
+
+Precision = Literal["fp32", "bf16", "fp16"]
+TRAVELS_AS: dict[Precision, str] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
+BUCKET = 500_000_000  # elements DeepSpeed reduces at once, its own default; never more than there are trained weights
+
+
+class Micro(Protocol):
+    """What the engine asks of a micro-batch; `Batch` is one."""
+
+    @property
+    def keys(self) -> tuple[str, ...]: ...
+
+    def to(self, device: object) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a module is trained."""
+
+    total_steps: int
+    """optimizer steps of the whole run; the learning rate reaches its end there"""
+    batch_size: int
+    """images in a micro-batch"""
+    accumulation: int = 1
+    """micro-batches of one rank in an optimizer step"""
+    zero: Literal[1, 2, 3] = 1
+    precision: Precision = "fp32"
+    loss_norm: Literal["global", "peer"] = "global"
+    """`global`: sums over the counts of the whole optimizer step; `peer`: the mean of the micro-batches' means"""
+    lr: float = 3e-4
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.0
+    warmup_steps: int = 100
+    clip: float = 1.0
+    """largest gradient norm; 0 does not clip"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimizer step says. The tensors are this rank's part and stay on the device until somebody looks."""
+
+    number: int
+    """1 for the first step of a run"""
+    numbers: Tensor
+    """float32 [1 + terms]: the loss, then each term's sum, of this rank; `Engine.read` adds up the ranks"""
+    counts: dict[str, float]
+    """what each term counted in the whole step, all ranks"""
+    keys: tuple[tuple[str, ...], ...]
+    """the samples of each of this rank's micro-batches"""
+    lr: float
+    """the rate this step used"""
+    stop: bool
+    """whether any rank was asked to stop"""
+
+
+class Engine:
+    """Trains a module in place. `close` it: DeepSpeed's threads must end before the process does."""
+
+    def __init__(self, module: nn.Module, settings: Settings) -> None:
+        """Moves the module to this process's device and hands it to DeepSpeed.
+
+        Raises ValueError for fp16 without a GPU and for a trained weight that is not float32.
+        """
+        world = dist.start()
+        _check(module, settings, world.device)
+        self.module, self.settings, self.device = module, settings, world.device
+        self.trained = {name: tuple(p.shape) for name, p in module.named_parameters() if p.requires_grad}
+        self.frozen = fingerprint(module)
+        self.phase = "start"
+        module.to(world.device)
+        optimizer = optim.adamw(
+            module.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
+        )
+        scheduler = optim.schedule(optimizer, total=settings.total_steps, warmup=settings.warmup_steps)
+        self.deepspeed = _initialize(module, optimizer, scheduler, _config(module, settings))
+        if settings.precision == "fp16":
+            optim.scale_losses(self.deepspeed.optimizer)
+
+    # ---- a step ------------------------------------------------------------------------------------------------------
+    @property
+    def steps(self) -> int:
+        """Optimizer steps so far, those that an fp16 overflow skipped included."""
+        return int(self.deepspeed.global_steps)
+
+    def step(self, batches: Sequence[Micro], *, stop: bool = False) -> Step:
+        """Forward and backward of each micro-batch, then one update.
+
+        batches: as many as `accumulation`, all fetched beforehand: what they count is known before the first forward.
+        stop: whether this rank wants to stop; the answer is in the result of every rank.
+        Raises MemoryError with what could be turned down, and RuntimeError if DeepSpeed's steps are not ours.
+        """
+        assert len(batches) == self.settings.accumulation, (
+            f"{len(batches)} micro-batches for {self.settings.accumulation}"
+        )
+        self.phase = f"step {self.steps + 1}: counting"
+        counts, any_stop = self._count(batches, stop)
+        lr = float(self.deepspeed.optimizer.param_groups[0]["lr"])
+        numbers = []
+        for index, batch in enumerate(batches):
+            where = f"step {self.steps + 1}, micro-batch {index + 1} of {len(batches)}"
+            try:
+                numbers.append(self._micro(batch, counts, where))
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+                raise MemoryError(memory.report(self.phase, batch, self.device)) from error
+        self._account()
+        summed = torch.stack(numbers).sum(0)
+        summed[0] /= len(batches)
+        return Step(self.steps, summed, counts, tuple(batch.keys for batch in batches), lr, any_stop)
+
+    def read(self, step: Step) -> dict[str, float]:
+        """The step's loss and the mean of each term over all ranks; waits for the device. All ranks must call it."""
+        totals = dist.all_sum(step.numbers.tolist())
+        means = {
+            name: total / step.counts[name]
+            for name, total in zip(step.counts, totals[1:])
+            if step.counts[name]
+        }
+        return {"loss": totals[0] / dist.world().size, **means}
+
+    def grad_norm(self) -> float:
+        """The gradient norm of the last step before clipping."""
+        norm = self.deepspeed.get_global_grad_norm()
+        return float("nan") if norm is None else float(norm)
+
+    def _count(self, batches: Sequence[Micro], stop: bool) -> tuple[dict[str, float], bool]:
+        """(counts of the whole step, whether any rank wants to stop): the one message before the first forward."""
+        count = cast(Any, self.module).counts
+        own = [count(batch) for batch in batches]
+        names = list(own[0])
+        *totals, stops = dist.all_sum([*(sum(one[name] for one in own) for name in names), float(stop)])
+        return dict(zip(names, totals, strict=True)), stops > 0
+
+    def _micro(self, batch: Micro, counts: Mapping[str, float], where: str) -> Tensor:
+        """Forward and backward of one micro-batch; float32 [1 + terms], detached."""
+        self.phase = f"{where}: forward of {', '.join(batch.keys)}"
+        # DeepSpeed takes the mean over ranks and micro-batches; dividing the counts by their number undoes it.
+        shares = dist.world().size * self.settings.accumulation
+        divisors = (
+            {name: count / shares for name, count in counts.items()}
+            if self.settings.loss_norm == "global"
+            else None
+        )
+        loss, output = self._forward(batch.to(self.device), divisors)
+        self.phase = f"{where}: backward of {', '.join(batch.keys)}"
+        self.deepspeed.backward(loss)
+        self.phase = f"{where}: update"
+        self.deepspeed.step()
+        return torch.stack(
+            [loss.detach().float(), *(output.parts[name].sum.detach().float() for name in counts)]
+        )
+
+    def _forward(self, batch: Any, divisors: Mapping[str, float] | None) -> tuple[Tensor, Output]:
+        # DeepSpeed looks for tensors among tuples only, so for this call the loss stands in one, before its own hooks run.
+        handle = self.module.register_forward_hook(_loss_first, prepend=True)
+        try:
+            return cast(tuple[Tensor, Output], self.deepspeed(batch, divisors))
+        finally:
+            handle.remove()
+
+    def _account(self) -> None:
+        """The optimizer's own count against ours; a step that was dropped is found in the step it happens."""
+        engine = self.deepspeed
+        if engine.skipped_steps and self.settings.precision != "fp16":
+            raise FloatingPointError(
+                f"step {self.steps}: the gradient is not finite, DeepSpeed skipped the update; samples of this rank: {self.phase}"
+            )
+        planned = engine.global_steps - engine.skipped_steps
+        states = engine.basic_optimizer.state.values()
+        done = max((int(state["step"]) for state in states if "step" in state), default=0)
+        if engine.global_steps in (1, 10) or engine.global_steps % 100 == 0:
+            assert done == planned, f"the optimizer was called {done} times, planned were {planned}"
+
+    # ---- weights -----------------------------------------------------------------------------------------------------
+    @contextmanager
+    def whole(self) -> Iterator[nn.Module]:
+        """The module with all its weights in place, in eval mode, for validation; under ZeRO-3 they are gathered and its hooks
+        removed, so that ranks may run it a different number of times.
+        """
+        was_training = self.module.training
+        self.module.eval()
+        try:
+            if self.settings.zero < 3:
+                yield self.module
+            else:
+                with shards.gathered(self.deepspeed):
+                    yield self.module
+        finally:
+            self.module.train(was_training)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The trained weights by parameter name, float32 on the host; on ranks other than 0 the dict is empty. All ranks call."""
+        found: dict[str, Tensor] = {}
+        for name, parameter in self.module.named_parameters():
+            if name in self.trained:
+                with shards.full(parameter):
+                    if dist.world().is_main:
+                        found[name] = parameter.detach().to("cpu", copy=True)
+        return found
+
+    def shards(self) -> dict[str, Tensor]:
+        """What this rank holds of each trained weight, without copying: all of it, or under ZeRO-3 its share, flat."""
+        named = self.module.named_parameters()
+        return {name: getattr(p, "ds_tensor", p).detach() for name, p in named if name in self.trained}
+
+    def close(self) -> None:
+        self.deepspeed.destroy()
+
+
+def _loss_first(module: nn.Module, args: object, output: Output) -> tuple[Tensor, Output]:
+    return output.loss, output
+
+
+# ---- DeepSpeed -------------------------------------------------------------------------------------------------------
+def _initialize(module: nn.Module, optimizer: object, scheduler: object, config: dict[str, Any]) -> Any:
+    import logging
+    import warnings
+
+    import deepspeed
+
+    # Once a step, about names that DeepSpeed uses and nobody here can change.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+    # A CPU collective that is compiled with g++ at first use, minutes long, for nothing that gloo does not do.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    engine, *_ = deepspeed.initialize(
+        model=module,
+        model_parameters=[p for p in module.parameters() if p.requires_grad],
+        optimizer=optimizer,
+        lr_scheduler=scheduler,
+        config=config,
+        dist_init_required=False,
+    )
+    return engine
+
+
+def _config(module: nn.Module, settings: Settings) -> dict[str, Any]:
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    bucket = min(BUCKET, trained)
+    return {
+        "train_micro_batch_size_per_gpu": settings.batch_size,
+        "gradient_accumulation_steps": settings.accumulation,
+        "gradient_clipping": settings.clip,
+        "communication_data_type": TRAVELS_AS[settings.precision],
+        "zero_optimization": {
+            "stage": settings.zero,
+            "reduce_bucket_size": bucket,
+            "allgather_bucket_size": bucket,
+            "contiguous_gradients": True,
+            "overlap_comm": settings.zero != 1 and torch.cuda.is_available(),
+        },
+        "steps_per_print": None,
+    }
+
+
+def _check(module: nn.Module, settings: Settings, device: torch.device) -> None:
+    if settings.precision == "fp16" and device.type == "cpu":
+        raise ValueError("precision=fp16 needs a GPU; on a CPU use --precision fp32 (or bf16)")
+    wrong = [
+        f"{n} {p.dtype}" for n, p in module.named_parameters() if p.requires_grad and p.dtype != torch.float32
+    ]
+    if wrong:
+        raise ValueError(
+            f"trained weights must be float32 in every precision; these are not: {', '.join(wrong[:5])}"
+        )

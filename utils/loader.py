@@ -1,0 +1,90 @@
+"""Micro-batches of one rank, grouped by optimizer step, from a data set that is a pure function of the global sample number.
+
+Step s of a run takes the sample numbers that follow those of step s - 1; inside a step they are dealt out micro-batch by
+micro-batch and rank by rank. So k ranks with one micro-batch, one rank with k micro-batches and one big batch hold the same
+samples, the order depends on neither workers nor ranks, and going on at any sample costs nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+B = TypeVar("B")
+
+
+class Numbered(Protocol):
+    """What the loader asks of a data set: sample n for every n >= 0."""
+
+    def __getitem__(self, n: int, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Feed(Generic[B]):
+    """Where batches come from."""
+
+    samples: Numbered
+    collate: Callable[[Sequence[Any]], B]
+    batch_size: int
+    """samples in a micro-batch"""
+    accumulation: int = 1
+    """micro-batches of a rank in an optimizer step"""
+    rank: int = 0
+    world_size: int = 1
+    workers: int = 0
+    """loader processes of this rank"""
+    pin_memory: bool = False
+
+    @property
+    def per_step(self) -> int:
+        """Samples of an optimizer step, all ranks."""
+        return self.batch_size * self.accumulation * self.world_size
+
+    def numbers(self, first: int) -> list[list[int]]:
+        """The sample numbers of this rank's micro-batches in the step that begins at sample `first`."""
+        begins = (
+            first + (micro * self.world_size + self.rank) * self.batch_size
+            for micro in range(self.accumulation)
+        )
+        return [list(range(begin, begin + self.batch_size)) for begin in begins]
+
+    def steps(self, first: int, count: int) -> Iterator[list[B]]:
+        """The micro-batches of `count` optimizer steps, the first of which begins at sample `first`."""
+        plan = [batch for step in range(count) for batch in self.numbers(first + step * self.per_step)]
+        loader: Any = DataLoader(
+            self.samples,  # type: ignore[arg-type]
+            batch_sampler=_Listed(plan),
+            collate_fn=self.collate,
+            num_workers=self.workers,
+            worker_init_fn=_start_worker if self.workers else None,
+            pin_memory=self.pin_memory and torch.cuda.is_available(),
+            # Its own, so that starting a loader draws nothing from the stream that dropout uses.
+            generator=torch.Generator().manual_seed(0),
+        )
+        batches = iter(loader)
+        for _ in range(count):
+            yield [next(batches) for _ in range(self.accumulation)]
+
+
+class _Listed(Sampler[list[int]]):
+    """Batches that are already decided."""
+
+    def __init__(self, batches: list[list[int]]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+
+def _start_worker(index: int) -> None:
+    # A launcher that stops a run sends SIGTERM to the whole process tree; the trainer still needs its batches to finish the step.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)

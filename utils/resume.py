@@ -1,0 +1,138 @@
+"""The engine's state in a slot, out and in, to the bit: trained weights, optimizer, schedule, scaler, RNG of every rank.
+
+Frozen weights are not stored. What is loaded must therefore lack exactly the frozen names, and the frozen weights of the new
+process must be those of the old one: both are checked here, because DeepSpeed's non-strict loading checks neither.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from seglm.utils import dist, rng, slots
+from seglm.utils.engine import Engine
+from seglm.utils.slots import Slot
+
+
+def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Slot | None:
+    """Writes a slot; all ranks call. Returns it on the main process, None elsewhere.
+
+    facts: what the trainer wants back, anything JSON takes.
+    """
+    world = dist.world()
+    folder = Path(dist.from_main(str(slots.begin(run)) if world.is_main else None))
+    step = engine.steps
+    engine.deepspeed.save_checkpoint(
+        str(folder), tag=slots.tag(step), save_latest=False, exclude_frozen_parameters=True
+    )
+    torch.save(rng.capture(), folder / f"rng_rank{world.rank}.pt")
+    dist.barrier()
+    slot = None
+    if world.is_main:
+        own = {
+            "world_size": world.size,
+            "zero": engine.settings.zero,
+            "trained": {name: list(shape) for name, shape in engine.trained.items()},
+            "frozen": engine.frozen,
+            "precision": engine.settings.precision,
+        }
+        slot = slots.commit(folder, step=step, facts={**facts, "engine": own}, expected=world.size)
+    dist.barrier()
+    return slot
+
+
+def load(slot: Slot, engine: Engine) -> None:
+    """Puts a slot's state into a fresh engine; all ranks call.
+
+    At another number of processes the state goes through DeepSpeed's universal checkpoint, and dropout gets new streams.
+    Raises ValueError if the slot's state does not belong to this engine.
+    """
+    _check(slot, engine)
+    world, saved = dist.world(), slot.facts["engine"]
+    if saved["world_size"] == world.size:
+        _load(engine, slot.folder, slot.tag)
+        rng.restore(torch.load(slot.folder / f"rng_rank{world.rank}.pt", weights_only=True))
+        return
+    root = slot.folder.parent.parent / "ckpt_universal"
+    if world.is_main:
+        _to_universal(slot, root / slot.tag)
+    dist.barrier()
+    config = engine.deepspeed._config
+    config.load_universal_checkpoint = True
+    try:
+        _load(engine, root, slot.tag)
+    finally:
+        config.load_universal_checkpoint = False
+    rng.seed(slot.step, stream=world.rank + 1)
+    dist.barrier()
+    if world.is_main:
+        shutil.rmtree(root)
+
+
+def _load(engine: Engine, folder: Path, tag: str) -> None:
+    path, _ = engine.deepspeed.load_checkpoint(str(folder), tag=tag, load_module_strict=False)
+    if path is None:
+        raise RuntimeError(f"DeepSpeed found no state in {folder / tag}")
+
+
+def _check(slot: Slot, engine: Engine) -> None:
+    saved = slot.facts["engine"]
+    stages = (saved["zero"], engine.settings.zero)
+    if (3 in stages) and stages[0] != stages[1]:
+        raise ValueError(
+            f"{slot.folder} was saved under ZeRO-{stages[0]}, this run has --zero {stages[1]}: DeepSpeed does not convert "
+            f"between ZeRO-3 and the others; resume with --zero {stages[0]}, or start anew from the weights with --init_from"
+        )
+    _same_names(f"{slot.folder}", set(saved["trained"]), set(engine.trained))
+    shapes = [n for n, shape in saved["trained"].items() if tuple(shape) != engine.trained[n]]
+    if shapes:
+        raise ValueError(
+            f"{slot.folder}: {shapes[0]} has shape {saved['trained'][shapes[0]]} in the checkpoint and "
+            f"{list(engine.trained[shapes[0]])} here (of {len(shapes)} such); was --lora_r changed?"
+        )
+    if saved["frozen"] != engine.frozen:
+        raise ValueError(
+            f"{slot.folder} was trained on other frozen weights (fingerprint {saved['frozen']}, here {engine.frozen}): "
+            "resume with the same --version, --vision_pretrained, --precision and --load_in_*bit"
+        )
+    _same_names(f"{slot.folder / slot.tag}", _stored(slot), _storable(engine.module))
+
+
+def _same_names(where: str, stored: set[str], wanted: set[str]) -> None:
+    if stored != wanted:
+        raise ValueError(
+            f"{where} holds other trained weights than this run: missing {sorted(wanted - stored)[:5]}, "
+            f"unknown {sorted(stored - wanted)[:5]}; resume with the recipe it was started with"
+        )
+
+
+def _stored(slot: Slot) -> set[str]:
+    """The names in DeepSpeed's own file."""
+    path = sorted((slot.folder / slot.tag).glob("*model_states.pt"))[0]
+    content = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
+    return set(content["module"])
+
+
+def _storable(module: nn.Module) -> set[str]:
+    """The names DeepSpeed writes when it leaves out frozen parameters: trained ones and buffers."""
+    return set(module.state_dict()) - {name for name, p in module.named_parameters() if not p.requires_grad}
+
+
+def _to_universal(slot: Slot, target: Path) -> None:
+    """DeepSpeed's converter, as a process of its own: it starts workers and prints a page."""
+    shutil.rmtree(target.parent, ignore_errors=True)
+    target.parent.mkdir(parents=True)
+    line = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
+    line += ["--input_folder", str(slot.folder / slot.tag), "--output_folder", str(target)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(
+            f"could not convert {slot.folder} for another number of processes: {done.stderr[-2000:]}"
+        )

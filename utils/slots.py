@@ -1,0 +1,127 @@
+"""Where a run keeps what it needs to go on: two slots written in turn, and `ckpt_model`, which always holds the best state.
+
+    runs/<exp_name>/slots/a  slots/b     DeepSpeed's sharded files, one state file and one RNG file a rank, COMPLETE
+    runs/<exp_name>/ckpt_model/          latest, zero_to_fp32.py, global_step<n>/: the best state so far
+
+A slot counts only when COMPLETE is there, which is written last and names every file with its size. The slot that is written is
+never the newest complete one, so a kill at any moment leaves that one as it was. `ckpt_model` shares files with the slots by hard
+links; a slot is emptied, not overwritten, so what `ckpt_model` holds survives. All functions here are for the main process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seglm.utils.checkpoint import sync_folder, sync_tree, write_atomic
+
+NAMES = ("a", "b")
+COMPLETE, SCRIPT, LATEST = "COMPLETE", "zero_to_fp32.py", "latest"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A complete slot."""
+
+    folder: Path
+    step: int
+    facts: dict[str, Any]
+    """what the trainer said when it was saved"""
+
+    @property
+    def tag(self) -> str:
+        """DeepSpeed's name for the state."""
+        return tag(self.step)
+
+
+def tag(step: int) -> str:
+    return f"global_step{step}"
+
+
+def newest(run: Path) -> Slot | None:
+    """The complete slot of the highest step, or None.
+
+    Raises RuntimeError if a complete slot has lost a file since.
+    """
+    slots = [slot for slot in (_read(run / "slots" / name) for name in NAMES) if slot is not None]
+    return max(slots, key=lambda slot: slot.step, default=None)
+
+
+def begin(run: Path) -> Path:
+    """Empties the slot that is not the newest and returns it."""
+    last = newest(run)
+    folder = next(run / "slots" / name for name in NAMES if last is None or last.folder.name != name)
+    # The marker goes first: a half-emptied slot must not count.
+    (folder / COMPLETE).unlink(missing_ok=True)
+    if folder.exists():
+        sync_folder(folder)
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def commit(folder: Path, *, step: int, facts: dict[str, Any], expected: int) -> Slot:
+    """Makes the slot count.
+
+    expected: files of a rank's own that must be there (RNG of each rank).
+    Raises RuntimeError if files of other ranks are missing: the run's folder is then not shared between machines.
+    """
+    found = len(list(folder.glob("rng_rank*.pt")))
+    if found != expected:
+        raise RuntimeError(
+            f"{folder} holds files of {found} of {expected} processes: all machines must see one folder; "
+            "put --log_base_dir on a shared file system"
+        )
+    sync_tree(folder)
+    files = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    write_atomic(
+        folder / COMPLETE, json.dumps({"step": step, "facts": facts, "files": files}, indent=1) + "\n"
+    )
+    return Slot(folder, step, facts)
+
+
+def expose(run: Path, slot: Slot) -> None:
+    """Makes `ckpt_model` hold this slot's state: new files first, then `latest`, then the old ones go."""
+    model = run / "ckpt_model"
+    model.mkdir(exist_ok=True)
+    final = model / slot.tag
+    fresh = model / f"{slot.tag}.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(slot.folder / slot.tag, fresh, copy_function=_link)
+    # The same step again, e.g. after an overwritten run: `latest` must never point at a folder in pieces.
+    if final.exists():
+        shutil.rmtree(fresh)
+    else:
+        os.replace(fresh, final)
+    write_atomic(model / SCRIPT, (slot.folder / SCRIPT).read_text(encoding="utf-8"))
+    write_atomic(model / LATEST, slot.tag)
+    for other in model.glob("global_step*"):
+        if other != final:
+            shutil.rmtree(other)
+
+
+def _link(source: str, target: str) -> str:
+    """A hard link; a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
+
+
+def _read(folder: Path) -> Slot | None:
+    marker = folder / COMPLETE
+    if not marker.is_file():
+        return None
+    content = json.loads(marker.read_text(encoding="utf-8"))
+    for name, size in content["files"].items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != size:
+            raise RuntimeError(
+                f"{path} was {size} bytes when {marker} was written and is not any more; remove {folder}"
+            )
+    return Slot(folder, content["step"], content["facts"])

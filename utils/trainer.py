@@ -1,0 +1,283 @@
+"""The training loop: batches in, steps, reports, checkpoints, validation. It knows nothing of what is learned."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from torch import Tensor, nn
+
+from seglm.utils import dist, resume, rng, slots
+from seglm.utils.checkpoint import save_portable
+from seglm.utils.curve import Board, Row, Table, draw
+from seglm.utils.engine import Engine, Step
+from seglm.utils.loader import Feed
+from seglm.utils.run import Run
+from seglm.utils.watch import Tripwire, Watchdog
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When what happens, in optimizer steps."""
+
+    epochs: int
+    steps_per_epoch: int
+    seed: int
+    print_freq: int = 10
+    """steps between two reports"""
+    best_by: str = "giou"
+    """the validation score that decides which state is the best; higher is better"""
+    tripwire: int = 20
+    """after this many steps every group of weights must have moved; 0 does not look"""
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop asks of those who know what is learned."""
+
+    validate: Callable[[nn.Module], Mapping[str, float]] | None = None
+    """module in eval mode -> scores; every rank calls it and gets the same scores. None: no validation"""
+    portable: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
+    """trained weights by parameter name -> by the name they have in the portable checkpoint"""
+    group_of: Callable[[str], str] = lambda name: name.split(".")[0]
+    """parameter name -> the group the tripwire judges it with"""
+    manifest: Callable[[], Mapping[str, Any]] = dict
+    """what the run is made of, for the portable checkpoint"""
+
+
+class Trainer:
+    """One run, from its first step or from where it stopped, to its last."""
+
+    def __init__(self, engine: Engine, feed: Feed[Any], run: Run, plan: Plan, hooks: Hooks) -> None:
+        self.engine, self.feed, self.run, self.plan, self.hooks = engine, feed, run, plan, hooks
+        self.samples = 0
+        """global number of the next sample: how many the run has seen, all ranks together"""
+        self._metrics = self._scores = Table(run.metrics, until=None)
+        self._board: Board | None = None
+        self._pending: list[Step] = []
+        self._began = time.monotonic()
+        self._waited = 0.0
+
+    # ---- the loop ----------------------------------------------------------------------------------------------------
+    def train(self, *, go_on: bool = False) -> bool:
+        """Runs to the end of the plan; True if it got there, False if somebody asked it to stop (SIGTERM), then it has saved.
+
+        go_on: start from the run's newest complete checkpoint.
+        """
+        self._begin(go_on)
+        tripwire = self._tripwire()
+        with ExitStack() as stack:
+            asked = stack.enter_context(_stop_signal())
+            watchdog = stack.enter_context(Watchdog(lambda: self.engine.phase))
+            bar = stack.enter_context(_progress(self.engine.steps, self.plan.steps))
+            self._validate_if_due()
+            for batches in self._batches(watchdog):
+                step = self.engine.step(batches, stop=bool(asked))
+                watchdog.step_ends()
+                self.samples += self.feed.per_step
+                self._pending.append(step)
+                bar.update()
+                if step.number % self.plan.print_freq == 0:
+                    bar.set_postfix(loss=f"{self.report()['loss']:.4f}")
+                if tripwire is not None and step.number == self.plan.tripwire:
+                    self._judge(tripwire)
+                    tripwire = None
+                if step.number % self.plan.steps_per_epoch == 0 or step.stop:
+                    self.save()
+                if step.stop:
+                    break
+                self._validate_if_due()
+        self._end()
+        return self.engine.steps >= self.plan.steps
+
+    def _batches(self, watchdog: Watchdog) -> Iterator[list[Any]]:
+        """The micro-batches of each step that is left; keeps count of how long the loop waits for them."""
+        left = self.feed.steps(self.samples, self.plan.steps - self.engine.steps)
+        while True:
+            watchdog.step_begins()
+            self.engine.phase = f"step {self.engine.steps + 1}: loading samples from number {self.samples}"
+            asked_at = time.monotonic()
+            batches = next(left, None)
+            self._waited += time.monotonic() - asked_at
+            if batches is None:
+                return
+            yield batches
+
+    # ---- beginning and end -------------------------------------------------------------------------------------------
+    def _begin(self, go_on: bool) -> None:
+        world, step = dist.world(), 0
+        rng.seed(self.plan.seed, stream=world.rank + 1)
+        if go_on:
+            slot = slots.newest(self.run.folder)
+            assert slot is not None, f"{self.run.folder} has no complete checkpoint; open_run says so first"
+            resume.load(slot, self.engine)
+            self.samples, step = int(slot.facts["samples"]), slot.step
+            log.info("going on after step %d, sample %d, from %s", step, self.samples, slot.folder)
+        dist.barrier()
+        self._metrics = Table(self.run.metrics, until=step if world.is_main else None)
+        self._scores = Table(self.run.scores, until=step if world.is_main else None)
+        if world.is_main:
+            self._board = Board(self.run.folder, first_step=step)
+        self._began, self._waited = time.monotonic(), 0.0
+
+    def _end(self) -> None:
+        if self._pending:
+            self.report()
+        if self._board is not None:
+            self._board.close()
+            draw(self.run.curve, self._metrics.rows, self._scores.rows)
+        log.info(
+            "%s after step %d of %d",
+            "done" if self.engine.steps >= self.plan.steps else "stopped",
+            self.engine.steps,
+            self.plan.steps,
+        )
+
+    def _tripwire(self) -> Tripwire | None:
+        if self.engine.steps >= self.plan.tripwire:
+            return None
+        return Tripwire(self.engine.shards(), self.hooks.group_of)
+
+    def _judge(self, tripwire: Tripwire) -> None:
+        ratios = tripwire.check(self.engine.shards(), step=self.engine.steps)
+        said = ", ".join(f"{group} {ratio:.1e}" for group, ratio in ratios.items())
+        log.info("weights have moved by (|change| / |weight| after %d steps): %s", self.engine.steps, said)
+
+    # ---- reports -----------------------------------------------------------------------------------------------------
+    def report(self) -> Row:
+        """Writes one row of means over the steps since the last one; all ranks call.
+
+        Raises FloatingPointError with the samples' keys if a loss is not finite.
+        """
+        read = [self.engine.read(step) for step in self._pending]
+        for step, values in zip(self._pending, read, strict=True):
+            if not isfinite(values["loss"]):
+                raise FloatingPointError(_not_finite(step))
+        count, seconds = len(read), time.monotonic() - self._began
+        names = dict.fromkeys(
+            name for values in read for name in ("loss", *self._pending[0].counts) if name in values
+        )
+        row = {
+            "step": self.engine.steps,
+            "epoch": self.epoch,
+            **{name: _mean([values[name] for values in read if name in values]) for name in names},
+            "lr": self._pending[-1].lr,
+            "grad_norm": self.engine.grad_norm(),
+            "seconds": seconds / count,
+            "images_per_second": count * self.feed.per_step / seconds,
+            "waiting": self._waited / seconds,
+        }
+        self._pending, self._began, self._waited = [], time.monotonic(), 0.0
+        self._record("train", self._metrics, row)
+        return row
+
+    def _record(self, group: str, table: Table, row: Row) -> None:
+        if self._board is None:
+            return
+        table.add(row)
+        self._board.add(group, row)
+        said = " ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("step", "epoch"))
+        log.info("%s step %d/%d epoch %g: %s", group, row["step"], self.plan.steps, row["epoch"], said)
+
+    @property
+    def epoch(self) -> int:
+        """1 for the first."""
+        return (self.engine.steps - 1) // self.plan.steps_per_epoch + 1
+
+    # ---- checkpoints and validation ----------------------------------------------------------------------------------
+    def save(self) -> None:
+        """A checkpoint of everything; all ranks call. As long as nothing is scored, it is also the best."""
+        if self._pending:
+            self.report()
+        self.engine.phase = f"step {self.engine.steps}: saving"
+        slot = resume.save(self.run.folder, self.engine, {"samples": self.samples, "epoch": self.epoch})
+        if dist.from_main(self.best() is None if dist.world().is_main else None):
+            self._expose(slot)
+
+    def best(self) -> Row | None:
+        """The row of the best validation so far, the first of equals; known on the main process."""
+        return max(self._scores.rows, key=lambda row: row[self.plan.best_by], default=None)
+
+    def _validate_if_due(self) -> None:
+        """After each epoch; a resumed run makes up for a validation that was interrupted."""
+        step = self.engine.steps
+        due = step > 0 and step % self.plan.steps_per_epoch == 0 and self.hooks.validate is not None
+        if due and dist.from_main(all(row["step"] != step for row in self._scores.rows)):
+            self.validate()
+
+    def validate(self) -> None:
+        """Scores the weights as they are; if they are the best, `ckpt_model` and `portable` become theirs."""
+        assert self.hooks.validate is not None
+        self.engine.phase = f"step {self.engine.steps}: validation"
+        with rng.preserved(), self.engine.whole() as module:
+            scores = self.hooks.validate(module)
+        if self.plan.best_by not in scores:
+            raise ValueError(
+                f"validation gave {sorted(scores)}, the best state is chosen by {self.plan.best_by!r}"
+            )
+        before = self.best()
+        better = before is None or scores[self.plan.best_by] > before[self.plan.best_by]
+        if dist.from_main(better):
+            self._expose(slots.newest(self.run.folder) if dist.world().is_main else None)
+        self._record("val", self._scores, {"step": self.engine.steps, "epoch": self.epoch, **scores})
+        if dist.world().is_main:
+            draw(self.run.curve, self._metrics.rows, self._scores.rows)
+        self._began, self._waited = time.monotonic(), 0.0
+
+    def _expose(self, slot: slots.Slot | None) -> None:
+        weights = self.engine.weights()
+        if slot is not None:
+            slots.expose(self.run.folder, slot)
+            manifest = {**self.hooks.manifest(), "step": slot.step, "epoch": self.epoch}
+            save_portable(self.run.portable, self.hooks.portable(weights), manifest)
+        dist.barrier()
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _not_finite(step: Step) -> str:
+    """Which rank's samples it was; all ranks call, all get the same text."""
+    own = (float(step.numbers[0]), step.keys)
+    culprits = [
+        f"rank {rank}: {'; '.join(', '.join(keys) for keys in micro)}"
+        for rank, (loss, micro) in enumerate(dist.gather(own))
+        if not isfinite(loss)
+    ]
+    return (
+        f"the loss of step {step.number} is not finite. Samples of its micro-batches: {' | '.join(culprits)}. "
+        "Look at these samples (python -m seglm.dataset.check), lower optim.lr, or train in fp32"
+    )
+
+
+@contextmanager
+def _stop_signal() -> Iterator[list[int]]:
+    """A list that is empty until SIGTERM comes; the step that is under way is finished first."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _progress(done: int, total: int) -> Iterator[Any]:
+    """The main process's bar, on a terminal only."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, initial=done, unit="step", disable=None if dist.world().is_main else True) as bar:
+        yield bar
