@@ -15,12 +15,10 @@ from seglm.model.construct import Dims, construct
 from seglm.model.decoders.sam import SamDims
 from seglm.model.recipe import Recipe
 from seglm.model.released.checkpoint import Checkpoint
-from seglm.model.released.llava import load_clip, load_llava, with_vision
+from seglm.model.released.open import open_weights
 from seglm.model.released.report import Report, load_canonical
-from seglm.model.released.sam import load_sam
 from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import Table
-from seglm.utils.resolve import resolve
 
 NEW_ROW_STD = 0.02  # transformers 4.31 draws new embedding rows from N(0, 0.02); today's mean initialisation is another recipe
 VOCABULARY = ("llm.embed_tokens.weight", "llm.lm_head.weight")
@@ -48,18 +46,14 @@ def build(recipe: Recipe, *, device: str = "cpu") -> Built:
 
 
 def base_weights(recipe: Recipe) -> Checkpoint:
-    """The recipe's base weights as one checkpoint. The vision tower is read from its own path where the LLM's folder has none."""
-    base = load_llava(resolve(recipe.backbone.weights, revision=recipe.backbone.revision))
-    return completed(base, recipe)
-
-
-def completed(checkpoint: Checkpoint, recipe: Recipe) -> Checkpoint:
-    """The checkpoint with the parts it does not hold itself: CLIP and SAM from the recipe's paths."""
-    if not checkpoint.has("vision."):
-        checkpoint = with_vision(checkpoint, load_clip(resolve(recipe.backbone.vision)))
-    if not checkpoint.has("decoder."):
-        checkpoint = checkpoint.joined(load_sam(resolve(recipe.decoder.weights)), prefixes=("decoder.",))
-    return checkpoint
+    """The recipe's base weights as one checkpoint; CLIP and SAM come from their own paths where the LLM's folder has none."""
+    backbone = recipe.backbone
+    return open_weights(
+        backbone.weights,
+        vision=backbone.vision,
+        decoder=recipe.decoder.weights,
+        revision=backbone.revision,
+    )
 
 
 def assemble(recipe: Recipe, checkpoint: Checkpoint, *, lora: bool = True, device: str = "cpu") -> Built:

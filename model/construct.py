@@ -89,10 +89,6 @@ def attention(engine: Engine) -> str:
             "engine.attention=flash_attention_2 needs flash-attn and a GPU; install it after torch with: "
             "pip install flash-attn --no-build-isolation (or use engine.attention=sdpa)"
         )
-    if engine.attention == "flex" and not torch.cuda.is_available():
-        raise ValueError(
-            "engine.attention=flex cannot train without a GPU (its backward pass does not exist there); use sdpa"
-        )
     return IMPLEMENTATION.get(engine.attention, engine.attention)
 
 

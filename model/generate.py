@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from seglm.model.attention import allowed, as_mask
+from seglm.model.attention import allowed, any_mask, as_mask
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def generate(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[_Wr
     cache = DynamicCache()
     layout = _Layout.of(batch)
     written = [_Written(example, [], []) for example, _, _ in batch.ends]
-    with model.autocast():
+    with model.autocast(), any_mask(model.backbone.llm):
         states = model.backbone.hidden(batch, cache=cache)
         heads = states.flatten(0, 1)[layout.last_at]
         for step in range(max_new_tokens + 1):
