@@ -43,19 +43,12 @@ class EncodeFn(Protocol):
 
 
 def each_text(target: Target) -> tuple[Target, ...]:
-    """One target for each text, with the text's own kind and the key `<key>.<number>`; the masks stay shared."""
-    if len(target.texts) == 1:
-        return (target,)
+    """One target for each text, with the text's own kind and key (`<key>.<number>` where it has none); the masks stay shared."""
+    keys = target.keys or _numbered(target)
     kinds = target.kinds or (target.kind,) * len(target.texts)
     return tuple(
-        replace(
-            target,
-            texts=(text,),
-            kinds=(),
-            kind=kind,
-            key=f"{target.key}.{number}" if target.key else str(number),
-        )
-        for number, (text, kind) in enumerate(zip(target.texts, kinds, strict=True))
+        replace(target, texts=(text,), kinds=(), keys=(), kind=kind, key=key)
+        for text, kind, key in zip(target.texts, kinds, keys, strict=True)
     )
 
 
@@ -182,3 +175,11 @@ class TrainingSet(Dataset[Example]):
 def _stack(frames: list[NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.uint8]:
     """uint8 [N, H, W, 3]; N may be 0."""
     return np.stack(frames) if frames else np.zeros((0, *size, 3), dtype=np.uint8)
+
+
+def _numbered(target: Target) -> tuple[str, ...]:
+    if len(target.texts) == 1:
+        return (target.key,)
+    return tuple(
+        f"{target.key}.{number}" if target.key else str(number) for number in range(len(target.texts))
+    )

@@ -49,6 +49,8 @@ class Target:
     """True: each text is an expression of its own and training draws among texts; False: texts are wordings of one expression"""
     kinds: tuple[str, ...] = ()
     """aligned with `texts` where the data set labels each of them; empty if `kind` says it all"""
+    keys: tuple[str, ...] = ()
+    """aligned with `texts` where the data set names each of them (RefCOCO's sentence ids, by which predictions are paired)"""
 
 
 @dataclass(frozen=True)

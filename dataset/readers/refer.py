@@ -93,6 +93,7 @@ def _target(ref: dict[str, Any], masks: Any) -> Target:
         key=str(ref["id"]),
         asked_apart=True,
         kinds=kinds,
+        keys=tuple(ref["keys"]),
     )
 
 
@@ -130,5 +131,6 @@ def _ref(ref: dict[str, Any], annotation: dict[str, Any]) -> dict[str, Any]:
         "id": ref["ref_id"],
         "texts": [sentence["sent"].strip().lower() for sentence in sentences],
         "kinds": [sentence.get("kind", "") for sentence in sentences],
+        "keys": [str(sentence["sent_id"]) for sentence in sentences],
         "mask": annotation["segmentation"],
     }
