@@ -18,16 +18,9 @@ from seglm.dataset.toy.layouts.shots import Shot, make_shot, mask_of, positives
 from seglm.dataset.toy.scenes import Split, draw, parts, visible_masks
 from seglm.dataset.toy.words import HELD_OUT_LOOKS
 from tests.toy.fill import filled, painted
+from tests.toy.world import FEW, IMAGES, SEED
 
-SEED, IMAGES, FEW = 3, 20, 4
 COCO_REFS = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("toy") / "data"
-    world_module.write(folder, images=IMAGES, val_images=FEW, test_images=FEW, seed=SEED)
-    return folder
 
 
 def shot_of(number: int, split: str) -> Shot:

@@ -1,0 +1,3 @@
+"""The small world that these tests look at."""
+
+SEED, IMAGES, FEW = 3, 20, 4
