@@ -13,7 +13,7 @@ In both an expression is one sentence, an answer without a mask is an empty mask
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,8 +63,8 @@ class Score:
     """intersections over unions, each summed first, 0 to 1"""
     n: int
     """number of expressions"""
-    emission: float
-    """share of the answers in which a mask token was written, 0 to 1"""
+    emission: float | None
+    """share of the answers in which a mask token was written, 0 to 1; None where the answers were given and not written"""
     precision: tuple[float, ...]
     """share of the expressions with IoU >= each of THRESHOLDS"""
     num_empty: int
@@ -119,20 +119,21 @@ def precision_at(counts: Sequence[Counts], threshold: float) -> float:
     return hits / len(counts) if counts else 0.0
 
 
-def score(counts: Iterable[Counts], emitted: Iterable[bool], *, convention: Convention = "lisa") -> Score:
+def score(
+    counts: Sequence[Counts], emitted: Sequence[bool] | None, *, convention: Convention = "lisa"
+) -> Score:
     """All numbers of some expressions.
 
-    emitted: for each expression whether its answer had a mask token.
+    emitted: for each expression whether its answer had a mask token; None where the answers were given.
     """
-    counts, emitted = list(counts), list(emitted)
-    if len(counts) != len(emitted):
+    if emitted is not None and len(counts) != len(emitted):
         raise ValueError(f"{len(counts)} counts, but {len(emitted)} answers")
     empty = [one for one in counts if one.is_empty]
     return Score(
         giou=giou(counts, convention),
         ciou=ciou(counts, convention),
         n=len(counts),
-        emission=sum(emitted) / len(emitted) if emitted else 0.0,
+        emission=sum(emitted) / len(emitted) if emitted else None,
         precision=tuple(precision_at(counts, threshold) for threshold in THRESHOLDS),
         num_empty=len(empty),
         n_acc=sum(one.predicted == 0 for one in empty) / len(empty) if empty else None,

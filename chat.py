@@ -1,0 +1,172 @@
+"""Talk to a model about a picture and get masks: python chat.py --version MODEL
+
+Asks for a prompt and a picture until you press Ctrl-D, or answers once with --prompt and --image. Every mask goes to
+--vis_save_path as <picture>_mask_<i>.png (0 and 255, lossless) and, laid over the picture, as <picture>_masked_img_<i>.jpg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from seglm.dataset.faults import Fault
+from seglm.dataset.frames import read_frame
+from seglm.evaluation.ask import ask, refuse_half_on_cpu
+from seglm.evaluation.show import described, save
+from seglm.model.recipe import Precision
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
+
+PROMPT, IMAGE = "Please input your prompt: ", "Please input the image path: "
+MAX_NEW_TOKENS = 512  # LISA's chat.py
+WEIGHTS_DECIDE = "; default: as the weights were trained"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Loads the model, then answers once or until the input ends."""
+    given = _parser().parse_args(arguments)
+    try:
+        if (given.prompt is None) != (given.image is None):
+            raise ValueError(
+                "--prompt and --image belong together: give both for one answer, none to be asked"
+            )
+        if given.image is not None and not given.image.is_file():
+            raise FileNotFoundError(f"File not found: {given.image}")
+        model = _load(given)
+        if given.prompt is not None:
+            answer(model, given.image, given.prompt, given)
+            return
+    except (ValueError, OSError, ImportError, Fault) as error:
+        sys.exit(f"error: {error}")
+    with suppress(EOFError, KeyboardInterrupt):
+        talk(lambda image, prompt: answer(model, image, prompt, given))
+    print()
+
+
+def answer(model: Segmenter, image: Path, prompt: str, given: argparse.Namespace) -> None:
+    """One question about one picture: prints what the model says and writes its masks."""
+    picture = read_frame(image, str(image))
+    said = ask(model, picture, prompt, max_new_tokens=given.max_new_tokens)
+    for line in described(said, save(said, picture, image.stem, given.vis_save_path)):
+        print(line, flush=True)
+
+
+def talk(reply: Callable[[Path, str], None], read: Callable[[str], str] = input) -> None:
+    """Asks for prompts and pictures until `read` raises EOFError; an empty path means the picture of before."""
+    with suppress(
+        ImportError
+    ):  # not on Windows; with it the arrow keys edit the line and bring back earlier ones
+        import readline  # noqa: F401
+    image: Path | None = None
+    while True:
+        prompt = read(PROMPT).strip()
+        if not prompt:
+            continue
+        image = _ask_for_image(read, image)
+        try:
+            reply(image, prompt)
+        except (
+            ValueError,
+            Fault,
+        ) as error:  # a broken picture, a prompt that is too long: said, and asked again
+            print(f"error: {error}")
+
+
+def _ask_for_image(read: Callable[[str], str], before: Path | None) -> Path:
+    while True:
+        text = read(IMAGE if before is None else f"{IMAGE}[{before}] ").strip().strip("'\"")
+        path = Path(text).expanduser() if text else before
+        if path is not None and path.is_file():
+            return path
+        print(f"File not found: {path}" if path else "A picture is needed.")
+
+
+def _load(given: argparse.Namespace) -> Segmenter:
+    import torch
+
+    from seglm.model.load import load
+    from seglm.model.quantize import bitsandbytes, quantize
+
+    bits = "8bit" if given.load_in_8bit else "4bit" if given.load_in_4bit else None
+    if bits:
+        bitsandbytes()  # before minutes of loading
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, recipe = load(
+        given.version,
+        recipe=given.recipe,
+        precision=given.precision,
+        device="cpu" if bits else device,
+        vision=given.vision_tower,
+        decoder=given.vision_pretrained,
+    )
+    refuse_half_on_cpu(recipe, device)
+    if given.lora_r is not None:
+        print("--lora_r has no effect here: merged weights have no adapters")
+    if given.image_size not in (None, recipe.decoder.image_size):
+        raise ValueError(
+            f"--image_size {given.image_size}: the weights are for {recipe.decoder.image_size}; leave the flag out"
+        )
+    if bits:
+        quantize(model, bits)  # type: ignore[arg-type]
+        model.to(device)
+    if given.conv_type:
+        from seglm.model.backbones.templates import template
+
+        model.encoder.template = template(given.conv_type)
+    if given.use_mm_start_end is False:
+        model.encoder.image_tokens = None
+    if given.model_max_length:
+        model.encoder.max_length = given.model_max_length
+    print(f"{given.version}: recipe {recipe.name}, {recipe.engine.precision}, on {device}")
+    return model
+
+
+def _parser() -> argparse.ArgumentParser:
+    text = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="chat.py", description=__doc__, formatter_class=text)
+    parser.add_argument(
+        "--version", default="xinlai/LISA-13B-llama2-v1", help="a folder or hub id (default %(default)s)"
+    )
+    parser.add_argument("--prompt", help="one question, with --image; then the program ends")
+    parser.add_argument("--image", type=Path, help="the picture it is about")
+    parser.add_argument(
+        "--vis_save_path",
+        type=Path,
+        default=Path("./vis_output"),
+        help="folder for masks (default %(default)s)",
+    )
+    parser.add_argument("--precision", choices=get_args(Precision), help="default: the recipe's")
+    parser.add_argument("--load_in_8bit", action="store_true", help="the LLM in 8 bit, by bitsandbytes")
+    parser.add_argument("--load_in_4bit", action="store_true", help="the LLM in 4 bit, by bitsandbytes")
+    parser.add_argument(
+        "--max_new_tokens", type=int, default=MAX_NEW_TOKENS, help="longest answer (default %(default)s)"
+    )
+    parser.add_argument("--recipe", help="name of the recipe" + WEIGHTS_DECIDE)
+    parser.add_argument("--conv_type", help="chat template, e.g. llava_v1, llava_llama_2" + WEIGHTS_DECIDE)
+    parser.add_argument(
+        "--use_mm_start_end",
+        action=argparse.BooleanOptionalAction,
+        help="tokens around the image" + WEIGHTS_DECIDE,
+    )
+    parser.add_argument("--image_size", type=int, help="side of the mask decoder's input" + WEIGHTS_DECIDE)
+    parser.add_argument(
+        "--model_max_length", type=int, help="longest question in tokens, image included" + WEIGHTS_DECIDE
+    )
+    parser.add_argument("--vision-tower", "--vision_tower", help="CLIP, for releases that do not hold it")
+    parser.add_argument("--vision_pretrained", help="SAM's .pth, for releases that do not hold it")
+    parser.add_argument(
+        "--lora_r",
+        type=int,
+        help="accepted as in the original, without effect: merged weights have no adapters",
+    )
+    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Scores a folder of predictions; no model is needed.
+
+python -m seglm.evaluation.offline --predictions FOLDER --dataset_dir DATA --val_dataset "ReasonSeg|val"
+
+FOLDER holds predictions.csv and masks/, as `evaluation.run --inference_only` writes them, or just one PNG an expression, called
+like its sentence id or its picture (`1234.png`, `1000_0446549.png`), as other programs write them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seglm.dataset.faults import Fault
+from seglm.dataset.pipeline import clip
+from seglm.evaluation.benchmarks import Benchmark, benchmark
+from seglm.evaluation.metrics.iou import Convention, count
+from seglm.evaluation.predict import read_mask, truth_of
+from seglm.evaluation.report import text_of, write_report
+from seglm.evaluation.results import Result, Said, Scores, read_said, said, summarise
+from seglm.evaluation.run import MASKS, SAID
+from seglm.evaluation.view import View
+from seglm.model.recipe import Protocol
+from seglm.utils.types import Answer, Clip, Frames, Sample
+
+
+def score_folder(
+    predictions: Path,
+    view: View,
+    chosen: Benchmark,
+    *,
+    out_dir: Path,
+    protocol: Protocol = "generate",
+    convention: Convention = "lisa",
+    missing_is_empty: bool = False,
+) -> Scores:
+    """Scores the masks in a folder and writes the report into `out_dir`.
+
+    missing_is_empty: an expression without a prediction is an empty mask; else it is an error.
+    Raises ValueError that counts and names missing predictions, or names a mask of another size.
+    """
+    known = {(line.key, line.name, line.text): line for line in _lines(predictions)}
+    results: list[Result] = []
+    paths: dict[tuple[int, int], Path | None] = {}
+    missing: list[str] = []
+    for number in range(len(view)):
+        sample = view.sample(number)
+        shown = clip_of(sample)
+        for position, target in enumerate(sample.targets):
+            line = known.get((sample.key, target.key, target.texts[0]))
+            path = predictions / MASKS / line.file if line else _foreign(predictions, sample, target.key)
+            if path is None:
+                missing.append(f"{sample.key} {target.key}".strip())
+            line = line or _foreign_line(number, position, sample, found=path is not None)
+            truth, ignore = truth_of(shown, position)
+            results.append(Result(line, count(_mask(path, sample), truth, ignore=ignore)))
+            paths[line.sample, line.target] = path
+    if missing and not missing_is_empty:
+        raise ValueError(
+            f"{predictions}: no prediction for {len(missing)} of {len(results)} expressions, first {missing[0]}; "
+            "run inference on the same benchmark, or pass --missing empty to count them as empty masks"
+        )
+    scores = summarise(
+        results, benchmark=chosen.name, protocol=protocol, convention=convention, rule=chosen.convention
+    )
+    out_dir.mkdir(parents=True, exist_ok=True)
+    write_report(
+        out_dir,
+        scores,
+        results,
+        mask=lambda said: _mask(paths[said.sample, said.target], view.sample(said.sample)),
+        load=lambda number: clip_of(view.sample(number)),
+    )
+    return scores
+
+
+def clip_of(sample: Sample) -> Clip:
+    """A still picture with all its targets, decoded."""
+    return clip(sample, frames=Frames(seen=(0,), drawn=(0,)), targets=range(len(sample.targets)))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line at the top of this file."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    out: Path = given.out or given.predictions
+    try:
+        chosen = benchmark(given.val_dataset)
+        scores = score_folder(
+            given.predictions,
+            chosen.open(given.dataset_dir),
+            chosen,
+            out_dir=out,
+            protocol=given.protocol,
+            convention=given.convention,
+            missing_is_empty=given.missing == "empty",
+        )
+    except (ValueError, OSError, Fault) as error:
+        sys.exit(f"error: {error}")
+    print(f"{text_of(scores)}\n\nfiles: {out}")  # noqa: T201
+
+
+def _lines(predictions: Path) -> list[Said]:
+    if not predictions.is_dir():
+        raise FileNotFoundError(f"{predictions}: no such folder of predictions")
+    return read_said(predictions / SAID) if (predictions / SAID).exists() else []
+
+
+def _foreign(predictions: Path, sample: Sample, target: str) -> Path | None:
+    """A mask that another program called by the target's key or, where a picture has one expression, by the picture."""
+    names = [target] if target else []
+    if len(sample.targets) == 1:
+        names += [Path(sample.path).stem, Path(sample.key.rpartition("/")[2]).stem]
+    return next((path for name in names if name and (path := predictions / f"{name}.png").is_file()), None)
+
+
+def _foreign_line(number: int, position: int, sample: Sample, *, found: bool) -> Said:
+    """What is known of another program's answer: whether there is a mask."""
+    target = sample.targets[position]
+    answer = Answer(
+        "", (), "ok" if found else "no_seg_token", torch.zeros((0, 1, *sample.size)), ("?",) * found
+    )
+    return said(number, position, sample, target, answer)
+
+
+def _mask(path: Path | None, sample: Sample) -> NDArray[np.bool_]:
+    mask = np.zeros(sample.size, dtype=np.bool_) if path is None else read_mask(path)
+    if mask.shape != sample.size:
+        raise ValueError(
+            f"{path}: a mask of {mask.shape} for the picture {sample.key} of {sample.size}; masks are scored at original size"
+        )
+    return mask
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m seglm.evaluation.offline", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument(
+        "--predictions", required=True, type=Path, help="folder with predictions.csv and masks/, or with PNGs"
+    )
+    parser.add_argument(
+        "--dataset_dir", required=True, type=Path, help="where the data lie, as for train_ds.py"
+    )
+    parser.add_argument(
+        "--val_dataset", required=True, help='what they are predictions of, e.g. "ReasonSeg|val"'
+    )
+    parser.add_argument("--out", type=Path, help="folder for the report; default: beside the predictions")
+    parser.add_argument(
+        "--missing", choices=("error", "empty"), default="error", help="an expression without prediction"
+    )
+    parser.add_argument(
+        "--protocol", choices=get_args(Protocol), default="generate", help="how the predictions were made"
+    )
+    parser.add_argument(
+        "--convention", choices=get_args(Convention), default="lisa", help="how IoU is averaged"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Masks on pictures: overlays for the chat, and sheets that put picture, truth, prediction and words side by side.
+
+An overlay tints the mask. A panel of a sheet lights it instead: the rest of the picture is faded, so that a mask is seen on any
+colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from seglm.evaluation.drawing import BAND, FAINT, INK, LINE, PAPER, Colour, blank, font, write
+
+Picture = NDArray[np.uint8]
+"""uint8 [H, W, 3], RGB"""
+Mask = NDArray[np.bool_]
+PREDICTED: Colour = (213, 94, 0)
+TRUE: Colour = (0, 114, 178)
+IGNORED: Colour = (120, 120, 120)
+MASK_COLOURS: tuple[Colour, ...] = (
+    PREDICTED,
+    TRUE,
+    (0, 158, 115),
+    (204, 121, 167),
+    (230, 159, 0),
+    (86, 180, 233),
+)
+"""told apart by colour-blind people as well (Okabe and Ito)"""
+OPACITY = 0.5
+FADE = 0.5  # how far the unlit part of a panel goes to white
+NOTHING = "no mask"
+SIDE, GAP, WORDS = 200, 12, 300  # a panel, the space between panels, the column of words; pixels
+HEAD, SUBHEAD = 64, 30
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One mask in a panel."""
+
+    mask: Mask
+    """bool [H, W]"""
+    colour: Colour
+    style: Literal["lit", "veiled", "outlined"] = "lit"
+    """`lit`: shown in its own colours with an outline; `veiled`: covered with the colour; `outlined`: a thin outline alone"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a sheet: a picture in several panels, and words."""
+
+    picture: Picture
+    panels: tuple[tuple[Layer, ...], ...]
+    """the masks of each panel, aligned with the sheet's columns"""
+    title: str
+    lines: tuple[str, ...] = ()
+    section: str = ""
+    """a heading is written where it changes"""
+
+
+def overlay(picture: Picture, mask: Mask, colour: Colour) -> Picture:
+    """The picture with a mask laid over it, half transparent and outlined.
+
+    picture: uint8 [H, W, 3], RGB. mask: bool [H, W].
+    """
+    _check(mask, picture)
+    result = picture.copy()
+    result[mask] = _mixed(picture[mask], colour, OPACITY)
+    return _outlined(result, mask, colour, max(1, round(min(picture.shape[:2]) / 200)))
+
+
+def panel(picture: Picture, layers: Sequence[Layer], side: int = SIDE) -> Image.Image:
+    """The picture with masks, fitted into a square of `side` pixels; without a layer it is shown as it is.
+
+    A small picture is enlarged before anything is drawn, so that outlines stay thin.
+    """
+    for layer in layers:
+        _check(layer.mask, picture)
+    height, width = picture.shape[:2]
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    shown = np.asarray(cv2.resize(picture, size, interpolation=method), dtype=np.uint8)
+    if not layers:
+        return Image.fromarray(shown)
+    masks = [(_resized(layer.mask, size), layer) for layer in layers]
+    lit = (
+        np.any([mask for mask, layer in masks if layer.style == "lit"], axis=0)
+        if masks
+        else np.zeros(size[::-1], bool)
+    )
+    grey = np.repeat(shown.mean(2, keepdims=True), 3, axis=2)
+    result: Picture = np.where(lit[..., None], shown, _mixed(grey, PAPER, FADE))
+    for mask, layer in masks:
+        if layer.style == "veiled":
+            result[mask] = _mixed(result[mask], layer.colour, OPACITY)
+        else:
+            result = _outlined(result, mask, layer.colour, 2 if layer.style == "lit" else 1)
+    return Image.fromarray(result)
+
+
+def sheet(
+    path: Path, *, title: str, legend: Mapping[str, Colour], columns: Sequence[str], rows: Sequence[Row]
+) -> None:
+    """Writes a PNG with one line a row: the panels under their column's name, the words at the right.
+
+    legend: what each colour means.
+    Raises ValueError if a row has another number of panels than there are columns.
+    """
+    for row in rows:
+        if len(row.panels) != len(columns):
+            raise ValueError(
+                f"{row.title!r} has {len(row.panels)} panels for {len(columns)} columns {list(columns)}"
+            )
+    width = GAP + len(columns) * (SIDE + GAP) + WORDS + GAP
+    sections = sum(
+        row.section != before for row, before in zip(rows, ["", *(row.section for row in rows)], strict=False)
+    )
+    height = HEAD + SUBHEAD + len(rows) * (SIDE + GAP) + sections * SUBHEAD + GAP
+    image, pen = blank(width, height)
+    write(pen, (GAP, 12), title, width=width - 2 * GAP, size=17, bold=True)
+    _legend(pen, legend)
+    pen.rectangle((0, HEAD, width, HEAD + SUBHEAD - 4), fill=BAND)
+    for number, name in enumerate(columns):
+        write(pen, (GAP + number * (SIDE + GAP), HEAD + 5), name, width=SIDE, size=13, bold=True)
+    top, section = HEAD + SUBHEAD, ""
+    for row in rows:
+        if row.section != section:
+            section = row.section
+            write(pen, (GAP, top + 5), section, width=width - 2 * GAP, size=15, bold=True)
+            top += SUBHEAD
+        for number, layers in enumerate(row.panels):
+            small = panel(row.picture, layers)
+            if layers and not any(layer.mask.any() for layer in layers if layer.style == "lit"):
+                small = _with_note(small, NOTHING)
+            left = GAP + number * (SIDE + GAP)
+            pen.rectangle((left, top, left + SIDE - 1, top + SIDE - 1), fill=BAND)
+            image.paste(small, (left + (SIDE - small.width) // 2, top + (SIDE - small.height) // 2))
+        _words(pen, row, left=GAP + len(columns) * (SIDE + GAP), top=top)
+        pen.line((GAP, top + SIDE + GAP // 2, width - GAP, top + SIDE + GAP // 2), fill=LINE)
+        top += SIDE + GAP
+    image.save(path, optimize=True)
+
+
+def _legend(pen: ImageDraw.ImageDraw, legend: Mapping[str, Colour]) -> None:
+    left, face = GAP, font(12)
+    for text, colour in legend.items():
+        pen.rectangle((left, 41, left + 11, 52), fill=colour)
+        pen.text((left + 17, 39), text, font=face, fill=FAINT)
+        left += 17 + round(face.getlength(text)) + 22
+
+
+def _with_note(small: Image.Image, text: str) -> Image.Image:
+    pen, face = ImageDraw.Draw(small), font(13, bold=True)
+    box = pen.textbbox((small.width // 2, small.height // 2), text, font=face, anchor="mm")
+    pen.rectangle((box[0] - 6, box[1] - 4, box[2] + 6, box[3] + 4), fill=PAPER, outline=LINE)
+    pen.text((small.width // 2, small.height // 2), text, font=face, fill=INK, anchor="mm")
+    return small
+
+
+def _words(pen: ImageDraw.ImageDraw, row: Row, *, left: int, top: int) -> None:
+    y = write(pen, (left, top), row.title, width=WORDS, size=14, bold=True, max_lines=4) + 6
+    for line in row.lines:
+        y = write(pen, (left, y), line, width=WORDS, size=12, colour=INK, max_lines=3) + 4
+
+
+def _resized(mask: Mask, size: tuple[int, int]) -> Mask:
+    smooth = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(smooth > 0.5, dtype=np.bool_)
+
+
+def _mixed(pixels: NDArray[np.generic], colour: Colour, share: float) -> Picture:
+    """`share` of the colour and the rest of the pixels."""
+    mixed = (1 - share) * pixels.astype(np.float32) + share * np.array(colour, dtype=np.float32)
+    return np.asarray(np.round(mixed), dtype=np.uint8)
+
+
+def _outlined(picture: Picture, mask: Mask, colour: Colour, thickness: int) -> Picture:
+    """The picture with the mask's outline, holes too."""
+    lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    drawn = cv2.drawContours(picture.copy(), lines, -1, colour, thickness, cv2.LINE_AA)
+    return np.asarray(drawn, dtype=np.uint8)
+
+
+def _check(mask: Mask, picture: Picture) -> None:
+    if mask.shape != picture.shape[:2]:
+        raise ValueError(f"a mask of {mask.shape} does not lie on a picture of {picture.shape[:2]}")

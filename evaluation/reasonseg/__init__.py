@@ -1,0 +1,1 @@
+"""ReasonSeg: implicit questions about pictures, with pixels that nobody is scored on."""

@@ -1,0 +1,1 @@
+"""RefCOCO, RefCOCO+, RefCOCOg and refCLEF: phrases that name one thing in a picture."""

@@ -1,0 +1,130 @@
+"""What an evaluation leaves behind: samples.csv, scores.json, scores.md, and a sheet of the worst and the best masks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seglm.evaluation.metrics.iou import THRESHOLDS, Score
+from seglm.evaluation.overlay import IGNORED, PREDICTED, TRUE, Layer, Row, sheet
+from seglm.evaluation.predict import truth_of
+from seglm.evaluation.results import Result, Said, Scores, write_results
+from seglm.utils.types import Clip
+
+log = logging.getLogger(__name__)
+SCORES, MARKDOWN, SAMPLES, SHEET = "scores.json", "scores.md", "samples.csv", "worst_and_best.png"
+ENDS = 6  # rows of the sheet for the worst and for the best
+LEGEND = {"predicted": PREDICTED, "true": TRUE, "ignored": IGNORED}
+COLUMNS = ("picture", "truth", "prediction")
+
+
+def write_report(
+    folder: Path,
+    scores: Scores,
+    results: Sequence[Result],
+    *,
+    mask: Callable[[Said], NDArray[np.bool_]],
+    load: Callable[[int], Clip],
+) -> None:
+    """Writes the four files into `folder`.
+
+    mask: the predicted mask of a line; FileNotFoundError where it lies on another machine, then there is no sheet.
+    load: number of a sample in the benchmark -> its decoded clip.
+    """
+    write_results(folder / SAMPLES, results)
+    (folder / SCORES).write_text(json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8")
+    (folder / MARKDOWN).write_text(text_of(scores) + "\n", encoding="utf-8")
+    try:
+        masks = [mask(result.said) for _, result in ends(results)]
+    except FileNotFoundError as error:
+        log.warning("no %s: %s; do the processes share a disk?", SHEET, error)
+        return
+    rows = [
+        _row(section, result, predicted, load(result.said.sample))
+        for (section, result), predicted in zip(ends(results), masks, strict=True)
+    ]
+    title = f"{scores.benchmark}: gIoU {scores.all.giou:.4f}, cIoU {scores.all.ciou:.4f}, {scores.all.n} expressions"
+    sheet(folder / SHEET, title=title, legend=LEGEND, columns=COLUMNS, rows=rows)
+
+
+def ends(results: Sequence[Result], count: int = ENDS) -> list[tuple[str, Result]]:
+    """(heading, result) of the worst and the best expressions, at most `count` each, none twice.
+
+    Equally bad ones are taken from the largest union down: a big mask in the wrong place teaches more than a missed dot.
+    """
+    ranked = sorted(
+        results, key=lambda one: (one.counts.iou, -one.counts.union, one.said.sample, one.said.target)
+    )
+    low = min(count, (len(ranked) + 1) // 2)
+    high = min(count, len(ranked) - low)
+    worst = [("Worst", result) for result in ranked[:low]]
+    return worst + [("Best", result) for result in reversed(ranked[len(ranked) - high :])]
+
+
+def text_of(scores: Scores) -> str:
+    """The scores as a Markdown table, with their convention: what is printed at the end of an evaluation."""
+    lines = [
+        f"### {scores.benchmark}, protocol {scores.protocol}",
+        "",
+        "| | n | gIoU | cIoU | [SEG] rate | " + " | ".join(f"Pr@{x}" for x in THRESHOLDS) + " | N-acc |",
+        "|---|" + "---:|" * (5 + len(THRESHOLDS)),
+        _line("all", scores.all),
+        *(_line(kind, score) for kind, score in scores.kinds.items()),
+        "",
+        f"Convention: {scores.convention}.",
+    ]
+    return "\n".join(lines)
+
+
+def read_scores(folder: Path) -> Scores:
+    """What `write_report` wrote. Raises FileNotFoundError that says what to run."""
+    path = folder / SCORES if folder.is_dir() else folder
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no scores; `python -m seglm.evaluation.run --out {folder}` writes them"
+        )
+    content = json.loads(path.read_text(encoding="utf-8"))
+    kinds = {kind: _score(values) for kind, values in content.pop("kinds").items()}
+    every = _score(content.pop("all"))
+    return Scores(**content, all=every, kinds=kinds)
+
+
+def _score(values: Mapping[str, Any]) -> Score:
+    return Score(**{**values, "precision": tuple(values["precision"])})
+
+
+def _line(name: str, score: Score) -> str:
+    cells = [
+        str(score.n),
+        f"{score.giou:.4f}",
+        f"{score.ciou:.4f}",
+        "-" if score.emission is None else f"{score.emission:.4f}",
+        *(f"{value:.4f}" for value in score.precision),
+        "-" if score.n_acc is None else f"{score.n_acc:.4f}",
+    ]
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _row(section: str, result: Result, predicted: NDArray[np.bool_], shown: Clip) -> Row:
+    said, counts = result.said, result.counts
+    truth, ignore = truth_of(shown, said.target)
+    grey = () if ignore is None or not ignore.any() else (Layer(ignore, IGNORED, "veiled"),)
+    words = f"says: {said.answer}" if said.answer else "the answer was given"
+    lines = [f"IoU {counts.iou:.3f}" + (f"   {said.kind}" if said.kind else ""), words]
+    if not said.slots:
+        lines.append("no [SEG] was produced")
+    if said.slots > 1:
+        lines.append(f"{said.slots} masks; the first is scored")
+    panels = (
+        (),
+        (*grey, Layer(truth, TRUE)),
+        (Layer(predicted, PREDICTED), Layer(truth, TRUE, "outlined")),
+    )
+    return Row(shown.drawn[0], panels, title=said.text, lines=(*lines, said.key), section=section)

@@ -1,0 +1,234 @@
+"""Scores a model on a benchmark, on any number of processes with the same outcome.
+
+python -m seglm.evaluation.run --version MODEL --dataset_dir DATA --val_dataset "ReasonSeg|val"
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from tqdm import tqdm
+
+from seglm.dataset.faults import Fault
+from seglm.evaluation.ask import Asker, asker, refuse_half_on_cpu
+from seglm.evaluation.benchmarks import Benchmark, benchmark
+from seglm.evaluation.leak import leak, refuse
+from seglm.evaluation.metrics.iou import Convention
+from seglm.evaluation.predict import batches, load_clip, predict, read_mask
+from seglm.evaluation.report import SCORES, text_of, write_report
+from seglm.evaluation.results import Result, Scores, summarise, write_said
+from seglm.evaluation.view import View
+from seglm.model.recipe import Precision, Protocol, Recipe
+from seglm.utils import dist
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
+MASKS, SAID = "masks", "predictions.csv"
+
+
+def evaluate(
+    model: Segmenter,
+    spec: str | None = None,
+    *,
+    dataset_dir: Path | str | None = None,
+    protocol: Protocol | None = None,
+    out_dir: Path | None = None,
+    convention: Convention = "lisa",
+) -> Scores:
+    """Scores of a model; every process calls it and gets the same.
+
+    spec, dataset_dir, protocol: None takes what the model's recipe says (`evaluate.dataset`, `data.dataset_dir`,
+    `evaluate.protocol`). out_dir: where masks, CSVs, scores and the sheet go; None writes nothing.
+    Whether the model was trained on this very split is for the caller to ask (`evaluation.leak`).
+    """
+    recipe = model.recipe
+    chosen = benchmark(spec or recipe.evaluate.dataset)
+    view = chosen.open(dataset_dir or recipe.data.dataset_dir)
+    protocol = protocol or recipe.evaluate.protocol
+    ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
+    return evaluate_asker(
+        ask, chosen, view, recipe, protocol=protocol, out_dir=out_dir, convention=convention
+    )
+
+
+def evaluate_asker(
+    ask: Asker,
+    chosen: Benchmark,
+    view: View,
+    recipe: Recipe,
+    *,
+    protocol: Protocol = "generate",
+    out_dir: Path | None = None,
+    convention: Convention = "lisa",
+) -> Scores:
+    """The same for anything that answers: a model, or one of the controls beside it (evaluation/baselines.py)."""
+    results = ask_everything(ask, view, recipe, out_dir=out_dir, name=chosen.name)
+    scores = summarise(
+        results, benchmark=chosen.name, protocol=protocol, convention=convention, rule=chosen.convention
+    )
+    if out_dir is not None and dist.world().is_main:
+        write_report(
+            out_dir,
+            scores,
+            results,
+            mask=lambda said: read_mask(out_dir / MASKS / said.file),
+            load=lambda number: load_clip(view, recipe, number)[1],
+        )
+    dist.barrier()
+    return scores
+
+
+def ask_everything(
+    ask: Asker, view: View, recipe: Recipe, *, out_dir: Path | None = None, name: str = ""
+) -> list[Result]:
+    """The results of all processes, in the order of the benchmark, on every process; masks and predictions.csv in `out_dir`."""
+    world, masks = dist.world(), None
+    if out_dir is not None:
+        masks = out_dir / MASKS
+        masks.mkdir(parents=True, exist_ok=True)  # on every machine: each process writes its own masks
+    own_batches = batches(len(view), recipe.evaluate.batch_size)[world.rank :: world.size]
+    total = sum(map(len, own_batches))
+    with tqdm(total=total, desc=name, unit="img", disable=not world.is_main, dynamic_ncols=True) as bar:
+        own = predict(
+            ask,
+            view,
+            recipe,
+            own_batches,
+            folder=masks,
+            progress=bar.update,
+        )
+    results = sorted(
+        (result for part in dist.gather(own) for result in part),
+        key=lambda result: (result.said.sample, result.said.target),
+    )
+    if out_dir is not None and world.is_main:
+        write_said(out_dir / SAID, [result.said for result in results])
+    return results
+
+
+# ---- command line ---------------------------------------------------------------------------------------------------
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line at the top of this file."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        _run(given)
+    except (ValueError, OSError, Fault) as error:
+        sys.exit(f"error: {error}")
+    finally:
+        dist.stop()
+
+
+def _run(given: argparse.Namespace) -> None:
+    from seglm.model.load import load
+    from seglm.model.released.identify import manifest_of
+    from seglm.utils.resolve import resolve
+
+    chosen = [benchmark(spec) for spec in given.val_dataset.split(",")]
+    folders = [_folder(given, one) for one in chosen]
+    manifest = manifest_of(resolve(given.version, what="the model (--version)"))
+    for one in chosen:
+        if reason := leak(one.data, version=given.version, manifest=manifest):
+            if not given.allow_leak:
+                raise refuse(reason)
+            log.warning("LEAK: %s", reason)
+    views = [one.open(given.dataset_dir) for one in chosen]
+    world = dist.start()
+    model, recipe = load(
+        given.version,
+        recipe=given.recipe,
+        precision=given.precision,
+        device=str(world.device),
+        vision=given.vision_tower,
+        decoder=given.vision_pretrained,
+    )
+    refuse_half_on_cpu(recipe, str(world.device))
+    recipe = _with_flags(recipe, given)
+    model.recipe = recipe
+    protocol: Protocol = given.protocol or recipe.evaluate.protocol
+    ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
+    for one, view, folder in zip(chosen, views, folders, strict=True):
+        if given.inference_only:
+            ask_everything(ask, view, recipe, out_dir=folder, name=one.name)
+            message = f"masks and {SAID}: {folder}"
+        else:
+            scores = evaluate_asker(
+                ask, one, view, recipe, protocol=protocol, out_dir=folder, convention=given.convention
+            )
+            message = f"{text_of(scores)}\n\nfiles: {folder}"
+        if world.is_main:
+            print(message, flush=True)  # noqa: T201
+
+
+def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
+    """Where a benchmark's files go. Raises ValueError if an earlier outcome lies there."""
+    plain = re.sub(r"[^A-Za-z0-9.+-]+", "_", f"{Path(given.version).name}_{chosen.name}")
+    folder: Path = given.out / plain
+    if (folder / SAID).exists() and not given.overwrite:
+        what = SCORES if (folder / SCORES).exists() else SAID
+        raise ValueError(
+            f"{folder / what} is there already; pass --overwrite to replace it, or another --out"
+        )
+    return folder
+
+
+def _with_flags(recipe: Recipe, given: argparse.Namespace) -> Recipe:
+    from dataclasses import replace
+
+    changes = {
+        name: value
+        for name, value in (("batch_size", given.batch_size), ("max_new_tokens", given.max_new_tokens))
+        if value is not None
+    }
+    return replace(recipe, evaluate=replace(recipe.evaluate, **changes))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m seglm.evaluation.run", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument("--version", required=True, help="the model: a folder or a hub id")
+    parser.add_argument(
+        "--dataset_dir", required=True, type=Path, help="where the data lie, as for train_ds.py"
+    )
+    parser.add_argument(
+        "--val_dataset",
+        required=True,
+        help='what to score: "ReasonSeg|val", "ReasonSeg|test|long", "refcoco|unc|testA"; several with commas',
+    )
+    parser.add_argument(
+        "--protocol", choices=get_args(Protocol), help="generate (default) or forced, the original's"
+    )
+    parser.add_argument(
+        "--convention", choices=get_args(Convention), default="lisa", help="how IoU is averaged"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/eval"), help="folder for results (default runs/eval)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier outcome in --out")
+    parser.add_argument(
+        "--inference_only", action="store_true", help="write masks and predictions.csv, score nothing"
+    )
+    parser.add_argument("--allow_leak", action="store_true", help="score a split the weights were trained on")
+    parser.add_argument("--recipe", help="name of the recipe; found out from the weights if not given")
+    parser.add_argument("--precision", choices=get_args(Precision), help="default: the recipe's")
+    parser.add_argument("--vision_tower", "--vision-tower", help="CLIP, for releases that do not hold it")
+    parser.add_argument("--vision_pretrained", help="SAM's .pth, for releases that do not hold it")
+    parser.add_argument("--batch_size", "--val_batch_size", type=int, help="pictures at once")
+    parser.add_argument("--max_new_tokens", type=int, help="longest answer")
+    parser.add_argument(
+        "--local_rank", "--local-rank", help=argparse.SUPPRESS
+    )  # the launcher's; LOCAL_RANK says the same
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""What a person gets to see of an answer: the words, why there is a mask or none, and the files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from seglm.evaluation.overlay import MASK_COLOURS, Mask, Picture, overlay
+from seglm.evaluation.predict import write_mask
+from seglm.utils.types import Answer
+
+JPEG_QUALITY = 95
+NOT_ASKED = "no mask was asked for: the question does not speak of one (say 'segment ...' or '... output segmentation mask')"
+NO_SEG = (
+    "no [SEG] was produced: a mask was asked for and the model answered in words only (not the same as an empty mask; "
+    "try another wording)"
+)
+EMPTY = "empty: the model drew nothing"
+
+
+def masks_of(answer: Answer) -> list[Mask]:
+    """Every slot's mask in the first drawn frame, bool [H, W], logit above 0."""
+    return [np.asarray((one[0] > 0).cpu().numpy(), dtype=np.bool_) for one in answer.masks]
+
+
+def save(answer: Answer, picture: Picture, stem: str, folder: Path) -> list[Path]:
+    """Writes `<stem>_mask_<i>.png` (0 and 255) and `<stem>_masked_img_<i>.jpg` for every mask; returns the masks' paths.
+
+    picture: uint8 [H, W, 3], RGB. Files of an earlier answer about the same picture are removed, so that what lies there belongs
+    to this answer.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ours = re.compile(re.escape(stem) + r"_(mask_\d+\.png|masked_img_\d+\.jpg)")
+    for old in folder.iterdir():
+        if ours.fullmatch(old.name):
+            old.unlink()
+    paths = []
+    for number, mask in enumerate(masks_of(answer)):
+        paths.append(folder / f"{stem}_mask_{number}.png")
+        write_mask(paths[-1], mask)
+        shown = overlay(picture, mask, MASK_COLOURS[number % len(MASK_COLOURS)])
+        _write_jpeg(folder / f"{stem}_masked_img_{number}.jpg", shown)
+    return paths
+
+
+def described(answer: Answer, paths: list[Path]) -> list[str]:
+    """The lines a person reads: the model's words first, then a line for each mask, or why there is none.
+
+    paths: of the masks, from `save`.
+    """
+    words = " ".join(answer.text.split())
+    lines = [f"text_output: {words}" if words else "text_output: (nothing)"]
+    if not answer.tokens:
+        return [*lines, NOT_ASKED if answer.status == "not_asked" else NO_SEG]
+    for number, (mask, path) in enumerate(zip(masks_of(answer), paths, strict=True)):
+        share = mask.mean()
+        sure = f", estimated IoU {answer.scores[number]:.2f}" if answer.scores else ""
+        size = f"{int(mask.sum())} pixels, {100 * share:.1f} % of the picture" if mask.any() else EMPTY
+        lines.append(f"mask {number}: {size}{sure}: {path}")
+    return lines
+
+
+def _write_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:
+    done, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    if not done:
+        raise OSError(f"{path}: a picture of {picture.shape} could not be encoded as JPEG")
+    path.write_bytes(data.tobytes())

@@ -1,0 +1,171 @@
+"""Several scores side by side: rows are models and controls, columns are kinds of expressions; as Markdown and as a picture.
+
+python -m seglm.evaluation.table --out FOLDER [--title T] "untrained=runs/a/eval" "trained=runs/b/eval" ...
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import ImageDraw
+
+from seglm.evaluation.drawing import BAND, FAINT, INK, LINE, Colour, blank, font, shortened, write
+from seglm.evaluation.metrics.iou import Score
+from seglm.evaluation.report import read_scores
+from seglm.evaluation.results import Scores
+
+MISSING = "-"
+NAME_WIDTH, CELL_WIDTH, CELL_HEIGHT, MARGIN = 250, 86, 30, 16
+HEAD_HEIGHT, TITLE_HEIGHT = 48, 46
+GOOD: Colour = (0, 158, 115)
+SHADE = 0.55  # how strongly a cell of 1.0 is coloured
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    columns: tuple[str, ...]
+    counts: tuple[int | None, ...]
+    """how many expressions a column is about; None where it is about all of them"""
+    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
+    """(name, a value from 0 to 1 for each column or None)"""
+    note: str = ""
+    """below the table: the convention"""
+
+
+def table(rows: Mapping[str, Scores], *, title: str) -> Table:
+    """gIoU over all and for every kind, then cIoU, the rate of mask tokens, and accuracy on empty targets where there are some.
+
+    rows: name -> scores, all of one benchmark. Raises ValueError if they are of several, as their numbers do not compare.
+    """
+    benchmarks = sorted({scores.benchmark for scores in rows.values()})
+    if len(benchmarks) != 1:
+        raise ValueError(f"a table is about one benchmark, not {len(benchmarks)}: {', '.join(benchmarks)}")
+    first = next(iter(rows.values()))
+    kinds = sorted({kind for scores in rows.values() for kind in scores.kinds})
+    has_empty = any(scores.all.num_empty for scores in rows.values())
+    columns = ("gIoU", *kinds, "cIoU", "[SEG] rate", *(("N-acc",) if has_empty else ()))
+    counts = (
+        first.all.n,
+        *(first.kinds[kind].n if kind in first.kinds else None for kind in kinds),
+        *(None for _ in columns[len(kinds) + 1 :]),
+    )
+    lines = tuple((name, _values(scores, kinds, has_empty)) for name, scores in rows.items())
+    return Table(title, columns, counts, lines, note=first.convention)
+
+
+def markdown(content: Table) -> str:
+    """The table as Markdown, values in percent with one decimal."""
+    names = [
+        column if count is None else f"{column} ({count})"
+        for column, count in zip(content.columns, content.counts, strict=True)
+    ]
+    lines = [
+        f"### {content.title}",
+        "",
+        "| | " + " | ".join(names) + " |",
+        "|---|" + "---:|" * len(names),
+        *(
+            f"| {name} | " + " | ".join(_spell(value) for value in values) + " |"
+            for name, values in content.rows
+        ),
+        "",
+        f"Percent. {content.note}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def draw(content: Table, path: Path) -> None:
+    """The table as a PNG, cells shaded by value."""
+    width = 2 * MARGIN + NAME_WIDTH + CELL_WIDTH * len(content.columns)
+    note_height = 20 * (1 + int(font(11).getlength(content.note)) // (width - 2 * MARGIN)) + 12
+    bottom = TITLE_HEIGHT + HEAD_HEIGHT + CELL_HEIGHT * len(content.rows)
+    image, pen = blank(width, bottom + note_height + MARGIN)
+    write(pen, (MARGIN, 14), content.title, width=width - 2 * MARGIN, size=16, bold=True)
+    pen.rectangle((0, TITLE_HEIGHT, width, TITLE_HEIGHT + HEAD_HEIGHT - 1), fill=BAND)
+    for number, (column, count) in enumerate(zip(content.columns, content.counts, strict=True)):
+        left = MARGIN + NAME_WIDTH + number * CELL_WIDTH
+        _centred(pen, left, TITLE_HEIGHT + 8, column, size=12, bold=True)
+        _centred(pen, left, TITLE_HEIGHT + 27, "" if count is None else f"n = {count}", size=10, colour=FAINT)
+    for line, (name, values) in enumerate(content.rows):
+        top = TITLE_HEIGHT + HEAD_HEIGHT + line * CELL_HEIGHT
+        write(pen, (MARGIN, top + 7), shortened(name, NAME_WIDTH - 8, font(13)), width=NAME_WIDTH, size=13)
+        for number, value in enumerate(values):
+            left = MARGIN + NAME_WIDTH + number * CELL_WIDTH
+            if value is not None:
+                pen.rectangle(
+                    (left + 1, top + 1, left + CELL_WIDTH - 2, top + CELL_HEIGHT - 2), fill=_shade(value)
+                )
+            _centred(pen, left, top + 7, _spell(value), size=13, colour=INK if value is not None else FAINT)
+        pen.line((MARGIN, top + CELL_HEIGHT, width - MARGIN, top + CELL_HEIGHT), fill=LINE)
+    note = f"Percent. {content.note}."
+    write(pen, (MARGIN, bottom + 10), note, width=width - 2 * MARGIN, size=11, colour=FAINT, max_lines=6)
+    image.save(path, optimize=True)
+
+
+def write_table(folder: Path, rows: Mapping[str, Scores], *, title: str) -> str:
+    """Writes table.md and table.png into `folder`; returns the Markdown."""
+    content = table(rows, title=title)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = markdown(content)
+    (folder / "table.md").write_text(text, encoding="utf-8")
+    draw(content, folder / "table.png")
+    return text
+
+
+def main(arguments: Sequence[str] | None = None) -> str:
+    """The command line at the top of this file; returns the Markdown."""
+    parser = argparse.ArgumentParser(
+        prog="python -m seglm.evaluation.table", description="scores side by side"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for table.md and table.png")
+    parser.add_argument("--title", default="Scores")
+    parser.add_argument(
+        "rows", nargs="+", metavar="NAME=FOLDER", help="a row: its name and the folder with its scores.json"
+    )
+    given = parser.parse_args(arguments)
+    rows: dict[str, Scores] = {}
+    for row in given.rows:
+        name, equals, folder = row.partition("=")
+        if not equals:
+            parser.error(f"{row!r} is not NAME=FOLDER")
+        rows[name] = read_scores(Path(folder))
+    return write_table(given.out, rows, title=given.title)
+
+
+def _values(scores: Scores, kinds: Sequence[str], has_empty: bool) -> tuple[float | None, ...]:
+    every: Score = scores.all
+    parts = (scores.kinds[kind].giou if kind in scores.kinds else None for kind in kinds)
+    return (every.giou, *parts, every.ciou, every.emission, *((every.n_acc,) if has_empty else ()))
+
+
+def _spell(value: float | None) -> str:
+    return MISSING if value is None else f"{100 * value:.1f}"
+
+
+def _shade(value: float) -> Colour:
+    share = SHADE * min(1.0, max(0.0, value))
+    red, green, blue = (round(255 + (tone - 255) * share) for tone in GOOD)
+    return red, green, blue
+
+
+def _centred(
+    pen: ImageDraw.ImageDraw,
+    left: int,
+    top: int,
+    text: str,
+    *,
+    size: int,
+    bold: bool = False,
+    colour: Colour = INK,
+) -> None:
+    face = font(size, bold=bold)
+    short = shortened(text, CELL_WIDTH - 6, face)
+    pen.text((left + (CELL_WIDTH - face.getlength(short)) / 2, top), short, font=face, fill=colour)
+
+
+if __name__ == "__main__":
+    print(main())  # noqa: T201

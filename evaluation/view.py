@@ -1,0 +1,48 @@
+"""A data set as a benchmark asks it: which pictures, and which of the wordings of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import Literal
+
+from seglm.dataset.pipeline import Source, each_text
+from seglm.utils.types import Sample, Target
+
+Texts = Literal["first", "all"]
+
+
+class View:
+    """A source in which every target has exactly one text; it is a source itself.
+
+    texts: `first` keeps the first wording of each target, `all` makes every wording an expression of its own, with its own kind
+    and key.
+    keep: which samples belong to the benchmark; None for all. Samples are looked at once, nothing heavy is decoded.
+    """
+
+    def __init__(self, source: Source, *, texts: Texts, keep: Callable[[Sample], bool] | None = None) -> None:
+        self.source = source
+        self.texts = texts
+        self.keep = keep
+        self.name = source.name
+        self.family = source.family
+
+    @cached_property
+    def _kept(self) -> range | list[int]:
+        if self.keep is None:
+            return range(len(self.source))
+        return [index for index in range(len(self.source)) if self.keep(self.source.sample(index))]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def sample(self, index: int) -> Sample:
+        sample = self.source.sample(self._kept[index])
+        return replace(sample, targets=tuple(one for target in sample.targets for one in self._asked(target)))
+
+    def _asked(self, target: Target) -> tuple[Target, ...]:
+        every = each_text(target)
+        if self.texts == "all":
+            return every
+        return (replace(every[0], key=target.keys[0] if target.keys else target.key),)

@@ -1,0 +1,79 @@
+"""The LLM's linear layers in 8 or 4 bit, by bitsandbytes. Vision tower, projector, head and mask decoder stay as they are.
+
+LISA's chat.py quantises the same layers (nf4 with double quantisation, fp16 compute; `visual_model` skipped), and then breaks on
+the modules that were not meant to be touched; here they are chosen by where they lie, not by what is skipped.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import nn
+
+from seglm.model.recipe import Precision
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
+
+INT8_THRESHOLD = 6.0  # LLM.int8(): activations above this are multiplied in half precision
+COMPUTE: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def quantize(model: Segmenter, bits: Literal["8bit", "4bit"]) -> int:
+    """Replaces the linear layers of the LLM's blocks in place; weights shrink when the model is moved to its device.
+
+    Returns the number of layers. Raises ImportError with the install line if bitsandbytes is not there, ValueError for a model
+    whose adapters are not merged.
+    """
+    library = bitsandbytes()
+    compute = COMPUTE[model.recipe.engine.precision]
+    blocks = model.backbone.llm.model.layers
+    found = list(_linears(blocks))
+    if not found or any(hasattr(module, "base_layer") for module in blocks.modules()):
+        raise ValueError("the LLM has adapters or is quantised already; 8 and 4 bit are for a merged model")
+    for parent, name, layer in found:
+        setattr(parent, name, _small(library, layer, bits, compute))
+    return len(found)
+
+
+def bitsandbytes() -> ModuleType:
+    """The library. Raises ImportError that says how to get it."""
+    try:
+        return importlib.import_module("bitsandbytes")
+    except ImportError as error:
+        raise ImportError(
+            "--load_in_8bit and --load_in_4bit need bitsandbytes, which is not installed: pip install bitsandbytes "
+            f"(or leave the flag out and use --precision bf16). Its own message: {error}"
+        ) from error
+
+
+def _small(library: ModuleType, layer: nn.Linear, bits: str, compute: torch.dtype) -> nn.Module:
+    shape = (layer.in_features, layer.out_features)
+    if bits == "8bit":
+        small = library.nn.Linear8bitLt(
+            *shape, bias=layer.bias is not None, has_fp16_weights=False, threshold=INT8_THRESHOLD
+        )
+        small.weight = library.nn.Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
+    else:
+        small = library.nn.Linear4bit(
+            *shape, bias=layer.bias is not None, compute_dtype=compute, quant_type="nf4"
+        )
+        small.weight = library.nn.Params4bit(
+            layer.weight.data, requires_grad=False, compress_statistics=True, quant_type="nf4"
+        )
+    if layer.bias is not None:
+        small.bias = layer.bias
+    result: nn.Module = small
+    return result
+
+
+def _linears(blocks: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+    """(parent, name, layer) of every layer that is exactly nn.Linear."""
+    for parent in blocks.modules():
+        for name, child in parent.named_children():
+            if type(child) is nn.Linear:
+                yield parent, name, child

@@ -1,0 +1,140 @@
+"""A benchmark from pictures to scores and files, with a model that is told what to say."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from seglm.evaluation.metrics.iou import count
+from seglm.evaluation.offline import score_folder
+from seglm.evaluation.predict import batches, predict, read_mask, write_mask
+from seglm.evaluation.report import read_scores, text_of
+from seglm.evaluation.results import Scores
+from seglm.evaluation.run import evaluate_asker
+from seglm.model.recipe import Evaluate, Recipe
+from seglm.model.recipes import recipe as named
+from tests.evaluation.fakes import BENCHMARK, KINDS, FakeSource, near_the_truth, rectangle
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return replace(named("lisa_tiny"), evaluate=Evaluate(batch_size=3))
+
+
+def scored(recipe: Recipe, folder: Path | None = None, count: int = 10) -> Scores:
+    view = BENCHMARK.view(FakeSource(count))
+    return evaluate_asker(near_the_truth, BENCHMARK, view, recipe, out_dir=folder)
+
+
+def test_every_expression_is_scored_once_and_split_by_kind(recipe: Recipe) -> None:
+    scores = scored(recipe)
+    assert scores.all.n == 20
+    assert {kind: score.n for kind, score in scores.kinds.items()} == dict.fromkeys(KINDS, 10)
+    assert scores.all.num_empty == 2 and scores.kinds["attribute"].n_acc is None
+    assert scores.all.emission is not None and 0.5 < scores.all.emission < 1
+    assert 0.3 < scores.all.giou < 0.95
+
+
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_shares_are_disjoint_complete_and_meet_the_same_neighbours(size: int) -> None:
+    every = batches(11, 2)
+    shares = [every[rank::size] for rank in range(size)]
+    assert sorted(number for share in shares for batch in share for number in batch) == list(range(11))
+    assert all(batch in every for share in shares for batch in share)
+
+
+def test_the_score_is_printed_with_its_convention(recipe: Recipe) -> None:
+    text = text_of(scored(recipe))
+    assert "fake|val, protocol generate" in text
+    assert "LISA's gIoU/cIoU" in text and "one expression a target" in text and "[SEG] rate" in text
+
+
+def test_files_tell_the_same_story_as_the_scores(recipe: Recipe, tmp_path: Path) -> None:
+    folder = tmp_path / "a folder with spaces"
+    scores = scored(recipe, folder)
+    assert read_scores(folder) == scores
+    assert (folder / "scores.md").read_text().startswith("### fake|val")
+    with (folder / "samples.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 20 and rows[0]["text"] == "thing 0 of picture 0"
+    assert sum(int(row["intersection"]) for row in rows) / sum(
+        int(row["union"]) for row in rows
+    ) == pytest.approx(scores.all.ciou)
+    for row in rows:
+        mask = read_mask(folder / "masks" / row["file"])
+        assert int(mask.sum()) >= int(row["predicted"])  # the file keeps what the metric ignores
+        assert (row["status"] == "no_seg_token") == (row["slots"] == "0")
+        assert not mask.any() or row["status"] == "ok"
+    sheet = cv2.imread(str(folder / "worst_and_best.png"))
+    assert sheet is not None and sheet.shape[0] > 12 * 200
+
+
+def test_predictions_scored_later_give_the_same_numbers(recipe: Recipe, tmp_path: Path) -> None:
+    scores = scored(recipe, tmp_path / "now")
+    view = BENCHMARK.view(FakeSource(10))
+    later = score_folder(tmp_path / "now", view, BENCHMARK, out_dir=tmp_path / "later")
+    assert later == scores
+    assert (tmp_path / "later" / "samples.csv").read_bytes() == (
+        tmp_path / "now" / "samples.csv"
+    ).read_bytes()
+    assert (tmp_path / "later" / "worst_and_best.png").exists()
+
+
+def test_masks_of_another_program_are_scored_by_their_names(recipe: Recipe, tmp_path: Path) -> None:
+    view = BENCHMARK.view(FakeSource(2))
+    for number in range(2):
+        for target in view.sample(number).targets:
+            write_mask(tmp_path / f"{target.key}.png", target.masks([0])[0])
+    assert score_folder(tmp_path, view, BENCHMARK, out_dir=tmp_path / "out").all.giou == pytest.approx(
+        1, abs=1e-4
+    )
+    (tmp_path / "11.png").unlink()
+    with pytest.raises(
+        ValueError,
+        match=r"no prediction for 1 of 4 expressions, first ReasonSeg\|val/001 11.*--missing empty",
+    ):
+        score_folder(tmp_path, view, BENCHMARK, out_dir=tmp_path / "out")
+    less = score_folder(tmp_path, view, BENCHMARK, out_dir=tmp_path / "out", missing_is_empty=True)
+    assert less.all.giou == pytest.approx(0.75, abs=1e-4)
+
+
+def test_a_mask_of_another_size_is_an_error_that_names_it(tmp_path: Path) -> None:
+    view = BENCHMARK.view(FakeSource(1))
+    for target in view.sample(0).targets:
+        write_mask(tmp_path / f"{target.key}.png", np.zeros((5, 5), dtype=np.bool_))
+    with pytest.raises(ValueError, match=r"0\.png: a mask of \(5, 5\) for the picture ReasonSeg\|val/000"):
+        score_folder(tmp_path, view, BENCHMARK, out_dir=tmp_path / "out")
+
+
+def test_masks_survive_the_disk_and_jpegs_are_refused(tmp_path: Path) -> None:
+    mask = rectangle(3, 4)
+    write_mask(tmp_path / "a.png", mask)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), mask)
+    stored = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
+    assert set(np.unique(stored)) == {0, 255}
+    cv2.imwrite(str(tmp_path / "b.jpg"), mask.astype(np.uint8) * 100)
+    with pytest.raises(ValueError, match="saved lossless"):
+        read_mask(tmp_path / "b.jpg")
+
+
+def test_a_sample_without_a_question_is_an_error_that_names_it(recipe: Recipe) -> None:
+    class Silent(FakeSource):
+        def sample(self, index: int) -> object:  # type: ignore[override]
+            return replace(super().sample(index), targets=())
+
+    with pytest.raises(ValueError, match=r"ReasonSeg\|val/000: nothing is asked"):
+        predict(near_the_truth, BENCHMARK.view(Silent(1)), recipe, batches(1, 1))
+
+
+def test_forced_answers_have_no_emission_rate(recipe: Recipe, tmp_path: Path) -> None:
+    view = BENCHMARK.view(FakeSource(3))
+    scores = evaluate_asker(near_the_truth, BENCHMARK, view, recipe, protocol="forced", out_dir=tmp_path)
+    assert scores.all.emission is None
+    assert json.loads((tmp_path / "scores.json").read_text())["protocol"] == "forced"
+    assert count(rectangle(0, 0), rectangle(0, 0)).iou == 1
