@@ -10,7 +10,7 @@ model.segmenter                                    # the seglm.model.segmenter.S
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
@@ -27,18 +27,17 @@ PRECISIONS: dict[object, Precision] = {
 }  # fmt: skip
 
 
-class SegLMConfig(PreTrainedConfig):  # type: ignore[misc]
+class SegLMConfig(PreTrainedConfig):
     """`config.json` of a merged folder."""
 
     model_type = "seglm"
 
 
-class SegLMModel(PreTrainedModel):  # type: ignore[misc]
+class SegLMModel(PreTrainedModel):
     """A Segmenter in transformers' clothes; made by `from_pretrained` only, since it needs the folder's tokenizer."""
 
     config_class = SegLMConfig
     base_model_prefix = "segmenter"
-    _no_split_modules: ClassVar[list[str]] = ["LlamaDecoderLayer"]
 
     def __init__(self, config: SegLMConfig, segmenter: Segmenter | None = None) -> None:
         super().__init__(config)
@@ -54,7 +53,9 @@ class SegLMModel(PreTrainedModel):  # type: ignore[misc]
         return self.segmenter.recipe
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *unused: Any, **options: Any) -> SegLMModel:
+    def from_pretrained(  # type: ignore[override]  # it takes little on purpose
+        cls, folder: str | Path, *unused: Any, **options: Any
+    ) -> SegLMModel:
         """Opens a merged folder or hub id through our own strict loader, which asks the folder's probe again.
 
         options: `dtype` (or `torch_dtype`), `revision`, `config`; what only tunes transformers' own loader is not taken.
@@ -71,7 +72,7 @@ class SegLMModel(PreTrainedModel):  # type: ignore[misc]
             "low_cpu_mem_usage",
             "_commit_hash",
         )
-        odd = [name for name in options if name not in harmless]
+        odd = [name for name, value in options.items() if name not in harmless and value is not None]
         if unused or odd:
             raise ValueError(
                 f"SegLMModel.from_pretrained takes dtype and revision, not {', '.join(odd) or 'positional arguments'}"
@@ -85,7 +86,9 @@ class SegLMModel(PreTrainedModel):  # type: ignore[misc]
         segmenter, _ = load(str(path), precision=precision)
         return cls(config or SegLMConfig.from_pretrained(path), segmenter)
 
-    def save_pretrained(self, save_directory: str | Path, *unused: Any, **options: Any) -> None:
+    def save_pretrained(  # type: ignore[override]
+        self, save_directory: str | Path, *unused: Any, **options: Any
+    ) -> None:
         """Always a ValueError: it would write the installed libraries' names; the merge script writes folders that
         prove themselves."""
         raise ValueError(

@@ -59,12 +59,25 @@ def test_transformers_sam_is_mapped_name_by_name_and_computes_the_same() -> None
     from transformers import SamConfig, SamModel
 
     torch.manual_seed(0)
-    config = SamConfig(
-        vision_config=dict(hidden_size=32, output_channels=32, num_hidden_layers=2, num_attention_heads=2, image_size=128,
-                           patch_size=16, window_size=3, global_attn_indexes=[1], mlp_dim=128, num_pos_feats=16),
-        prompt_encoder_config=dict(hidden_size=32, image_size=128, patch_size=16, mask_input_channels=4, image_embedding_size=8),
-        mask_decoder_config=dict(hidden_size=32, mlp_dim=64, num_hidden_layers=2, num_attention_heads=8, iou_head_hidden_dim=32),
-    )  # fmt: skip
+    vision = {
+        "hidden_size": 32, "output_channels": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 128,
+        "patch_size": 16, "window_size": 3, "global_attn_indexes": [1], "mlp_dim": 128, "num_pos_feats": 16,
+    }  # fmt: skip
+    prompt = {
+        "hidden_size": 32,
+        "image_size": 128,
+        "patch_size": 16,
+        "mask_input_channels": 4,
+        "image_embedding_size": 8,
+    }
+    mask = {
+        "hidden_size": 32,
+        "mlp_dim": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 8,
+        "iou_head_hidden_dim": 32,
+    }
+    config = SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=mask)
     theirs = SamModel(config).eval()
     with torch.no_grad():
         for parameter in theirs.parameters():
