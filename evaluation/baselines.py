@@ -1,0 +1,267 @@
+"""What a score has to beat and what it cannot pass: predictors that never read the words, the wrong picture, a box at the truth.
+
+python -m seglm.evaluation.baselines --dataset_dir data/toy --dataset "ReasonSeg|val" [--untrained] [--version DIR] [--out DIR]
+
+Each is an `Asker`, as a model is, so that all go through the same questions, the same masks and the same metric.
+  all objects      everything in the picture; largest object, random object: one thing of it
+  wrong picture    the model asked about another picture of the benchmark: what it answers without looking
+  box at the truth SAM as it was before training, prompted by the true box: as good as finding the thing can make it
+Letters: N objects, H W original pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seglm.dataset.pixels import decoder_pixels
+from seglm.dataset.toy.scenes import visible_masks
+from seglm.dataset.toy.write import read_manifest, scene_of
+from seglm.evaluation.ask import Asker, asker
+from seglm.evaluation.benchmarks import Benchmark, benchmark
+from seglm.evaluation.results import Scores
+from seglm.evaluation.run import evaluate_asker
+from seglm.evaluation.table import markdown, table, write_table
+from seglm.evaluation.view import View
+from seglm.model.decoders.base import restore
+from seglm.model.decoders.sam import SamDecoder, SamDims
+from seglm.model.recipe import Pixels, Recipe
+from seglm.utils.types import Answer, Clip
+
+Masks = NDArray[np.bool_]
+Objects = Callable[[Clip], Masks]
+"""a clip -> bool [N, H, W], everything that can be seen in its first drawn frame"""
+
+INSIDE = 0.9  # of an object's pixels in the target: it is one of the things that are asked for
+SAME = 0.95  # IoU of these things with the target: together they are it (else it is a part of a thing)
+
+
+# ---- predictors that never read the words ----------------------------------------------------------------------------
+def all_objects(objects: Objects) -> Asker:
+    """Everything in the picture, whatever is asked."""
+    return _same_for_all(lambda clip, _: np.asarray(objects(clip).any(axis=0)))
+
+
+def largest_object(objects: Objects) -> Asker:
+    """The object with the most visible pixels, whatever is asked."""
+
+    def largest(clip: Clip, _: int) -> Masks:
+        found = objects(clip)
+        return np.asarray(found[int(found.sum(axis=(1, 2)).argmax())])
+
+    return _same_for_all(largest)
+
+
+def random_object(objects: Objects) -> Asker:
+    """One object, drawn by the clip's key and the target's number: the same in every run."""
+
+    def one(clip: Clip, number: int) -> Masks:
+        found = objects(clip)
+        rng = np.random.default_rng([zlib.crc32(clip.key.encode()), number])
+        return np.asarray(found[int(rng.integers(len(found)))])
+
+    return _same_for_all(one)
+
+
+def _same_for_all(mask_of: Callable[[Clip, int], Masks]) -> Asker:
+    def ask(clips: Sequence[Clip]) -> list[list[Answer]]:
+        return [[_answer(mask_of(clip, number)) for number in range(len(clip.targets))] for clip in clips]
+
+    return ask
+
+
+# ---- a model that looks elsewhere --------------------------------------------------------------------------------------
+def wrong_picture(ask: Asker, view: View, *, to_llm_only: bool = False) -> Asker:
+    """The same questions about another picture of the benchmark, which the clip's key chooses.
+
+    to_llm_only: the LLM sees the other picture, the mask decoder the right one. What is left is what the words alone
+    tell the decoder.
+    """
+
+    def ask_wrongly(clips: Sequence[Clip]) -> Sequence[Sequence[Answer]]:
+        return ask([_elsewhere(clip, view, to_llm_only=to_llm_only) for clip in clips])
+
+    return ask_wrongly
+
+
+def _elsewhere(clip: Clip, view: View, *, to_llm_only: bool) -> Clip:
+    """The clip with the first frame of another sample in all its frames, brought to the clip's size."""
+    if len(view) < 2:
+        raise ValueError(f"{view.name} has {len(view)} sample; the wrong picture needs two at least")
+    number = zlib.crc32(clip.key.encode()) % len(view)
+    other = view.sample(number)
+    if other.key == clip.key:
+        other = view.sample((number + 1) % len(view))
+    height, width = clip.size
+    frame = cv2.resize(other.frame(0), (width, height), interpolation=cv2.INTER_AREA)
+    seen = np.broadcast_to(frame, clip.seen.shape).astype(np.uint8)
+    if to_llm_only:
+        return replace(clip, seen=seen)
+    return replace(clip, seen=seen, drawn=np.broadcast_to(frame, clip.drawn.shape).astype(np.uint8))
+
+
+# ---- the upper bound ---------------------------------------------------------------------------------------------------
+def box_at_truth(sam: SamDecoder, objects: Objects, *, pixels: Pixels = "fast") -> Asker:
+    """SAM prompted by the box of each thing that is asked for; the masks of several things together are the answer.
+
+    A target that is no union of whole objects (a part) gets one box of its own.
+    """
+
+    def ask(clips: Sequence[Clip]) -> list[list[Answer]]:
+        return [_boxed(sam, clip, objects(clip), pixels) for clip in clips]
+
+    return ask
+
+
+def base_sam(recipe: Recipe) -> SamDecoder:
+    """The recipe's SAM before any training, in float32."""
+    from seglm.model.released.sam import load_sam
+    from seglm.utils.resolve import resolve
+
+    checkpoint = load_sam(resolve(recipe.decoder.weights))
+    sam = SamDecoder(SamDims.of(checkpoint.decoder or {}))
+    sam.load_state_dict(
+        {name.removeprefix("decoder."): value.float() for name, value in checkpoint.tensors.items()}
+    )
+    return sam.eval()
+
+
+def boxes(target: Masks, objects: Masks) -> NDArray[np.float32]:
+    """Boxes to prompt with, float [B, 4], (x0, y0, x1, y1), pixels of the original image, half open; none for an empty target.
+
+    target: bool [H, W]; objects: bool [N, H, W].
+    """
+    if not target.any():
+        return np.zeros((0, 4), dtype=np.float32)
+    inside = [one for one in objects if one.any() and (one & target).sum() >= INSIDE * one.sum()]
+    together = np.any(inside, axis=0) if inside else np.zeros_like(target)
+    is_whole = (together & target).sum() >= SAME * (together | target).sum()
+    return np.stack([_box(mask) for mask in (inside if is_whole else [target])])
+
+
+def _box(mask: Masks) -> NDArray[np.float32]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
+
+
+@torch.no_grad()
+def _boxed(sam: SamDecoder, clip: Clip, objects: Masks, pixels: Pixels) -> list[Answer]:
+    square = sam.dims.image_size
+    shown, resized = decoder_pixels(clip.drawn[0], square, mode=pixels)
+    device = sam.pixel_mean.device
+    features = sam.encode(torch.from_numpy(shown)[None].to(device), [resized])
+    scale = torch.tensor([resized[1], resized[0]] * 2) / torch.tensor([clip.size[1], clip.size[0]] * 2)
+    answers = []
+    for masks in clip.masks:
+        corners = torch.from_numpy(boxes(masks[0], objects)) * scale
+        # SAM's prompt encoder adds half a pixel, for indices of pixels; these are edges.
+        prompts, _ = sam.prompt_encoder(points=None, boxes=(corners - 0.5).to(device), masks=None)
+        logits, _ = sam.decode(features.expand(len(corners), -1, -1, -1), prompts)
+        full = restore(logits[:, :1], resized=resized, size=clip.size, square=square)
+        answers.append(_answer((full[:, 0] > 0).any(dim=0).cpu().numpy()))
+    return answers
+
+
+# ---- what is in a picture ----------------------------------------------------------------------------------------------
+def objects_of(view: View, dataset_dir: Path) -> Objects:
+    """What is in the pictures of a benchmark: the scene itself in a toy world, else the different targets of the picture.
+
+    Raises ValueError where the targets of a picture do not tell, as in ReasonSeg, which has one.
+    """
+    if read_manifest(dataset_dir) is not None:
+        paths = {sample.key: Path(sample.path) for sample in map(view.sample, range(len(view)))}
+        return lambda clip: visible_masks(scene_of(dataset_dir, paths[clip.key]))
+    if view.family != "refer_seg":
+        raise ValueError(
+            f"{view.name}: a picture has one target, which does not tell what else is in it; predictors that do not read "
+            "the words need the toy world or a set of the RefCOCO family"
+        )
+    return _targets_apart
+
+
+def _targets_apart(clip: Clip) -> Masks:
+    """The different masks among a clip's targets; several expressions may mean the same thing."""
+    apart = {mask[0].tobytes(): mask[0] for mask in clip.masks}
+    return np.stack(list(apart.values()))
+
+
+def _answer(mask: Masks) -> Answer:
+    """An answer that says nothing but this mask: bool [H, W]."""
+    logits = torch.from_numpy(np.where(mask, 1.0, -1.0).astype(np.float32))[None, None]
+    return Answer(text="", ids=(), status="ok", masks=logits, tokens=("[SEG]",))
+
+
+# ---- the table ---------------------------------------------------------------------------------------------------------
+def controls(asked: Benchmark, view: View, recipe: Recipe, dataset_dir: Path) -> dict[str, Scores]:
+    """Name -> scores of every control that needs no trained model; `forced`, as nothing here writes a `[SEG]`."""
+    objects = objects_of(view, dataset_dir)
+    askers: Mapping[str, Asker] = {
+        "all objects (text-blind)": all_objects(objects),
+        "largest object (text-blind)": largest_object(objects),
+        "random object (text-blind)": random_object(objects),
+        "box at the truth (bound)": box_at_truth(base_sam(recipe), objects, pixels=recipe.data.pixels),
+    }
+    return {name: evaluate_asker(ask, asked, view, recipe, protocol="forced") for name, ask in askers.items()}
+
+
+def model_rows(name: str, ask: Asker, asked: Benchmark, view: View, recipe: Recipe) -> dict[str, Scores]:
+    """A model beside itself with the wrong picture, and with the wrong picture before the LLM only."""
+    protocol = recipe.evaluate.protocol
+    askers = {
+        name: ask,
+        f"{name}, wrong picture": wrong_picture(ask, view),
+        f"{name}, LLM sees the wrong picture": wrong_picture(ask, view, to_llm_only=True),
+    }
+    return {row: evaluate_asker(one, asked, view, recipe, protocol=protocol) for row, one in askers.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> str:
+    """The command line at the top of this file; returns the table as Markdown."""
+    parser = argparse.ArgumentParser(
+        prog="python -m seglm.evaluation.baselines", description="the controls of a score"
+    )
+    parser.add_argument("--dataset_dir", type=Path, default=Path("data/toy"))
+    parser.add_argument("--dataset", default="ReasonSeg|val", help="a benchmark, as for --val_dataset")
+    parser.add_argument("--recipe", default="lisa_tiny", help="whose SAM and questions are used")
+    parser.add_argument("--untrained", action="store_true", help="also the model as it is before training")
+    parser.add_argument("--version", default="", help="also a trained model: a merged folder")
+    parser.add_argument("--out", type=Path, help="folder for table.md and table.png")
+    given = parser.parse_args(arguments)
+    recipe = _recipe(given.recipe)
+    asked = benchmark(given.dataset)
+    view = asked.open(given.dataset_dir)
+    rows = controls(asked, view, recipe, given.dataset_dir)
+    if given.untrained:
+        from seglm.model.build import build
+
+        model = build(recipe).model
+        ask = asker(model, protocol=recipe.evaluate.protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
+        rows["untrained start"] = evaluate_asker(ask, asked, view, recipe, protocol=recipe.evaluate.protocol)
+    if given.version:
+        from seglm.model.load import load
+
+        model, recipe = load(given.version)
+        ask = asker(model, protocol=recipe.evaluate.protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
+        rows |= model_rows("trained", ask, asked, view, recipe)
+    title = f"{asked.name}: the score and its controls"
+    if given.out is not None:
+        return write_table(given.out, rows, title=title)
+    return markdown(table(rows, title=title))
+
+
+def _recipe(name: str) -> Recipe:
+    from seglm.model.recipes import recipe
+
+    return recipe(name)
+
+
+if __name__ == "__main__":
+    print(main())  # noqa: T201

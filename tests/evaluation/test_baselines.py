@@ -1,0 +1,126 @@
+"""Controls are askers whose masks can be checked by hand."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from seglm.evaluation.ask import mask_of
+from seglm.evaluation.baselines import (
+    all_objects,
+    box_at_truth,
+    boxes,
+    largest_object,
+    random_object,
+    wrong_picture,
+)
+from seglm.model.decoders.sam import SamDecoder, SamDims
+from seglm.utils.types import Answer, Clip, Sample, Target
+
+OBJECTS = (("##....", "##...."), ("...#..", "......"), (".....#", ".....#"))
+
+
+def rows(*lines: str) -> np.ndarray:
+    return np.array([[cell == "#" for cell in line] for line in lines])
+
+
+def objects(_: Clip) -> np.ndarray:
+    return np.stack([rows(*lines) for lines in OBJECTS])
+
+
+def clip_of(*targets: np.ndarray, key: str = "toy|val/1", value: int = 0) -> Clip:
+    size = targets[0].shape
+    picture = np.full((1, *size, 3), value, dtype=np.uint8)
+    told = tuple(
+        Target(texts=(f"thing {i}",), masks=lambda _: np.zeros(0, bool)) for i in range(len(targets))
+    )
+    return Clip(key, size, picture, picture, told, tuple(target[None] for target in targets))
+
+
+def drawn(answers: Sequence[Answer], size: tuple[int, int]) -> list[list[str]]:
+    return [["".join(".#"[int(cell)] for cell in line) for line in mask_of(one, size)] for one in answers]
+
+
+def test_text_blind_predictors_answer_every_question_alike() -> None:
+    clip = clip_of(rows(*OBJECTS[0]), rows(*OBJECTS[1]))
+    [everything] = all_objects(objects)([clip])
+    [largest] = largest_object(objects)([clip])
+    assert drawn(everything, clip.size) == [["##.#.#", "##...#"]] * 2
+    assert drawn(largest, clip.size) == [list(OBJECTS[0])] * 2
+
+
+def test_the_random_object_is_one_object_and_the_same_in_every_run() -> None:
+    clips = [clip_of(rows(*OBJECTS[0]), rows(*OBJECTS[1]), key=f"toy|val/{n}") for n in range(12)]
+    first, again = random_object(objects)(clips), random_object(objects)(clips)
+    seen = [tuple(mask) for answers in first for mask in drawn(answers, (2, 6))]
+    assert seen == [tuple(mask) for answers in again for mask in drawn(answers, (2, 6))]
+    assert set(seen) == set(OBJECTS)
+
+
+@pytest.mark.parametrize(
+    ("target", "want"),
+    [
+        (("##....", "##...."), [(0, 0, 2, 2)]),
+        (("##...#", "##...#"), [(0, 0, 2, 2), (5, 0, 6, 2)]),  # two things, two boxes
+        (("#.....", "#....."), [(0, 0, 1, 2)]),  # a part: its own box
+        (("......", "......"), []),
+    ],
+)
+def test_the_bound_is_prompted_by_a_box_of_each_thing_that_is_asked_for(
+    target: tuple[str, str], want: list
+) -> None:
+    assert [tuple(box) for box in boxes(rows(*target), objects(clip_of(rows(*target))))] == want
+
+
+class Pictures:
+    name, family = "toy|val", "reason_seg"
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def sample(self, index: int) -> Sample:
+        return Sample(f"toy|val/{index}", (4, 4), lambda _: np.full((4, 4, 3), 10 + index, dtype=np.uint8))
+
+
+def test_the_wrong_picture_is_another_one_and_the_questions_are_the_same() -> None:
+    shown: list[Clip] = []
+
+    def spy(clips: Sequence[Clip]) -> list[list[Answer]]:
+        shown.extend(clips)
+        return [[] for _ in clips]
+
+    clips = [clip_of(rows(*OBJECTS[0]), key=f"toy|val/{n}", value=10 + n) for n in range(5)]
+    wrong_picture(spy, Pictures(5))(clips)
+    wrong_picture(spy, Pictures(5), to_llm_only=True)(clips)
+    for clip, both, llm in zip(clips, shown[:5], shown[5:], strict=True):
+        assert both.seen.shape == clip.seen.shape and both.targets == clip.targets and both.key == clip.key
+        assert (both.seen == both.drawn).all() and (both.seen != clip.seen).all()
+        assert (llm.seen == both.seen).all() and (llm.drawn == clip.drawn).all()
+
+
+def test_a_wrong_picture_needs_two_pictures() -> None:
+    with pytest.raises(ValueError, match="the wrong picture needs two"):
+        wrong_picture(lambda clips: [[] for _ in clips], Pictures(1))([clip_of(rows(*OBJECTS[0]))])
+
+
+def test_a_box_at_the_truth_gives_a_mask_of_the_original_size() -> None:
+    torch.manual_seed(0)
+    dims = SamDims(
+        vit_dim=16,
+        vit_depth=1,
+        vit_heads=2,
+        global_attn_indexes=(0,),
+        image_size=32,
+        prompt_dim=16,
+        dec_heads=2,
+        dec_mlp=16,
+    )
+    sam = SamDecoder(dims).eval()
+    big = clip_of(np.kron(rows(*OBJECTS[0]), np.ones((8, 8), dtype=bool)), np.zeros((16, 48), dtype=bool))
+    [answers] = box_at_truth(sam, lambda clip: clip.masks[0])([big])
+    assert [answer.masks.shape for answer in answers] == [(1, 1, 16, 48)] * 2
+    assert not mask_of(answers[1], big.size).any()  # nothing to be found, nothing prompted
