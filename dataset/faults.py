@@ -12,6 +12,10 @@ class Fault(RuntimeError):
     """
 
 
+class Missing(Fault):
+    """A whole file or folder of a data set is not there."""
+
+
 def fault(key: str, path: Path | str, what: str) -> Fault:
     """The error for a sample: `key: what (path)`."""
     return Fault(f"{key}: {what} ({path}); `python -m seglm.dataset.check` lists every such sample")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seglm.dataset.description import Description
-from seglm.dataset.faults import fault
+from seglm.dataset.faults import Missing, fault
 
 CLASSES = Path(__file__).parents[1] / "classes"
 
@@ -18,9 +18,16 @@ def first_of(root: Path, folders: Sequence[str], key: str, about: Description) -
     for folder in folders:
         if (root / folder).is_dir():
             return root / folder
-    tree = "".join(f"\n    {root / line}" for line in about.tree)
-    others = f", nor are {', '.join(folders[1:])}" if len(folders) > 1 else ""
-    raise fault(key, root / folders[0], f"missing folder{others}; expected is{tree}\n    from {about.home}")
+    others = f"; nor is any of {', '.join(folders[1:])}" if len(folders) > 1 else ""
+    raise missing(key, root / folders[0], about, others)
+
+
+def missing(key: str, path: Path, about: Description, more: str = "") -> Missing:
+    """The error for a file or folder that is not there: it shows the tree that is expected."""
+    tree = "".join(f"\n    {line}" for line in about.tree)
+    return Missing(
+        f"{key}: missing {path}{more}; expected below --dataset_dir is{tree}\n    from {about.home}"
+    )
 
 
 def read_json(path: Path, key: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from seglm.dataset.description import Description
 from seglm.dataset.faults import fault
 from seglm.dataset.frames import Pixels, frame_size, read_frame
 from seglm.dataset.index import Index, Record, open_index
+from seglm.dataset.readers.places import missing
 from seglm.utils.types import Sample
 
 
@@ -73,6 +74,11 @@ class Stills:
                 still.key, self.annotations, f"malformed record: {type(error).__name__} {error}"
             ) from error
 
+    def keys(self) -> Iterator[str]:
+        """The key of every sample, in order; nothing is decoded."""
+        numbers = range(len(self.index)) if self.kept is None else self.kept.tolist()
+        return (f"{self.name}/{self.index.record(number)['id']}" for number in numbers)
+
     def without(self, images: Collection[int]) -> Stills:
         """The same source without the images of these COCO ids; itself if it has none of them."""
         numbers = np.arange(len(self.index)) if self.kept is None else self.kept
@@ -97,8 +103,7 @@ def open_stills(
     name = f"{about.name}|{split}"
     for file in files:
         if not file.exists():
-            tree = "".join(f"\n    {line}" for line in about.tree)
-            raise fault(name, file, f"missing; expected below --dataset_dir is{tree}\n    from {about.home}")
+            raise missing(name, file, about)
     index = open_index(files, partial(list_records, name), what=name)
     if not len(index):
         raise fault(name, files[0], "holds no sample")

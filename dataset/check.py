@@ -1,0 +1,188 @@
+"""`python -m seglm.dataset.check --dataset_dir ./data`: everything that is missing or malformed, before anyone starts a run.
+
+Every sample of every split that is there is opened: its record, its texts, its image's head. A share of them is decoded whole,
+pixels and masks. Exit status 1 if anything is wrong. Known faults of the published files are named, not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from seglm.dataset.description import Description
+from seglm.dataset.faults import Fault, Missing
+from seglm.dataset.mixture import names
+from seglm.dataset.pipeline import clip
+from seglm.dataset.readers.stills import Stills
+from seglm.dataset.sources import describe, descriptions, open_source
+from seglm.utils.types import Frames, Sample
+
+DECODED_SHARE = 0.01
+SHOWN = 20  # faults a source, unless --all
+ONE = Frames(seen=(0,), drawn=(0,))
+
+
+@dataclass
+class Findings:
+    """What is there of one data set and split, and what is wrong with it."""
+
+    name: str
+    samples: int = 0
+    expressions: int = 0
+    """texts that ask for a mask, or turns of a conversation"""
+    decoded: int = 0
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """worth knowing, not wrong"""
+
+
+def check_source(spec: str, root: Path, *, share: float = DECODED_SHARE) -> Findings:
+    """Looks at all samples of a data set; every 1/share-th is decoded. Raises ValueError for a wrong spec."""
+    about, split = describe(spec)
+    found = Findings(f"{about.name}|{split}")
+    try:
+        source = open_source(spec, root)
+    except (Fault, OSError) as error:
+        found.faults.append(str(error))
+        return found
+    every = max(1, round(1 / share)) if share > 0 else 0
+    empty: list[str] = []
+    with ThreadPoolExecutor() as pool:
+        for looked in pool.map(partial(_look, source, every), range(len(source))):
+            found.samples += 1
+            found.expressions += looked.expressions
+            found.decoded += looked.decoded
+            found.faults += looked.faults
+            empty += looked.empty
+    found.notes += _notes(found, empty, about, split)
+    return found
+
+
+@dataclass(frozen=True)
+class _Look:
+    expressions: int = 0
+    decoded: int = 0
+    faults: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+    """keys of targets without a pixel"""
+
+
+def _look(source: Stills, every: int, index: int) -> _Look:
+    try:
+        sample = source.sample(index)
+        if not sample.turns and not sample.targets:
+            return _Look(empty=(sample.key,))
+        if not Path(sample.path).is_file():
+            return _Look(faults=(f"{sample.key}: missing image ({sample.path})",))
+        whole = bool(every) and index % every == 0
+        empty = tuple(_decode(sample)) if whole else ()
+        return _Look(
+            sum(len(target.texts) for target in sample.targets) + len(sample.turns), int(whole), (), empty
+        )
+    except Fault as error:
+        return _Look(faults=(str(error),))
+
+
+def _decode(sample: Sample) -> Iterator[str]:
+    """Keys of the targets without a pixel. Raises Fault if anything cannot be decoded."""
+    decoded = clip(sample, frames=ONE)
+    for target, mask in zip(decoded.targets, decoded.masks, strict=True):
+        if not mask.any():
+            yield f"{sample.key}, target {target.key}"
+
+
+def _notes(found: Findings, empty: Sequence[str], about: Description, split: str) -> Iterator[str]:
+    if empty:
+        yield f"{len(empty)} with nothing to ask for or no pixel, e.g. {', '.join(empty[:3])}"
+    published = about.counts.get(split)
+    if published not in (None, found.samples):
+        yield f"{found.samples} samples; the published set has {published}"
+    if about.known_bad and split in about.known_bad:
+        yield f"known: {about.known_bad[split]}"
+
+
+def report(found: Findings, *, every_fault: bool = False) -> str:
+    """Some lines for a person."""
+    kind = "wrong" if found.faults else "good"
+    lines = [
+        f"{found.name}: {kind}; {found.samples} samples, {found.expressions} expressions, {found.decoded} decoded, "
+        f"{len(found.faults)} faults"
+    ]
+    shown = found.faults if every_fault else found.faults[:SHOWN]
+    lines += [f"  fault: {fault}" for fault in shown]
+    if len(found.faults) > len(shown):
+        lines.append(f"  ... {len(found.faults) - len(shown)} more; --all lists them")
+    return "\n".join([*lines, *(f"  note: {note}" for note in found.notes)])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m seglm.dataset.check", description=__doc__)
+    parser.add_argument("--dataset_dir", type=Path, default=Path("./data"))
+    parser.add_argument(
+        "--dataset",
+        default="",
+        help="data sets, `refcoco|unc|val,ade20k`; default: every split of every set that is there",
+    )
+    parser.add_argument(
+        "--decode", type=float, default=DECODED_SHARE, help="share of samples decoded whole, 0 to 1"
+    )
+    parser.add_argument("--all", action="store_true", help="list every fault")
+    options = parser.parse_args(arguments)
+    try:
+        specs, absent = names(options.dataset), ()
+        if not specs:
+            specs, absent = _present(options.dataset_dir)
+        checked = [check_source(spec, options.dataset_dir, share=options.decode) for spec in specs]
+    except ValueError as error:
+        parser.error(str(error))
+    lines = [report(found, every_fault=options.all) for found in checked]
+    if absent:
+        lines.append(f"not there: {', '.join(absent)}")
+    if not checked:
+        lines.append(f"{options.dataset_dir}: no data set is there. Expected is, for each of them:")
+        lines += [
+            f"  {about.name}: {', '.join(about.tree)}\n    from {about.home}" for about in descriptions()
+        ]
+    faults = sum(len(found.faults) for found in checked)
+    samples = sum(found.samples for found in checked)
+    lines.append(f"{len(checked)} splits, {samples} samples, {faults} faults")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return int(faults > 0 or not checked)
+
+
+def _present(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Splits to look at, and those that are not there, or sets of which nothing is there.
+
+    A set of which a part is there is looked at, so that the rest is asked for.
+    """
+    there: list[str] = []
+    absent: list[str] = []
+    for about in descriptions():
+        for split in about.splits:
+            try:
+                open_source(f"{about.name}|{split}", root)
+            except Missing:
+                is_wanted = split == about.splits[0] and _has_some(root, about)
+            except Fault:
+                is_wanted = True
+            else:
+                is_wanted = True
+            (there if is_wanted else absent).append(f"{about.name}|{split}")
+        if not any(spec.startswith(f"{about.name}|") for spec in there):
+            absent = [spec for spec in absent if not spec.startswith(f"{about.name}|")] + [about.name]
+    return tuple(there), tuple(absent)
+
+
+def _has_some(root: Path, about: Description) -> bool:
+    """Whether the first of the set's own places is there."""
+    return (root / Path(about.tree[0].split("{")[0].split("*")[0].split(" ")[0])).exists()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
