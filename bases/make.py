@@ -1,0 +1,138 @@
+"""Makes both bases of the toy world: `python -m seglm.bases.make` (hours of one core each; resumable; fixed seeds)."""
+
+import argparse
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from seglm.bases import lessons, packing, promptable, schedule, stock, talker, words
+from seglm.model.backbones.tokenizer import load_tokenizer
+
+HOME = Path(__file__).resolve().parent
+SCORED = 300  # held-out scenes
+TOWER_STEPS, TOWER_IMAGES = 2400, 32
+TALKER_STEPS, TALKER_IMAGES = 9000, 4
+PROMPTABLE_STEPS, PROMPTABLE_IMAGES = 9000, 8
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=("talker", "promptable"), help="make one base; by default first one, then the other")
+    parser.add_argument("--minutes", type=float, default=600.0, help="limit per base; the schedule is shortened to end by it")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
+    parser.add_argument("--work", type=Path, default=Path("runs/bases"), help="checkpoints, curves and drawn scenes")
+    parser.add_argument("--out", type=Path, default=HOME, help="the folder that gets llava/ and sam/")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.only != "promptable":
+        make_talker(args.out / "llava", work=args.work, minutes=args.minutes)
+    if args.only != "talker":
+        make_promptable(args.out / "sam", work=args.work, minutes=args.minutes)
+
+
+def make_talker(out: Path, *, work: Path, minutes: float) -> None:
+    """Trains and writes the tiny LLaVA: its words, its tower, then all of it."""
+    if not (out / "tokenizer.model").exists():
+        words.write_tokenizer(out)
+    torch.manual_seed(0)
+    base = talker.Talker()
+    scenes = stock.Stock(split="train", cache=work / "drawn", chunks=60)
+    plan = schedule.Plan(steps=TOWER_STEPS, minutes=0.15 * minutes, lr=2e-3, save_every=200)
+    schedule.train(base, _tower_step(base, scenes), plan, folder=work, name="tower", saved=lambda module, progress: None)
+    tokenizer = load_tokenizer(out, tokens=(), image_tokens=words.IMAGE_TOKENS)
+    packer = packing.Packer(tokenizer, patches=(stock.SIDE // talker.PATCH) ** 2)
+    held_out = stock.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
+    plan = schedule.Plan(steps=TALKER_STEPS, minutes=0.85 * minutes, lr=1.2e-3)
+
+    def saved(module: torch.nn.Module, progress: schedule.Progress) -> None:
+        talker.save(base.llava, out)
+        found = {"familiar": lessons.scores(base.llava, packer, held_out, split="train")}
+        if progress.step >= plan.steps or progress.step % 2000 == 0:
+            found["held_out_wordings"] = lessons.scores(base.llava, packer, held_out, split="val")
+            found["wrong_image"] = lessons.scores(base.llava, packer, held_out, split="train", wrong_image=True)
+        write_manifest(out, found, progress, plan, work / "talker.jsonl", images=TALKER_IMAGES)
+
+    schedule.train(base, _talker_step(base, scenes, packer), plan, folder=work, name="talker", saved=saved)
+
+
+def _talker_step(base: talker.Talker, scenes: stock.Stock, packer: packing.Packer) -> schedule.Step:
+    def step(number: int, share: float) -> tuple[torch.Tensor, Mapping[str, float]]:
+        base.train()
+        rng = np.random.default_rng([3, number])
+        batch = scenes.pick(number * TALKER_IMAGES, TALKER_IMAGES)
+        captioned = bool(rng.random() < lessons.CAPTION_ODDS)
+        rows = [lessons.lesson(scene, rng, share=share, captioned=captioned) for scene in batch.scenes]
+        which = rng.integers(0, 2, TALKER_IMAGES)
+        return talker.talk_loss(base, batch, packer.pack(rows), share=share, which=which)
+
+    return step
+
+
+def _tower_step(base: talker.Talker, scenes: stock.Stock) -> schedule.Step:
+    def step(number: int, share: float) -> tuple[torch.Tensor, dict[str, float]]:
+        batch = scenes.pick(number * TOWER_IMAGES, TOWER_IMAGES)
+        which = np.random.default_rng([2, number]).integers(0, 2, TOWER_IMAGES)
+        features = talker.see(base.llava, batch.pictures[np.arange(TOWER_IMAGES), which])
+        return talker.tower_loss(base, batch, features)
+
+    return step
+
+
+def make_promptable(out: Path, *, work: Path, minutes: float) -> None:
+    """Trains and writes the tiny SAM."""
+    torch.manual_seed(0)
+    base = promptable.Promptable()
+    scenes = stock.Stock(split="train", cache=work / "drawn", chunks=60)
+    held_out = stock.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
+    plan = schedule.Plan(steps=PROMPTABLE_STEPS, minutes=minutes, lr=1.5e-3)
+
+    def step(number: int, share: float) -> tuple[torch.Tensor, dict[str, float]]:
+        base.train()
+        rng = np.random.default_rng([1, number])
+        loss, values = promptable.loss_of(base, scenes.pick(number * PROMPTABLE_IMAGES, PROMPTABLE_IMAGES), rng, share=share)
+        return loss, dict(values)
+
+    def saved(module: torch.nn.Module, progress: schedule.Progress) -> None:
+        promptable.save(base.sam, out)
+        scores = promptable.scores(base.sam, held_out)
+        write_manifest(out, scores, progress, plan, work / "promptable.jsonl", images=PROMPTABLE_IMAGES)
+
+    schedule.train(base, step, plan, folder=work, name="promptable", saved=saved)
+
+
+
+
+def write_manifest(
+    out: Path, scores: Mapping[str, Any], progress: schedule.Progress, plan: schedule.Plan, curve: Path, *, images: int
+) -> None:
+    """Writes manifest.json: how the base was made and what it scores; keeps the curve of scores over the run."""
+    path = out / "manifest.json"
+    history = curve.with_name(curve.stem + "_scores.jsonl")
+    with history.open("a", encoding="ascii") as stream:
+        stream.write(json.dumps({"step": progress.step, "minutes": round(progress.seconds / 60, 1), **scores}) + "\n")
+    print(history.stem, progress.step, scores, flush=True)
+    lines = [json.loads(line) for line in history.read_text(encoding="ascii").splitlines()]
+    content = {
+        "made_by": "python -m seglm.bases.make",
+        "torch": torch.__version__,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU thread(s)",
+        "steps": progress.step,
+        "steps_planned": plan.steps,
+        "images_per_step": images,
+        "peak_lr": plan.lr,
+        "minutes": round(progress.seconds / 60, 1),
+        "cpu_minutes": round(progress.cpu_seconds / 60, 1),
+        "scores": scores,
+        "curve": lines[:: max(1, len(lines) // 12)],
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="ascii")
+
+
+if __name__ == "__main__":
+    main()

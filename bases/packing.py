@@ -1,0 +1,129 @@
+"""Many questions about one image behind one prefix, as one row: a question sees the prefix and itself, no other question.
+
+The text is that of the llava_v1 template with the image between its two tokens, tokenised as our dialogues are.
+Letters: N images (rows), T tokens of a row, A answer tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from seglm.bases.words import IMAGE_TOKENS
+from seglm.dataset.toy.language import Question
+from seglm.model.backbones.templates import LLAVA_V1
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+Dialogue = tuple[Question, tuple[int, ...], int]  # ids after the image's end token; how many are not yet the answer
+CHUNKS = 4  # in which the questions of a row are attended; more save attention and cost padding
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Rows for the language model: a prefix, then chunks of whole questions; all rows have the same chunk borders."""
+
+    ids: Tensor
+    """int64 [N, T]; 0 where the image's features go and in the padding"""
+    positions: Tensor
+    """int64 [N, T]; every question goes on where the prefix ends"""
+    prefix: int
+    """length of the prefix"""
+    chunks: tuple[tuple[int, int], ...]
+    """first position and end of each chunk"""
+    masks: tuple[Tensor, ...]
+    """per chunk of c tokens: float [N, 1, c, prefix + c], 0 where a token sees another, -inf elsewhere"""
+    image_start: int
+    """position of the first image feature"""
+    predicts: Tensor
+    """int64 [A, 2] (row, position) of the states that predict an answer token"""
+    answers: Tensor
+    """int64 [A], those tokens"""
+    spans: tuple[tuple[Question, int, int], ...]
+    """each question with the first of its rows in `predicts` and `answers`, and the end"""
+
+
+class Packer:
+    """Tokenises questions and lays them out."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast", *, patches: int) -> None:
+        """patches: visual tokens of an image."""
+        self._tokenizer = tokenizer
+        self.patches = patches
+        self.end = tokenizer.convert_tokens_to_ids(IMAGE_TOKENS[1])
+        self._ids = lru_cache(maxsize=200_000)(lambda text: tuple(tokenizer(text, add_special_tokens=False).input_ids))
+        before = (tokenizer.bos_token_id, *self._ids(LLAVA_V1.first + IMAGE_TOKENS[0]))
+        self.image_start = len(before)
+        self.prefix = [*before, *[0] * patches, self.end]
+
+    def question(self, text: str) -> tuple[int, ...]:
+        """The ids after the image's end token up to where the answer begins."""
+        return self._ids(f"{IMAGE_TOKENS[1]}\n{text}{LLAVA_V1.reply}")[1:]
+
+    def dialogue(self, question: Question) -> Dialogue:
+        """The ids after the image's end token, and how many of them are not yet the answer."""
+        whole = self._ids(
+            f"{IMAGE_TOKENS[1]}\n{question.text}{LLAVA_V1.reply}{LLAVA_V1.lead}{question.answer}{LLAVA_V1.close}"
+        )[1:]
+        return question, whole, len(self.question(question.text))
+
+    def words(self, ids: Tensor) -> list[str]:
+        """The pieces of some ids."""
+        return list(self._tokenizer.convert_ids_to_tokens(ids.tolist()))
+
+    def pack(self, rows: Sequence[Sequence[Question]]) -> Packed:
+        """One row per image; every row needs at least CHUNKS questions."""
+        told = [_shares([self.dialogue(question) for question in questions]) for questions in rows]
+        start = len(self.prefix)
+        lengths = [max(sum(len(ids) for _, ids, _ in row[chunk]) for row in told) for chunk in range(CHUNKS)]
+        ends = list(accumulate(lengths, initial=start))
+        ids = torch.zeros(len(rows), ends[-1], dtype=torch.long)
+        ids[:, :start] = torch.tensor(self.prefix)
+        positions, group = torch.zeros_like(ids), torch.full_like(ids, -1)
+        positions[:, :start] = torch.arange(start)
+        predicts, answers, spans = [], list[int](), []
+        for row, chunks in enumerate(told):
+            for chunk, first in zip(chunks, ends, strict=False):
+                at = first
+                for number, (question, own, asked) in enumerate(chunk):
+                    end = at + len(own)
+                    ids[row, at:end], group[row, at:end] = torch.tensor(own), number
+                    positions[row, at:end] = torch.arange(start, start + len(own))
+                    predicts += [(row, place) for place in range(at + asked - 1, end - 1)]
+                    spans.append((question, len(answers), len(answers) + len(own) - asked))
+                    answers += own[asked:]
+                    at = end
+        borders = tuple(zip(ends, ends[1:], strict=False))
+        masks = tuple(_mask(group[:, first:end], start) for first, end in borders)
+        return Packed(
+            ids=ids,
+            positions=positions,
+            prefix=start,
+            chunks=borders,
+            masks=masks,
+            image_start=self.image_start,
+            predicts=torch.tensor(predicts),
+            answers=torch.tensor(answers),
+            spans=tuple(spans),
+        )
+
+
+def _shares(dialogues: Sequence[Dialogue]) -> list[list[Dialogue]]:
+    """The questions of a row in CHUNKS shares, long ones together, so that the shares of different rows are of one length."""
+    ordered = sorted(dialogues, key=lambda dialogue: -len(dialogue[1]))
+    borders = [len(ordered) * i // CHUNKS for i in range(CHUNKS + 1)]
+    return [ordered[first:end] for first, end in zip(borders, borders[1:], strict=False)]
+
+
+def _mask(group: Tensor, prefix: int) -> Tensor:
+    """group: int [N, c], the question to which a token belongs, -1 in the padding (which sees the prefix alone)."""
+    place = torch.arange(group.shape[1])
+    seen = (place[:, None] >= place) & (group[:, None] == group[:, :, None]) & (group[:, None] >= 0)
+    hidden = torch.zeros(seen.shape).masked_fill_(~seen, float("-inf"))
+    return torch.cat([torch.zeros(*group.shape, prefix), hidden], dim=2)[:, None]

@@ -1,0 +1,100 @@
+"""The tokenizer of the talking base: a sentencepiece BPE model with Llama's settings that knows the toy world's words whole."""
+
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from seglm.dataset.toy.asking import CELLS, COLUMNS
+from seglm.dataset.toy.language import phrases, questions
+from seglm.dataset.toy.scenes import make_scene
+from seglm.model.backbones.templates import LLAVA_LLAMA_2, LLAVA_V1
+
+PIECES = 1400  # 3 controls, 256 bytes, the letters, and merges up to whole words
+IMAGE_TOKENS = ("<im_start>", "<im_end>")
+SAMPLED = 1500  # scenes
+OTHER_SAYINGS = (  # words of LISA's templates and of small talk that the toy world itself does not say
+    "Sure, the segmentation result is this one. Sure, it is these. Please output segmentation mask and explain why.",
+    "Please output segmentation mask and explain the reason. Please output segmentation mask and give some explanation.",
+    "Can you segment the video? Please segment all of them in this video. Which one moves, stops, turns, grows or hides?",
+    "Yes, it is. No, there is none. Hello, thank you. I do not know. What is this? Who are you? Please tell me why. because",
+)
+
+
+def sayings() -> Iterator[str]:
+    """Text of the toy world and of the prompts around it."""
+    yield from (LLAVA_V1.first + LLAVA_V1.reply, LLAVA_LLAMA_2.first, *OTHER_SAYINGS)
+    yield from (f"{column}{row + 1}" for column in COLUMNS for row in range(CELLS))
+    for seed in range(SAMPLED):
+        rng, scene = np.random.default_rng([5, seed]), make_scene(seed)
+        for phrase in phrases(scene, rng, split="test"):
+            yield f"{phrase.text} {phrase.explanation or ''}".strip()
+        for question in questions(scene, rng, split="test"):
+            yield f"{question.text} {question.answer}"
+
+
+def vocabulary(texts: Iterable[str]) -> list[str]:
+    """What the pieces are trained on: every word about equally often, so that each becomes a piece, and all ASCII characters.
+
+    Words stand alone, so no piece joins a word with a punctuation mark.
+    """
+    counts = Counter(word for text in texts for word in re.findall(r"[A-Za-z0-9]+", text))
+    words = [word for word, count in sorted(counts.items()) for _ in range(min(100, 50 + count))]
+    return [*words, *(chr(code) for code in range(33, 127))]
+
+
+def train_pieces(texts: Iterable[str]) -> bytes:
+    """A sentencepiece model of these texts: identity normalisation, dummy prefix, byte fallback, unk 0, bos 1, eos 2."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(vocabulary(texts)),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=PIECES,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=True,
+        byte_fallback=True,
+        character_coverage=1.0,
+        split_by_number=False,  # "f7" is one word
+        unk_id=0,
+        bos_id=1,
+        eos_id=2,
+        pad_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Trains the tokenizer and writes the files that a LLaVA-v1 folder has; the image tokens follow the pieces."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenizer.model").write_bytes(train_pieces(sayings()))
+    added = {token: PIECES + i for i, token in enumerate(IMAGE_TOKENS)}
+    config = {
+        "tokenizer_class": "LlamaTokenizer",
+        "legacy": True,
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "pad_token": "<unk>",
+        "padding_side": "right",
+        "model_max_length": 1024,
+        "clean_up_tokenization_spaces": False,
+    }
+    controls = {key: config[key] for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
+    for name, content in (
+        ("added_tokens.json", added),
+        ("tokenizer_config.json", config),
+        ("special_tokens_map.json", controls),
+    ):
+        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="ascii")
