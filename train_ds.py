@@ -1,1 +1,278 @@
-"""Train, or with --eval_only score, any recipe: `bash run_train.sh --recipe lisa_7b ...` starts it under the launcher."""
+"""Train, or with --eval_only score, any recipe: `bash run_train.sh --recipe lisa_7b ...` starts this under the launcher.
+
+Every flag is listed by --help, every recipe by --list; any field of a recipe is set by its path (`optim.lr=1e-4`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from seglm.dataset.collate import collate
+from seglm.dataset.faults import Fault
+from seglm.dataset.mixture import Mixture
+from seglm.dataset.pipeline import Source, TrainingSet
+from seglm.dataset.sources import open_sources
+from seglm.evaluation.leak import leak
+from seglm.evaluation.run import evaluate
+from seglm.model.build import Built, assemble
+from seglm.model.load import Chosen, choose_recipe, load, load_with_trained
+from seglm.model.names import canonical
+from seglm.model.recipe import Recipe
+from seglm.model.recipes import recipe as named
+from seglm.model.recipes import recipes
+from seglm.model.released.identify import layout_of, manifest_of
+from seglm.model.released.open import open_weights
+from seglm.model.segmenter import Segmenter
+from seglm.model.trainable import fate
+from seglm.utils import cli, dist
+from seglm.utils import log as logs
+from seglm.utils.config import difference, leaves, override, spell, to_json
+from seglm.utils.engine import Engine, Settings
+from seglm.utils.loader import Feed
+from seglm.utils.manifest import commit, describe_ids, manifest, write_manifest
+from seglm.utils.resolve import resolve
+from seglm.utils.run import Run, open_run
+from seglm.utils.trainer import Hooks, Plan, Trainer
+
+log = logging.getLogger("seglm.train_ds")
+WITHOUT_BASE = ("portable", "training", "lisa_training")
+"""layouts that hold trained weights only"""
+FAR_BELOW = 0.5  # share of the recipe's effective batch under which its learning rate is questionable
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    try:
+        options = cli.read(sys.argv[1:] if arguments is None else arguments)
+        if options.help or options.list:
+            print(cli.help_text() if options.help else listing(options))
+            return
+        dist.start()
+        chosen = choose(options)
+        recipe = configured(chosen.recipe, options)
+        if options.eval_only:
+            score(recipe, options)
+        else:
+            train(recipe, chosen, options)
+    except (ValueError, OSError, Fault) as error:
+        if os.environ.get("SEGLM_TRACEBACK"):
+            raise
+        sys.exit(f"error: {error}")
+    finally:
+        logs.close()
+        dist.stop()
+
+
+# ---- which recipe, which weights ------------------------------------------------------------------------------------
+def choose(options: cli.Options) -> Chosen:
+    """The recipe that the command names, else the one its weights tell of."""
+    weights = options.init_from or options.version
+    if options.recipe is not None:
+        return Chosen(named(options.recipe), "--recipe says so")
+    if weights is not None:
+        return choose_recipe(resolve(weights))
+    raise ValueError(
+        "which recipe? give --recipe NAME (--list prints them), or as --version the weights to start from"
+    )
+
+
+def configured(recipe: Recipe, options: cli.Options) -> Recipe:
+    """The recipe with every setting of the command."""
+    if options.version is not None:
+        recipe = replace(recipe, backbone=replace(recipe.backbone, weights=options.version))
+    return override(recipe, options.settings)
+
+
+def start(recipe: Recipe, init_from: str | None) -> Built:
+    """The model that training starts from: the base, the base with trained weights on it, or a whole trained model."""
+    path = None if init_from is None else resolve(init_from, what="the weights to start from (--init_from)")
+    trained = path is not None and layout_of(path) in WITHOUT_BASE
+    whole = recipe.backbone.weights if path is None or trained else str(path)
+    backbone = recipe.backbone
+    base = open_weights(
+        whole, vision=backbone.vision, decoder=recipe.decoder.weights, revision=backbone.revision
+    )
+    return load_with_trained(base, str(path), recipe) if trained else assemble(recipe, base)
+
+
+# ---- training -------------------------------------------------------------------------------------------------------
+def train(recipe: Recipe, chosen: Chosen, options: cli.Options) -> None:
+    """From the data on disk to a folder with trained weights."""
+    going_on = options.resume is not None
+    folder = Path(options.resume or Path(options.log_base_dir, options.exp_name or recipe.name))
+    run = open_run(folder, resume=going_on, overwrite=options.overwrite)
+    logs.start(run.log)
+    sources = training_sources(recipe)
+    built = start(recipe, options.init_from)
+    logs.first_lines(heading(recipe, chosen, sources, built))
+    content = contents(recipe, sources, built)
+    if dist.world().is_main:
+        write_manifest(run.manifest, content)
+    schedule = recipe.schedule
+    plan = Plan(schedule.epochs, schedule.steps_per_epoch, recipe.engine.seed, options.print_freq)
+    engine = Engine(built.model, settings(recipe, plan))
+    hooks = Hooks(
+        validate=None if options.no_eval else partial(validate, out_dir=run.evaluation("validation")),
+        portable=lambda weights: {canonical(name): tensor for name, tensor in weights.items()},
+        group_of=lambda name: fate(canonical(name), recipe.trainable)[0],
+        manifest=lambda: content,
+    )
+    try:
+        finished = Trainer(engine, feed(recipe, sources, built.model), run, plan, hooks).train(go_on=going_on)
+    finally:
+        engine.close()
+    after = "python merge_lora_weights_and_save_hf_model.py --weight {0}/portable --save_path {0}/merged"
+    log.info(after.format(run.folder) if finished else f"go on with --resume {run.folder}")
+
+
+def training_sources(recipe: Recipe) -> tuple[Source, ...]:
+    """The data sets of the recipe's mixture."""
+    data = recipe.data
+    families = {family: getattr(data, family) for family in data.mixture}
+    return open_sources(Path(data.dataset_dir), families, exclude_val=data.exclude_val)
+
+
+def feed(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> Feed[Any]:
+    """The batches of this process."""
+    data, schedule, world = recipe.data, recipe.schedule, dist.world()
+    if len(data.mixture) != len(data.rates):
+        raise ValueError(
+            f"--dataset names {len(data.mixture)} families, --sample_rates gives {len(data.rates)} weights"
+        )
+    samples = TrainingSet(
+        mixture=Mixture(sources, dict(zip(data.mixture, data.rates, strict=True)), recipe.engine.seed),
+        sources=sources,
+        frames=recipe.frames,
+        script=partial(recipe.script, recipe=recipe),
+        encode=model.encoder.encode_script,
+        targets_per_sample=data.targets_per_sample,
+        vision_size=model.backbone.vision.config.image_size,
+        decoder_size=recipe.decoder.image_size,
+        pixels=data.pixels,
+        leave_out_ignored=data.ignore == "leave_out",
+    )
+    return Feed(
+        samples,
+        partial(collate, share_prefix=recipe.engine.share_prefix),
+        batch_size=schedule.batch_size,
+        accumulation=schedule.grad_accumulation_steps,
+        rank=world.rank,
+        world_size=world.size,
+        workers=recipe.engine.workers,
+        pin_memory=True,
+    )
+
+
+def settings(recipe: Recipe, plan: Plan) -> Settings:
+    """What the engine has to know."""
+    optim, engine, schedule = recipe.optim, recipe.engine, recipe.schedule
+    return Settings(
+        total_steps=plan.steps,
+        batch_size=schedule.batch_size,
+        accumulation=schedule.grad_accumulation_steps,
+        zero=engine.zero,
+        precision=engine.precision,
+        loss_norm=engine.loss_norm,
+        **asdict(optim),
+    )
+
+
+# ---- scoring --------------------------------------------------------------------------------------------------------
+def validate(module: nn.Module, *, out_dir: Path) -> dict[str, float]:
+    """What the curve shows and the best state is chosen by."""
+    scores = evaluate(cast(Segmenter, module), out_dir=out_dir).all
+    found = {"giou": scores.giou, "ciou": scores.ciou}
+    return found if scores.emission is None else {**found, "seg_rate": scores.emission}
+
+
+def score(recipe: Recipe, options: cli.Options) -> None:
+    """--eval_only: the weights' scores, beside the checkpoints of the run of that name, never over them."""
+    logs.start()
+    run = Run(Path(options.log_base_dir, options.exp_name or recipe.name))
+    out_dir = run.evaluation(recipe.evaluate.dataset)
+    if out_dir.exists() and not options.overwrite:
+        raise ValueError(
+            f"{out_dir} holds an earlier evaluation; replace it (--overwrite) or choose another --exp_name"
+        )
+    weights = options.init_from or options.version or recipe.backbone.weights
+    if reason := leak(recipe.evaluate.dataset, version=weights, manifest=manifest_of(resolve(weights))):
+        log.warning("LEAK: %s", reason)
+    device = str(dist.world().device)
+    if layout_of(resolve(weights)) in WITHOUT_BASE:
+        model = start(recipe, options.init_from).model.to(device)
+    else:
+        parts = {"vision": recipe.backbone.vision, "decoder": recipe.decoder.weights}
+        model, _ = load(
+            weights, recipe=recipe.name, precision=recipe.engine.precision, device=device, **parts
+        )
+    model.recipe = recipe
+    scores = evaluate(model, out_dir=out_dir)
+    log.info("%s\nfiles: %s", scores, out_dir)
+
+
+# ---- what a run says about itself -----------------------------------------------------------------------------------
+def heading(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], built: Built) -> list[tuple[str, str]]:
+    """The first lines of a run."""
+    parent = named(recipe.parent or recipe.name)
+    changes = [f"  {change}" for change in difference(parent, recipe)]
+    return [
+        ("recipe", f"{recipe.name} ({chosen.reason})"),
+        (f"against {parent.name}", "\n".join(changes) if changes else "no difference"),
+        ("commit", commit() or "unknown"),
+        ("data", "\n".join(f"  {source.name}: {len(source):,} samples" for source in sources)),
+        ("weights", built.checkpoint.source),
+        ("trained", str(built.table)),
+        ("effective batch", effective_batch(recipe, named(recipe.name))),
+    ]
+
+
+def effective_batch(recipe: Recipe, chosen_for: Recipe) -> str:
+    """batch x accumulation x GPUs, and a warning where it is far below what the learning rate was chosen for."""
+    ours, theirs = recipe.schedule, chosen_for.schedule
+    size = ours.batch_size * ours.grad_accumulation_steps * dist.world().size
+    wanted = theirs.batch_size * theirs.grad_accumulation_steps * theirs.world_size
+    text = f"{ours.batch_size} images x {ours.grad_accumulation_steps} micro-batches x {dist.world().size} processes = {size}"
+    if size < FAR_BELOW * wanted and recipe.optim.lr >= chosen_for.optim.lr:
+        text += f"\n  WARNING: optim.lr={recipe.optim.lr} was chosen for {wanted}. Raise --grad_accumulation_steps or lower --lr"
+    return text
+
+
+def contents(recipe: Recipe, sources: Sequence[Source], built: Built) -> Mapping[str, Any]:
+    """The manifest: what the run is made of."""
+    parts = built.checkpoint.source.split(" + ")
+    shares = dict(zip(recipe.data.mixture, recipe.data.rates))
+    data = {
+        source.name: {**describe_ids(source.keys()), "family": source.family, "rate": shares[source.family]}
+        for source in sources
+    }
+    return manifest(
+        recipe=recipe.name,
+        system=recipe.system,
+        resolved=to_json(recipe),
+        bases={layout_of(part): part for part in parts},
+        data=data,
+        trainable=[asdict(row) for row in built.table.rows],
+    )
+
+
+def listing(options: cli.Options) -> str:
+    """The recipes with their first lines; with --recipe every field of that one and its value."""
+    if options.recipe is not None:
+        return "\n".join(
+            f"{path}={spell(value)}" for path, value in leaves(configured(named(options.recipe), options))
+        )
+    lines = ((name, (inspect.getdoc(make) or "").splitlines()) for name, make in recipes().items())
+    return "\n".join(f"{name:24}{doc[0] if doc else ''}" for name, doc in lines)
+
+
+if __name__ == "__main__":
+    main()

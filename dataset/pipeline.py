@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -29,6 +29,9 @@ class Source(Protocol):
         """under which it is drawn: sem_seg, refer_seg, vqa, reason_seg"""
 
     def __len__(self) -> int: ...
+
+    def keys(self) -> Iterator[str]:
+        """The key of every sample, in order."""
 
     def sample(self, index: int) -> Sample:
         """The sample of that index. Raises Fault with its key if a file is missing or malformed."""

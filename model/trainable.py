@@ -86,7 +86,7 @@ def apply(model: nn.Module, trainable: Trainable) -> Table:
     rows: dict[tuple[str, Kind], list[int]] = {}
     trained = []
     for name, parameter in named:
-        path, kind = _fate(name, trainable)
+        path, kind = fate(name, trainable)
         parameter.requires_grad_(kind != "frozen")
         if kind != "frozen":
             parameter.data = parameter.data.to(torch.float32)
@@ -97,7 +97,8 @@ def apply(model: nn.Module, trainable: Trainable) -> Table:
     return table
 
 
-def _fate(name: str, trainable: Trainable) -> tuple[str, Kind]:
+def fate(name: str, trainable: Trainable) -> tuple[str, Kind]:
+    """(path of its row in the table, kind) of a parameter by its canonical name."""
     if LORA_MARK in name:
         return "llm (LoRA)", "lora"
     for path in trainable.frozen:
