@@ -19,7 +19,22 @@ if [ $# -gt 0 ]; then
 fi
 
 run=runs/lisa_tiny
-echo "== 1. the toy world, in the layouts of the real data sets"
+step() { printf '\n== %s\n' "$*"; }
+
+step "1/5 data: the toy world, in the layouts of the real data sets"
 "$PYTHON" -m seglm.dataset.toy --dataset_dir data/toy
-echo "== 2. training"
+step "2/5 training: LISA's recipe at toy size, LoRA on two pretrained bases"
 "$PYTHON" -m seglm.utils.launch train_ds.py --recipe lisa_tiny --dataset_dir data/toy --exp_name lisa_tiny --overwrite
+step "3/5 merge: one folder that loads everywhere, compared with the trained model"
+"$PYTHON" merge_lora_weights_and_save_hf_model.py --weight "$run/portable" --save_path "$run/merged"
+step "4/5 evaluation: before and after, between predictors that never read the words and a box at the truth"
+"$PYTHON" -m seglm.evaluation.baselines --dataset_dir data/toy --untrained --version "$run/merged" --out "$run/eval/table"
+step "5/5 an answer"
+"$PYTHON" chat.py --version "$run/merged" --image imgs/toy_ring.png --prompt "Please segment the ring in this image." \
+    --vis_save_path "$run/chat"
+
+step "done"
+echo "scores    $run/eval/table/table.md    (picture: table.png)"
+echo "masks     $run/eval/validation/worst_and_best.png"
+echo "curve     $run/curve.png"
+echo "chat      $PYTHON chat.py --version $run/merged"
