@@ -14,11 +14,15 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+from seglm.model.build import Built
 from seglm.model.load import Chosen, choose_recipe, load_with_trained
 from seglm.model.merge import export
 from seglm.model.recipe import Recipe
+from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import Ambiguous, WeightsError
+from seglm.model.released.identify import layout_of
 from seglm.model.released.open import open_weights
 from seglm.model.released.trained import Trained, read_trained
 from seglm.utils.cli import Options, read
@@ -47,14 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     built = load_with_trained(base, trained, recipe)
     print(f"{trained.source} on {base.source}:\n{built.report}")
-    content = dict(trained.manifest) | manifest(
-        recipe=recipe.name,
-        system=recipe.system,
-        resolved=to_json(recipe),
-        bases={"llm": base.source.split(" + ")[0], "trained": trained.source},
-        data=trained.manifest.get("data"),
-        trainable=[to_json(row) for row in built.table.rows],
-    )
+    content = described(recipe, base, trained, built)
     apart = export(built, own.save_path, manifest=content, kind=own.format, vision=backbone.vision)
     print(
         "verified against the un-merged model: "
@@ -98,6 +95,22 @@ def choose(weight: str, options: Options) -> Chosen:
         if options.version is None:
             raise
         return choose_recipe(resolve(options.version, what="the base (--version)"))
+
+
+def described(recipe: Recipe, base: Checkpoint, trained: Trained, built: Built) -> dict[str, Any]:
+    """The manifest: that of the training, where there is one, with what this merge has read."""
+    before = {
+        key: value for key, value in trained.manifest.items() if key != "weights"
+    }  # proves another file
+    now = manifest(
+        recipe=recipe.name,
+        system=recipe.system,
+        resolved=to_json(recipe),
+        bases={layout_of(part): part for part in base.source.split(" + ")} | {"trained": trained.source},
+        data=before.get("data"),
+        trainable=[to_json(row) for row in built.table.rows],
+    )
+    return {**before, **now}
 
 
 def check_rank(recipe: Recipe, trained: Trained) -> None:

@@ -35,21 +35,26 @@ class Chosen:
 def choose_recipe(path: str | Path, *, name: str | None = None) -> Chosen:
     """The recipe of the weights at `path`: the one called `name`, else the one the weights tell of.
 
-    A merged folder or a manifest holds the whole resolved recipe, which is then taken field by field; a name given
-    with it has to be the same. Raises Ambiguous, which lists the candidates, if the weights do not tell.
+    A merged folder or a manifest holds the whole resolved recipe, which is then taken field by field.
+    Raises ValueError if it is not the one called `name`, and Ambiguous, which lists the candidates, if the weights do
+    not tell.
     """
     place = Path(path)
+    kept = kept_recipe(place)
+    if kept is not None:
+        if name not in (None, kept.name):
+            raise ValueError(f"{place} was made with recipe {kept.name}, not {name}; drop --recipe")
+        return Chosen(kept, identify(place).reason)
     if name is not None:
         return Chosen(named(name), "--recipe says so")
     found = identify(place)
-    if config_of(place).get("model_type") == "seglm":
-        return Chosen(recipe_of(place), found.reason)
-    resolved = read_manifest_recipe(place)
-    return Chosen(resolved or named(found.recipe), found.reason)
+    return Chosen(named(found.recipe), found.reason)
 
 
-def read_manifest_recipe(path: Path) -> Recipe | None:
-    """The resolved recipe in the manifest beside trained weights, or None."""
+def kept_recipe(path: Path) -> Recipe | None:
+    """The whole recipe that a merged folder, or the manifest beside trained weights, has kept; None if there is none."""
+    if config_of(path).get("model_type") == "seglm":
+        return recipe_of(path)
     resolved = manifest_of(path).get("resolved")
     return from_json(Recipe, resolved) if resolved else None
 

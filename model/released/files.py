@@ -49,6 +49,7 @@ def weight_files(path: str | Path) -> tuple[Path, ...]:
     for pattern in ("*.safetensors", "*.bin", "*.pth"):
         if files := tuple(sorted(path.glob(pattern))):
             return files
+    _refuse_run(path)
     inside = ", ".join(sorted(entry.name for entry in path.iterdir())[:12]) or "nothing"
     raise WeightsError(
         f"{path}: no weights in this folder (looked for {', '.join(SINGLES)}, shards, *.pth); it holds {inside}"
@@ -99,6 +100,25 @@ def config_of(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     file = (path if path.is_dir() else path.parent) / "config.json"
     return read_json(file) if file.is_file() else {}
+
+
+def called(path: str | Path) -> str:
+    """What a folder of weights is called: its own name, or the repository's if it lies in the Hugging Face cache."""
+    for part in reversed(Path(path).parts):
+        if part.startswith("models--"):
+            return part.split("--")[-1]
+    return Path(path).name
+
+
+def _refuse_run(path: Path) -> None:
+    """Raises WeightsError for the folders of a run that hold weights further down, or only for DeepSpeed."""
+    if (path / "portable").is_dir():
+        raise WeightsError(f"{path}: the folder of a run; its trained weights are {path / 'portable'}")
+    if (path / "latest").is_file() or (path / "zero_to_fp32.py").is_file():
+        raise WeightsError(
+            f"{path}: DeepSpeed's own checkpoint; give the portable one beside it ({path.parent / 'portable'}), or consolidate: "
+            f"cd {path} && python zero_to_fp32.py . ../pytorch_model.bin"
+        )
 
 
 def _indexed(index: Path) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from seglm.model.names import is_canonical
 from seglm.model.recipes import recipes
 from seglm.model.released.errors import AdapterOnly, Ambiguous
-from seglm.model.released.files import config_of, read_json, shapes
+from seglm.model.released.files import called, config_of, read_json, shapes
 from seglm.model.released.lisa import refuse_v0, unwrapped
 from seglm.model.released.sam import is_hf_sam
 
@@ -24,12 +24,16 @@ Layout = Literal["seglm", "portable", "lisa", "lisa_training", "training", "llav
 Shape = tuple[int, ...]
 MANIFEST = "manifest.json"
 ADAPTER_FILE = "adapter_config.json"
-# (system, width of the LLM, longest context of its config or 0 for any) -> recipe; LLaMA-1 says 2048, Llama-2 says 4096
+# (system, width of the LLM, generation of LLaMA or 0 for any) -> recipe
 RELEASED: tuple[tuple[str, int, int, str], ...] = (
     ("lisa", 4096, 0, "lisa_7b"),
-    ("lisa", 5120, 2048, "lisa_13b"),
-    ("lisa", 5120, 4096, "lisa_llama2_13b"),
+    ("lisa", 5120, 1, "lisa_13b"),
+    ("lisa", 5120, 2, "lisa_llama2_13b"),
 )
+GENERATION = {1e-6: 1, 1e-5: 2}
+"""rms_norm_eps of LLaMA and Llama 2; early configs of Llama 2 give LLaMA's context length, so that does not tell them
+apart"""
+PATCH_TOKEN = "<im_patch>"  # LLaVA v1 on LLaMA added it; LLaVA on Llama 2 did not
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def identify(path: str | Path) -> Identified:
         recipe = str(config["recipe"])
         return Identified("seglm", _system_of(recipe, path), recipe, f"{path}/config.json says so")
     layout, seen = layout_of(path), shapes(path)
-    fitting = _fitting(layout, config, seen)
+    fitting = (_by_base(path) if layout == "llava" else []) or _fitting(path, layout, config, seen)
     reason = f"{_described(layout)}, {_facts(config, seen)}"
     if len(fitting) == 1:
         system, recipe = fitting[0]
@@ -103,9 +107,14 @@ def layout_of(path: str | Path) -> Layout:
 
 
 def manifest_of(path: Path) -> dict[str, Any]:
-    """The manifest beside the weights, or an empty dictionary."""
-    file = (path if path.is_dir() else path.parent) / MANIFEST
-    return read_json(file) if file.is_file() else {}
+    """The manifest beside the weights, or an empty dictionary.
+
+    A folder called `pytorch_model.bin` stands for the file it once was: its manifest lies beside it, in the run.
+    """
+    places = [path / MANIFEST] if path.is_dir() else [path.parent / MANIFEST]
+    if path.is_dir() and path.suffix == ".bin":
+        places.append(path.parent / MANIFEST)
+    return next((read_json(file) for file in places if file.is_file()), {})
 
 
 def refuse_adapter(path: Path) -> None:
@@ -143,18 +152,45 @@ def _system_of(name: str, path: Path) -> str:
     return known[name]().system
 
 
-def _fitting(layout: Layout, config: Mapping[str, Any], seen: Mapping[str, Shape]) -> list[tuple[str, str]]:
-    """(system, recipe) of every released recipe that these weights fit."""
-    width, context = _width(config, seen), int(config.get("max_position_embeddings") or 0)
+def _by_base(path: Path) -> list[tuple[str, str]]:
+    """(system, recipe) of every recipe that names this very base."""
     found = []
-    for system, wide, long, recipe in RELEASED:
+    for make in recipes().values():
+        recipe = make()
+        base = Path(recipe.backbone.weights)
+        if path.resolve() == base.resolve() or (
+            not base.exists() and called(path).lower() == base.name.lower()
+        ):
+            found.append((recipe.system, recipe.name))
+    return found
+
+
+def _fitting(
+    path: Path, layout: Layout, config: Mapping[str, Any], seen: Mapping[str, Shape]
+) -> list[tuple[str, str]]:
+    """(system, recipe) of every released recipe that these weights fit."""
+    width, generations = _width(config, seen), _generations(path, config)
+    found = []
+    for system, wide, generation, recipe in RELEASED:
         if layout in ("lisa", "lisa_training") and system != "lisa":
             continue
         if layout in ("sam", "clip"):
             continue
-        if width == wide and (not long or not context or context == long) and recipe in recipes():
+        if width == wide and (not generation or generation in generations) and recipe in recipes():
             found.append((system, recipe))
     return found
+
+
+def _generations(path: Path, config: Mapping[str, Any]) -> set[int]:
+    """The generations of LLaMA that config and added tokens speak for; both where nothing tells or they contradict
+    each other."""
+    votes = set()
+    if eps := config.get("rms_norm_eps"):
+        votes.add(GENERATION.get(float(eps), 0))
+    added = (path if path.is_dir() else path.parent) / "added_tokens.json"
+    if added.is_file():
+        votes.add(1 if PATCH_TOKEN in read_json(added) else 2)
+    return votes if len(votes) == 1 and votes <= {1, 2} else {1, 2}
 
 
 def _width(config: Mapping[str, Any], seen: Mapping[str, Shape]) -> int:
@@ -167,12 +203,12 @@ def _width(config: Mapping[str, Any], seen: Mapping[str, Shape]) -> int:
 
 def _facts(config: Mapping[str, Any], seen: Mapping[str, Shape]) -> str:
     width = _width(config, seen)
-    context = config.get("max_position_embeddings")
+    eps = config.get("rms_norm_eps")
     facts = [f"{len(seen)} tensors"]
     if width:
         facts.append(f"hidden size {width}")
-    if context:
-        facts.append(f"context {context}")
+    if eps:
+        facts.append(f"rms_norm_eps {eps:g}")
     return ", ".join(facts)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import DeltaWeights, WrongNames
-from seglm.model.released.files import config_of, read_tensors
+from seglm.model.released.files import called, config_of, read_tensors
 from seglm.model.released.keymap import Rule, mapped
 from seglm.model.released.llama import clip_config, llama_config, projector_kind
 
@@ -102,8 +102,8 @@ def load_clip(path: str | Path) -> Checkpoint:
 def refuse_delta(tensors: Mapping[str, Tensor], config: Mapping[str, Any], *, source: str) -> None:
     """Raises DeltaWeights if the weights are a difference to LLaMA: by their name, or because norms or embeddings are
     near zero."""
-    called = " ".join((Path(source).name, str(config.get("_name_or_path", "")))).lower()
-    reason = f"the name says so ({called.strip()})" if "-delta" in called else _looks_like_delta(tensors)
+    name = f"{called(source)} {config.get('_name_or_path', '')}".strip()
+    reason = f"the name says so ({name})" if "-delta" in name.lower() else _looks_like_delta(tensors)
     if reason:
         raise DeltaWeights(
             f"{source}: these are delta weights, {reason}; they have to be added to LLaMA's before use:\n"

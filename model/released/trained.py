@@ -19,6 +19,7 @@ from seglm.model.released.files import read_tensors
 from seglm.model.released.identify import manifest_of, refuse_adapter
 from seglm.model.released.lisa import lisa_names, lora_rank, unwrapped
 from seglm.model.released.report import Report, listed, load_canonical
+from seglm.utils.checkpoint import is_portable, read_portable
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ def read_trained(path: str | Path) -> Trained:
     path = Path(path)
     if path.is_dir():
         refuse_adapter(path)
+    if path.is_dir() and is_portable(path):
+        read_portable(path)  # proves that weights and manifest belong together
     raw = read_tensors(path)
     if not raw:
         raise WeightsError(

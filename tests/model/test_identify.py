@@ -52,8 +52,8 @@ LLAVA = {"model.embed_tokens.weight": (10, 4096), "model.mm_projector.weight": (
     [
         (lisa(4096), {"model_type": "llava", "hidden_size": 4096}, "lisa", "lisa_7b"),
         (lisa(4096), None, "lisa", "lisa_7b"),
-        (lisa(5120), {"hidden_size": 5120, "max_position_embeddings": 4096}, "lisa", "lisa_llama2_13b"),
-        (lisa(5120), {"hidden_size": 5120, "max_position_embeddings": 2048}, "lisa", "lisa_13b"),
+        (lisa(5120), {"hidden_size": 5120, "rms_norm_eps": 1e-5}, "lisa", "lisa_llama2_13b"),
+        (lisa(5120), {"hidden_size": 5120, "rms_norm_eps": 1e-6}, "lisa", "lisa_13b"),
         ({f"base_model.model.{name}": s for name, s in lisa(4096).items()}, None, "lisa_training", "lisa_7b"),
         (LLAVA, {"model_type": "llava", "hidden_size": 4096}, "llava", "lisa_7b"),
     ],
@@ -73,10 +73,44 @@ def test_two_recipes_that_fit_are_an_error_with_both(tmp_path: Path) -> None:
         identify(skeleton(tmp_path / "w", lisa(5120)))
 
 
+@pytest.mark.parametrize(
+    "tokens, recipe",
+    [
+        ({"[SEG]": 32000, "<im_start>": 32001, "<im_end>": 32002}, "lisa_llama2_13b"),
+        ({"<im_patch>": 32000, "<im_start>": 32001, "<im_end>": 32002, "[SEG]": 32003}, "lisa_13b"),
+    ],
+)
+def test_the_added_tokens_tell_the_generation_where_the_config_does_not(
+    tmp_path: Path, tokens: dict[str, int], recipe: str
+) -> None:
+    folder = skeleton(tmp_path / "w", lisa(5120))
+    (folder / "added_tokens.json").write_text(json.dumps(tokens))
+    assert identify(folder).recipe == recipe
+
+
+def test_signs_that_contradict_each_other_are_not_weighed_but_asked_about(tmp_path: Path) -> None:
+    folder = skeleton(tmp_path / "w", lisa(5120), {"rms_norm_eps": 1e-6})
+    (folder / "added_tokens.json").write_text(json.dumps({"[SEG]": 32000}))
+    with pytest.raises(Ambiguous, match="fits 2 recipes"):
+        identify(folder)
+
+
+def test_a_base_that_a_recipe_names_is_known_by_its_name_also_in_the_cache(tmp_path: Path) -> None:
+    name = "models--liuhaotian--llava-llama-2-13b-chat-lightning-preview"
+    folder = skeleton(tmp_path / name / "snapshots" / "0123", LLAVA, {"hidden_size": 4096})
+    assert identify(folder).recipe == "lisa_llama2_13b"
+
+
+def test_the_manifest_of_a_run_speaks_for_what_zero_to_fp32_writes_into_it(tmp_path: Path) -> None:
+    folder = skeleton(tmp_path / "pytorch_model.bin", {"project.0.weight": (2, 2)})
+    (tmp_path / "manifest.json").write_text(json.dumps({"recipe": "lisa_tiny", "system": "lisa"}))
+    assert identify(folder).recipe == "lisa_tiny"
+
+
 def test_a_size_that_no_recipe_has_lists_all(tmp_path: Path) -> None:
     with pytest.raises(
         Ambiguous,
-        match=r"hidden size 32, context 1024: fits no recipe; choose with --recipe one of: .*lisa_7b",
+        match=r"hidden size 32, rms_norm_eps 1e-06: fits no recipe; choose with --recipe one of: .*lisa_7b",
     ):
         identify(
             write_lisa_release(tmp_path / "w", canonical_tensors(tiny_model(), adapters=False), vision="")

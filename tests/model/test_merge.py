@@ -124,7 +124,7 @@ def test_the_script_writes_a_folder_that_answers_as_the_unmerged_model(
         "config.json", "model.safetensors", "manifest.json", "preprocessor_config.json", "probe.safetensors", "tokenizer.json",
     }  # fmt: skip
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["recipe"] == "lisa_7b" and manifest["bases"]["llm"]["files"] and manifest["trainable"]
+    assert manifest["recipe"] == "lisa_7b" and manifest["bases"]["llava"]["files"] and manifest["trainable"]
 
 
 def test_merged_weights_are_the_sum_peft_itself_computes(trained: Segmenter) -> None:
@@ -274,3 +274,33 @@ def test_a_folder_whose_decoder_was_replaced_fails_its_probe(
     save_file(tensors | {name: tensors[name] * 1.1}, file, metadata={"format": "pt"})
     with pytest.raises(probe.ProbeFailed, match="does not answer its probe as it did when it was saved"):
         load(str(tmp_path / "out"))
+
+
+def test_a_portable_checkpoint_carries_its_own_recipe_and_data(
+    tmp_path: Path, trained: Segmenter, recipe: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from seglm.utils.checkpoint import is_portable, save_portable
+    from seglm.utils.config import to_json
+    from seglm.utils.manifest import describe_ids, manifest
+
+    content = manifest(
+        recipe=recipe.name, system="lisa", resolved=to_json(recipe), data={"toy": describe_ids(["a"])}, step=7
+    )
+    save_portable(tmp_path / "portable", trainable_only(canonical_tensors(trained)), content)
+    script.main(["--weight", str(tmp_path / "portable"), "--save_path", str(tmp_path / "out")])
+    assert "the manifest beside" in capsys.readouterr().out
+    kept = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert kept["data"]["toy"]["samples"] == 1 and kept["step"] == 7 and not is_portable(tmp_path / "out")
+    assert load(str(tmp_path / "out"))[1].trainable.lora.r == 2
+    with pytest.raises(ValueError, match="was made with recipe lisa_7b, not lisa_13b; drop --recipe"):
+        load(str(tmp_path / "out"), recipe="lisa_13b")
+
+
+def test_the_folders_of_a_run_say_where_its_weights_are(tmp_path: Path) -> None:
+    (tmp_path / "portable").mkdir()
+    with pytest.raises(WeightsError, match=r"the folder of a run; its trained weights are .*portable"):
+        script.main(["--weight", str(tmp_path), "--save_path", str(tmp_path / "out")])
+    (tmp_path / "ckpt_model").mkdir()
+    (tmp_path / "ckpt_model" / "latest").touch()
+    with pytest.raises(WeightsError, match=r"python zero_to_fp32\.py \. \.\./pytorch_model\.bin"):
+        script.main(["--weight", str(tmp_path / "ckpt_model"), "--save_path", str(tmp_path / "out")])
