@@ -1,0 +1,27 @@
+"""One process of an evaluation of the tiny model: python one_process.py FOLDER SAMPLES, under RANK and WORLD_SIZE."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from seglm.evaluation.ask import asker
+from seglm.evaluation.run import evaluate_asker
+from seglm.model.recipe import Evaluate
+from seglm.utils import dist
+from tests.evaluation.fakes import BENCHMARK, FakeSource
+from tests.tiny import tiny_model, tiny_recipe
+
+if __name__ == "__main__":
+    folder, samples = Path(sys.argv[1]), int(sys.argv[2])
+    torch.set_num_threads(1)
+    dist.start()
+    recipe = replace(tiny_recipe(), evaluate=Evaluate(batch_size=2))
+    ask = asker(tiny_model(recipe), protocol="forced", max_new_tokens=4)
+    evaluate_asker(
+        ask, BENCHMARK, BENCHMARK.view(FakeSource(samples)), recipe, protocol="forced", out_dir=folder
+    )
+    dist.stop()

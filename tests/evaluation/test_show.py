@@ -1,0 +1,182 @@
+"""What a person sees: chat, overlays, sheets, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import chat
+from seglm.evaluation.drawing import font, shortened, wrapped
+from seglm.evaluation.overlay import PREDICTED, TRUE, Layer, Row, overlay, panel, sheet
+from seglm.evaluation.results import Scores
+from seglm.evaluation.run import evaluate_asker
+from seglm.evaluation.show import described, save
+from seglm.evaluation.table import main as table_main
+from seglm.evaluation.table import markdown, table
+from seglm.model.recipes import recipe as named
+from tests.evaluation.fakes import BENCHMARK, HEIGHT, WIDTH, FakeSource, answered, near_the_truth, rectangle
+
+PICTURE = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
+
+
+# ---- chat -----------------------------------------------------------------------------------------------------------
+def test_every_mask_is_written_lossless_with_its_overlay(tmp_path: Path) -> None:
+    mask = rectangle(3, 4)
+    paths = save(answered(mask, slots=3), PICTURE, "cup", tmp_path)
+    assert [path.name for path in paths] == ["cup_mask_0.png", "cup_mask_1.png", "cup_mask_2.png"]
+    stored = cv2.imread(str(paths[2]), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(stored, mask * 255)
+    shown = cv2.imread(str(tmp_path / "cup_masked_img_2.jpg"))
+    assert shown is not None and shown.shape == PICTURE.shape
+
+
+def test_masks_of_an_earlier_answer_do_not_stay(tmp_path: Path) -> None:
+    save(answered(rectangle(3, 4), slots=3), PICTURE, "cup", tmp_path)
+    (tmp_path / "cup2_mask_0.png").write_bytes(b"of another picture")
+    save(answered(rectangle(3, 4)), PICTURE, "cup", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "cup2_mask_0.png",
+        "cup_mask_0.png",
+        "cup_masked_img_0.jpg",
+    ]
+
+
+def test_words_beside_the_mask_are_shown(tmp_path: Path) -> None:
+    answer = answered(rectangle(3, 4), text="Sure, [SEG].\nIt  is round.")
+    lines = described(answer, save(answer, PICTURE, "cup", tmp_path))
+    assert lines[0] == "text_output: Sure, [SEG]. It is round."
+    assert lines[1].startswith("mask 0: 80 pixels, 10.4 % of the picture, estimated IoU 0.90: ")
+
+
+def test_the_three_ways_to_get_no_mask_are_told_apart(tmp_path: Path) -> None:
+    words = answered(None)
+    assert "no [SEG] was produced" in described(words, [])[1]
+    assert "no mask was asked for" in described(replace(words, status="not_asked"), [])[1]
+    empty = answered(np.zeros((HEIGHT, WIDTH), dtype=np.bool_))
+    assert "empty: the model drew nothing" in described(empty, save(empty, PICTURE, "cup", tmp_path))[1]
+
+
+def test_the_loop_asks_again_for_a_picture_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "a cup.png"
+    picture.write_bytes(b"")
+    typed: Iterator[str] = iter(["", "first", "nowhere.png", f"'{picture}'", "second", ""])
+    seen: list[tuple[Path, str]] = []
+
+    def read(prompt: str) -> str:
+        try:
+            return next(typed)
+        except StopIteration:
+            raise EOFError from None
+
+    with pytest.raises(EOFError):
+        chat.talk(lambda image, prompt: seen.append((image, prompt)), read)
+    assert seen == [(picture, "first"), (picture, "second")]  # an empty path is the picture of before
+    assert "File not found: nowhere.png" in capsys.readouterr().out
+
+
+def test_a_broken_picture_is_said_and_the_loop_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    typed = iter(["one", __file__, "two", ""])
+
+    def read(prompt: str) -> str:
+        for line in typed:
+            return line
+        raise EOFError
+
+    def reply(image: Path, prompt: str) -> None:
+        raise ValueError(f"no picture for {prompt}")
+
+    with pytest.raises(EOFError):
+        chat.talk(reply, read)
+    assert "error: no picture for one\nerror: no picture for two" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--prompt", "x"], "--prompt and --image belong together"),
+        (["--prompt", "x", "--image", "nowhere.png"], "File not found: nowhere.png"),
+        (["--version", "./nowhere", "--prompt", "x", "--image", __file__], "nowhere"),
+    ],
+)
+def test_one_shot_errors_name_the_thing_and_end_the_program(arguments: list[str], message: str) -> None:
+    with pytest.raises(SystemExit, match=message):
+        chat.main(arguments)
+
+
+def test_quantised_loading_without_the_library_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
+    with pytest.raises(SystemExit, match="pip install bitsandbytes"):
+        chat.main(["--load_in_4bit", "--prompt", "x", "--image", __file__])
+
+
+# ---- pictures -------------------------------------------------------------------------------------------------------
+def test_an_overlay_tints_the_mask_and_leaves_the_rest() -> None:
+    mask = rectangle(4, 6)
+    shown = overlay(PICTURE, mask, PREDICTED)
+    assert tuple(shown[8, 10]) == tuple(round((200 + tone) / 2) for tone in PREDICTED)
+    assert (shown[20:, :] == 200).all() and (PICTURE == 200).all()
+    with pytest.raises(ValueError, match=r"a mask of \(2, 2\) does not lie on a picture of \(24, 32\)"):
+        overlay(PICTURE, np.zeros((2, 2), dtype=np.bool_), PREDICTED)
+
+
+def test_a_panel_lights_the_mask() -> None:
+    picture = np.zeros_like(PICTURE)
+    shown = np.asarray(panel(picture, [Layer(rectangle(4, 6), TRUE)], side=64))
+    assert shown.shape == (48, 64, 3)
+    assert (shown[16, 22] == 0).all() and shown[40, 60].min() > 100
+
+
+@pytest.mark.parametrize(
+    "text", ["short", "many words that have to be put into several lines of a box", "W" * 300]
+)
+def test_no_text_leaves_its_box(text: str) -> None:
+    face = font(13)
+    lines = wrapped(text, 120, face, max_lines=3)
+    assert len(lines) <= 3 and all(face.getlength(line) <= 120 for line in lines)
+    assert face.getlength(shortened(text, 60, face)) <= 60
+
+
+def test_a_sheet_needs_a_panel_for_every_column(tmp_path: Path) -> None:
+    row = Row(PICTURE, ((), ()), "a title", ("a line",))
+    sheet(tmp_path / "a.png", title="T", legend={"true": TRUE}, columns=("one", "two"), rows=[row])
+    image = cv2.imread(str(tmp_path / "a.png"))
+    assert image is not None
+    with pytest.raises(ValueError, match="'a title' has 2 panels for 3 columns"):
+        sheet(tmp_path / "a.png", title="T", legend={}, columns=("one", "two", "three"), rows=[row])
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+def fake_scores(folder: Path | None = None) -> Scores:
+    view = BENCHMARK.view(FakeSource(6))
+    return evaluate_asker(near_the_truth, BENCHMARK, view, named("lisa_tiny"), out_dir=folder)
+
+
+def test_a_table_has_a_column_for_every_kind() -> None:
+    scores = fake_scores()
+    text = markdown(table({"start": scores, "trained": scores}, title="Toy"))
+    assert "| | gIoU (12) | attribute (6) | reasoning (6) | cIoU | [SEG] rate | N-acc |" in text
+    assert f"| trained | {100 * scores.all.giou:.1f} |" in text
+    assert "LISA's gIoU/cIoU" in text
+
+
+def test_scores_of_two_benchmarks_do_not_share_a_table() -> None:
+    scores = fake_scores()
+    with pytest.raises(ValueError, match="one benchmark, not 2: fake|val, other"):
+        table({"a": scores, "b": replace(scores, benchmark="other")}, title="Toy")
+
+
+def test_the_table_is_made_from_folders(tmp_path: Path) -> None:
+    fake_scores(tmp_path / "one run")
+    text = table_main(["--out", str(tmp_path / "t"), f"trained={tmp_path / 'one run'}"])
+    assert (tmp_path / "t" / "table.md").read_text() == text
+    image = cv2.imread(str(tmp_path / "t" / "table.png"))
+    assert image is not None
+    with pytest.raises(FileNotFoundError, match="no scores; `python -m seglm.evaluation.run"):
+        table_main(["--out", str(tmp_path), f"x={tmp_path}"])
