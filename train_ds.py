@@ -5,9 +5,9 @@ Every flag is listed by --help, every recipe by --list; any field of a recipe is
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -24,19 +24,18 @@ from seglm.dataset.pipeline import Source, TrainingSet
 from seglm.dataset.sources import open_sources
 from seglm.evaluation.leak import leak
 from seglm.evaluation.run import evaluate
-from seglm.model.build import Built, assemble
-from seglm.model.load import Chosen, choose_recipe, load, load_with_trained
+from seglm.model.build import Built
+from seglm.model.load import Chosen, choose_recipe, load, start
 from seglm.model.names import canonical
 from seglm.model.recipe import Recipe
+from seglm.model.recipes import effective_batch, listing
 from seglm.model.recipes import recipe as named
-from seglm.model.recipes import recipes
-from seglm.model.released.identify import layout_of, manifest_of
-from seglm.model.released.open import open_weights
+from seglm.model.released.identify import WITHOUT_BASE, layout_of, manifest_of
 from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import fate
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
-from seglm.utils.config import difference, leaves, override, spell, to_json
+from seglm.utils.config import difference, override, to_json
 from seglm.utils.engine import Engine, Settings
 from seglm.utils.loader import Feed
 from seglm.utils.manifest import commit, describe_ids, manifest, write_manifest
@@ -45,24 +44,21 @@ from seglm.utils.run import Run, open_run
 from seglm.utils.trainer import Hooks, Plan, Trainer
 
 log = logging.getLogger("seglm.train_ds")
-WITHOUT_BASE = ("portable", "training", "lisa_training")
-"""layouts that hold trained weights only"""
-FAR_BELOW = 0.5  # share of the recipe's effective batch under which its learning rate is questionable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     try:
         options = cli.read(sys.argv[1:] if arguments is None else arguments)
         if options.help or options.list:
-            print(cli.help_text() if options.help else listing(options))
+            shown = configured(named(options.recipe), options) if options.recipe else None
+            print(cli.help_text() if options.help else listing(shown))
             return
         dist.start()
         chosen = choose(options)
-        recipe = configured(chosen.recipe, options)
         if options.eval_only:
-            score(recipe, options)
+            score(chosen.recipe, options)
         else:
-            train(recipe, chosen, options)
+            train(chosen.recipe, chosen.reason, options)
     except (ValueError, OSError, Fault) as error:
         if os.environ.get("SEGLM_TRACEBACK"):
             raise
@@ -72,17 +68,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dist.stop()
 
 
-# ---- which recipe, which weights ------------------------------------------------------------------------------------
+# ---- which recipe ---------------------------------------------------------------------------------------------------
 def choose(options: cli.Options) -> Chosen:
-    """The recipe that the command names, else the one its weights tell of."""
-    weights = options.init_from or options.version
-    if options.recipe is not None:
-        return Chosen(named(options.recipe), "--recipe says so")
-    if weights is not None:
-        return choose_recipe(resolve(weights))
-    raise ValueError(
-        "which recipe? give --recipe NAME (--list prints them), or as --version the weights to start from"
+    """The recipe that the command names, else the one its weights tell of, with every setting of the command."""
+    weights = (
+        options.init_from
+        or options.version
+        or (run_of(options).folder if options.resume is not None else None)
     )
+    if weights is not None:
+        chosen = choose_recipe(resolve(weights), name=options.recipe)
+    elif options.recipe is not None:
+        chosen = Chosen(named(options.recipe), "--recipe says so")
+    else:
+        raise ValueError(
+            "which recipe? give --recipe NAME (--list prints them), or as --version weights to start from"
+        )
+    return replace(chosen, recipe=configured(chosen.recipe, options))
+
+
+def run_of(options: cli.Options, found: str | None = None) -> Run:
+    """The run's folder: what --resume names, else --exp_name, else the recipe's name, which the weights may tell (`found`)."""
+    name = options.exp_name or options.recipe or found
+    if options.resume:
+        return Run(Path(options.resume))
+    if name is None:
+        raise ValueError("--resume: which run? give its folder (--resume runs/NAME) or its --exp_name")
+    return Run(Path(options.log_base_dir, name))
 
 
 def configured(recipe: Recipe, options: cli.Options) -> Recipe:
@@ -92,28 +104,15 @@ def configured(recipe: Recipe, options: cli.Options) -> Recipe:
     return override(recipe, options.settings)
 
 
-def start(recipe: Recipe, init_from: str | None) -> Built:
-    """The model that training starts from: the base, the base with trained weights on it, or a whole trained model."""
-    path = None if init_from is None else resolve(init_from, what="the weights to start from (--init_from)")
-    trained = path is not None and layout_of(path) in WITHOUT_BASE
-    whole = recipe.backbone.weights if path is None or trained else str(path)
-    backbone = recipe.backbone
-    base = open_weights(
-        whole, vision=backbone.vision, decoder=recipe.decoder.weights, revision=backbone.revision
-    )
-    return load_with_trained(base, str(path), recipe) if trained else assemble(recipe, base)
-
-
 # ---- training -------------------------------------------------------------------------------------------------------
-def train(recipe: Recipe, chosen: Chosen, options: cli.Options) -> None:
+def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     """From the data on disk to a folder with trained weights."""
     going_on = options.resume is not None
-    folder = Path(options.resume or Path(options.log_base_dir, options.exp_name or recipe.name))
-    run = open_run(folder, resume=going_on, overwrite=options.overwrite)
+    run = open_run(run_of(options, recipe.name).folder, resume=going_on, overwrite=options.overwrite)
     logs.start(run.log)
     sources = training_sources(recipe)
     built = start(recipe, options.init_from)
-    logs.first_lines(heading(recipe, chosen, sources, built))
+    logs.first_lines(heading(recipe, reason, sources, built))
     content = contents(recipe, sources, built)
     if dist.world().is_main:
         write_manifest(run.manifest, content)
@@ -130,26 +129,24 @@ def train(recipe: Recipe, chosen: Chosen, options: cli.Options) -> None:
         finished = Trainer(engine, feed(recipe, sources, built.model), run, plan, hooks).train(go_on=going_on)
     finally:
         engine.close()
-    after = "python merge_lora_weights_and_save_hf_model.py --weight {0}/portable --save_path {0}/merged"
-    log.info(after.format(run.folder) if finished else f"go on with --resume {run.folder}")
+    place = shlex.quote(str(run.folder))
+    after = (
+        f"python merge_lora_weights_and_save_hf_model.py --weight {place}/portable --save_path {place}/merged"
+    )
+    log.info("next: %s", after if finished else f"the same command with --resume {place}")
 
 
 def training_sources(recipe: Recipe) -> tuple[Source, ...]:
     """The data sets of the recipe's mixture."""
     data = recipe.data
-    families = {family: getattr(data, family) for family in data.mixture}
-    return open_sources(Path(data.dataset_dir), families, exclude_val=data.exclude_val)
+    return open_sources(Path(data.dataset_dir), data.families(), exclude_val=data.exclude_val)
 
 
 def feed(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> Feed[Any]:
     """The batches of this process."""
     data, schedule, world = recipe.data, recipe.schedule, dist.world()
-    if len(data.mixture) != len(data.rates):
-        raise ValueError(
-            f"--dataset names {len(data.mixture)} families, --sample_rates gives {len(data.rates)} weights"
-        )
     samples = TrainingSet(
-        mixture=Mixture(sources, dict(zip(data.mixture, data.rates, strict=True)), recipe.engine.seed),
+        mixture=Mixture(sources, data.shares(), recipe.engine.seed),
         sources=sources,
         frames=recipe.frames,
         script=partial(recipe.script, recipe=recipe),
@@ -197,8 +194,7 @@ def validate(module: nn.Module, *, out_dir: Path) -> dict[str, float]:
 def score(recipe: Recipe, options: cli.Options) -> None:
     """--eval_only: the weights' scores, beside the checkpoints of the run of that name, never over them."""
     logs.start()
-    run = Run(Path(options.log_base_dir, options.exp_name or recipe.name))
-    out_dir = run.evaluation(recipe.evaluate.dataset)
+    out_dir = run_of(options, recipe.name).evaluation(recipe.evaluate.dataset)
     if out_dir.exists() and not options.overwrite:
         raise ValueError(
             f"{out_dir} holds an earlier evaluation; replace it (--overwrite) or choose another --exp_name"
@@ -208,7 +204,7 @@ def score(recipe: Recipe, options: cli.Options) -> None:
         log.warning("LEAK: %s", reason)
     device = str(dist.world().device)
     if layout_of(resolve(weights)) in WITHOUT_BASE:
-        model = start(recipe, options.init_from).model.to(device)
+        model = start(recipe, weights).model.to(device)
     else:
         parts = {"vision": recipe.backbone.vision, "decoder": recipe.decoder.weights}
         model, _ = load(
@@ -216,40 +212,29 @@ def score(recipe: Recipe, options: cli.Options) -> None:
         )
     model.recipe = recipe
     scores = evaluate(model, out_dir=out_dir)
-    log.info("%s\nfiles: %s", scores, out_dir)
+    log.info("%s\n\nfiles: %s", scores, out_dir)
 
 
 # ---- what a run says about itself -----------------------------------------------------------------------------------
-def heading(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], built: Built) -> list[tuple[str, str]]:
+def heading(recipe: Recipe, reason: str, sources: Sequence[Source], built: Built) -> list[tuple[str, str]]:
     """The first lines of a run."""
     parent = named(recipe.parent or recipe.name)
     changes = [f"  {change}" for change in difference(parent, recipe)]
     return [
-        ("recipe", f"{recipe.name} ({chosen.reason})"),
+        ("recipe", f"{recipe.name} ({reason})"),
         (f"against {parent.name}", "\n".join(changes) if changes else "no difference"),
         ("commit", commit() or "unknown"),
         ("data", "\n".join(f"  {source.name}: {len(source):,} samples" for source in sources)),
         ("weights", built.checkpoint.source),
         ("trained", str(built.table)),
-        ("effective batch", effective_batch(recipe, named(recipe.name))),
+        ("effective batch", effective_batch(recipe, dist.world().size)),
     ]
-
-
-def effective_batch(recipe: Recipe, chosen_for: Recipe) -> str:
-    """batch x accumulation x GPUs, and a warning where it is far below what the learning rate was chosen for."""
-    ours, theirs = recipe.schedule, chosen_for.schedule
-    size = ours.batch_size * ours.grad_accumulation_steps * dist.world().size
-    wanted = theirs.batch_size * theirs.grad_accumulation_steps * theirs.world_size
-    text = f"{ours.batch_size} images x {ours.grad_accumulation_steps} micro-batches x {dist.world().size} processes = {size}"
-    if size < FAR_BELOW * wanted and recipe.optim.lr >= chosen_for.optim.lr:
-        text += f"\n  WARNING: optim.lr={recipe.optim.lr} was chosen for {wanted}. Raise --grad_accumulation_steps or lower --lr"
-    return text
 
 
 def contents(recipe: Recipe, sources: Sequence[Source], built: Built) -> Mapping[str, Any]:
     """The manifest: what the run is made of."""
     parts = built.checkpoint.source.split(" + ")
-    shares = dict(zip(recipe.data.mixture, recipe.data.rates))
+    shares = recipe.data.shares()
     data = {
         source.name: {**describe_ids(source.keys()), "family": source.family, "rate": shares[source.family]}
         for source in sources
@@ -262,16 +247,6 @@ def contents(recipe: Recipe, sources: Sequence[Source], built: Built) -> Mapping
         data=data,
         trainable=[asdict(row) for row in built.table.rows],
     )
-
-
-def listing(options: cli.Options) -> str:
-    """The recipes with their first lines; with --recipe every field of that one and its value."""
-    if options.recipe is not None:
-        return "\n".join(
-            f"{path}={spell(value)}" for path, value in leaves(configured(named(options.recipe), options))
-        )
-    lines = ((name, (inspect.getdoc(make) or "").splitlines()) for name, make in recipes().items())
-    return "\n".join(f"{name:24}{doc[0] if doc else ''}" for name, doc in lines)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seglm.model import probe
-from seglm.model.build import Built, assemble
+from seglm.model.build import Built, assemble, base_weights, build
 from seglm.model.recipe import Precision, Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import config_of
 from seglm.model.released.folder import recipe_of
-from seglm.model.released.identify import identify, manifest_of
+from seglm.model.released.identify import WITHOUT_BASE, identify, layout_of, manifest_of
 from seglm.model.released.open import open_weights
 from seglm.model.released.trained import Trained, load_trained, read_trained
 from seglm.model.segmenter import Segmenter
@@ -94,6 +94,21 @@ def load(
         saved: Precision = config_of(folder).get("precision", "fp32")
         probe.check(built.model, folder, saved=saved)
     return built.model, built.model.recipe
+
+
+def start(recipe: Recipe, init_from: str | None = None) -> Built:
+    """The model a training starts from: the recipe's base, the base with trained weights on it, or a whole trained model.
+
+    init_from: path or hub id of a merged folder, a released model or trained weights without their base. A whole model has
+    its adapters merged already, so it gets new ones; its projection and mask decoder stay what they are.
+    """
+    if init_from is None:
+        return build(recipe)
+    path = resolve(init_from, what="the weights to start from (--init_from)")
+    if layout_of(path) in WITHOUT_BASE:
+        return load_with_trained(base_weights(recipe), str(path), recipe)
+    whole = replace(recipe, backbone=replace(recipe.backbone, weights=str(path), revision=None))
+    return assemble(recipe, base_weights(whole))
 
 
 def load_with_trained(

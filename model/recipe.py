@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from seglm.utils.nearest import unknown
 from seglm.utils.types import Clip, Frames, Script
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -100,6 +101,28 @@ class Data:
     """`peer`: the originals' PIL filters, byte-equal; `fast`: OpenCV, within one grey level"""
     ignore: Literal["leave_out", "background"] = "leave_out"
     """ReasonSeg's ignore pixels: out of the loss, or background as in the original"""
+
+    def families(self) -> dict[str, tuple[str, ...]]:
+        """Family -> its data sets, for each of `mixture`. Raises ValueError for a family that does not exist."""
+        known = {
+            "sem_seg": self.sem_seg,
+            "refer_seg": self.refer_seg,
+            "vqa": self.vqa,
+            "reason_seg": self.reason_seg,
+        }
+        for family in self.mixture:
+            if family not in known:
+                raise ValueError(unknown("family in data.mixture (--dataset)", family, known))
+        return {family: known[family] for family in self.mixture}
+
+    def shares(self) -> dict[str, float]:
+        """Family -> its weight. Raises ValueError if there are more or fewer weights than families."""
+        if len(self.mixture) != len(self.rates):
+            raise ValueError(
+                f"data.mixture (--dataset) names {len(self.mixture)} families, {', '.join(self.mixture)}; "
+                f"data.rates (--sample_rates) gives {len(self.rates)} weights"
+            )
+        return dict(zip(self.mixture, self.rates, strict=True))
 
 
 @dataclass(frozen=True)

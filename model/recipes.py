@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -11,6 +10,10 @@ from functools import cache
 
 from seglm.model import systems
 from seglm.model.recipe import Recipe
+from seglm.utils.config import leaves, spell
+from seglm.utils.nearest import unknown
+
+FAR_BELOW = 0.5  # share of the batch a learning rate was chosen for, under which it is questionable
 
 
 @cache
@@ -33,11 +36,34 @@ def recipe(name: str) -> Recipe:
     """The named recipe. Raises ValueError, listing the nearest names, if there is none."""
     known = recipes()
     if name not in known:
-        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4) or sorted(known)
-        raise ValueError(
-            f"unknown recipe {name!r}; did you mean {' or '.join(near)}? ({len(known)} recipes: train_ds.py --list)"
-        )
+        raise ValueError(unknown("recipe", name, known, more=f"{len(known)} recipes: train_ds.py --list"))
     return known[name]()
+
+
+def listing(shown: Recipe | None = None) -> str:
+    """Every recipe with its first line; of one recipe every field as it is typed on the command line."""
+    if shown is not None:
+        return "\n".join(f"{path}={spell(value)}" for path, value in leaves(shown))
+    lines = ((name, (inspect.getdoc(make) or "").splitlines()) for name, make in recipes().items())
+    return "\n".join(f"{name:24}{doc[0] if doc else ''}" for name, doc in lines)
+
+
+def effective_batch(used: Recipe, processes: int) -> str:
+    """batch x accumulation x processes, with a warning where it is far below what the learning rate was chosen for."""
+    chosen_for, schedule = recipe(used.name), used.schedule
+    size = schedule.batch_size * schedule.grad_accumulation_steps * processes
+    meant = chosen_for.schedule
+    wanted = meant.batch_size * meant.grad_accumulation_steps * meant.world_size
+    text = (
+        f"{schedule.batch_size} images x {schedule.grad_accumulation_steps} micro-batches x "
+        f"{processes} processes = {size}"
+    )
+    if size >= FAR_BELOW * wanted or used.optim.lr < chosen_for.optim.lr:
+        return text
+    return (
+        f"{text}; WARNING: optim.lr={used.optim.lr} was chosen for {wanted}; raise --grad_accumulation_steps to about "
+        f"{-(-wanted // (schedule.batch_size * processes))}, or lower --lr"
+    )
 
 
 def _makes_recipe(function: Callable[..., object]) -> bool:

@@ -21,6 +21,8 @@ from seglm.model.released.sam import is_hf_sam
 Layout = Literal["seglm", "portable", "lisa", "lisa_training", "training", "llava", "sam", "clip"]
 """`seglm`: our merged folder; `portable`: our trained weights with a manifest; `lisa`: a merged LISA folder;
 `lisa_training` and `training`: what zero_to_fp32 makes of the original's run or of ours; `llava`, `sam`, `clip`: bases"""
+WITHOUT_BASE: tuple[Layout, ...] = ("portable", "training", "lisa_training")
+"""layouts of trained weights that need their base beside them"""
 Shape = tuple[int, ...]
 MANIFEST = "manifest.json"
 ADAPTER_FILE = "adapter_config.json"

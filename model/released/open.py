@@ -9,7 +9,7 @@ from pathlib import Path
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import AdapterOnly, WeightsError
 from seglm.model.released.folder import load_folder
-from seglm.model.released.identify import Layout, layout_of
+from seglm.model.released.identify import WITHOUT_BASE, Layout, layout_of
 from seglm.model.released.lisa import load_lisa
 from seglm.model.released.llava import load_clip, load_llava, with_vision
 from seglm.model.released.sam import load_sam
@@ -41,7 +41,7 @@ def open_weights(
     """
     path = resolve(weights, what="the model (--version)", revision=revision)
     layout = layout_of(path)
-    if layout in ("portable", "training", "lisa_training"):
+    if layout in WITHOUT_BASE:
         raise AdapterOnly(
             f"{path}: trained weights without their base; give the base as --version and these as --weight (or --init_from), "
             "or merge them: python merge_lora_weights_and_save_hf_model.py --version <base> --weight <these> --save_path <folder>"

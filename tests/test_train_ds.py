@@ -1,0 +1,90 @@
+"""The story's beginning: which recipe, which folder, what is said first. What follows is in tests/test_journey.py."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import train_ds
+from seglm.model.recipes import effective_batch, listing, recipe
+from seglm.utils.cli import read
+from seglm.utils.config import to_json
+
+
+def test_a_recipe_is_named_or_told_by_the_weights_but_never_guessed(tmp_path: Path) -> None:
+    assert train_ds.choose(read(["--recipe", "lisa_13b"])).recipe.name == "lisa_13b"
+    with pytest.raises(ValueError, match="which recipe\\? give --recipe NAME"):
+        train_ds.choose(read([]))
+    trained = replace(recipe("lisa_13b"), name="lisa_13b")
+    kept = {"recipe": "lisa_13b", "system": "lisa", "resolved": to_json(trained)}
+    (tmp_path / "manifest.json").write_text(json.dumps(kept))
+    told = train_ds.choose(read(["--init_from", str(tmp_path), "--lr", "1e-5"]))
+    assert told.recipe.name == "lisa_13b" and told.recipe.optim.lr == 1e-5
+    assert "manifest" in told.reason
+
+
+def test_a_recipe_other_than_the_weights_own_is_an_error(tmp_path: Path) -> None:
+    kept = {"recipe": "lisa_13b", "system": "lisa", "resolved": to_json(recipe("lisa_13b"))}
+    (tmp_path / "manifest.json").write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match="lisa_13b, not lisa_7b; drop --recipe"):
+        train_ds.choose(read(["--init_from", str(tmp_path), "--recipe", "lisa_7b"]))
+
+
+@pytest.mark.parametrize(
+    "command, folder",
+    [
+        (["--recipe", "lisa_7b"], "runs/lisa_7b"),
+        (["--recipe", "lisa_7b", "--exp_name", "mine"], "runs/mine"),
+        (["--exp_name", "mine", "--log_base_dir", "/x"], "/x/mine"),
+        (["--resume", "elsewhere/run"], "elsewhere/run"),
+        (["--resume", "--exp_name", "mine"], "runs/mine"),
+        (["--version", "some/model"], "runs/found"),
+    ],
+)
+def test_a_run_lies_where_its_name_says(command: list[str], folder: str) -> None:
+    assert train_ds.run_of(read(command), "found").folder == Path(folder)
+
+
+def test_resume_without_any_name_asks_for_one() -> None:
+    with pytest.raises(ValueError, match="--resume: which run"):
+        train_ds.run_of(read(["--resume"]))
+
+
+def test_the_effective_batch_is_said_and_a_far_smaller_one_is_warned_of() -> None:
+    lisa = recipe("lisa_7b")
+    assert effective_batch(lisa, 8) == "2 images x 10 micro-batches x 8 processes = 160"
+    warned = effective_batch(lisa, 1)
+    assert (
+        "= 20; WARNING: optim.lr=0.0003 was chosen for 160; raise --grad_accumulation_steps to about 80"
+        in warned
+    )
+    gentle = replace(lisa, optim=replace(lisa.optim, lr=3e-5))
+    assert "WARNING" not in effective_batch(gentle, 1)
+
+
+def test_families_and_rates_have_to_agree() -> None:
+    data = recipe("lisa_7b").data
+    assert replace(data, mixture=("vqa",), rates=(1.0,)).shares() == {"vqa": 1.0}
+    with pytest.raises(ValueError, match="names 1 families, vqa; .*gives 4 weights"):
+        replace(data, mixture=("vqa",)).shares()
+    with pytest.raises(ValueError, match="unknown family .* 'sem_segg'; did you mean sem_seg"):
+        replace(data, mixture=("sem_segg",)).families()
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="unknown recipe 'lisa_7B'; did you mean lisa_7b"):
+        recipe("lisa_7B")
+
+
+def test_the_listing_names_every_recipe_and_every_field() -> None:
+    assert "lisa_7b " in listing() and "lisa_tiny " in listing()
+    fields = listing(train_ds.configured(recipe("lisa_7b"), read(["--lr", "1e-5"]))).splitlines()
+    assert "optim.lr=1e-05" in fields and "terms.bce.weight=2.0" in fields
+
+
+def test_a_wrong_command_ends_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"error: unknown flag '--batchsize'; did you mean --batch_size"):
+        train_ds.main(["--batchsize", "3"])
