@@ -277,9 +277,10 @@ def _masks(
     for number, example in enumerate(examples):
         for frame in range(len(example.drawn)):
             targets = [slots[slot].target for slot, drawn in jobs if drawn == first_drawn[number] + frame]
-            yield torch.from_numpy(
-                example.masks[targets, frame] if targets else np.zeros((0, *example.size), np.bool_)
-            )
+            masks = example.masks[:, frame]
+            if targets != list(range(len(masks))):  # every target once and in order, the usual case, needs no copy
+                masks = masks[targets] if targets else np.zeros((0, *example.size), np.bool_)
+            yield torch.from_numpy(masks)
 
 
 def _ignored(example: Example, frame: int) -> Tensor | None:

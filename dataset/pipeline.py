@@ -84,8 +84,8 @@ def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None
     return Clip(
         key=sample.key,
         size=sample.size,
-        seen=_stack([pictures[number] for number in frames.seen], sample.size),
-        drawn=_stack([pictures[number] for number in frames.drawn], sample.size),
+        seen=_stack([pictures[number] for number in frames.seen]),
+        drawn=_stack([pictures[number] for number in frames.drawn]),
         targets=tuple(chosen),
         masks=tuple(masks[id(target.masks)] for target in chosen),
         ignore=None if sample.ignore is None else sample.ignore(frames.drawn),
@@ -104,14 +104,14 @@ def example(
 ) -> Example:
     """The clip in the sizes that the encoders see, with its encoded script."""
     drawn = [decoder_pixels(frame, decoder_size, mode=pixels) for frame in clip.drawn]
-    masks = np.zeros((len(clip.targets), len(clip.drawn), *clip.size), dtype=np.bool_)
+    masks = np.empty((len(clip.targets), len(clip.drawn), *clip.size), dtype=np.bool_)
     for number, mask in enumerate(clip.masks):
         masks[number] = mask
     return Example(
         key=clip.key,
         branches=branches,
-        vision=np.stack([vision_pixels(frame, vision_size, mode=pixels) for frame in clip.seen]),
-        drawn=np.stack([padded for padded, _ in drawn]),
+        vision=_stack([vision_pixels(frame, vision_size, mode=pixels) for frame in clip.seen]),
+        drawn=_stack([padded for padded, _ in drawn]),
         resized=drawn[0][1],
         size=clip.size,
         masks=masks,
@@ -175,9 +175,9 @@ class TrainingSet(Dataset[Example]):
         )
 
 
-def _stack(frames: list[NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """uint8 [N, H, W, 3]; N may be 0."""
-    return np.stack(frames) if frames else np.zeros((0, *size, 3), dtype=np.uint8)
+def _stack(frames: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """uint8 [N, ...]; a single frame is not copied."""
+    return frames[0][None] if len(frames) == 1 else np.stack(frames)
 
 
 def _numbered(target: Target) -> tuple[str, ...]:

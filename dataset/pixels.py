@@ -47,8 +47,16 @@ def decoder_pixels(image: Pixels, size: int, *, mode: Mode) -> tuple[Pixels, tup
     """
     scale = size / max(image.shape[:2])
     height, width = (int(side * scale + 0.5) for side in image.shape[:2])
-    padded = np.zeros((3, size, size), dtype=np.uint8)
-    padded[:, :height, :width] = _resize(image, (height, width), "bilinear", mode)
+    padded = np.empty((3, size, size), dtype=np.uint8)
+    padded[:, height:] = 0
+    padded[:, :height, width:] = 0
+    if mode == "fast" and scale >= 1:
+        for plane, place in zip(
+            cv2.split(image), padded, strict=True
+        ):  # straight into place: memory is what costs here
+            cv2.resize(plane, (width, height), dst=place[:height, :width])
+    else:
+        padded[:, :height, :width] = _resize(image, (height, width), "bilinear", mode)
     return padded, (height, width)
 
 
@@ -56,13 +64,9 @@ def _resize(image: Pixels, size: tuple[int, int], how: Filter, mode: Mode) -> Pi
     """uint8 [3, *size]"""
     if image.shape[:2] == size:
         return image.transpose(2, 0, 1)
-    enlarged = size[0] >= image.shape[0] and size[1] >= image.shape[1]
-    if mode == "peer" or (
-        enlarged and how == "bicubic"
-    ):  # a small picture: Pillow costs little, PyTorch is off by two levels
+    is_enlarged = size[0] >= image.shape[0] and size[1] >= image.shape[1]
+    if mode == "peer" or is_enlarged:  # a small picture: Pillow costs little, PyTorch is off by two levels
         picture = Image.fromarray(image).resize((size[1], size[0]), PILLOW[how])
         return np.asarray(picture).transpose(2, 0, 1)
-    if enlarged:
-        return np.stack([cv2.resize(plane, (size[1], size[0])) for plane in cv2.split(image)])
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     return interpolate(pixels, size=size, mode=how, antialias=True, align_corners=False)[0].numpy()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _TEXT = -1  # frame and patch of a position that holds text
+KEPT_TEXTS = 64  # untrained texts whose tokens are remembered: the system prompt and the like
 _OPENERS = "([{<\"'\u201c\u2018"  # characters that a following token stands close to
 
 
@@ -52,6 +53,7 @@ class DialogueEncoder:
         self.bos = _control(tokenizer.bos_token_id, "BOS")
         self.eos = _control(tokenizer.eos_token_id, "end")
         # Only fills the rest of a row; `Batch.group` says what is padding, never this id.
+        self._kept: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
         self.pad = _control(tokenizer.pad_token_id, "padding")
 
     def token_id(self, token: str) -> int:
@@ -113,6 +115,16 @@ class DialogueEncoder:
             else:
                 run.append(number)
         return _join(text, self._say(run), is_token=False)
+
+    def spoken(self, text: str, *, keep: bool) -> tuple[list[int], list[tuple[int, int]]]:
+        """Token ids of a text and the characters of each. keep: remember them, for what begins every dialogue."""
+        if text in self._kept:
+            return self._kept[text]
+        # The backend itself: the wrapper goes through batches, whose threads make a forked loader worker complain.
+        encoding = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+        if keep and len(self._kept) < KEPT_TEXTS:
+            self._kept[text] = (encoding.ids, encoding.offsets)
+        return encoding.ids, encoding.offsets
 
     def _say(self, ids: list[int]) -> str:
         return str(self.tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=False)) if ids else ""
@@ -209,10 +221,7 @@ class _Draft:
         """Tokenises the pending text."""
         if not self.text:
             return
-        # The backend itself: the wrapper goes through batches, whose threads make a forked loader worker complain.
-        spoken = self.encoder.tokenizer.backend_tokenizer.encode(self.text, add_special_tokens=False)
-        ids: list[int] = spoken.ids
-        spans: list[tuple[int, int]] = spoken.offsets
+        ids, spans = self.encoder.spoken(self.text, keep=not (self.pending or any(self.trained)))
         self._place(ids, spans)
         trained = [self.trained[start] for start, _ in spans]
         self.ids += ids
