@@ -1,17 +1,21 @@
 """Controls are askers whose masks can be checked by hand."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from seglm.dataset.toy.write import write
+from seglm.evaluation import baselines
 from seglm.evaluation.ask import mask_of
 from seglm.evaluation.baselines import (
     all_objects,
     box_at_truth,
     boxes,
     largest_object,
+    objects_of,
     random_object,
     wrong_picture,
 )
@@ -107,7 +111,7 @@ def test_a_wrong_picture_needs_two_pictures() -> None:
         wrong_picture(lambda clips: [[] for _ in clips], Pictures(1))([clip_of(rows(*OBJECTS[0]))])
 
 
-def test_a_box_at_the_truth_gives_a_mask_of_the_original_size() -> None:
+def random_sam() -> SamDecoder:
     torch.manual_seed(0)
     dims = SamDims(
         vit_dim=16,
@@ -119,8 +123,40 @@ def test_a_box_at_the_truth_gives_a_mask_of_the_original_size() -> None:
         dec_heads=2,
         dec_mlp=16,
     )
-    sam = SamDecoder(dims).eval()
+    return SamDecoder(dims).eval()
+
+
+def test_a_box_at_the_truth_gives_a_mask_of_the_original_size() -> None:
+    sam = random_sam()
     big = clip_of(np.kron(rows(*OBJECTS[0]), np.ones((8, 8), dtype=bool)), np.zeros((16, 48), dtype=bool))
     [answers] = box_at_truth(sam, lambda clip: clip.masks[0])([big])
     assert [answer.masks.shape for answer in answers] == [(1, 1, 16, 48)] * 2
     assert not mask_of(answers[1], big.size).any()  # nothing to be found, nothing prompted
+
+
+def test_the_table_has_every_control_by_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "base_sam", lambda recipe: random_sam())
+    write(tmp_path / "toy", images=10, val_images=4, test_images=4)
+    text = baselines.main(
+        ["--dataset_dir", str(tmp_path / "toy"), "--dataset", "refcoco|val", "--out", str(tmp_path / "out")]
+    )
+    assert (tmp_path / "out/table.md").read_text() == text and (tmp_path / "out/table.png").is_file()
+    header, *lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert "gIoU (" in header and "attribute (" in header
+    names = [
+        "all objects (text-blind)",
+        "largest object (text-blind)",
+        "random object (text-blind)",
+        "box at the truth (bound)",
+    ]
+    assert [line.split(" | ")[0][2:] for line in lines] == names
+    assert all(line.endswith("| - |") for line in lines)  # nothing here writes a [SEG]
+
+
+def test_without_a_toy_world_only_the_refcoco_family_tells_what_is_in_a_picture(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a picture has one target, which does not tell what else is in it"):
+        objects_of(Pictures(2), tmp_path)
+    refer = Pictures(2)
+    refer.family = "refer_seg"
+    first, second = rows(*OBJECTS[0]), rows(*OBJECTS[1])
+    assert (objects_of(refer, tmp_path)(clip_of(first, second, first)) == np.stack([first, second])).all()
