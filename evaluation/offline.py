@@ -24,7 +24,7 @@ from seglm.dataset.pipeline import clip
 from seglm.evaluation.benchmarks import Benchmark, benchmark
 from seglm.evaluation.metrics.iou import Convention, count
 from seglm.evaluation.predict import read_mask, truth_of
-from seglm.evaluation.report import text_of, write_report
+from seglm.evaluation.report import write_report
 from seglm.evaluation.results import Result, Said, Scores, read_said, said, summarise
 from seglm.evaluation.run import MASKS, SAID
 from seglm.evaluation.view import View
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     except (ValueError, OSError, Fault) as error:
         sys.exit(f"error: {error}")
-    print(f"{text_of(scores)}\n\nfiles: {out}")  # noqa: T201
+    print(f"{scores}\n\nfiles: {out}")  # noqa: T201
 
 
 def _lines(predictions: Path) -> list[Said]:

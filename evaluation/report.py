@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.evaluation.metrics.iou import THRESHOLDS, Score
+from seglm.evaluation.metrics.iou import Score
 from seglm.evaluation.overlay import IGNORED, PREDICTED, TRUE, Layer, Row, sheet
 from seglm.evaluation.predict import truth_of
 from seglm.evaluation.results import Result, Said, Scores, write_results
@@ -40,7 +40,7 @@ def write_report(
     """
     write_results(folder / SAMPLES, results)
     (folder / SCORES).write_text(json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8")
-    (folder / MARKDOWN).write_text(text_of(scores) + "\n", encoding="utf-8")
+    (folder / MARKDOWN).write_text(str(scores) + "\n", encoding="utf-8")
     try:
         masks = [mask(result.said) for _, result in ends(results)]
     except FileNotFoundError as error:
@@ -55,7 +55,7 @@ def write_report(
 
 
 def ends(results: Sequence[Result], count: int = ENDS) -> list[tuple[str, Result]]:
-    """(heading, result) of the worst and the best expressions, at most `count` each, none twice.
+    """(heading, result) of the worst and the best expressions, at most `count` each, none twice, of each picture one if possible.
 
     Equally bad ones are taken from the largest union down: a big mask in the wrong place teaches more than a missed dot.
     """
@@ -63,24 +63,16 @@ def ends(results: Sequence[Result], count: int = ENDS) -> list[tuple[str, Result
         results, key=lambda one: (one.counts.iou, -one.counts.union, one.said.sample, one.said.target)
     )
     low = min(count, (len(ranked) + 1) // 2)
-    high = min(count, len(ranked) - low)
-    worst = [("Worst", result) for result in ranked[:low]]
-    return worst + [("Best", result) for result in reversed(ranked[len(ranked) - high :])]
+    worst = _one_a_picture(ranked, low)
+    rest = [one for one in reversed(ranked) if one not in worst]
+    return [("Worst", one) for one in worst] + [("Best", one) for one in _one_a_picture(rest, count)]
 
 
-def text_of(scores: Scores) -> str:
-    """The scores as a Markdown table, with their convention: what is printed at the end of an evaluation."""
-    lines = [
-        f"### {scores.benchmark}, protocol {scores.protocol}",
-        "",
-        "| | n | gIoU | cIoU | [SEG] rate | " + " | ".join(f"Pr@{x}" for x in THRESHOLDS) + " | N-acc |",
-        "|---|" + "---:|" * (5 + len(THRESHOLDS)),
-        _line("all", scores.all),
-        *(_line(kind, score) for kind, score in scores.kinds.items()),
-        "",
-        f"Convention: {scores.convention}.",
-    ]
-    return "\n".join(lines)
+def _one_a_picture(ranked: Sequence[Result], count: int) -> list[Result]:
+    """The first `count`, but further ones of a picture only when every picture had its turn."""
+    first = {one.said.sample: one for one in reversed(ranked)}
+    chosen = [one for one in ranked if first[one.said.sample] is one][:count]
+    return (chosen + [one for one in ranked if one not in chosen])[:count]
 
 
 def read_scores(folder: Path) -> Scores:
@@ -100,18 +92,6 @@ def _score(values: Mapping[str, Any]) -> Score:
     return Score(**{**values, "precision": tuple(values["precision"])})
 
 
-def _line(name: str, score: Score) -> str:
-    cells = [
-        str(score.n),
-        f"{score.giou:.4f}",
-        f"{score.ciou:.4f}",
-        "-" if score.emission is None else f"{score.emission:.4f}",
-        *(f"{value:.4f}" for value in score.precision),
-        "-" if score.n_acc is None else f"{score.n_acc:.4f}",
-    ]
-    return f"| {name} | " + " | ".join(cells) + " |"
-
-
 def _row(section: str, result: Result, predicted: NDArray[np.bool_], shown: Clip) -> Row:
     said, counts = result.said, result.counts
     truth, ignore = truth_of(shown, said.target)
@@ -127,4 +107,6 @@ def _row(section: str, result: Result, predicted: NDArray[np.bool_], shown: Clip
         (*grey, Layer(truth, TRUE)),
         (Layer(predicted, PREDICTED), Layer(truth, TRUE, "outlined")),
     )
-    return Row(shown.drawn[0], panels, title=said.text, lines=(*lines, said.key), section=section)
+    return Row(
+        shown.drawn[0], panels, title=said.text, lines=(*lines, f"{said.key} {said.name}"), section=section
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from seglm.evaluation.metrics.iou import CONVENTIONS, Convention, Counts, Score, score
+from seglm.evaluation.metrics.iou import CONVENTIONS, THRESHOLDS, Convention, Counts, Score, score
 from seglm.model.recipe import Protocol
 from seglm.utils.types import Answer, Sample, Target
 
@@ -62,6 +62,9 @@ class Scores:
     kinds: Mapping[str, Score]
     """the same, for the expressions of each kind"""
 
+    def __str__(self) -> str:
+        return _text(self)
+
 
 def said(index: int, position: int, sample: Sample, target: Target, answer: Answer) -> Said:
     """The line of one answer; its mask has a name of its own that a reader can still make sense of."""
@@ -104,6 +107,33 @@ def summarise(
 def _score(results: Sequence[Result], protocol: Protocol, convention: Convention) -> Score:
     emitted = None if protocol == "forced" else [result.said.slots > 0 for result in results]
     return score([result.counts for result in results], emitted, convention=convention)
+
+
+def _text(scores: Scores) -> str:
+    """The scores as a Markdown table, with their convention."""
+    lines = [
+        f"### {scores.benchmark}, protocol {scores.protocol}",
+        "",
+        "| | n | gIoU | cIoU | [SEG] rate | " + " | ".join(f"Pr@{x}" for x in THRESHOLDS) + " | N-acc |",
+        "|---|" + "---:|" * (5 + len(THRESHOLDS)),
+        _line("all", scores.all),
+        *(_line(kind, score) for kind, score in scores.kinds.items()),
+        "",
+        f"Convention: {scores.convention}.",
+    ]
+    return "\n".join(lines)
+
+
+def _line(name: str, score: Score) -> str:
+    cells = [
+        str(score.n),
+        f"{score.giou:.4f}",
+        f"{score.ciou:.4f}",
+        "-" if score.emission is None else f"{score.emission:.4f}",
+        *(f"{value:.4f}" for value in score.precision),
+        "-" if score.n_acc is None else f"{score.n_acc:.4f}",
+    ]
+    return f"| {name} | " + " | ".join(cells) + " |"
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------

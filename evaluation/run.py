@@ -21,7 +21,7 @@ from seglm.evaluation.benchmarks import Benchmark, benchmark
 from seglm.evaluation.leak import leak, refuse
 from seglm.evaluation.metrics.iou import Convention
 from seglm.evaluation.predict import batches, load_clip, predict, read_mask
-from seglm.evaluation.report import SCORES, text_of, write_report
+from seglm.evaluation.report import SCORES, write_report
 from seglm.evaluation.results import Result, Scores, summarise, write_said
 from seglm.evaluation.view import View
 from seglm.model.recipe import Precision, Protocol, Recipe
@@ -163,7 +163,7 @@ def _run(given: argparse.Namespace) -> None:
             scores = evaluate_asker(
                 ask, one, view, recipe, protocol=protocol, out_dir=folder, convention=given.convention
             )
-            message = f"{text_of(scores)}\n\nfiles: {folder}"
+            message = f"{scores}\n\nfiles: {folder}"
         if world.is_main:
             print(message, flush=True)  # noqa: T201
 

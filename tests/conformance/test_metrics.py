@@ -13,7 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from seglm.evaluation.benchmarks import benchmark
 from seglm.evaluation.metrics.iou import Counts, ciou, count, giou, precision_at
+from seglm.evaluation.offline import score_folder
 from tests.conformance.goldens import ROOT, facts
 
 TOLERANCE = 1e-6  # the original sums in float32
@@ -141,3 +143,26 @@ def test_lisa_s_own_refcoco_score_is_ours_with_overlaps_out_of_the_target(split:
     got = [count(mask, covered == 1) for mask, covered in sums]
     assert giou(got) == pytest.approx(want["gIoU"], abs=TOLERANCE)
     assert ciou(got) == pytest.approx(want["cIoU"], abs=TOLERANCE)
+
+
+# ---- the whole way, from the data set's own files and a folder of masks ----------------------------------------------
+@pytest.mark.parametrize("split", expected(REFCOCO))
+def test_run_eval_gives_the_plain_score_of_a_folder_of_masks(split: str, tmp_path: Path) -> None:
+    want = expected(REFCOCO)[split]
+    chosen = benchmark(f"refcoco|unc|{split}")
+    arguments = {"out_dir": tmp_path, "convention": "plain", "missing_is_empty": True}
+    scores = score_folder(REFCOCO / "predictions", chosen.open(REFCOCO), chosen, **arguments)  # type: ignore[arg-type]
+    assert scores.all.n == want["n_sentences"]
+    assert scores.all.giou == pytest.approx(want["plain"]["mIoU(mean over sentences)"], abs=EXACT)
+    assert scores.all.ciou == pytest.approx(want["plain"]["oIoU(sum I/sum U)"], abs=EXACT)
+
+
+def test_run_eval_gives_lisa_s_reasonseg_score_for_the_opencv_at_hand(tmp_path: Path) -> None:
+    newer = tuple(map(int, cv2.__version__.split(".")[:2])) >= (4, 11)  # outlines of polygons changed then
+    case = "opencv_ge_4.11" if newer else "opencv_le_4.10"
+    if case not in expected(REASONSEG):
+        pytest.skip(f"the goldens have no case {case}")
+    chosen = benchmark("ReasonSeg|val")
+    scores = score_folder(REASONSEG / "predictions", chosen.open(REASONSEG), chosen, out_dir=tmp_path)
+    assert scores.all.giou == pytest.approx(expected(REASONSEG)[case]["LISA"]["gIoU"], abs=TOLERANCE)
+    assert scores.all.ciou == pytest.approx(expected(REASONSEG)[case]["LISA"]["cIoU"], abs=TOLERANCE)

@@ -14,7 +14,7 @@ import pytest
 from seglm.evaluation.metrics.iou import count
 from seglm.evaluation.offline import score_folder
 from seglm.evaluation.predict import batches, predict, read_mask, write_mask
-from seglm.evaluation.report import read_scores, text_of
+from seglm.evaluation.report import read_scores
 from seglm.evaluation.results import Scores
 from seglm.evaluation.run import evaluate_asker
 from seglm.model.recipe import Evaluate, Recipe
@@ -50,7 +50,7 @@ def test_shares_are_disjoint_complete_and_meet_the_same_neighbours(size: int) ->
 
 
 def test_the_score_is_printed_with_its_convention(recipe: Recipe) -> None:
-    text = text_of(scored(recipe))
+    text = str(scored(recipe))
     assert "fake|val, protocol generate" in text
     assert "LISA's gIoU/cIoU" in text and "one expression a target" in text and "[SEG] rate" in text
 

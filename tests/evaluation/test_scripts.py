@@ -1,0 +1,81 @@
+"""The scripts of the benchmarks: from any folder, in paths with spaces, with errors that say what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDENS = ROOT / "tests" / "goldens" / "metrics"
+SCRIPTS = sorted(
+    path.relative_to(ROOT)
+    for path in (ROOT / "evaluation").glob("*/run_*.sh")
+    if path.parent.name in ("reasonseg", "refcoco")
+)
+
+
+def run(script: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The script under this very Python: a folder that looks like an active environment, with nothing to install."""
+    venv = cwd / "an environment"
+    (venv / "bin").mkdir(parents=True, exist_ok=True)
+    python = venv / "bin" / "python"
+    python.write_text(f'#!/bin/sh\n[ "$2" = pip ] || exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    env = {**os.environ, "VIRTUAL_ENV": str(venv), "NGPU": "1", "PYTHONPATH": ""}
+    return subprocess.run(
+        ["bash", str(ROOT / script), *arguments],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_every_benchmark_has_both_scripts() -> None:
+    assert [path.name for path in SCRIPTS] == [
+        "run_eval_reasonseg.sh",
+        "run_inference_reasonseg.sh",
+        "run_eval_refcoco.sh",
+        "run_inference_refcoco.sh",
+    ]
+    assert all(os.access(ROOT / path, os.X_OK) for path in SCRIPTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_without_arguments_says_what_it_needs(script: Path, tmp_path: Path) -> None:
+    done = run(script, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    needed = "--version" if "inference" in script.name else "--predictions"
+    assert "the following arguments are required" in done.stderr and needed in done.stderr
+    assert "usage: python -m seglm.evaluation" in done.stderr
+
+
+@pytest.mark.slow
+def test_predictions_of_another_program_are_scored_from_any_folder(tmp_path: Path) -> None:
+    here = tmp_path / "a folder"
+    shutil.copytree(GOLDENS / "reasonseg", here / "golden data")
+    script = Path("evaluation/reasonseg/run_eval_reasonseg.sh")
+    done = run(
+        script,
+        "--predictions",
+        "golden data/predictions",
+        "--dataset_dir",
+        "golden data",
+        "--out",
+        "scores",
+        cwd=here,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "### ReasonSeg|val|all|first_text" in done.stdout and "| all | 10 |" in done.stdout
+    sheet = cv2.imread(str(here / "scores" / "worst_and_best.png"))
+    assert sheet is not None and np.ptp(sheet) > 0
