@@ -19,21 +19,21 @@ from torch import nn
 
 from seglm.dataset.collate import collate
 from seglm.dataset.faults import Fault
-from seglm.dataset.mixture import Mixture
-from seglm.dataset.pipeline import Source, TrainingSet
+from seglm.dataset.pipeline import Source
 from seglm.dataset.sources import open_sources
 from seglm.evaluation.leak import leak
+from seglm.evaluation.preflight import training_set
 from seglm.evaluation.run import evaluate
 from seglm.model.build import Built
 from seglm.model.load import Chosen, choose_recipe, load, start
 from seglm.model.names import canonical
 from seglm.model.recipe import Recipe
-from seglm.model.recipes import effective_batch, listing
+from seglm.model.recipes import listing
 from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import WITHOUT_BASE, layout_of, manifest_of
 from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import fate
-from seglm.utils import cli, dist
+from seglm.utils import cli, dist, optim
 from seglm.utils import log as logs
 from seglm.utils.config import difference, override, to_json
 from seglm.utils.engine import Engine, Settings
@@ -144,21 +144,9 @@ def training_sources(recipe: Recipe) -> tuple[Source, ...]:
 
 def feed(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> Feed[Any]:
     """The batches of this process."""
-    data, schedule, world = recipe.data, recipe.schedule, dist.world()
-    samples = TrainingSet(
-        mixture=Mixture(sources, data.shares(), recipe.engine.seed),
-        sources=sources,
-        frames=recipe.frames,
-        script=partial(recipe.script, recipe=recipe),
-        encode=model.encoder.encode_script,
-        targets_per_sample=data.targets_per_sample,
-        vision_size=model.backbone.vision.config.image_size,
-        decoder_size=recipe.decoder.image_size,
-        pixels=data.pixels,
-        leave_out_ignored=data.ignore == "leave_out",
-    )
+    schedule, world = recipe.schedule, dist.world()
     return Feed(
-        samples,
+        training_set(recipe, sources, model),
         partial(collate, share_prefix=recipe.engine.share_prefix),
         batch_size=schedule.batch_size,
         accumulation=schedule.grad_accumulation_steps,
@@ -171,7 +159,7 @@ def feed(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> Feed[An
 
 def settings(recipe: Recipe, plan: Plan) -> Settings:
     """What the engine has to know."""
-    optim, engine, schedule = recipe.optim, recipe.engine, recipe.schedule
+    engine, schedule = recipe.engine, recipe.schedule
     return Settings(
         total_steps=plan.steps,
         batch_size=schedule.batch_size,
@@ -179,7 +167,7 @@ def settings(recipe: Recipe, plan: Plan) -> Settings:
         zero=engine.zero,
         precision=engine.precision,
         loss_norm=engine.loss_norm,
-        **asdict(optim),
+        **asdict(recipe.optim),
     )
 
 
@@ -227,8 +215,22 @@ def heading(recipe: Recipe, reason: str, sources: Sequence[Source], built: Built
         ("data", "\n".join(f"  {source.name}: {len(source):,} samples" for source in sources)),
         ("weights", built.checkpoint.source),
         ("trained", str(built.table)),
-        ("effective batch", effective_batch(recipe, dist.world().size)),
+        ("schedule", effective_batch(recipe)),
     ]
+
+
+def effective_batch(recipe: Recipe) -> str:
+    """batch x accumulation x processes, with a warning where it is far below what the learning rate was chosen for."""
+    ours, origin = recipe.schedule, named(recipe.name)
+    theirs = origin.schedule
+    line, warning = optim.effective_batch(
+        batch_size=ours.batch_size,
+        accumulation=ours.grad_accumulation_steps,
+        world_size=dist.world().size,
+        recipe_batch=theirs.batch_size * theirs.grad_accumulation_steps * theirs.world_size,
+        lr_is_recipes=recipe.optim.lr >= origin.optim.lr,
+    )
+    return f"{line}\n  WARNING: {warning}" if warning else line
 
 
 def contents(recipe: Recipe, sources: Sequence[Source], built: Built) -> Mapping[str, Any]:

@@ -13,8 +13,6 @@ from seglm.model.recipe import Recipe
 from seglm.utils.config import leaves, spell
 from seglm.utils.nearest import unknown
 
-FAR_BELOW = 0.5  # share of the batch a learning rate was chosen for, under which it is questionable
-
 
 @cache
 def recipes() -> dict[str, Callable[[], Recipe]]:
@@ -46,24 +44,6 @@ def listing(shown: Recipe | None = None) -> str:
         return "\n".join(f"{path}={spell(value)}" for path, value in leaves(shown))
     lines = ((name, (inspect.getdoc(make) or "").splitlines()) for name, make in recipes().items())
     return "\n".join(f"{name:24}{doc[0] if doc else ''}" for name, doc in lines)
-
-
-def effective_batch(used: Recipe, processes: int) -> str:
-    """batch x accumulation x processes, with a warning where it is far below what the learning rate was chosen for."""
-    chosen_for, schedule = recipe(used.name), used.schedule
-    size = schedule.batch_size * schedule.grad_accumulation_steps * processes
-    meant = chosen_for.schedule
-    wanted = meant.batch_size * meant.grad_accumulation_steps * meant.world_size
-    text = (
-        f"{schedule.batch_size} images x {schedule.grad_accumulation_steps} micro-batches x "
-        f"{processes} processes = {size}"
-    )
-    if size >= FAR_BELOW * wanted or used.optim.lr < chosen_for.optim.lr:
-        return text
-    return (
-        f"{text}; WARNING: optim.lr={used.optim.lr} was chosen for {wanted}; raise --grad_accumulation_steps to about "
-        f"{-(-wanted // (schedule.batch_size * processes))}, or lower --lr"
-    )
 
 
 def _makes_recipe(function: Callable[..., object]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import train_ds
-from seglm.model.recipes import effective_batch, listing, recipe
+from seglm.model.recipes import listing, recipe
 from seglm.utils.cli import read
 from seglm.utils.config import to_json
 
@@ -54,15 +54,11 @@ def test_resume_without_any_name_asks_for_one() -> None:
 
 
 def test_the_effective_batch_is_said_and_a_far_smaller_one_is_warned_of() -> None:
-    lisa = recipe("lisa_7b")
-    assert effective_batch(lisa, 8) == "2 images x 10 micro-batches x 8 processes = 160"
-    warned = effective_batch(lisa, 1)
-    assert (
-        "= 20; WARNING: optim.lr=0.0003 was chosen for 160; raise --grad_accumulation_steps to about 80"
-        in warned
-    )
-    gentle = replace(lisa, optim=replace(lisa.optim, lr=3e-5))
-    assert "WARNING" not in effective_batch(gentle, 1)
+    warned = train_ds.effective_batch(recipe("lisa_7b"))
+    assert warned.startswith("effective batch 20 images") and "WARNING" in warned
+    gentle = replace(recipe("lisa_7b"), optim=replace(recipe("lisa_7b").optim, lr=3e-5))
+    assert "WARNING" not in train_ds.effective_batch(gentle)
+    assert "WARNING" not in train_ds.effective_batch(recipe("lisa_tiny"))
 
 
 def test_families_and_rates_have_to_agree() -> None:

@@ -1,0 +1,161 @@
+"""Before a long run: can this model learn a handful of samples at all?
+
+python -m seglm.evaluation.preflight --recipe lisa_tiny --dataset_dir data/toy
+
+A run that cannot bring eight samples to an IoU of 0.9 in a few hundred steps will not learn eighty thousand: it has a wrong base,
+a frozen part or a broken label, and says so here in minutes instead of days. One process, no DeepSpeed; nothing is saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from seglm.dataset.collate import collate
+from seglm.dataset.mixture import Mixture
+from seglm.dataset.pipeline import Source, TrainingSet
+from seglm.dataset.sources import open_sources
+from seglm.model.load import start
+from seglm.model.recipe import Recipe
+from seglm.model.recipes import recipe as named
+from seglm.model.segmenter import Segmenter
+from seglm.utils import optim
+from seglm.utils.config import override
+from seglm.utils.types import Batch, Example
+
+SAMPLES, STEPS, ENOUGH = 8, 300, 0.9
+LOOK_EVERY = 20  # steps between two looks at the IoU; training stops as soon as it is reached
+LEARNING_RATE = 2e-3
+WARMUP = 10
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the samples."""
+
+    iou: float
+    """mean over their masks, answers forced"""
+    worst: float
+    steps: int
+
+    @property
+    def passed(self) -> bool:
+        return self.iou > ENOUGH
+
+
+def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> TrainingSet:
+    """The recipe's training samples, as this model wants them."""
+    data = recipe.data
+    return TrainingSet(
+        mixture=Mixture(sources, data.shares(), recipe.engine.seed),
+        sources=sources,
+        frames=recipe.frames,
+        script=partial(recipe.script, recipe=recipe),
+        encode=model.encoder.encode_script,
+        targets_per_sample=data.targets_per_sample,
+        vision_size=model.backbone.vision.config.image_size,
+        decoder_size=recipe.decoder.image_size,
+        pixels=data.pixels,
+        leave_out_ignored=data.ignore == "leave_out",
+    )
+
+
+def overfit(
+    recipe: Recipe,
+    *,
+    samples: int = SAMPLES,
+    steps: int = STEPS,
+    lr: float = LEARNING_RATE,
+    device: str = "cpu",
+) -> Outcome:
+    """Trains on the first samples that have masks, all in one batch, until their IoU is enough or the steps are used up."""
+    sources = open_sources(Path(recipe.data.dataset_dir), recipe.data.families())
+    model = start(recipe).model.to(device)
+    batch = collate(first_with_masks(training_set(recipe, sources, model), samples)).to(device)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = optim.adamw(trained, lr=lr, betas=recipe.optim.betas, weight_decay=0.0)
+    scheduler = optim.schedule(optimizer, total=steps, warmup=WARMUP)
+    outcome = Outcome(0.0, 0.0, 0)
+    with tqdm(total=steps, unit="step", disable=None) as bar:
+        for step in range(1, steps + 1):
+            loss = model.train()(batch).loss
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, recipe.optim.clip)
+            optimizer.step()
+            scheduler.step()
+            bar.update()
+            if step % LOOK_EVERY == 0 or step == steps:
+                outcome = _look(model, batch, step)
+                bar.set_postfix(loss=f"{loss.item():.3f}", iou=f"{outcome.iou:.3f}")
+                if outcome.passed:
+                    break
+    return outcome
+
+
+def first_with_masks(samples: TrainingSet, wanted: int) -> list[Example]:
+    """The first samples of the mixture that ask for a mask."""
+
+    def with_masks() -> Iterator[Example]:
+        for number in count():
+            example = samples[number]
+            if any(branch.slots for branch in example.branches):
+                yield example
+
+    source = with_masks()
+    return [next(source) for _ in range(wanted)]
+
+
+@torch.inference_mode()
+def _look(model: Segmenter, batch: Batch, step: int) -> Outcome:
+    """The IoU of every mask of the batch, its answers given."""
+    model.eval()
+    with model.autocast():
+        states = model.backbone.hidden(batch).flatten(0, 1)
+        features = model.features(batch)
+    found: list[float] = []
+    for logits, truth in zip(
+        model.masks_by_frame(model.draw(states, batch, features), batch), batch.masks, strict=True
+    ):
+        mask = logits > 0
+        overlap, union = (mask & truth).sum((1, 2)), (mask | truth).sum((1, 2))
+        found += (overlap / union.clamp(min=1)).tolist()
+    return Outcome(sum(found) / len(found), min(found), step)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Says passed or failed; the exit status is 0 or 1."""
+    parser = argparse.ArgumentParser(prog="python -m seglm.evaluation.preflight", description=__doc__)
+    parser.add_argument("--recipe", required=True)
+    parser.add_argument("--dataset_dir", help="default: the recipe's")
+    parser.add_argument("--version", help="base weights; default: the recipe's")
+    parser.add_argument("--samples", type=int, default=SAMPLES)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--lr", type=float, default=LEARNING_RATE)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("settings", nargs="*", metavar="field=value")
+    options = parser.parse_args(arguments)
+    given = {"data.dataset_dir": options.dataset_dir, "backbone.weights": options.version}
+    typed = [setting.partition("=")[::2] for setting in options.settings]
+    recipe = override(named(options.recipe), [*((k, v) for k, v in given.items() if v), *typed])
+    outcome = overfit(
+        recipe, samples=options.samples, steps=options.steps, lr=options.lr, device=options.device
+    )
+    verdict = "passed" if outcome.passed else "FAILED"
+    sys.stdout.write(
+        f"{verdict}: IoU {outcome.iou:.3f} on its own {options.samples} samples after {outcome.steps} steps "
+        f"(worst mask {outcome.worst:.3f}, wanted more than {ENOUGH})\n"
+    )
+    return 0 if outcome.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
