@@ -9,22 +9,17 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from torch import nn
 
-from seglm.dataset.collate import collate
 from seglm.dataset.faults import Fault
-from seglm.dataset.pipeline import Source
-from seglm.dataset.sources import open_sources
-from seglm.evaluation.leak import leak
-from seglm.evaluation.preflight import training_set
+from seglm.evaluation.leak import check
 from seglm.evaluation.run import evaluate
-from seglm.model.build import Built
 from seglm.model.load import Chosen, choose_recipe, load, start
 from seglm.model.names import canonical
 from seglm.model.recipe import Recipe
@@ -33,12 +28,13 @@ from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import WITHOUT_BASE, layout_of, manifest_of
 from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import fate
-from seglm.utils import cli, dist, optim
+from seglm.training import contents, feed, heading, settings, training_sources
+from seglm.utils import cli, dist
 from seglm.utils import log as logs
-from seglm.utils.config import difference, override, to_json
-from seglm.utils.engine import Engine, Settings
-from seglm.utils.loader import Feed
-from seglm.utils.manifest import commit, describe_ids, manifest, write_manifest
+from seglm.utils.checkpoint import is_portable
+from seglm.utils.config import override
+from seglm.utils.engine import Engine
+from seglm.utils.manifest import write_manifest
 from seglm.utils.resolve import resolve
 from seglm.utils.run import Run, open_run
 from seglm.utils.trainer import Hooks, Plan, Trainer
@@ -136,41 +132,6 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     log.info("next: %s", after if finished else f"the same command with --resume {place}")
 
 
-def training_sources(recipe: Recipe) -> tuple[Source, ...]:
-    """The data sets of the recipe's mixture."""
-    data = recipe.data
-    return open_sources(Path(data.dataset_dir), data.families(), exclude_val=data.exclude_val)
-
-
-def feed(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> Feed[Any]:
-    """The batches of this process."""
-    schedule, world = recipe.schedule, dist.world()
-    return Feed(
-        training_set(recipe, sources, model),
-        partial(collate, share_prefix=recipe.engine.share_prefix),
-        batch_size=schedule.batch_size,
-        accumulation=schedule.grad_accumulation_steps,
-        rank=world.rank,
-        world_size=world.size,
-        workers=recipe.engine.workers,
-        pin_memory=True,
-    )
-
-
-def settings(recipe: Recipe, plan: Plan) -> Settings:
-    """What the engine has to know."""
-    engine, schedule = recipe.engine, recipe.schedule
-    return Settings(
-        total_steps=plan.steps,
-        batch_size=schedule.batch_size,
-        accumulation=schedule.grad_accumulation_steps,
-        zero=engine.zero,
-        precision=engine.precision,
-        loss_norm=engine.loss_norm,
-        **asdict(recipe.optim),
-    )
-
-
 # ---- scoring --------------------------------------------------------------------------------------------------------
 def validate(module: nn.Module, *, out_dir: Path) -> dict[str, float]:
     """What the curve shows and the best state is chosen by."""
@@ -182,73 +143,39 @@ def validate(module: nn.Module, *, out_dir: Path) -> dict[str, float]:
 def score(recipe: Recipe, options: cli.Options) -> None:
     """--eval_only: the weights' scores, beside the checkpoints of the run of that name, never over them."""
     logs.start()
-    out_dir = run_of(options, recipe.name).evaluation(recipe.evaluate.dataset)
-    if out_dir.exists() and not options.overwrite:
+    run = run_of(options, recipe.name)
+    out_dir = run.evaluation(recipe.evaluate.dataset)
+    if dist.from_main(out_dir.exists()) and not options.overwrite:
         raise ValueError(
             f"{out_dir} holds an earlier evaluation; replace it (--overwrite) or choose another --exp_name"
         )
-    weights = options.init_from or options.version or recipe.backbone.weights
-    if reason := leak(recipe.evaluate.dataset, version=weights, manifest=manifest_of(resolve(weights))):
-        log.warning("LEAK: %s", reason)
+    weights = resolve(weights_to_score(recipe, options, run))
+    about = manifest_of(weights)
+    check(recipe.evaluate.dataset, version=str(weights), manifest=about, allow=options.allow_leak)
     device = str(dist.world().device)
-    if layout_of(resolve(weights)) in WITHOUT_BASE:
-        model = start(recipe, weights).model.to(device)
+    if layout_of(weights) in WITHOUT_BASE:
+        model = start(recipe, str(weights)).model.to(device)
     else:
-        parts = {"vision": recipe.backbone.vision, "decoder": recipe.decoder.weights}
         model, _ = load(
-            weights, recipe=recipe.name, precision=recipe.engine.precision, device=device, **parts
+            str(weights),
+            recipe=recipe.name,
+            precision=recipe.engine.precision,
+            device=device,
+            vision=recipe.backbone.vision,
+            decoder=recipe.decoder.weights,
         )
     model.recipe = recipe
     scores = evaluate(model, out_dir=out_dir)
     log.info("%s\n\nfiles: %s", scores, out_dir)
 
 
-# ---- what a run says about itself -----------------------------------------------------------------------------------
-def heading(recipe: Recipe, reason: str, sources: Sequence[Source], built: Built) -> list[tuple[str, str]]:
-    """The first lines of a run."""
-    parent = named(recipe.parent or recipe.name)
-    changes = [f"  {change}" for change in difference(parent, recipe)]
-    return [
-        ("recipe", f"{recipe.name} ({reason})"),
-        (f"against {parent.name}", "\n".join(changes) if changes else "no difference"),
-        ("commit", commit() or "unknown"),
-        ("data", "\n".join(f"  {source.name}: {len(source):,} samples" for source in sources)),
-        ("weights", built.checkpoint.source),
-        ("trained", str(built.table)),
-        ("schedule", effective_batch(recipe)),
-    ]
-
-
-def effective_batch(recipe: Recipe) -> str:
-    """batch x accumulation x processes, with a warning where it is far below what the learning rate was chosen for."""
-    ours, origin = recipe.schedule, named(recipe.name)
-    theirs = origin.schedule
-    line, warning = optim.effective_batch(
-        batch_size=ours.batch_size,
-        accumulation=ours.grad_accumulation_steps,
-        world_size=dist.world().size,
-        recipe_batch=theirs.batch_size * theirs.grad_accumulation_steps * theirs.world_size,
-        lr_is_recipes=recipe.optim.lr >= origin.optim.lr,
-    )
-    return f"{line}\n  WARNING: {warning}" if warning else line
-
-
-def contents(recipe: Recipe, sources: Sequence[Source], built: Built) -> Mapping[str, Any]:
-    """The manifest: what the run is made of."""
-    parts = built.checkpoint.source.split(" + ")
-    shares = recipe.data.shares()
-    data = {
-        source.name: {**describe_ids(source.keys()), "family": source.family, "rate": shares[source.family]}
-        for source in sources
-    }
-    return manifest(
-        recipe=recipe.name,
-        system=recipe.system,
-        resolved=to_json(recipe),
-        bases={layout_of(part): part for part in parts},
-        data=data,
-        trainable=[asdict(row) for row in built.table.rows],
-    )
+def weights_to_score(recipe: Recipe, options: cli.Options, run: Run) -> str:
+    """--init_from or --version; for the command of a training with --eval_only behind it, the best state of its run."""
+    given = options.init_from or recipe.backbone.weights
+    if layout_of(resolve(given)) == "llava" and is_portable(run.portable):
+        log.info("%s is a base; what is scored is the best state of %s", given, run.folder)
+        return str(run.portable)
+    return given
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 
 import train_ds
 from seglm.model.recipes import listing, recipe
+from seglm.training import effective_batch
 from seglm.utils.cli import read
 from seglm.utils.config import to_json
 
@@ -54,11 +55,11 @@ def test_resume_without_any_name_asks_for_one() -> None:
 
 
 def test_the_effective_batch_is_said_and_a_far_smaller_one_is_warned_of() -> None:
-    warned = train_ds.effective_batch(recipe("lisa_7b"))
+    warned = effective_batch(recipe("lisa_7b"))
     assert warned.startswith("effective batch 20 images") and "WARNING" in warned
     gentle = replace(recipe("lisa_7b"), optim=replace(recipe("lisa_7b").optim, lr=3e-5))
-    assert "WARNING" not in train_ds.effective_batch(gentle)
-    assert "WARNING" not in train_ds.effective_batch(recipe("lisa_tiny"))
+    assert "WARNING" not in effective_batch(gentle)
+    assert "WARNING" not in effective_batch(recipe("lisa_tiny"))
 
 
 def test_families_and_rates_have_to_agree() -> None:

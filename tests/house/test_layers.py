@@ -16,6 +16,7 @@ from tests.house.tree import ROOT, SCRIPTS, library, module_name
 MAY_IMPORT = {
     "seglm": (),
     "seglm.hf": ("seglm.utils", "seglm.model"),
+    "seglm.training": ("seglm.utils", "seglm.dataset", "seglm.model", "seglm.evaluation"),
     "seglm.utils": (),
     "seglm.dataset": ("seglm.utils",),
     "seglm.model": ("seglm.utils",),

@@ -1,0 +1,107 @@
+"""What a training is made of, from its recipe: the data, the batches, the engine's settings, and what a run says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from seglm.dataset.collate import collate
+from seglm.dataset.pipeline import Source
+from seglm.dataset.sources import open_sources
+from seglm.evaluation.preflight import training_set
+from seglm.model.build import Built
+from seglm.model.recipe import Recipe
+from seglm.model.recipes import recipe as named
+from seglm.model.released.identify import layout_of
+from seglm.model.segmenter import Segmenter
+from seglm.utils import dist, optim
+from seglm.utils.config import difference, to_json
+from seglm.utils.engine import Settings
+from seglm.utils.loader import Feed
+from seglm.utils.manifest import commit, describe_ids, manifest
+from seglm.utils.trainer import Plan
+
+
+def training_sources(recipe: Recipe) -> tuple[Source, ...]:
+    """The data sets of the recipe's mixture."""
+    data = recipe.data
+    return open_sources(Path(data.dataset_dir), data.families(), exclude_val=data.exclude_val)
+
+
+def feed(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> Feed[Any]:
+    """The batches of this process."""
+    schedule, world = recipe.schedule, dist.world()
+    return Feed(
+        training_set(recipe, sources, model),
+        partial(collate, share_prefix=recipe.engine.share_prefix),
+        batch_size=schedule.batch_size,
+        accumulation=schedule.grad_accumulation_steps,
+        rank=world.rank,
+        world_size=world.size,
+        workers=recipe.engine.workers,
+        pin_memory=True,
+    )
+
+
+def settings(recipe: Recipe, plan: Plan) -> Settings:
+    """What the engine has to know."""
+    engine, schedule = recipe.engine, recipe.schedule
+    return Settings(
+        total_steps=plan.steps,
+        batch_size=schedule.batch_size,
+        accumulation=schedule.grad_accumulation_steps,
+        zero=engine.zero,
+        precision=engine.precision,
+        loss_norm=engine.loss_norm,
+        **asdict(recipe.optim),
+    )
+
+
+def heading(recipe: Recipe, reason: str, sources: Sequence[Source], built: Built) -> list[tuple[str, str]]:
+    """The first lines of a run."""
+    parent = named(recipe.parent or recipe.name)
+    changes = [f"  {change}" for change in difference(parent, recipe)]
+    return [
+        ("recipe", f"{recipe.name} ({reason})"),
+        (f"against {parent.name}", "\n".join(changes) if changes else "no difference"),
+        ("commit", commit() or "unknown"),
+        ("data", "\n".join(f"  {source.name}: {len(source):,} samples" for source in sources)),
+        ("weights", built.checkpoint.source),
+        ("trained", str(built.table)),
+        ("schedule", effective_batch(recipe)),
+    ]
+
+
+def effective_batch(recipe: Recipe) -> str:
+    """batch x accumulation x processes, with a warning where it is far below what the learning rate was chosen for."""
+    ours, origin = recipe.schedule, named(recipe.name)
+    theirs = origin.schedule
+    line, warning = optim.effective_batch(
+        batch_size=ours.batch_size,
+        accumulation=ours.grad_accumulation_steps,
+        world_size=dist.world().size,
+        recipe_batch=theirs.batch_size * theirs.grad_accumulation_steps * theirs.world_size,
+        lr_is_recipes=recipe.optim.lr >= origin.optim.lr,
+    )
+    return f"{line}\n  WARNING: {warning}" if warning else line
+
+
+def contents(recipe: Recipe, sources: Sequence[Source], built: Built) -> Mapping[str, Any]:
+    """The manifest: what the run is made of."""
+    parts = built.checkpoint.source.split(" + ")
+    shares = recipe.data.shares()
+    data = {
+        source.name: {**describe_ids(source.keys()), "family": source.family, "rate": shares[source.family]}
+        for source in sources
+    }
+    return manifest(
+        recipe=recipe.name,
+        system=recipe.system,
+        resolved=to_json(recipe),
+        bases={layout_of(part): part for part in parts},
+        data=data,
+        trainable=[asdict(row) for row in built.table.rows],
+    )
