@@ -278,13 +278,16 @@ def _masks(
         for frame in range(len(example.drawn)):
             targets = [slots[slot].target for slot, drawn in jobs if drawn == first_drawn[number] + frame]
             masks = example.masks[:, frame]
-            if targets != list(range(len(masks))):  # every target once and in order, the usual case, needs no copy
+            if targets != list(
+                range(len(masks))
+            ):  # every target once and in order, the usual case, needs no copy
                 masks = masks[targets] if targets else np.zeros((0, *example.size), np.bool_)
             yield torch.from_numpy(masks)
 
 
 def _ignored(example: Example, frame: int) -> Tensor | None:
-    return None if example.ignore is None else torch.from_numpy(example.ignore[frame])
+    # Copied: readers give a view that may not be written to, which torch warns of.
+    return None if example.ignore is None else torch.tensor(example.ignore[frame])
 
 
 def _indices(values: list[int]) -> Tensor:

@@ -5,9 +5,14 @@ The manifest beside the weights lists what they were trained on; for released we
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from seglm.evaluation.benchmarks import benchmark
+
+log = logging.getLogger(__name__)
 
 TRAIN = "train"
 LISA_V1 = (
@@ -23,25 +28,33 @@ RELEASED: Mapping[str, tuple[str, str]] = {
 """name of a released model in lower case -> (the split it has seen, who says so)"""
 
 
-def leak(data: str, *, version: str, manifest: Mapping[str, Any]) -> str | None:
-    """Why a score on `data` would be a score on training data, or None if nothing says so.
+def check(spec: str, *, version: str, manifest: Mapping[str, Any], allow: bool) -> None:
+    """Stops a score on training data from being written, or warns of it if it is allowed.
 
-    data: e.g. `ReasonSeg|val`. A train split is never reported: its name says what it is. version: path or hub id of the weights.
+    spec, version, manifest: see `leak`. Raises ValueError that names the flag by which it is computed all the same.
+    """
+    reason = leak(spec, version=version, manifest=manifest)
+    if reason and not allow:
+        raise ValueError(
+            f"LEAK: {reason}; a score there is no validation score. Pass --allow_leak to compute it all the same"
+        )
+    if reason:
+        log.warning("LEAK: %s; this is no validation score", reason)
+
+
+def leak(spec: str, *, version: str, manifest: Mapping[str, Any]) -> str | None:
+    """Why a score on a benchmark would be a score on training data, or None if nothing says so.
+
+    spec: e.g. `ReasonSeg|val`. A train split is never reported: its name says what it is. version: path or hub id of the weights.
     manifest: what lies beside them (`utils.manifest`), or empty; the names in its `data` are the sources trained on.
     """
-    if data.lower().endswith(f"|{TRAIN}"):
+    data = benchmark(spec).data.lower()
+    if data.endswith(f"|{TRAIN}"):
         return None
-    if data.lower() in {part for source in manifest.get("data", ()) for part in _parts(str(source).lower())}:
-        return f"the manifest beside {version} lists {data} as training data"
+    if data in {part for source in manifest.get("data", ()) for part in _parts(str(source).lower())}:
+        return f"the manifest beside {version} lists {benchmark(spec).data} as training data"
     split, why = RELEASED.get(Path(version).name.lower(), ("", ""))
-    return f"{Path(version).name}: {why}" if split.lower() == data.lower() else None
-
-
-def refuse(reason: str) -> ValueError:
-    """The error that keeps such a score from being written."""
-    return ValueError(
-        f"LEAK: {reason}; a score there is no validation score. Pass --allow_leak to compute it all the same"
-    )
+    return f"{Path(version).name}: {why}" if split.lower() == data else None
 
 
 def _parts(source: str) -> list[str]:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from seglm.dataset.faults import Fault
 from seglm.evaluation.ask import Asker, asker, refuse_half_on_cpu
 from seglm.evaluation.benchmarks import Benchmark, benchmark
-from seglm.evaluation.leak import leak, refuse
+from seglm.evaluation.leak import check
 from seglm.evaluation.metrics.iou import Convention
 from seglm.evaluation.predict import batches, load_clip, predict, read_mask
 from seglm.evaluation.report import SCORES, write_report
@@ -30,7 +30,6 @@ from seglm.utils import dist
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
 
-log = logging.getLogger(__name__)
 MASKS, SAID = "masks", "predictions.csv"
 
 
@@ -118,16 +117,19 @@ def ask_everything(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line at the top of this file."""
     given = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    world = dist.start()
+    logging.basicConfig(level=logging.INFO if world.is_main else logging.ERROR, format="%(message)s")
     try:
-        _run(given)
+        _run(given, world)
     except (ValueError, OSError, Fault) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(
+            f"error: {error}" if world.size == 1 else f"error (process {world.rank} of {world.size}): {error}"
+        )
     finally:
         dist.stop()
 
 
-def _run(given: argparse.Namespace) -> None:
+def _run(given: argparse.Namespace, world: dist.World) -> None:
     from seglm.model.load import load
     from seglm.model.released.identify import manifest_of
     from seglm.utils.resolve import resolve
@@ -136,12 +138,8 @@ def _run(given: argparse.Namespace) -> None:
     folders = [_folder(given, one) for one in chosen]
     manifest = manifest_of(resolve(given.version, what="the model (--version)"))
     for one in chosen:
-        if reason := leak(one.data, version=given.version, manifest=manifest):
-            if not given.allow_leak:
-                raise refuse(reason)
-            log.warning("LEAK: %s", reason)
+        check(one.data, version=given.version, manifest=manifest, allow=given.allow_leak)
     views = [one.open(given.dataset_dir) for one in chosen]
-    world = dist.start()
     model, recipe = load(
         given.version,
         recipe=given.recipe,

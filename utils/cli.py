@@ -32,6 +32,8 @@ class Options:
     overwrite: bool = False
     """whether a run may replace the one that its folder holds"""
     eval_only: bool = False
+    allow_leak: bool = False
+    """score a split that the weights were trained on, with a warning instead of an error"""
     no_eval: bool = False
     print_freq: int = 10
     """optimizer steps between two lines of the log"""
@@ -78,6 +80,7 @@ FLAGS = (
     Flag("init_from", "start a new run from these weights", option="init_from"),
     Flag("overwrite", "replace the run that has this name", option="overwrite", value="true"),
     Flag("eval_only", "score the weights, train nothing", option="eval_only", value="true"),
+    Flag("allow_leak", "score a split the weights were trained on", option="allow_leak", value="true"),
     Flag("no_eval", "do not score after each epoch", option="no_eval", value="true"),
     Flag("print_freq", "optimizer steps between two lines", option="print_freq"),
     Flag("list", "print the recipes, with --recipe all its settings", option="list", value="true"),

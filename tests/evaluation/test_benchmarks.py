@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from seglm.evaluation.benchmarks import benchmark
-from seglm.evaluation.leak import leak, refuse
+from seglm.evaluation.leak import check, leak
 from tests.evaluation.fakes import FakeSource
 
 
@@ -100,5 +100,14 @@ def test_a_split_the_weights_were_trained_on_is_a_leak(
 ) -> None:
     reason = leak(data, version=version, manifest=manifest)
     assert (reason or "").startswith(found) and bool(reason) == bool(found)
-    if reason:
-        assert str(refuse(reason)).startswith("LEAK: ") and "--allow_leak" in str(refuse(reason))
+
+
+def test_a_score_on_training_data_is_refused_unless_it_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    about = {"version": "runs/a", "manifest": {"data": {"refcoco|unc|val": {}}}}
+    with pytest.raises(
+        ValueError, match=r"LEAK: the manifest beside runs/a lists refcoco\|unc\|val.*--allow_leak"
+    ):
+        check("refcoco|val", **about, allow=False)  # type: ignore[arg-type]
+    check("refcoco|val", **about, allow=True)  # type: ignore[arg-type]
+    assert "LEAK" in caplog.text
+    check("refcoco|testA", **about, allow=False)  # type: ignore[arg-type]
