@@ -174,7 +174,7 @@ def lisa_tiny() -> Recipe:
         name="lisa_tiny",
         parent=parent.name,
         backbone=replace(parent.backbone, weights=str(BASES / "llava"), vision=str(BASES / "llava")),
-        decoder=MaskDecoder(weights=str(BASES / "sam"), image_size=128),
+        decoder=MaskDecoder(weights=str(BASES / "sam"), image_size=64),
         data=replace(Data(), dataset_dir="./data/toy", exclude_val=True),
         optim=Optim(lr=1e-3, warmup_steps=50),
         schedule=Schedule(
