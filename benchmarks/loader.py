@@ -3,8 +3,8 @@
     python benchmarks/loader.py [--images 16] [--repeats 5] [--size 480 640]
 
 RefCOCO's layout with pictures of COCO's size, three expressions a picture, batches of two. One thread, process CPU seconds, A/B
-interleaved, medians; peak memory is that of a child process a side. Both sides read the same files and tokenise with the same
-tokenizer; the run fails unless masks and `peer` pixels agree. The replica repeats the released code's operations in their order
+interleaved, medians; peak memory is that of a child process a side. Both sides read the same files with the same tokenizer model;
+the run fails unless masks and `peer` pixels agree. The replica repeats the released code's operations in their order
 (utils/refer_seg_dataset.py and utils/dataset.py at 3cb2d43), from our description of them.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import re
 import resource
 import statistics
 import subprocess
@@ -30,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
+from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
 from seglm.dataset.collate import collate
@@ -104,7 +106,11 @@ class Original:
         for ref in pickle.loads((root / "refer_seg/refcoco/refs(unc).p").read_bytes()):
             self.refs.setdefault(ref["image_id"], []).append(ref)
         self.clip = CLIPImageProcessorPil()
-        self.tokenizer = load_tokenizer(TOKENIZER, ("[SEG]",), ("<im_start>", "<im_end>"))
+        self.pieces = SentencePieceProcessor(model_file=str(TOKENIZER / "tokenizer.model"))
+        names = ("[SEG]", "<im_start>", "<im_end>")
+        self.added = {name: self.pieces.vocab_size() + number for number, name in enumerate(names)}
+        self.added["</s>"] = self.pieces.eos_id()
+        self.split_at = re.compile(r"\s*(\[SEG\])\s*|\s*(<im_start>|<im_end>)\s*|(</s>)")
         self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (SAM_MEAN, SAM_STD))
 
     def sample(self, index: int) -> tuple[Tensor, Tensor, list[str], Tensor, Tensor, tuple[int, int]]:
@@ -145,8 +151,19 @@ class Original:
 
     def ids(self, text: str) -> list[int]:
         """Chunks round the image tokenised apart, with the image's position between them."""
-        chunks = [list(self.tokenizer(chunk).input_ids) for chunk in text.split("<image>")]
+        chunks = [[self.pieces.bos_id(), *self.tokenise(chunk)] for chunk in text.split("<image>")]
         return [*chunks[0], *(number for chunk in chunks[1:] for number in (-200, *chunk[1:]))]
+
+    def tokenise(self, text: str) -> list[int]:
+        """As the slow LlamaTokenizer does (`use_fast=False`): split at added tokens, then piece by piece to ids."""
+        ids = []
+        for part in self.split_at.split(text):
+            if part in self.added:
+                ids.append(self.added[part])
+            elif part:  # None where a group of the pattern is not there
+                pieces = self.pieces.encode(part, out_type=str)
+                ids += [self.pieces.piece_to_id(piece) for piece in pieces]
+        return ids
 
     def batch(self, indices: list[int]) -> dict[str, Any]:
         """Conversations padded in one tensor, targets found by tokenising every piece once more."""
