@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from seglm.dataset.collate import collate
-from seglm.dataset.pipeline import Source
+from seglm.dataset.mixture import Mixture
+from seglm.dataset.pipeline import Source, TrainingSet
 from seglm.dataset.sources import open_sources
-from seglm.evaluation.preflight import training_set
 from seglm.model.build import Built
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
@@ -29,6 +29,23 @@ def training_sources(recipe: Recipe) -> tuple[Source, ...]:
     """The data sets of the recipe's mixture."""
     data = recipe.data
     return open_sources(Path(data.dataset_dir), data.families(), exclude_val=data.exclude_val)
+
+
+def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> TrainingSet:
+    """The recipe's training samples, as this model wants them."""
+    data = recipe.data
+    return TrainingSet(
+        mixture=Mixture(sources, data.shares(), recipe.engine.seed),
+        sources=sources,
+        frames=recipe.frames,
+        script=partial(recipe.script, recipe=recipe),
+        encode=model.encoder.encode_script,
+        targets_per_sample=data.targets_per_sample,
+        vision_size=model.backbone.vision.config.image_size,
+        decoder_size=recipe.decoder.image_size,
+        pixels=data.pixels,
+        leave_out_ignored=data.ignore == "leave_out",
+    )
 
 
 def feed(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> Feed[Any]:

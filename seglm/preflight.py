@@ -1,6 +1,6 @@
 """Before a long run: can this model learn a handful of samples at all?
 
-python -m seglm.evaluation.preflight --recipe lisa_tiny --dataset_dir data/toy
+python -m seglm.preflight --recipe lisa_tiny --dataset_dir data/toy
 
 A run that cannot bring eight samples to an IoU of 0.9 in a few hundred steps will not learn eighty thousand: it has a wrong base,
 a frozen part or a broken label, and says so here in minutes instead of days. One process, no DeepSpeed; nothing is saved.
@@ -12,21 +12,18 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from seglm.dataset.collate import collate
-from seglm.dataset.mixture import Mixture
-from seglm.dataset.pipeline import Source, TrainingSet
-from seglm.dataset.sources import open_sources
+from seglm.dataset.pipeline import TrainingSet
 from seglm.model.load import start
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
+from seglm.training import training_set, training_sources
 from seglm.utils import optim
 from seglm.utils.config import override
 from seglm.utils.types import Batch, Example
@@ -51,23 +48,6 @@ class Outcome:
         return self.iou > ENOUGH
 
 
-def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> TrainingSet:
-    """The recipe's training samples, as this model wants them."""
-    data = recipe.data
-    return TrainingSet(
-        mixture=Mixture(sources, data.shares(), recipe.engine.seed),
-        sources=sources,
-        frames=recipe.frames,
-        script=partial(recipe.script, recipe=recipe),
-        encode=model.encoder.encode_script,
-        targets_per_sample=data.targets_per_sample,
-        vision_size=model.backbone.vision.config.image_size,
-        decoder_size=recipe.decoder.image_size,
-        pixels=data.pixels,
-        leave_out_ignored=data.ignore == "leave_out",
-    )
-
-
 def overfit(
     recipe: Recipe,
     *,
@@ -77,7 +57,7 @@ def overfit(
     device: str = "cpu",
 ) -> Outcome:
     """Trains on the first samples that have masks, all in one batch, until their IoU is enough or the steps are used up."""
-    sources = open_sources(Path(recipe.data.dataset_dir), recipe.data.families())
+    sources = training_sources(recipe)
     model = start(recipe).model.to(device)
     batch = collate(first_with_masks(training_set(recipe, sources, model), samples)).to(device)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -133,7 +113,7 @@ def _look(model: Segmenter, batch: Batch, step: int) -> Outcome:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Says passed or failed; the exit status is 0 or 1."""
-    parser = argparse.ArgumentParser(prog="python -m seglm.evaluation.preflight", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m seglm.preflight", description=__doc__)
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--dataset_dir", help="default: the recipe's")
     parser.add_argument("--version", help="base weights; default: the recipe's")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from seglm.dataset.toy.write import write
-from seglm.evaluation.preflight import ENOUGH, main, overfit
 from seglm.model.recipes import recipe as named
+from seglm.preflight import ENOUGH, main, overfit
 from seglm.utils.config import override
 
 
