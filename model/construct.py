@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,9 +57,11 @@ def construct(
     is trained.
     """
     with torch.device(device):
+        with _default_dtype(COMPUTE[recipe.engine.precision]):
+            llm, vision = _llm(dims, attention(recipe.engine)), _vision(dims)
         backbone = LlavaBackbone(
-            llm=_llm(dims, attention(recipe.engine)),
-            vision=_vision(dims),
+            llm=llm,
+            vision=vision,
             projector=_projector(dims),
             select_layer=dims.select_layer,
         )
@@ -70,6 +73,17 @@ def construct(
     if recipe.engine.gradient_checkpointing:
         backbone.llm.gradient_checkpointing_enable({"use_reentrant": False})
     return model.eval(), table
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """New tensors have this dtype: a 13B model that is to be bf16 is never 52 GB of float32 on the way."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def attention(engine: Engine) -> str:

@@ -60,7 +60,7 @@ def open_weights(
             )
         sam = load_sam(resolve(decoder, what="SAM (--vision_pretrained)"))
         checkpoint = checkpoint.joined(sam, prefixes=("decoder.",))
-    elif decoder and layout != "llava":
+    elif decoder and layout != "llava" and Path(decoder) != path:
         log.info("%s holds its own SAM, whose mask decoder is trained; %s is not read", path, decoder)
     return checkpoint
 
