@@ -24,6 +24,9 @@ from pathlib import Path
 
 DEFAULT_PORT = "29500"  # DeepSpeed's own; all machines of a run must agree, so only a run on one machine takes a free one
 
+ASKING = frozenset({"--help", "-h", "--list"})
+"""flags that only print something: no launcher is needed"""
+
 
 @dataclass(frozen=True)
 class Nodes:
@@ -129,6 +132,8 @@ def main(argv: Sequence[str]) -> None:
     """Replaces this process by the launcher."""
     only_print = argv[:1] == ["--print"]
     script, *arguments = argv[1:] if only_print else argv
+    if ASKING & set(arguments):
+        os.execv(sys.executable, [sys.executable, script, *arguments])
     try:
         nodes = find_nodes(os.environ)
         processes = find_processes(os.environ, nodes)

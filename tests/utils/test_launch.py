@@ -88,3 +88,10 @@ def test_the_line_can_be_looked_at_before_it_runs() -> None:
     )
     want = "-m deepspeed.launcher.runner --master_port=1234 --num_gpus=2 train_ds.py --recipe lisa_7b"
     assert done.stdout.strip().endswith(want)
+
+
+def test_a_question_about_the_flags_needs_no_launcher() -> None:
+    root = Path(__file__).parents[2]
+    line = [sys.executable, "-m", "seglm.utils.launch", "train_ds.py", "--recipe", "lisa_7b", "--list"]
+    done = subprocess.run(line, cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "name=lisa_7b"
