@@ -90,9 +90,9 @@ def _load(given: argparse.Namespace) -> Segmenter:
     import torch
 
     from seglm.model.load import load
-    from seglm.model.quantize import bitsandbytes, quantize
+    from seglm.model.quantize import Bits, bitsandbytes, quantize
 
-    bits = "8bit" if given.load_in_8bit else "4bit" if given.load_in_4bit else None
+    bits: Bits | None = "8bit" if given.load_in_8bit else "4bit" if given.load_in_4bit else None
     if bits:
         bitsandbytes()  # before minutes of loading
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -112,7 +112,7 @@ def _load(given: argparse.Namespace) -> Segmenter:
             f"--image_size {given.image_size}: the weights are for {recipe.decoder.image_size}; leave the flag out"
         )
     if bits:
-        quantize(model, bits)  # type: ignore[arg-type]
+        print(quantize(model, bits))
         model.to(device)
     if given.conv_type:
         from seglm.model.backbones.templates import template

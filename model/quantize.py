@@ -19,15 +19,17 @@ from seglm.model.recipe import Precision
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
 
+Bits = Literal["8bit", "4bit"]
+BLOCK = 64  # nf4 keeps one scale for 64 weights; bitsandbytes' CPU kernel needs whole blocks in a row
 INT8_THRESHOLD = 6.0  # LLM.int8(): activations above this are multiplied in half precision
 COMPUTE: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def quantize(model: Segmenter, bits: Literal["8bit", "4bit"]) -> int:
+def quantize(model: Segmenter, bits: Bits) -> str:
     """Replaces the linear layers of the LLM's blocks in place; weights shrink when the model is moved to its device.
 
-    Returns the number of layers. Raises ImportError with the install line if bitsandbytes is not there, ValueError for a model
-    whose adapters are not merged.
+    Returns what was done, in words. In 4 bit a layer whose rows are no multiple of BLOCK stays as it is; no released LLM has one.
+    Raises ImportError with the install line if bitsandbytes is not there, ValueError for a model whose adapters are not merged.
     """
     library = bitsandbytes()
     compute = COMPUTE[model.recipe.engine.precision]
@@ -35,9 +37,10 @@ def quantize(model: Segmenter, bits: Literal["8bit", "4bit"]) -> int:
     found = list(_linears(blocks))
     if not found or any(hasattr(module, "base_layer") for module in blocks.modules()):
         raise ValueError("the LLM has adapters or is quantised already; 8 and 4 bit are for a merged model")
-    for parent, name, layer in found:
+    fitting = [one for one in found if bits == "8bit" or one[2].in_features % BLOCK == 0]
+    for parent, name, layer in fitting:
         setattr(parent, name, _small(library, layer, bits, compute))
-    return len(found)
+    return f"{len(fitting)} of {len(found)} linear layers of the LLM in {bits.removesuffix('bit')} bit"
 
 
 def bitsandbytes() -> ModuleType:
@@ -51,7 +54,7 @@ def bitsandbytes() -> ModuleType:
         ) from error
 
 
-def _small(library: ModuleType, layer: nn.Linear, bits: str, compute: torch.dtype) -> nn.Module:
+def _small(library: ModuleType, layer: nn.Linear, bits: Bits, compute: torch.dtype) -> nn.Module:
     shape = (layer.in_features, layer.out_features)
     if bits == "8bit":
         small = library.nn.Linear8bitLt(
