@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         revision=backbone.revision,
     )
     built = load_with_trained(base, trained, recipe)
-    print(f"{trained.source} on {base.source}:\n{built.report}")
+    print(f"{trained.source} on {' + '.join(base.places)}:\n{built.report}")
     content = described(recipe, base, trained, built)
     apart = export(built, own.save_path, manifest=content, kind=own.format, vision=backbone.vision)
     print(
@@ -106,7 +106,7 @@ def described(recipe: Recipe, base: Checkpoint, trained: Trained, built: Built) 
         recipe=recipe.name,
         system=recipe.system,
         resolved=to_json(recipe),
-        bases={layout_of(part): part for part in base.source.split(" + ")} | {"trained": trained.source},
+        bases={layout_of(part): part for part in base.places} | {"trained": trained.source},
         data=before.get("data"),
         trainable=[to_json(row) for row in built.table.rows],
     )

@@ -86,7 +86,7 @@ def heading(recipe: Recipe, reason: str, sources: Sequence[Source], built: Built
         (f"against {parent.name}", "\n".join(changes) if changes else "no difference"),
         ("commit", commit() or "unknown"),
         ("data", "\n".join(f"  {source.name}: {len(source):,} samples" for source in sources)),
-        ("weights", built.checkpoint.source),
+        ("weights", " + ".join(built.checkpoint.places)),
         ("trained", str(built.table)),
         ("schedule", effective_batch(recipe)),
     ]
@@ -108,7 +108,7 @@ def effective_batch(recipe: Recipe) -> str:
 
 def contents(recipe: Recipe, sources: Sequence[Source], built: Built) -> Mapping[str, Any]:
     """The manifest: what the run is made of."""
-    parts = built.checkpoint.source.split(" + ")
+    parts = built.checkpoint.places
     shares = recipe.data.shares()
     data = {
         source.name: {**describe_ids(source.keys()), "family": source.family, "rate": shares[source.family]}

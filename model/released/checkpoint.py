@@ -50,6 +50,13 @@ class Checkpoint:
     recipe: str | None = None
     """what the files say about their own recipe"""
     manifest: dict[str, Any] = field(default_factory=dict)
+    joined_from: tuple[str, ...] = ()
+    """where parts that were fetched from elsewhere came from"""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Every place that was read, the language model's first."""
+        return (self.source, *self.joined_from)
 
     def joined(self, other: Checkpoint, *, prefixes: tuple[str, ...]) -> Checkpoint:
         """This checkpoint with the tensors of `other` that start with one of `prefixes`, and the sizes of those parts.
@@ -62,7 +69,7 @@ class Checkpoint:
             tensors={**taken, **self.tensors},
             vision=self.vision or other.vision,
             decoder=self.decoder or other.decoder,
-            source=f"{self.source} + {other.source}",
+            joined_from=(*self.joined_from, other.source),
         )
 
     def has(self, prefix: str) -> bool:

@@ -130,11 +130,6 @@ def refuse_adapter(path: Path) -> None:
 
 
 def _own(path: Path, names: set[str]) -> Layout:
-    if (
-        any(name.startswith("llm.layers.") and ".lora_" not in name for name in names)
-        and (path / "config.json").is_file()
-    ):
-        return "llava" if not any(name.startswith("project.") for name in names) else "seglm"
     if all(name.startswith("decoder.") for name in names):
         return "sam"
     return "portable" if (path if path.is_dir() else path.parent).joinpath(MANIFEST).is_file() else "training"

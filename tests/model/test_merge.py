@@ -91,9 +91,19 @@ Write = Callable[[Path, dict[str, Tensor]], Path]
 Spell = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
-@pytest.mark.parametrize("write", [as_file, as_folder_of_shards, as_safetensors])
-@pytest.mark.parametrize("spell", [dict, module_names, training_state])
-@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(
+    "write, spell, full",
+    [
+        (as_safetensors, dict, False),
+        (as_safetensors, dict, True),
+        (as_file, module_names, False),
+        (as_file, training_state, False),
+        (as_file, training_state, True),
+        (as_folder_of_shards, module_names, False),
+        (as_folder_of_shards, module_names, True),
+        (as_folder_of_shards, training_state, False),
+    ],
+)
 def test_trained_weights_in_every_form_give_the_same_model(
     tmp_path: Path, trained: Segmenter, recipe: Recipe, write: Write, spell: Spell, full: bool
 ) -> None:
@@ -150,6 +160,8 @@ def test_the_folder_opens_with_auto_model_and_is_a_base_for_more_training(
     assert isinstance(AutoConfig.from_pretrained(tmp_path / "out"), seglm.hf.SegLMConfig)
     model = AutoModel.from_pretrained(tmp_path / "out")
     assert isinstance(model, seglm.hf.SegLMModel) and model.recipe.name == "lisa_7b"
+    half = AutoModel.from_pretrained(tmp_path / "out", dtype=torch.bfloat16)
+    assert half.recipe.engine.precision == "bf16"
     checkpoint = open_weights(str(tmp_path / "out"))
     more = assemble(recipe, checkpoint, lora=True)
     assert more.report.complete and all(".lora_" in name for name in more.report.allowed)

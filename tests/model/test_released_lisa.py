@@ -232,6 +232,27 @@ def test_a_base_is_not_taken_for_a_model_that_segments(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("kind", ["sam", "clip"])
+def test_a_part_is_not_taken_for_the_language_model(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], kind: str
+) -> None:
+    part = (
+        write_sam(tmp_path / "sam.pth", tensors) if kind == "sam" else write_clip(tmp_path / "clip", tensors)
+    )
+    with pytest.raises(WeightsError, match=f"a {kind.upper()}, not a language model; it belongs to --vision"):
+        open_weights(str(part))
+
+
+def test_what_no_place_holds_is_asked_for_by_its_flag(
+    tmp_path: Path, tensors: dict[str, torch.Tensor]
+) -> None:
+    clip = str(write_clip(tmp_path / "clip", tensors))
+    with pytest.raises(WeightsError, match="holds no SAM; give one with --vision_pretrained"):
+        open_weights(str(write_llava(tmp_path / "llava", tensors)), vision=clip)
+    with pytest.raises(WeightsError, match="no vision tower and names none; give one with --vision-tower"):
+        open_weights(str(write_llava(tmp_path / "bare", tensors)))
+
+
 # ---- containers ------------------------------------------------------------------------------------------------------
 def test_a_shard_that_the_index_names_and_that_is_gone_is_an_error(
     tmp_path: Path, tensors: dict[str, torch.Tensor]
