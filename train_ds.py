@@ -22,13 +22,14 @@ from seglm.evaluation.leak import check
 from seglm.evaluation.run import evaluate
 from seglm.model.load import Chosen, choose_recipe, load, start
 from seglm.model.names import canonical
+from seglm.model.quantize import quantize
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import listing
 from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import WITHOUT_BASE, layout_of, manifest_of
 from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import fate
-from seglm.training import contents, feed, heading, settings, training_sources
+from seglm.training import contents, feed, found_data, heading, settings, training_sources
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
 from seglm.utils.checkpoint import is_portable
@@ -97,12 +98,17 @@ def configured(recipe: Recipe, options: cli.Options) -> Recipe:
     """The recipe with every setting of the command."""
     if options.version is not None:
         recipe = replace(recipe, backbone=replace(recipe.backbone, weights=options.version))
-    return override(recipe, options.settings)
+    return override(replace(recipe, data=found_data(recipe.data)), options.settings)
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
 def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     """From the data on disk to a folder with trained weights."""
+    if recipe.engine.load_in != "full":
+        raise ValueError(
+            "--load_in_8bit and --load_in_4bit are for chat.py and --eval_only; training with less memory: --zero 3, "
+            "engine.gradient_checkpointing=true, a smaller --batch_size with more --grad_accumulation_steps"
+        )
     going_on = options.resume is not None
     run = open_run(run_of(options, recipe.name).folder, resume=going_on, overwrite=options.overwrite)
     logs.start(run.log)
@@ -152,20 +158,20 @@ def score(recipe: Recipe, options: cli.Options) -> None:
     weights = resolve(weights_to_score(recipe, options, run))
     about = manifest_of(weights)
     check(recipe.evaluate.dataset, version=str(weights), manifest=about, allow=options.allow_leak)
-    device = str(dist.world().device)
     if layout_of(weights) in WITHOUT_BASE:
-        model = start(recipe, str(weights)).model.to(device)
+        model = start(recipe, str(weights)).model
     else:
         model, _ = load(
             str(weights),
             recipe=recipe.name,
             precision=recipe.engine.precision,
-            device=device,
             vision=recipe.backbone.vision,
             decoder=recipe.decoder.weights,
         )
     model.recipe = recipe
-    scores = evaluate(model, out_dir=out_dir)
+    if recipe.engine.load_in != "full":
+        log.info("%s", quantize(model, recipe.engine.load_in))
+    scores = evaluate(model.to(dist.world().device), out_dir=out_dir)
     log.info("%s\n\nfiles: %s", scores, out_dir)
 
 

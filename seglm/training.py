@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from seglm.dataset.mixture import Mixture
 from seglm.dataset.pipeline import Source, TrainingSet
 from seglm.dataset.sources import open_sources
 from seglm.model.build import Built
-from seglm.model.recipe import Recipe
+from seglm.model.recipe import Data, Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import layout_of
 from seglm.model.segmenter import Segmenter
@@ -23,6 +24,30 @@ from seglm.utils.engine import Settings
 from seglm.utils.loader import Feed
 from seglm.utils.manifest import commit, describe_ids, manifest
 from seglm.utils.trainer import Plan
+
+DATA_FOLDERS = (
+    "reason_seg",
+    "refer_seg",
+    "coco",
+    "ade20k",
+    "cocostuff",
+    "mapillary",
+    "vlpart",
+    "llava_dataset",
+)
+"""the top folders of LISA's data; one of them is enough to know the place"""
+
+
+def found_data(data: Data) -> Data:
+    """The data where they lie on this machine, unless the recipe or the command names a folder of its own.
+
+    Looked at: `$SEGLM_DATA`, `./data`, and `./dataset`, where users of the original code keep them.
+    """
+    if data.dataset_dir != Data().dataset_dir:
+        return data
+    places = [os.environ.get("SEGLM_DATA", ""), data.dataset_dir, "./dataset"]
+    found = [place for place in places if place and any(Path(place, name).is_dir() for name in DATA_FOLDERS)]
+    return replace(data, dataset_dir=found[0]) if found else data
 
 
 def training_sources(recipe: Recipe) -> tuple[Source, ...]:

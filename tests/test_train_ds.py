@@ -10,7 +10,7 @@ import pytest
 
 import train_ds
 from seglm.model.recipes import listing, recipe
-from seglm.training import effective_batch
+from seglm.training import effective_batch, found_data
 from seglm.utils.cli import read
 from seglm.utils.config import to_json
 
@@ -69,6 +69,30 @@ def test_families_and_rates_have_to_agree() -> None:
         replace(data, mixture=("vqa",)).shares()
     with pytest.raises(ValueError, match="unknown family .* 'sem_segg'; did you mean sem_seg"):
         replace(data, mixture=("sem_segg",)).families()
+
+
+def test_data_are_found_where_users_of_the_original_keep_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEGLM_DATA", raising=False)
+    data = recipe("lisa_7b").data
+    assert found_data(data) == data
+    (tmp_path / "dataset" / "reason_seg").mkdir(parents=True)
+    assert found_data(data).dataset_dir == "./dataset"
+    (tmp_path / "data" / "ade20k").mkdir(parents=True)
+    assert found_data(data).dataset_dir == "./data"
+    monkeypatch.setenv("SEGLM_DATA", str(tmp_path / "dataset"))
+    assert found_data(data).dataset_dir == str(tmp_path / "dataset")
+    own = replace(data, dataset_dir="elsewhere")
+    assert found_data(own) == own
+
+
+def test_a_quantised_training_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    command = ["--recipe", "lisa_tiny", "--load_in_4bit", "--log_base_dir", str(tmp_path)]
+    with pytest.raises(SystemExit, match="are for chat.py and --eval_only"):
+        train_ds.main(command)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:
