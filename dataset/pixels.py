@@ -3,7 +3,8 @@
 Two modes. `peer` uses the filters of the originals (Pillow) and is equal to them byte by byte. `fast` is within one grey level:
 OpenCV's linear filter where a picture is enlarged, which is Pillow's in fixed-point arithmetic, and PyTorch's antialiased
 filters where it is made smaller, which are Pillow's on vector instructions. (OpenCV has no antialiased ones: its bilinear and
-bicubic sampling of a picture that shrinks is off by 30 levels and more.)
+bicubic sampling of a picture that shrinks is off by 30 levels and more.) The bicubic one has weights of 16 bits against Pillow's
+22; in drawings with perfectly flat areas, fewer than one value in 10,000 is off by two levels beside an edge.
 """
 
 from __future__ import annotations

@@ -1,0 +1,70 @@
+"""The check finds what is missing or malformed before a run does, with counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seglm.dataset.check import check_source, main
+from tests.dataset.mini import MINI, copy_of
+
+
+def test_good_data_passes_and_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--dataset_dir", str(MINI / "refcoco"), "--decode", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "refcoco|unc|testA: good; 2 samples, 8 expressions, 2 decoded, 0 faults" in said
+    assert "not there: ReasonSeg, ade20k" in said
+
+
+def test_every_missing_image_is_listed_with_its_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = copy_of("coco_stuff", tmp_path)
+    for name in ("000000000037", "000000000111"):
+        (root / "coco/train2017" / f"{name}.jpg").unlink()
+    assert main(["--dataset_dir", str(root)]) == 1
+    said = capsys.readouterr().out
+    for name in ("000000000037", "000000000111"):
+        assert f"cocostuff|train2017/{name}: missing image" in said
+    assert "2 faults" in said
+
+
+def test_a_malformed_json_and_a_missing_one_are_found(tmp_path: Path) -> None:
+    root = copy_of("reasonseg", tmp_path)
+    broken, missing = sorted((root / "reason_seg/ReasonSeg/val").glob("*.json"))
+    broken.write_text("{")
+    missing.unlink()
+    found = check_source("ReasonSeg|val", root)
+    assert len(found.faults) == 2 and found.samples == 2
+    assert f"ReasonSeg|val/{broken.stem}: is no JSON" in found.faults[0]
+    assert f"ReasonSeg|val/{missing.stem}: cannot be read" in found.faults[1]
+
+
+def test_images_cut_short_are_found_when_they_are_decoded(tmp_path: Path) -> None:
+    root = copy_of("pascal_part", tmp_path)
+    image = next((root / "vlpart/pascal_part/VOCdevkit/VOC2010/JPEGImages").iterdir())
+    image.write_bytes(image.read_bytes()[:-100])
+    assert not check_source("pascal_part", root, share=0).faults
+    assert "cut short" in check_source("pascal_part", root, share=1).faults[0]
+
+
+def test_the_known_bad_samples_of_reasonseg_are_named_and_are_no_fault() -> None:
+    found = check_source("ReasonSeg|test", MINI / "reasonseg", share=1)
+    assert not found.faults
+    assert any("041521771_test" in note for note in found.notes) or not (MINI / "reasonseg").exists()
+    assert any("issue 157" in note for note in found.notes)
+
+
+def test_an_absent_folder_is_told_with_the_tree_that_is_expected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--dataset_dir", str(tmp_path), "--dataset", "ade20k"]) == 1
+    assert "ade20k/images/{training,validation}/*.jpg" in capsys.readouterr().out
+    assert main(["--dataset_dir", str(tmp_path / "none")]) == 1
+    assert "no data set is there" in capsys.readouterr().out
+
+
+def test_an_unknown_name_ends_with_the_usage(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["--dataset_dir", str(tmp_path), "--dataset", "refcocoq"])

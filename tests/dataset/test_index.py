@@ -1,0 +1,94 @@
+"""Indices open at once, are shared, and are made anew when their files change."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from seglm.dataset import index as module
+from seglm.dataset.index import Record, open_index
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SEGLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "LARGE", 100)
+    return tmp_path / "cache" / "index"
+
+
+def records(path: Path) -> Iterator[Record]:
+    for name in json.loads(path.read_text()):
+        yield {"id": name, "image": f"{name}.jpg", "coco": int(name)}
+
+
+def write(path: Path, count: int) -> Path:
+    path.write_text(json.dumps([str(number) for number in range(count)]))
+    return path
+
+
+def test_a_large_index_is_kept_and_a_small_one_is_not(cache: Path, tmp_path: Path) -> None:
+    small, large = write(tmp_path / "small.json", 99), write(tmp_path / "large.json", 100)
+    open_index([small], lambda: records(small), what="small")
+    assert not cache.exists()
+    open_index([large], lambda: records(large), what="large")
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_kept_index_is_opened_without_the_annotations_being_read(cache: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "large.json", 500)
+    first = open_index([path], lambda: records(path), what="x")
+
+    def never() -> Iterator[Record]:
+        raise AssertionError("the annotations were read again")
+
+    again = open_index([path], never, what="x")
+    assert [again.record(n) for n in (0, 250, 499)] == [first.record(n) for n in (0, 250, 499)]
+    assert again.coco.tolist() == list(range(500))
+
+
+def test_an_index_is_made_anew_when_its_file_changes(cache: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "large.json", 500)
+    open_index([path], lambda: records(path), what="x")
+    write(path, 501)
+    assert len(open_index([path], lambda: records(path), what="x")) == 501
+
+
+def test_two_splits_of_one_file_have_their_own_index(cache: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "large.json", 500)
+    open_index([path], lambda: records(path), what="train")
+    half = open_index([path], lambda: list(records(path))[:200], what="val")
+    assert len(half) == 200
+
+
+def test_a_worker_receives_the_place_of_a_kept_index_and_not_its_content(cache: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "large.json", 5000)
+    open_index([path], lambda: records(path), what="x")
+    kept = open_index([path], lambda: records(path), what="x")
+    sent = pickle.dumps(kept)
+    assert len(sent) < 1000
+    assert pickle.loads(sent).record(4321) == {"id": "4321", "image": "4321.jpg", "coco": 4321}
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_does_no_harm(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SEGLM_CACHE", str(tmp_path / "file"))
+    path = write(tmp_path / "large.json", 500)
+    assert len(open_index([path], lambda: records(path), what="x")) == 500
+    assert "set SEGLM_CACHE" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_million_records_open_in_50_ms(cache: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "large.json", 1_000_000)
+    open_index([path], lambda: records(path), what="x")
+    began = time.process_time()
+    index = open_index([path], lambda: records(path), what="x")
+    index.record(987_654)
+    assert time.process_time() - began <= 0.05

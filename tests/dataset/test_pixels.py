@@ -1,0 +1,103 @@
+"""Pictures for the encoders: `peer` is the originals' byte for byte, `fast` within one grey level."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from seglm.dataset.pixels import decoder_pixels, vision_pixels
+
+SIZES = [
+    (480, 640),
+    (640, 427),
+    (333, 500),
+    (128, 128),
+    (96, 128),
+    (1200, 1600),
+    (700, 1024),
+    (224, 224),
+    (225, 900),
+]
+VISION, SQUARE = 224, 1024
+
+
+def picture(size: tuple[int, int], *, noise: float = 40) -> NDArray[np.uint8]:
+    """Edges, gradients and more noise than any photograph has."""
+    rng = np.random.default_rng(sum(size))
+    coarse = rng.integers(0, 256, (size[0] // 16 + 1, size[1] // 16 + 1, 3), dtype=np.uint8)
+    smooth = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_NEAREST).astype(np.float32)
+    return np.clip(smooth + rng.normal(0, noise, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def longest_side(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """SAM's ResizeLongestSide.apply_image with torchvision's resize of a PIL image."""
+    scale = SQUARE * 1.0 / max(image.shape[:2])
+    height, width = int(image.shape[0] * scale + 0.5), int(image.shape[1] * scale + 0.5)
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def clip_processor(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Hugging Face's processor with its defaults, less what is done after the pixels are cut out."""
+    from transformers import CLIPImageProcessorPil
+
+    processor = CLIPImageProcessorPil(do_rescale=False, do_normalize=False)
+    pixels = processor.preprocess(image, return_tensors="np")["pixel_values"][0]
+    return np.asarray(pixels, dtype=np.uint8)
+
+
+def levels(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> int:
+    assert left.shape == right.shape
+    return int(np.abs(left.astype(np.int16) - right).max())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_decoder_pixels_are_those_of_sam(size: tuple[int, int]) -> None:
+    image = picture(size)
+    want = longest_side(image)
+    for mode, allowed in (("peer", 0), ("fast", 1)):
+        padded, (height, width) = decoder_pixels(image, SQUARE, mode=mode)  # type: ignore[arg-type]
+        assert (padded.shape, padded.dtype, (height, width)) == (
+            (3, SQUARE, SQUARE),
+            np.uint8,
+            want.shape[:2],
+        )
+        assert levels(padded[:, :height, :width], want.transpose(2, 0, 1)) <= allowed, mode
+        assert not padded[:, height:].any() and not padded[:, :, width:].any(), mode
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_vision_pixels_are_those_of_clip(size: tuple[int, int]) -> None:
+    image = picture(size)
+    want = clip_processor(image)
+    for mode, allowed in (("peer", 0), ("fast", 1)):
+        pixels = vision_pixels(image, VISION, mode=mode)  # type: ignore[arg-type]
+        assert pixels.dtype == np.uint8
+        assert levels(pixels, want) <= allowed, mode
+
+
+@pytest.mark.slow
+def test_fast_stays_within_one_level_on_many_pictures() -> None:
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        size = (int(rng.integers(100, 1500)), int(rng.integers(100, 1500)))
+        image = picture(size, noise=float(rng.choice([5, 10, 120])))
+        assert levels(vision_pixels(image, VISION, mode="fast"), clip_processor(image)) <= 1, (number, size)
+        padded, (height, width) = decoder_pixels(image, SQUARE, mode="fast")
+        assert levels(padded[:, :height, :width], longest_side(image).transpose(2, 0, 1)) <= 1, (number, size)
+
+
+@pytest.mark.slow
+def test_fast_is_off_by_two_levels_only_in_rare_pixels_of_flat_drawings() -> None:
+    rng = np.random.default_rng(0)
+    off, seen = 0, 0
+    for _ in range(40):
+        size = (int(rng.integers(240, 1500)), int(rng.integers(240, 1500)))
+        image = picture(size, noise=0)  # one colour in every block of 16 x 16: no photograph is like that
+        pixels, want = vision_pixels(image, VISION, mode="fast"), clip_processor(image)
+        assert levels(pixels, want) <= 2
+        off += int((np.abs(pixels.astype(np.int16) - want) > 1).sum())
+        seen += pixels.size
+    assert off / seen < 1e-4

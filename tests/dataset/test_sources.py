@@ -1,0 +1,180 @@
+"""Data sets are found by name, in the places people keep them, and wrong ones are refused with what would be right."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seglm.dataset.faults import Fault
+from seglm.dataset.readers.refer import is_in
+from seglm.dataset.sources import describe, descriptions, held_out_images, open_source, open_sources
+from tests.dataset.mini import MINI, copy_of, world
+
+NAMES = (
+    "ReasonSeg",
+    "ade20k",
+    "cocostuff",
+    "llava_instruct_150k",
+    "mapillary",
+    "paco_lvis",
+    "pascal_part",
+    "refclef",
+    "refcoco",
+)
+
+
+def test_every_file_in_the_folder_is_a_data_set() -> None:
+    files = {path.stem for path in (Path(__file__).parents[2] / "dataset" / "sources").glob("*.py")} - {
+        "__init__"
+    }
+    assert len(descriptions()) == len(files) == 11
+    assert {*NAMES, "refcoco+", "refcocog"} == {about.name for about in descriptions()}
+
+
+@pytest.mark.parametrize(
+    "spec, want",
+    [
+        ("refcoco|unc|testA", ("refcoco", "unc|testA")),
+        ("refcoco|testa", ("refcoco", "unc|testA")),
+        ("refcoco", ("refcoco", "unc|train")),
+        ("refcocop", ("refcoco+", "unc|train")),
+        ("REFCOCO_PLUS|unc|val", ("refcoco+", "unc|val")),
+        ("refcocog|google|val", ("refcocog", "google|val")),
+        ("reasonseg|train_val", ("ReasonSeg", "train_val")),
+        ("ade20k", ("ade20k", "training")),
+    ],
+)
+def test_a_spec_names_a_data_set_and_a_split(spec: str, want: tuple[str, str]) -> None:
+    about, split = describe(spec)
+    assert (about.name, split) == want
+
+
+@pytest.mark.parametrize(
+    "spec, message",
+    [
+        ("refcocoq", "unknown data set 'refcocoq'; did you mean refcoco"),
+        (
+            "refcoco|unc|test",
+            "split 'unc.test' is not permitted; permitted are unc.train, unc.val, unc.testA",
+        ),
+        ("ReasonSeg|dev", "permitted are train, val, test, train_val"),
+    ],
+)
+def test_a_wrong_spec_is_refused_with_what_is_permitted(spec: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        describe(spec)
+
+
+@pytest.mark.parametrize(
+    "split, part, want",
+    [
+        ("testA", "testA", True), ("testB", "testA", False), ("testAB", "testA", True), ("testAB", "testB", True),
+        ("testBC", "testA", False), ("testBC", "test", True), ("train", "train", True), ("val", "train", False),
+        ("train", "testA", False),
+    ],
+)  # fmt: skip
+def test_letters_decide_which_test_split_a_ref_belongs_to(split: str, part: str, want: bool) -> None:
+    assert is_in(split, part) is want
+
+
+def test_an_absent_data_set_is_a_fault_that_shows_the_expected_tree(tmp_path: Path) -> None:
+    with pytest.raises(Fault, match=r"refcoco\|unc\|val: missing") as caught:
+        open_source("refcoco|unc|val", tmp_path)
+    for line in ("refer_seg/refcoco/instances.json", "train2014", "https://"):
+        assert line in str(caught.value)
+
+
+def test_refer_data_is_found_below_refer_seg_and_below_the_root_itself() -> None:
+    training, validation = MINI / "refcoco", MINI / "refcoco" / "refer_seg"
+    keys = [open_source("refcoco|unc|val", root).sample(0).key for root in (training, validation)]
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize(
+    "place", ["coco/train2014", "train2014", "images/train2014", "refer_seg/images/train2014"]
+)
+def test_images_of_2014_are_found_in_the_places_people_keep_them(place: str, tmp_path: Path) -> None:
+    root = copy_of("refcoco", tmp_path)
+    (root / place).parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(root / "refer_seg/images/mscoco/images/train2014", root / place)
+    sample = open_source("refcoco|unc|val", root).sample(0)
+    assert sample.frame(0).shape == (*sample.size, 3)
+
+
+def test_opening_looks_at_no_image(tmp_path: Path) -> None:
+    root = copy_of("refcoco", tmp_path)
+    for image in (root / "refer_seg/images/mscoco/images/train2014").iterdir():
+        image.unlink()
+    assert len(open_source("refcoco|unc|val", root)) == 2
+
+
+def test_a_source_goes_to_a_worker_and_gives_the_same_samples() -> None:
+    source = open_source("refcoco|unc|val", MINI / "refcoco")
+    sent = pickle.loads(pickle.dumps(source))
+    assert [sent.sample(n).key for n in range(len(sent))] == [
+        source.sample(n).key for n in range(len(source))
+    ]
+
+
+def test_data_may_bring_its_own_class_names(tmp_path: Path) -> None:
+    root = copy_of("ade20k", tmp_path)
+    (root / "ade20k" / "classes.json").write_text(json.dumps([f"Thing {number}" for number in range(150)]))
+    texts = {target.texts for target in open_source("ade20k", root).sample(0).targets}
+    assert texts == {("thing 0",), ("thing 3",), ("thing 12",), ("thing 149",)}
+
+
+def test_labels_beyond_the_classes_are_a_fault_that_names_the_sample(tmp_path: Path) -> None:
+    root = copy_of("ade20k", tmp_path)
+    (root / "ade20k" / "classes.json").write_text(json.dumps(["one", "two"]))
+    with pytest.raises(
+        Fault, match=r"ade20k\|training/ADE_train_00000001: labels \[4, 13, 150\], but 2 classes"
+    ):
+        open_source("ade20k", root).sample(0)
+
+
+def test_the_full_ade20k_release_is_recognised(tmp_path: Path) -> None:
+    root = copy_of("ade20k", tmp_path)
+    Image.fromarray(np.zeros((96, 128, 3), np.uint8)).save(
+        root / "ade20k/annotations/training/ADE_train_00000001.png"
+    )
+    with pytest.raises(Fault, match="mode RGB.*another release"):
+        open_source("ade20k", root).sample(0)
+
+
+def test_reasonseg_reads_cp1252_and_kinds(tmp_path: Path) -> None:
+    root = copy_of("reasonseg", tmp_path)
+    file = next((root / "reason_seg/ReasonSeg/val").glob("*.json"))
+    content = json.loads(file.read_text()) | {
+        "text": ["the caf\u00e9", "the place"],
+        "kind": ["reasoning", "class"],
+    }
+    file.write_bytes(json.dumps(content, ensure_ascii=False).encode("cp1252"))
+    source = open_source("ReasonSeg|val", root)
+    sample = next(one for one in map(source.sample, range(len(source))) if one.key.endswith(file.stem))
+    assert sample.targets[0].texts == ("the caf\u00e9", "the place")
+    assert (sample.targets[0].kind, sample.targets[0].kinds) == ("reasoning", ("reasoning", "class"))
+
+
+def test_exclude_val_leaves_scored_images_out_of_every_training_source(tmp_path: Path) -> None:
+    root = world(tmp_path, "refcoco", "refcoco_plus", "refcocog", "coco_stuff")
+    scored = held_out_images(root)
+    some = next(iter(scored))
+    for folder, ending in (("cocostuff", "png"), ("coco", "jpg")):  # a scored image among those of COCO-Stuff
+        file = root / folder / "train2017" / f"000000000037.{ending}"
+        shutil.copy(file, file.with_name(f"{some:012d}.{ending}"))
+    names = {"sem_seg": ("cocostuff",), "refer_seg": ("refcoco|google|train",)}
+    for exclude_val in (False, True):
+        for source in open_sources(root, names, exclude_val=exclude_val):
+            images = {int(Path(source.sample(n).path).stem.rpartition("_")[2]) for n in range(len(source))}
+            assert bool(images & scored) is not exclude_val, source.name
+
+
+def test_a_name_of_another_family_is_refused() -> None:
+    with pytest.raises(ValueError, match="'refcoco' belongs to refer_seg, not to sem_seg"):
+        open_sources(MINI / "refcoco", {"sem_seg": ("refcoco",)})
