@@ -35,7 +35,7 @@ class Table:
         self.rows.append(dict(row))
         if set(row) <= known:
             with open(self.path, "a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, list(self.rows[0]), lineterminator="\n").writerow(row)
+                csv.DictWriter(file, list(self.rows[0]), restval="nan", lineterminator="\n").writerow(row)
         else:
             self._write()
 
@@ -82,7 +82,9 @@ def draw(path: Path, metrics: Sequence[Row], scores: Sequence[Row]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 8), layout="constrained")
+    figure = Figure(figsize=(7, 8))
+    # A fixed layout: matplotlib's own engines draw everything twice, and this is drawn after each epoch.
+    figure.subplots_adjust(left=0.12, right=0.97, top=0.98, bottom=0.07, hspace=0.1)
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 2))
     losses = [name for name in (metrics[0] if metrics else {}) if name not in ASIDE]

@@ -39,6 +39,7 @@ class World:
 
 
 _world = World()
+_added: tuple[str, ...] = ()  # variables that `start` set and `stop` takes back
 _host_group: Any = None  # a gloo group where the default one is nccl; None means the default group
 
 
@@ -47,10 +48,10 @@ def start() -> World:
 
     Raises RuntimeError if the launcher's variables are incomplete or a GPU is missing for this local rank.
     """
-    global _world, _host_group
+    global _world, _host_group, _added
     if torch_dist.is_initialized():
         return _world
-    _complete_environment()
+    _added = _complete_environment()
     local_rank = int(os.environ["LOCAL_RANK"])
     on_gpu = torch.cuda.is_available()
     if on_gpu and local_rank >= torch.cuda.device_count():
@@ -68,10 +69,12 @@ def start() -> World:
 
 def stop() -> None:
     """Leaves the other processes. Without it about one exit in ten aborts after the work is done (gloo's threads)."""
-    global _world, _host_group
+    global _world, _host_group, _added
     if torch_dist.is_initialized():
         torch_dist.destroy_process_group()
-    _world, _host_group = World(), None
+    for name in _added:
+        os.environ.pop(name, None)
+    _world, _host_group, _added = World(), None, ()
 
 
 def world() -> World:
@@ -112,18 +115,18 @@ def from_main(value: Any) -> Any:
     return box[0]
 
 
-def _complete_environment() -> None:
-    """Makes plain `python` look like a launcher with one process."""
+def _complete_environment() -> tuple[str, ...]:
+    """Makes plain `python` look like a launcher with one process; the names of the variables it added."""
     known = [name for name in ("RANK", "WORLD_SIZE") if name in os.environ]
     if len(known) == 1:
         raise RuntimeError(
             f"{known[0]} is set but its partner is not (RANK, WORLD_SIZE); start with deepspeed or torchrun, or unset it"
         )
-    if not known:
-        os.environ.update(
-            RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=_free_port()
-        )
-    os.environ.setdefault("LOCAL_RANK", "0")
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port()}
+    added = {"LOCAL_RANK": "0", **({} if known else alone)}
+    added = {name: value for name, value in added.items() if not known or name not in os.environ}
+    os.environ.update(added)
+    return tuple(added)
 
 
 def _free_port() -> str:

@@ -62,7 +62,7 @@ class Step:
     number: int
     """1 for the first step of a run"""
     numbers: Tensor
-    """float32 [1 + terms]: the loss, then each term's sum, of this rank; `Engine.read` adds up the ranks"""
+    """float32 [micro-batches, 1 + terms]: the loss, then each term's sum, of this rank; `Engine.read` adds up the ranks"""
     counts: dict[str, float]
     """what each term counted in the whole step, all ranks"""
     keys: tuple[tuple[str, ...], ...]
@@ -124,14 +124,15 @@ class Engine:
                 if not memory.is_out_of_memory(error):
                     raise
                 raise MemoryError(memory.report(self.phase, batch, self.device)) from error
-        self._account()
-        summed = torch.stack(numbers).sum(0)
-        summed[0] /= len(batches)
-        return Step(self.steps, summed, counts, tuple(batch.keys for batch in batches), lr, any_stop)
+        keys = tuple(batch.keys for batch in batches)
+        step = Step(self.steps, torch.stack(numbers), counts, keys, lr, any_stop)
+        self._account(step)
+        return step
 
     def read(self, step: Step) -> dict[str, float]:
         """The step's loss and the mean of each term over all ranks; waits for the device. All ranks must call it."""
-        totals = dist.all_sum(step.numbers.tolist())
+        loss, *sums = step.numbers.sum(0).tolist()
+        totals = dist.all_sum([loss / len(step.numbers), *sums])
         means = {
             name: total / step.counts[name]
             for name, total in zip(step.counts, totals[1:])
@@ -179,13 +180,11 @@ class Engine:
         finally:
             handle.remove()
 
-    def _account(self) -> None:
+    def _account(self, step: Step) -> None:
         """The optimizer's own count against ours; a step that was dropped is found in the step it happens."""
         engine = self.deepspeed
         if engine.skipped_steps and self.settings.precision != "fp16":
-            raise FloatingPointError(
-                f"step {self.steps}: the gradient is not finite, DeepSpeed skipped the update; samples of this rank: {self.phase}"
-            )
+            raise FloatingPointError(not_finite(step, "gradient"))
         planned = engine.global_steps - engine.skipped_steps
         states = engine.basic_optimizer.state.values()
         done = max((int(state["step"]) for state in states if "step" in state), default=0)
@@ -226,6 +225,21 @@ class Engine:
 
     def close(self) -> None:
         self.deepspeed.destroy()
+
+
+def not_finite(step: Step, what: str) -> str:
+    """Whose samples it was: micro-batches whose loss is not finite, else all of the step. All ranks call and get the same."""
+    own = list(zip(step.numbers[:, 0].isfinite().tolist(), step.keys, strict=True))
+    micro = [
+        (fine, f"rank {rank}: {', '.join(keys)}")
+        for rank, part in enumerate(dist.gather(own))
+        for fine, keys in part
+    ]
+    named = [said for fine, said in micro if not fine] or [said for _, said in micro]
+    return (
+        f"step {step.number}: the {what} is not finite; samples of its micro-batches: {' | '.join(named)}. Look at them "
+        "(python -m seglm.dataset.check), lower optim.lr, or train in fp32"
+    )
 
 
 def _loss_first(module: nn.Module, args: object, output: Output) -> tuple[Tensor, Output]:

@@ -7,8 +7,9 @@ samples, the order depends on neither workers nor ranks, and going on at any sam
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -16,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 B = TypeVar("B")
+GRACE = 30  # seconds; what DeepSpeed's launcher also gives before it kills
 
 
 class Numbered(Protocol):
@@ -53,7 +55,7 @@ class Feed(Generic[B]):
         )
         return [list(range(begin, begin + self.batch_size)) for begin in begins]
 
-    def steps(self, first: int, count: int) -> Iterator[list[B]]:
+    def steps(self, first: int, count: int) -> Generator[list[B], None, None]:
         """The micro-batches of `count` optimizer steps, the first of which begins at sample `first`."""
         plan = [batch for step in range(count) for batch in self.numbers(first + step * self.per_step)]
         loader: Any = DataLoader(
@@ -67,8 +69,13 @@ class Feed(Generic[B]):
             generator=torch.Generator().manual_seed(0),
         )
         batches = iter(loader)
-        for _ in range(count):
-            yield [next(batches) for _ in range(self.accumulation)]
+        try:
+            for _ in range(count):
+                yield [next(batches) for _ in range(self.accumulation)]
+        finally:
+            # Now, and not when the interpreter ends: it would wait for workers that do not end at the first signal.
+            if self.workers:
+                batches._shutdown_workers()
 
 
 class _Listed(Sampler[list[int]]):
@@ -85,6 +92,10 @@ class _Listed(Sampler[list[int]]):
 
 
 def _start_worker(index: int) -> None:
-    # A launcher that stops a run sends SIGTERM to the whole process tree; the trainer still needs its batches to finish the step.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """A launcher that stops a run sends SIGTERM to the whole process tree; the trainer still needs its batches to finish a step.
+
+    So a worker lives a while longer, and then leaves with code 0: any other is an error that PyTorch raises in the trainer.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))
+    signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))
     torch.set_num_threads(1)

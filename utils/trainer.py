@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from seglm.utils import dist, resume, rng, slots
 from seglm.utils.checkpoint import save_portable
 from seglm.utils.curve import Board, Row, Table, draw
-from seglm.utils.engine import Engine, Step
+from seglm.utils.engine import Engine, Step, not_finite
 from seglm.utils.loader import Feed
 from seglm.utils.run import Run
 from seglm.utils.watch import Tripwire, Watchdog
@@ -83,7 +83,7 @@ class Trainer:
             watchdog = stack.enter_context(Watchdog(lambda: self.engine.phase))
             bar = stack.enter_context(_progress(self.engine.steps, self.plan.steps))
             self._validate_if_due()
-            for batches in self._batches(watchdog):
+            for batches in stack.enter_context(closing(self._batches(watchdog))):
                 step = self.engine.step(batches, stop=bool(asked))
                 watchdog.step_ends()
                 self.samples += self.feed.per_step
@@ -102,18 +102,20 @@ class Trainer:
         self._end()
         return self.engine.steps >= self.plan.steps
 
-    def _batches(self, watchdog: Watchdog) -> Iterator[list[Any]]:
+    def _batches(self, watchdog: Watchdog) -> Generator[list[Any], None, None]:
         """The micro-batches of each step that is left; keeps count of how long the loop waits for them."""
-        left = self.feed.steps(self.samples, self.plan.steps - self.engine.steps)
-        while True:
-            watchdog.step_begins()
-            self.engine.phase = f"step {self.engine.steps + 1}: loading samples from number {self.samples}"
-            asked_at = time.monotonic()
-            batches = next(left, None)
-            self._waited += time.monotonic() - asked_at
-            if batches is None:
-                return
-            yield batches
+        with closing(self.feed.steps(self.samples, self.plan.steps - self.engine.steps)) as left:
+            while True:
+                watchdog.step_begins()
+                self.engine.phase = (
+                    f"step {self.engine.steps + 1}: loading samples from number {self.samples}"
+                )
+                asked_at = time.monotonic()
+                batches = next(left, None)
+                self._waited += time.monotonic() - asked_at
+                if batches is None:
+                    return
+                yield batches
 
     # ---- beginning and end -------------------------------------------------------------------------------------------
     def _begin(self, go_on: bool) -> None:
@@ -164,7 +166,7 @@ class Trainer:
         read = [self.engine.read(step) for step in self._pending]
         for step, values in zip(self._pending, read, strict=True):
             if not isfinite(values["loss"]):
-                raise FloatingPointError(_not_finite(step))
+                raise FloatingPointError(not_finite(step, "loss"))
         count, seconds = len(read), time.monotonic() - self._began
         names = dict.fromkeys(
             name for values in read for name in ("loss", *self._pending[0].counts) if name in values
@@ -247,20 +249,6 @@ class Trainer:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
-
-
-def _not_finite(step: Step) -> str:
-    """Which rank's samples it was; all ranks call, all get the same text."""
-    own = (float(step.numbers[0]), step.keys)
-    culprits = [
-        f"rank {rank}: {'; '.join(', '.join(keys) for keys in micro)}"
-        for rank, (loss, micro) in enumerate(dist.gather(own))
-        if not isfinite(loss)
-    ]
-    return (
-        f"the loss of step {step.number} is not finite. Samples of its micro-batches: {' | '.join(culprits)}. "
-        "Look at these samples (python -m seglm.dataset.check), lower optim.lr, or train in fp32"
-    )
 
 
 @contextmanager

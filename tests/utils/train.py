@@ -6,12 +6,13 @@ python -m tests.utils.train RUN key=value ...     prints one JSON line at the en
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from seglm.utils import dist, log, rng
@@ -19,6 +20,7 @@ from seglm.utils.engine import Engine, Settings
 from seglm.utils.loader import Feed
 from seglm.utils.run import open_run
 from seglm.utils.trainer import Hooks, Plan, Trainer
+from tests.utils.processes import die_at
 from tests.utils.tiny import NumberSet, TwoTerms, collate
 
 
@@ -33,14 +35,24 @@ class Slow(NumberSet):
         return super().__getitem__(n)
 
 
-def score(module: nn.Module) -> Mapping[str, float]:
-    """A validation that draws random numbers, as a careless one would, and is best in the second epoch."""
-    import torch
-
+def score(module: nn.Module, *, best_at: float) -> Mapping[str, float]:
+    """A validation that draws random numbers, as a careless one would; highest where the weights add up to `best_at`."""
     torch.rand(3)
     assert not module.training
     total = float(sum(p.detach().double().abs().sum() for p in module.parameters()))
-    return {"giou": 1 - abs(float(os.environ.get("BEST_AT", "0")) - total), "total": total}
+    return {"giou": 1 - abs(best_at - total), "total": total}
+
+
+def _die_while_saving(trainer: type[Trainer], step: int, number: int) -> None:
+    """The save of this step is killed at its `number`-th change of the file system."""
+    save = trainer.save
+
+    def doomed(self: Trainer) -> None:
+        if self.engine.steps == step:
+            die_at(number)
+        save(self)
+
+    trainer.save = doomed  # type: ignore[method-assign]
 
 
 def main(folder: str, *settings: str) -> None:
@@ -53,7 +65,16 @@ def main(folder: str, *settings: str) -> None:
         "dropout": 0.3,
         "seconds": 0.0,
     }
-    options |= {"resume": 0, "overwrite": 0, "images": 8, "validate": 1, "broken": 0}
+    options |= {
+        "resume": 0,
+        "overwrite": 0,
+        "images": 8,
+        "validate": 1,
+        "broken": 0,
+        "die_step": 0,
+        "die_at": -1,
+        "best_at": 0.0,
+    }
     options |= {
         key: float(value) for key, value in (setting.split("=") for setting in settings if "=" in setting)
     }
@@ -88,7 +109,15 @@ def main(folder: str, *settings: str) -> None:
         int(options["workers"]),
     )
     plan = Plan(int(options["epochs"]), int(options["per_epoch"]), seed=1, print_freq=1, tripwire=5)
-    trainer = Trainer(engine, feed, run, plan, Hooks(validate=score if options["validate"] else None))
+    if options["die_at"] >= 0:
+        _die_while_saving(Trainer, int(options["die_step"]), int(options["die_at"]))
+    trainer = Trainer(
+        engine,
+        feed,
+        run,
+        plan,
+        Hooks(validate=partial(score, best_at=options["best_at"]) if options["validate"] else None),
+    )
     finished = trainer.train(go_on=bool(options["resume"]))
     weights = engine.weights()
     engine.close()

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from seglm.utils import checkpoint
+from seglm.utils.checkpoint import is_portable, read_portable, save_portable
+from tests.utils.processes import die_at
+
+WEIGHTS = {"llm.lora_A.weight": torch.randn(2, 3), "project.0.weight": torch.randn(4).double().float()}
+
+
+def test_what_is_saved_is_read_to_the_bit(tmp_path: Path) -> None:
+    transposed = torch.randn(3, 5).t()
+    save_portable(tmp_path / "p", {**WEIGHTS, "decoder.x": transposed}, {"recipe": "lisa_tiny", "step": 5})
+    tensors, manifest = read_portable(tmp_path / "p")
+    assert set(tensors) == {*WEIGHTS, "decoder.x"}
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in WEIGHTS.items())
+    assert torch.equal(tensors["decoder.x"], transposed)
+    assert manifest["recipe"] == "lisa_tiny" and manifest["weights"]["tensors"] == 3
+    assert is_portable(tmp_path / "p") and not is_portable(tmp_path)
+
+
+def test_weights_of_another_manifest_are_refused(tmp_path: Path) -> None:
+    save_portable(tmp_path / "p", WEIGHTS, {})
+    save_portable(tmp_path / "q", {"llm.lora_A.weight": torch.zeros(2, 3)}, {})
+    os.replace(tmp_path / "q" / "model.safetensors", tmp_path / "p" / "model.safetensors")
+    with pytest.raises(ValueError, match="its manifest says"):
+        read_portable(tmp_path / "p")
+
+
+def test_a_missing_part_is_named(tmp_path: Path) -> None:
+    save_portable(tmp_path / "p", WEIGHTS, {})
+    (tmp_path / "p" / "manifest.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"manifest\.json is missing; a run keeps it in"):
+        read_portable(tmp_path / "p")
+
+
+def test_no_weights_are_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="without weights"):
+        save_portable(tmp_path / "p", {}, {})
+
+
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
+    number = 0
+    while True:
+        folder = tmp_path / str(number)
+        save_portable(folder, {"a": torch.zeros(1)}, {"step": 1})
+        child = os.fork()
+        if child == 0:
+            die_at(number)
+            save_portable(folder, {"a": torch.ones(1)}, {"step": 2})
+            os._exit(0)
+        killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+        tensors, manifest = read_portable(folder)
+        assert (manifest["step"], float(tensors["a"])) in ((1, 0.0), (2, 1.0))
+        save_portable(folder, {"a": torch.full((1,), 3.0)}, {"step": 3})
+        assert read_portable(folder)[1]["step"] == 3
+        if not killed:
+            assert manifest["step"] == 2
+            break
+        number += 1
+    assert number > 4
+
+
+def test_frozen_weights_have_a_fingerprint() -> None:
+    def model(seed: int, changed: float = 0) -> nn.Module:
+        torch.manual_seed(seed)
+        layers = nn.Sequential(nn.Linear(40, 40), nn.Linear(4, 4))
+        layers[0].requires_grad_(False)
+        layers[0].weight.data[0, 0] += changed
+        return layers
+
+    assert checkpoint.fingerprint(model(0)) == checkpoint.fingerprint(model(0))
+    assert checkpoint.fingerprint(model(0)) != checkpoint.fingerprint(model(1))
+    assert checkpoint.fingerprint(model(0)) != checkpoint.fingerprint(model(0, changed=1e-3))
+    assert checkpoint.fingerprint(model(0)) != checkpoint.fingerprint(model(0).to(torch.bfloat16))

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+
+from seglm.utils import dist, optim
+from seglm.utils.engine import Engine, Settings
+from seglm.utils.types import Output
+from tests.utils.tiny import Numbers, NumberSet, TwoTerms, collate
+
+BASIC = Settings(total_steps=6, batch_size=8, warmup_steps=2, lr=1e-2)
+pytestmark = pytest.mark.usefixtures("alone")
+
+
+def micro_batches(step: int, settings: Settings) -> list[Numbers]:
+    """Eight samples of a step, dealt out."""
+    size, samples = settings.batch_size, NumberSet()
+    first = step * size * settings.accumulation
+    return [
+        collate([samples[first + k * size + i] for i in range(size)]) for k in range(settings.accumulation)
+    ]
+
+
+def train(
+    settings: Settings, model: TwoTerms | None = None, steps: int = 6
+) -> tuple[list[float], torch.Tensor]:
+    """(losses, all trained weights in one vector)."""
+    engine = Engine(TwoTerms() if model is None else model, settings)
+    losses = [engine.read(engine.step(micro_batches(step, settings)))["loss"] for step in range(steps)]
+    weights = torch.cat([tensor.flatten() for tensor in engine.weights().values()])
+    engine.close()
+    return losses, weights
+
+
+@pytest.mark.parametrize("zero", [1, 2, 3])
+def test_k_micro_batches_equal_one_big_batch(zero: int) -> None:
+    """Two of the four micro-batches have no second answers at all."""
+    whole, whole_weights = train(replace(BASIC, zero=zero))  # type: ignore[arg-type]
+    parts, parts_weights = train(replace(BASIC, zero=zero, batch_size=2, accumulation=4))  # type: ignore[arg-type]
+    assert parts == pytest.approx(whole, rel=1e-6)
+    assert (parts_weights - whole_weights).abs().max() / whole_weights.abs().max() < 1e-5
+
+
+def test_the_engine_is_plain_pytorch_with_clipping_and_schedule() -> None:
+    """ZeRO adds nothing to the numbers: the same loop without DeepSpeed."""
+    losses, weights = train(BASIC)
+    model = TwoTerms()
+    optimizer = optim.adamw(model.parameters(), lr=BASIC.lr, betas=BASIC.betas, weight_decay=0)
+    scheduler = optim.schedule(optimizer, total=6, warmup=2)
+    plain = []
+    for step in range(6):
+        output = model(micro_batches(step, BASIC)[0])
+        output.loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], BASIC.clip)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+        plain.append(float(output.loss.detach()))
+    assert losses == pytest.approx(plain, rel=1e-6)
+    flat = torch.cat([p.detach().flatten() for p in model.parameters() if p.requires_grad])
+    assert torch.allclose(weights, flat, rtol=1e-5, atol=1e-7)
+
+
+def test_peer_takes_the_mean_of_the_micro_batches_means() -> None:
+    settings = replace(BASIC, batch_size=4, accumulation=2, loss_norm="peer")
+    batches = micro_batches(0, settings)
+    batches[1] = replace(batches[1], has_second=torch.tensor([True, False, False, False]))
+    engine, model = Engine(TwoTerms(), settings), TwoTerms()
+    want = sum(float(model(batch).loss.detach()) for batch in batches) / 2
+    other = float(model(collate([NumberSet()[i] for i in range(8)])).loss.detach())
+    got = engine.read(engine.step(batches))["loss"]
+    engine.close()
+    assert got == pytest.approx(want, rel=1e-6)
+    assert abs(got - other) > 1e-3
+
+
+def test_terms_are_reported_as_means_over_what_they_count() -> None:
+    settings = replace(BASIC, batch_size=4, accumulation=2)
+    engine, model = Engine(TwoTerms(), settings), TwoTerms()
+    parts = [model(batch).parts for batch in micro_batches(0, settings)]
+    read = engine.read(engine.step(micro_batches(0, settings)))
+    engine.close()
+    for name in ("words", "masks"):
+        want = sum(float(p[name].sum.detach()) for p in parts) / sum(p[name].count for p in parts)
+        assert read[name] == pytest.approx(want, rel=1e-6)
+
+
+def test_bf16_only_changes_how_gradients_travel() -> None:
+    exact, _ = train(BASIC)
+    coarse, weights = train(replace(BASIC, precision="bf16"))
+    assert weights.dtype == torch.float32
+    assert coarse[:3] == pytest.approx(exact[:3], rel=1e-3)
+
+
+def test_fp16_on_a_cpu_is_refused() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without a GPU")
+    with pytest.raises(ValueError, match="fp16 needs a GPU"):
+        Engine(TwoTerms(), replace(BASIC, precision="fp16"))
+
+
+def test_trained_weights_must_be_float32() -> None:
+    with pytest.raises(ValueError, match=r"must be float32.*body\.weight torch\.bfloat16"):
+        Engine(TwoTerms().to(torch.bfloat16), BASIC)
+
+
+@pytest.mark.parametrize("zero", [1, 2, 3])
+def test_loss_scaling_changes_nothing_and_skips_overflows(zero: int) -> None:
+    """What fp16 turns on, here in float32: a power of two drops out exactly; an overflow halves the scale and costs a step."""
+    plain, _ = train(replace(BASIC, zero=zero), steps=4)  # type: ignore[arg-type]
+    engine = Engine(TwoTerms(), replace(BASIC, zero=zero))  # type: ignore[arg-type]
+    optim.scale_losses(engine.deepspeed.optimizer, start=2.0**16)
+    engine.settings = replace(engine.settings, precision="fp16")
+    losses = [engine.read(engine.step(micro_batches(step, BASIC)))["loss"] for step in range(4)]
+    assert losses == plain
+    weights = engine.weights()
+    optim.scale_losses(engine.deepspeed.optimizer, start=2.0**127)
+    engine.step(micro_batches(4, BASIC))
+    assert engine.deepspeed.skipped_steps == 1
+    assert engine.deepspeed.optimizer.loss_scale == 2.0**126
+    assert all(torch.equal(weights[name], tensor) for name, tensor in engine.weights().items())
+    engine.close()
+
+
+class Infinite(TwoTerms):
+    """A gradient that is not finite behind a loss that is."""
+
+    def forward(self, batch: Numbers, counts: Mapping[str, float] | None = None) -> Output:
+        output = super().forward(batch, counts)
+        zero = self.body.weight.sum() * 0
+        return replace(output, loss=output.loss + torch.sqrt(zero))
+
+
+@pytest.mark.parametrize("zero", [1, 3])
+def test_a_gradient_that_is_not_finite_names_its_samples(zero: int) -> None:
+    engine = Engine(Infinite(), replace(BASIC, zero=zero))  # type: ignore[arg-type]
+    with pytest.raises(FloatingPointError, match=r"step 1: the gradient is not finite.*number/0, number/1"):
+        engine.step(micro_batches(0, BASIC))
+    engine.close()
+
+
+class Hungry(TwoTerms):
+    def forward(self, batch: Numbers, counts: Mapping[str, float] | None = None) -> Output:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_of_several_micro_batches_the_one_with_the_bad_loss_is_named() -> None:
+    settings = replace(BASIC, batch_size=2, accumulation=2)
+    batches = micro_batches(0, settings)
+    batches[1] = replace(batches[1], inputs=batches[1].inputs * float("nan"))
+    engine = Engine(TwoTerms(), settings)
+    with pytest.raises(FloatingPointError, match=r"micro-batches: rank 0: number/2, number/3\."):
+        engine.step(batches)
+    engine.close()
+
+
+def test_out_of_memory_says_where_with_what_and_what_to_turn_down() -> None:
+    engine = Engine(Hungry(), BASIC)
+    with pytest.raises(MemoryError) as error:
+        engine.step(micro_batches(0, BASIC))
+    engine.close()
+    said = str(error.value)
+    assert "step 1, micro-batch 1 of 1: forward of number/0, number/1" in said
+    assert "inputs [8, 6]" in said
+    assert "--batch_size" in said and "gradient_checkpointing" in said
+
+
+@pytest.mark.parametrize("zero", [1, 3])
+def test_validation_sees_whole_weights_and_training_goes_on(zero: int) -> None:
+    plain, _ = train(replace(BASIC, zero=zero), steps=3)  # type: ignore[arg-type]
+    engine = Engine(TwoTerms(), replace(BASIC, zero=zero))  # type: ignore[arg-type]
+    losses = []
+    for step in range(3):
+        losses.append(engine.read(engine.step(micro_batches(step, BASIC)))["loss"])
+        with engine.whole() as module:
+            assert not module.training
+            module(micro_batches(0, BASIC)[0].to(dist.world().device))
+            assert all(
+                tuple(p.shape) == engine.trained.get(n, tuple(p.shape)) for n, p in module.named_parameters()
+            )
+        assert module.training
+    engine.close()
+    assert losses == plain
