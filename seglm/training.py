@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from seglm.dataset.collate import collate
 from seglm.dataset.mixture import Mixture
 from seglm.dataset.pipeline import Source, TrainingSet
@@ -24,6 +26,7 @@ from seglm.utils.engine import Settings
 from seglm.utils.loader import Feed
 from seglm.utils.manifest import commit, describe_ids, manifest
 from seglm.utils.trainer import Plan
+from seglm.utils.types import Clip, Script
 
 DATA_FOLDERS = (
     "reason_seg",
@@ -63,7 +66,7 @@ def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) ->
         mixture=Mixture(sources, data.shares(), recipe.engine.seed),
         sources=sources,
         frames=recipe.frames,
-        script=partial(recipe.script, recipe=recipe),
+        script=partial(spoken, recipe=recipe),
         encode=model.encoder.encode_script,
         targets_per_sample=data.targets_per_sample,
         vision_size=model.backbone.vision.config.image_size,
@@ -71,6 +74,11 @@ def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) ->
         pixels=data.pixels,
         leave_out_ignored=data.ignore == "leave_out",
     )
+
+
+def spoken(clip: Clip, rng: np.random.Generator, *, recipe: Recipe) -> Script:
+    """What the recipe says about a clip; at module level, so that it can be sent to a worker process."""
+    return recipe.script(clip, rng, recipe)
 
 
 def feed(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> Feed[Any]:
