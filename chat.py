@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, get_args
 
 from seglm.dataset.faults import Fault
 from seglm.dataset.frames import read_frame
-from seglm.evaluation.ask import ask, refuse_half_on_cpu
+from seglm.evaluation.ask import ask
+from seglm.evaluation.opening import open_model
 from seglm.evaluation.show import described, save
 from seglm.model.recipe import Precision
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         if given.image is not None and not given.image.is_file():
             raise FileNotFoundError(f"File not found: {given.image}")
-        model = _load(given)
+        model = _open(given)
         if given.prompt is not None:
             answer(model, given.image, given.prompt, given)
             return
@@ -58,9 +59,8 @@ def answer(model: Segmenter, image: Path, prompt: str, given: argparse.Namespace
 
 def talk(reply: Callable[[Path, str], None], read: Callable[[str], str] = input) -> None:
     """Asks for prompts and pictures until `read` raises EOFError; an empty path means the picture of before."""
-    with suppress(
-        ImportError
-    ):  # not on Windows; with it the arrow keys edit the line and bring back earlier ones
+    # The arrow keys then edit the line and bring back earlier ones; Windows has no readline and does without.
+    with suppress(ImportError):
         import readline  # noqa: F401
     image: Path | None = None
     while True:
@@ -70,10 +70,8 @@ def talk(reply: Callable[[Path, str], None], read: Callable[[str], str] = input)
         image = _ask_for_image(read, image)
         try:
             reply(image, prompt)
-        except (
-            ValueError,
-            Fault,
-        ) as error:  # a broken picture, a prompt that is too long: said, and asked again
+        except (ValueError, Fault) as error:
+            # A broken picture, a prompt that is too long: said, and asked again.
             print(f"error: {error}")
 
 
@@ -86,43 +84,22 @@ def _ask_for_image(read: Callable[[str], str], before: Path | None) -> Path:
         print(f"File not found: {path}" if path else "A picture is needed.")
 
 
-def _load(given: argparse.Namespace) -> Segmenter:
-    import torch
-
-    from seglm.model.load import load
-    from seglm.model.quantize import Bits, bitsandbytes, quantize
-
-    bits: Bits | None = "8bit" if given.load_in_8bit else "4bit" if given.load_in_4bit else None
-    if bits:
-        bitsandbytes()  # before minutes of loading
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, recipe = load(
+def _open(given: argparse.Namespace) -> Segmenter:
+    if given.lora_r is not None:
+        print("--lora_r has no effect here: merged weights have no adapters")
+    model, line = open_model(
         given.version,
         recipe=given.recipe,
         precision=given.precision,
-        device="cpu" if bits else device,
+        bits="8bit" if given.load_in_8bit else "4bit" if given.load_in_4bit else None,
         vision=given.vision_tower,
         decoder=given.vision_pretrained,
+        image_size=given.image_size,
+        conv_type=given.conv_type,
+        image_tokens=given.use_mm_start_end,
+        max_length=given.model_max_length,
     )
-    refuse_half_on_cpu(recipe, device)
-    if given.lora_r is not None:
-        print("--lora_r has no effect here: merged weights have no adapters")
-    if given.image_size not in (None, recipe.decoder.image_size):
-        raise ValueError(
-            f"--image_size {given.image_size}: the weights are for {recipe.decoder.image_size}; leave the flag out"
-        )
-    if bits:
-        print(quantize(model, bits))
-        model.to(device)
-    if given.conv_type:
-        from seglm.model.backbones.templates import template
-
-        model.encoder.template = template(given.conv_type)
-    if given.use_mm_start_end is False:
-        model.encoder.image_tokens = None
-    if given.model_max_length:
-        model.encoder.max_length = given.model_max_length
-    print(f"{given.version}: recipe {recipe.name}, {recipe.engine.precision}, on {device}")
+    print(line)
     return model
 
 

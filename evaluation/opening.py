@@ -1,0 +1,67 @@
+"""A model opened for use by a person: on the GPU where there is one, in 8 or 4 bit if wanted, by the flags of LISA's chat.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from seglm.evaluation.ask import refuse_half_on_cpu
+from seglm.model.quantize import Bits, bitsandbytes, quantize
+from seglm.model.recipe import Precision
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
+
+
+def open_model(
+    version: str,
+    *,
+    recipe: str | None = None,
+    precision: Precision | None = None,
+    bits: Bits | None = None,
+    vision: str | None = None,
+    decoder: str | None = None,
+    image_size: int | None = None,
+    conv_type: str | None = None,
+    image_tokens: bool | None = None,
+    max_length: int | None = None,
+) -> tuple[Segmenter, str]:
+    """The model, and one line that says what was opened and how.
+
+    None always means: as the weights were trained. vision, decoder: for releases that hold no CLIP or SAM. image_tokens: False
+    leaves out the tokens around the image. max_length: longest question in tokens, image included.
+    Raises ValueError for what contradicts the weights or the machine, ImportError without bitsandbytes where it is needed, and
+    what `model.load` raises.
+    """
+    from seglm.model.load import load
+
+    if bits:
+        bitsandbytes()  # before minutes of loading
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, chosen = load(
+        version,
+        recipe=recipe,
+        precision=precision,
+        device="cpu" if bits else device,
+        vision=vision,
+        decoder=decoder,
+    )
+    refuse_half_on_cpu(chosen, device)
+    if image_size not in (None, chosen.decoder.image_size):
+        raise ValueError(
+            f"--image_size {image_size}: the weights are for {chosen.decoder.image_size}; leave the flag out"
+        )
+    line = f"{version}: recipe {chosen.name}, {chosen.engine.precision}, on {device}"
+    if bits:
+        line = f"{line}, {quantize(model, bits)}"
+        model.to(device)
+    if conv_type:
+        from seglm.model.backbones.templates import template
+
+        model.encoder.template = template(conv_type)
+    if image_tokens is False:
+        model.encoder.image_tokens = None
+    if max_length:
+        model.encoder.max_length = max_length
+    return model, line
