@@ -82,9 +82,9 @@ def sample_prompts(batch: Drawn, rng: np.random.Generator, *, per_image: int, ki
             own_kind = kind or KINDS[int(rng.choice(len(KINDS), p=KIND_ODDS))]
             corners = _corners(owners == thing, own_kind, rng, jitter=0.0 if kind else BOX_JITTER)
             rows.append((index, own_kind == "box", corners, _members(scene, thing)))
-    images, boxes, corners, members = zip(*rows, strict=True)
+    images, boxes, points, members = zip(*rows, strict=True)
     return Prompts(
-        torch.tensor(images), torch.tensor(boxes), torch.tensor(np.stack(corners)), torch.tensor(np.stack(members))
+        torch.tensor(images), torch.tensor(boxes), torch.tensor(np.stack(points)), torch.tensor(np.stack(members))
     )
 
 
@@ -142,7 +142,8 @@ def covered(owners: Tensor, members: Tensor) -> Tensor:
     table = torch.cat([members, torch.zeros_like(members[..., :1])], dim=-1)
     index = torch.where(owners == NOBODY, members.shape[-1], owners.long())
     spread = index.flatten(1)[:, None].expand(-1, members.shape[1], -1)
-    return table.gather(2, spread).unflatten(2, owners.shape[1:])
+    seen: Tensor = table.gather(2, spread).unflatten(2, owners.shape[1:])
+    return seen
 
 
 @torch.no_grad()

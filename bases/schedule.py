@@ -170,7 +170,7 @@ def _logged(
 
 
 def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average: _Average, progress: Progress) -> None:
-    state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "average": average.values}
+    state: dict[str, object] = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "average": average.values}
     state |= {"count": average.count, "progress": vars(progress)}
     torch.save(state, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)

@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="list every fault")
     options = parser.parse_args(arguments)
     try:
-        specs, absent = names(options.dataset), ()
+        specs, absent = names(options.dataset), tuple[str, ...]()
         if not specs:
             specs, absent = _present(options.dataset_dir)
         checked = [check_source(spec, options.dataset_dir, share=options.decode) for spec in specs]

@@ -246,5 +246,7 @@ def _pattern(thing: Thing, u: NDArray[np.float32], v: NDArray[np.float32], unit:
     if thing.material == "plain":
         return np.zeros((*u.shape, 1), dtype=np.float32)
     if thing.material == "striped":
-        return (STRIPE_TONE * (np.sin(turn * (u + v) * math.sqrt(0.5)) > 0.2)[..., None]).astype(np.float32)
-    return (DOT_TONE * (np.sin(turn * u) * np.sin(turn * v) > 0.3)[..., None]).astype(np.float32)
+        tone, inked = STRIPE_TONE, np.sin(turn * (u + v) * math.sqrt(0.5)) > 0.2
+    else:
+        tone, inked = DOT_TONE, np.sin(turn * u) * np.sin(turn * v) > 0.3
+    return np.where(inked, tone, 0.0).astype(np.float32)[..., None]
