@@ -46,8 +46,14 @@ class Segmenter(nn.Module):
         counts: for each term the number to divide its sum by (the tokens or masks of the whole optimizer step), or None for
         the mean over this micro-batch, as the released code has it.
         """
-        if self.recipe.engine.attention == "flex" and batch.ids.device.type == "cpu" and torch.is_grad_enabled():
-            raise ValueError("engine.attention=flex has no backward pass on a CPU; use engine.attention=sdpa there")
+        if (
+            self.recipe.engine.attention == "flex"
+            and batch.ids.device.type == "cpu"
+            and torch.is_grad_enabled()
+        ):
+            raise ValueError(
+                "engine.attention=flex has no backward pass on a CPU; use engine.attention=sdpa there"
+            )
         with self.autocast():
             states = self.backbone.hidden(batch).flatten(0, 1)
             logits = self.backbone.head(states[_rows(batch.labelled_at)])

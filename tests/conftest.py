@@ -16,7 +16,9 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Skips GPU tests without a GPU and weight tests without weights, saying what would be needed."""
     missing = {
         "gpu": None if torch.cuda.is_available() else "needs a CUDA GPU",
-        "weights": None if os.environ.get("WEIGHTS_ROOT") else "needs released weights; set WEIGHTS_ROOT to their folder",
+        "weights": None
+        if os.environ.get("WEIGHTS_ROOT")
+        else "needs released weights; set WEIGHTS_ROOT to their folder",
     }
     for item in items:
         for marker, reason in missing.items():

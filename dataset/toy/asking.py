@@ -10,9 +10,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from seglm.dataset.toy.facts import FACTS
-from seglm.dataset.toy.scenes import COLOURS, MATERIALS, SIZES, Mask, Scene, Split, Thing, parts, visible_masks
+from seglm.dataset.toy.scenes import (
+    COLOURS,
+    MATERIALS,
+    SIZES,
+    Mask,
+    Scene,
+    Split,
+    Thing,
+    parts,
+    visible_masks,
+)
 from seglm.dataset.toy.shapes import SHAPES
-from seglm.dataset.toy.words import Description, Phrase, absent_look, choose, describe, fitting, is_held_out, pick, plural_of
+from seglm.dataset.toy.words import (
+    Description,
+    Phrase,
+    absent_look,
+    choose,
+    describe,
+    fitting,
+    is_held_out,
+    pick,
+    plural_of,
+)
 
 COLUMNS = "abcdefghijklmnop"
 CELLS = len(COLUMNS)  # a side of the spoken grid
@@ -21,9 +41,18 @@ LOOK_QUESTIONS: dict[str, tuple[str, ...]] = {
     "colour": ("What colour is the {d}?", "What is the colour of the {d}?", "Which colour has the {d}?"),
     "shape": ("What shape is the {d}?", "What is the shape of the {d}?", "Which shape has the {d}?"),
     "size": ("How big is the {d}?", "What is the size of the {d}?", "Which size has the {d}?"),
-    "material": ("What pattern has the {d}?", "What is the pattern of the {d}?", "Which pattern has the {d}?"),
+    "material": (
+        "What pattern has the {d}?",
+        "What is the pattern of the {d}?",
+        "Which pattern has the {d}?",
+    ),
 }
-VALUES: dict[str, tuple[str, ...]] = {"colour": tuple(COLOURS), "shape": SHAPES, "size": SIZES, "material": MATERIALS}
+VALUES: dict[str, tuple[str, ...]] = {
+    "colour": tuple(COLOURS),
+    "shape": SHAPES,
+    "size": SIZES,
+    "material": MATERIALS,
+}
 WHERE_QUESTIONS = ("Where is the {d}?", "Where do you see the {d}?", "Where can you see the {d}?")
 WHERE_SENTENCES = ("{d} Where is it?", "{d} Where do you see it?", "{d} Where can you see it?")
 DRAW_QUESTIONS = (  # asked for a mask the talking base, which has none, names the place
@@ -50,7 +79,14 @@ PLAIN_NAMINGS: tuple[tuple[str, ...], ...] = (
 )
 _SORTS = {"colour": "colour", "shape": "shape", "material": "pattern"}
 NOWHERE = "nowhere"
-MAX_LOOKS, MAX_WHERES, MAX_SPOTS, MAX_EXISTS, MAX_COUNTS, MAX_FACTS = 10, 16, 3, 3, 2, 1  # questions per scene
+MAX_LOOKS, MAX_WHERES, MAX_SPOTS, MAX_EXISTS, MAX_COUNTS, MAX_FACTS = (
+    10,
+    16,
+    3,
+    3,
+    2,
+    1,
+)  # questions per scene
 
 
 @dataclass(frozen=True)
@@ -124,7 +160,10 @@ def spot_questions(scene: Scene, rng: np.random.Generator, *, split: Split) -> l
     spots = [spoken_spot(mask) for mask in masks]
     picked = [int(i) for i in rng.permutation(len(spots))[:MAX_SPOTS] if spots.count(spots[i]) == 1]
     templates = [pick(SPOT_QUESTIONS, rng, split=split) for _ in picked]
-    return [Question(t.format(p=spots[i]), f"A {_full_name(scene.things[i])}.", "spot") for t, i in zip(templates, picked, strict=True)]
+    return [
+        Question(t.format(p=spots[i]), f"A {_full_name(scene.things[i])}.", "spot")
+        for t, i in zip(templates, picked, strict=True)
+    ]
 
 
 def exist_questions(scene: Scene, rng: np.random.Generator, *, split: Split) -> list[Question]:
@@ -163,7 +202,11 @@ def fact_questions(rng: np.random.Generator, *, split: Split) -> list[Question]:
     for _ in range(MAX_FACTS):
         fact = choose(FACTS, rng)
         text = pick(FACT_QUESTIONS, rng, split=split).format(f=_SORTS[fact.attribute], v=fact.verb)
-        found.append(Question(text, f"It is {fact.value}." if fact.attribute != "shape" else f"The {fact.value}.", "fact"))
+        found.append(
+            Question(
+                text, f"It is {fact.value}." if fact.attribute != "shape" else f"The {fact.value}.", "fact"
+            )
+        )
     return found
 
 

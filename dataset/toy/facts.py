@@ -35,12 +35,32 @@ COLOURED: dict[str, tuple[str, ...]] = {  # the last of each is held out
     "black": ("coal", "the night", "a raven", "ink"),
 }
 SHAPED: dict[str, tuple[str, ...]] = {  # the last of each is held out
-    "circle": ("could roll away like a ball", "looks like the full moon", "looks like a coin", "looks like a dinner plate"),
+    "circle": (
+        "could roll away like a ball",
+        "looks like the full moon",
+        "looks like a coin",
+        "looks like a dinner plate",
+    ),
     "square": ("has four equal sides", "looks like a window", "looks like a chess board", "looks like a box"),
-    "triangle": ("has three corners", "looks like a slice of pizza", "looks like a roof", "looks like a sail"),
-    "ring": ("has a hole in the middle", "could be worn on a finger", "looks like a doughnut", "looks like a tyre"),
+    "triangle": (
+        "has three corners",
+        "looks like a slice of pizza",
+        "looks like a roof",
+        "looks like a sail",
+    ),
+    "ring": (
+        "has a hole in the middle",
+        "could be worn on a finger",
+        "looks like a doughnut",
+        "looks like a tyre",
+    ),
     "cross": ("looks like a plus sign", "has four arms", "marks a hospital", "looks like a crossroads"),
-    "star": ("has five points", "shines at night", "sits on top of a christmas tree", "looks like a starfish"),
+    "star": (
+        "has five points",
+        "shines at night",
+        "sits on top of a christmas tree",
+        "looks like a starfish",
+    ),
 }
 PATTERNED: dict[str, tuple[str, ...]] = {  # the last of each is held out
     "striped": ("a zebra", "a tiger", "a barber pole"),

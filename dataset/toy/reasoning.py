@@ -10,7 +10,17 @@ import numpy as np
 from seglm.dataset.toy.facts import FACTS, Fact
 from seglm.dataset.toy.relating import SIDE_WORDS, side_holds
 from seglm.dataset.toy.scenes import Scene, Split, Thing
-from seglm.dataset.toy.words import FIELDS, Pair, Phrase, absent_look, choose, describe, is_held_out, may_ask, pick
+from seglm.dataset.toy.words import (
+    FIELDS,
+    Pair,
+    Phrase,
+    absent_look,
+    choose,
+    describe,
+    is_held_out,
+    may_ask,
+    pick,
+)
 
 SENTENCES = ("What {v}?", "Which thing {v}?", "Can you find what {v}?", "Which of the things {v}?")
 WORDINGS = ("thing that {v}", "object that {v}", "one that {v}", "one you can see that {v}")
@@ -19,7 +29,12 @@ SHARE_SAYINGS = (
     "object that shares its {f} with the {a}",
     "one that has the {f} of the {a}",
 )
-ODD_SAYINGS = ("odd one out", "one that is not like the others", "one that differs from the others", "odd one")
+ODD_SAYINGS = (
+    "odd one out",
+    "one that is not like the others",
+    "one that differs from the others",
+    "odd one",
+)
 SHARED = ("colour", "shape")
 
 
@@ -37,7 +52,11 @@ def reasoning_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair
 
 def facts_of(attribute: str, value: str, *, split: Split) -> tuple[Fact, ...]:
     """The facts about a value that a split may ask; empty for values about which nothing is known (plain)."""
-    return tuple(f for f in FACTS if (f.attribute, f.value) == (attribute, value) and not (split == "train" and f.held_out))
+    return tuple(
+        f
+        for f in FACTS
+        if (f.attribute, f.value) == (attribute, value) and not (split == "train" and f.held_out)
+    )
 
 
 def fact_of(thing: Thing, attribute: str, rng: np.random.Generator, *, split: Split) -> Fact | None:
@@ -76,7 +95,9 @@ def _one_fact(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | No
     same = [t for t in scene.things if getattr(t, attribute) == there_fact.value]
     if len(same) != 1:
         return None
-    return _pair(scene, there_fact.verb, absent_fact.verb, index, there_fact.reason, rng, split, said=(attribute,))
+    return _pair(
+        scene, there_fact.verb, absent_fact.verb, index, there_fact.reason, rng, split, said=(attribute,)
+    )
 
 
 def _two_facts(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
@@ -84,7 +105,9 @@ def _two_facts(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | N
     index = int(rng.integers(len(scene.things)))
     thing = scene.things[index]
     absent = absent_look(scene, SHARED, rng, split=split)
-    if absent is None or [t for t in scene.things if (t.colour, t.shape) == (thing.colour, thing.shape)] != [thing]:
+    if absent is None or [t for t in scene.things if (t.colour, t.shape) == (thing.colour, thing.shape)] != [
+        thing
+    ]:
         return None
     model = Thing(absent.shape, absent.colour, "", "", 0, 0, 0, 0)
     facts = [[fact_of(t, name, rng, split=split) for name in SHARED] for t in (thing, model)]
@@ -114,7 +137,9 @@ def _beside_fact(scene: Scene, rng: np.random.Generator, split: Split) -> Pair |
 def _on_side(scene: Scene, side: str, anchor: int) -> tuple[list[int], list[int]]:
     holds = side_holds(scene, side, scene.things[anchor])
     verdicts = {i: holds(thing) for i, thing in enumerate(scene.things) if i != anchor}
-    return [i for i, verdict in verdicts.items() if verdict], [i for i, verdict in verdicts.items() if verdict is not False]
+    return [i for i, verdict in verdicts.items() if verdict], [
+        i for i, verdict in verdicts.items() if verdict is not False
+    ]
 
 
 def _shared(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
@@ -143,21 +168,45 @@ def _odd_one(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | Non
         return None
     text = pick(ODD_SAYINGS, rng, split=split)
     rest = getattr(scene.things[odd[0] - 1], odd[1])
-    return _as_pair(scene, [text], odd[0], f"the {odd[1]} of all the others is {rest}", is_sentence=False, said=odd[1:])
+    return _as_pair(
+        scene, [text], odd[0], f"the {odd[1]} of all the others is {rest}", is_sentence=False, said=odd[1:]
+    )
 
 
 def _pair(
-    scene: Scene, verb: str, absent: str, index: int, reason: str, rng: np.random.Generator, split: Split,
-    *, said: tuple[str, ...] = ()
+    scene: Scene,
+    verb: str,
+    absent: str,
+    index: int,
+    reason: str,
+    rng: np.random.Generator,
+    split: Split,
+    *,
+    said: tuple[str, ...] = (),
 ) -> Pair | None:
     if not may_ask(scene, (index,), split=split):
         return None
     is_sentence = bool(rng.random() < 0.6)
     saying = pick(SENTENCES if is_sentence else WORDINGS, rng, split=split)
-    return _as_pair(scene, [saying.format(v=verb), saying.format(v=absent)], index, reason, is_sentence=is_sentence, said=said)
+    return _as_pair(
+        scene,
+        [saying.format(v=verb), saying.format(v=absent)],
+        index,
+        reason,
+        is_sentence=is_sentence,
+        said=said,
+    )
 
 
-def _as_pair(scene: Scene, texts: Sequence[str], index: int, reason: str, *, is_sentence: bool, said: tuple[str, ...] = ()) -> Pair:
+def _as_pair(
+    scene: Scene,
+    texts: Sequence[str],
+    index: int,
+    reason: str,
+    *,
+    is_sentence: bool,
+    said: tuple[str, ...] = (),
+) -> Pair:
     """The phrase with its explanation, and the absent one where there is a second text."""
     name = describe(scene.things[index], ("colour", "shape")).say()
     because = f"It is the {name}, because {reason}."

@@ -37,28 +37,76 @@ NAMINGS: tuple[tuple[str, ...], ...] = (
     ("material", "shape"),
     ("material", "colour", "shape"),
 )
-CROWDS: tuple[tuple[str, ...], ...] = (("shape",), ("colour",), ("size", "shape"), ("size", "colour"), ("material", "shape"))
+CROWDS: tuple[tuple[str, ...], ...] = (
+    ("shape",),
+    ("colour",),
+    ("size", "shape"),
+    ("size", "colour"),
+    ("material", "shape"),
+)
 CLEAR_GAP = 0.06  # of the image side; a smaller difference in place is not worth a word
 CLEAR_RATIO = 1.2  # of two radii
 
 CLASS_SAYINGS = ("{one}", "{many}", "{many} in the picture", "{one} class", "class of {many}")
-NAME_SAYINGS = ("{d}", "{d}", "{d} in the picture", "{d} you can see", "{d} shown here", "{d} that you can see here")
-CROWD_SAYINGS = ("{ds}", "{ds} in the picture", "whole group of {ds}", "{ds} you can see", "group of {ds} shown here")
-COUPLE_SAYINGS = ("{a} and the {b}", "{a} together with the {b}", "{a} as well as the {b}", "{a} and also the {b}")
-PART_SAYINGS = ("{p} of the {d}", "{p} that belongs to the {d}", "{p} you can see of the {d}", "{p} shown of the {d}")
+NAME_SAYINGS = (
+    "{d}",
+    "{d}",
+    "{d} in the picture",
+    "{d} you can see",
+    "{d} shown here",
+    "{d} that you can see here",
+)
+CROWD_SAYINGS = (
+    "{ds}",
+    "{ds} in the picture",
+    "whole group of {ds}",
+    "{ds} you can see",
+    "group of {ds} shown here",
+)
+COUPLE_SAYINGS = (
+    "{a} and the {b}",
+    "{a} together with the {b}",
+    "{a} as well as the {b}",
+    "{a} and also the {b}",
+)
+PART_SAYINGS = (
+    "{p} of the {d}",
+    "{p} that belongs to the {d}",
+    "{p} you can see of the {d}",
+    "{p} shown of the {d}",
+)
 SIDES: dict[str, tuple[str, int, float]] = {  # word -> (superlative, axis, sign)
     "left": ("leftmost", 0, 1.0),
     "right": ("rightmost", 0, -1.0),
     "top": ("topmost", 1, 1.0),
     "bottom": ("lowest", 1, -1.0),
 }
-END_SAYINGS = ("{end} {d}", "{d} closest to the {side} edge", "{d} furthest to the {side}", "{d} that is the {end} one")
-SECOND_SAYINGS = ("second {d} from the {side}", "{d} that is second from the {side}", "{d} that comes second from the {side}")
+END_SAYINGS = (
+    "{end} {d}",
+    "{d} closest to the {side} edge",
+    "{d} furthest to the {side}",
+    "{d} that is the {end} one",
+)
+SECOND_SAYINGS = (
+    "second {d} from the {side}",
+    "{d} that is second from the {side}",
+    "{d} that comes second from the {side}",
+)
 QUARTERS = ("upper left", "upper right", "lower left", "lower right")
 QUARTER_SAYINGS = ("{d} in the {q} corner", "{d} at the {q}", "{q} {d}", "{d} that is in the {q} corner")
 EXTREMES: dict[str, tuple[str, ...]] = {
-    "largest": ("largest {d}", "biggest {d}", "{d} that takes up the most room", "{d} that is the biggest one"),
-    "smallest": ("smallest {d}", "tiniest {d}", "{d} that takes up the least room", "{d} that is the tiniest one"),
+    "largest": (
+        "largest {d}",
+        "biggest {d}",
+        "{d} that takes up the most room",
+        "{d} that is the biggest one",
+    ),
+    "smallest": (
+        "smallest {d}",
+        "tiniest {d}",
+        "{d} that takes up the least room",
+        "{d} that is the tiniest one",
+    ),
 }
 
 
@@ -72,7 +120,13 @@ def class_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | N
     shape, other = choose(present, rng), choose(missing, rng)
     targets = fitting(scene, Description(shape=shape))
     there = Phrase(
-        saying.format(one=shape, many=plural_of(shape)), "class", targets, False, shape, form="class", said=("shape",)
+        saying.format(one=shape, many=plural_of(shape)),
+        "class",
+        targets,
+        False,
+        shape,
+        form="class",
+        said=("shape",),
     )
     return Pair(there, nothing(saying.format(one=other, many=plural_of(other)), "class", keyword=other))
 
@@ -84,7 +138,9 @@ def attribute_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair
     absent = absent_look(scene, names, rng, split=split)
     if absent is None or fitting(scene, description) != (index,):
         return None
-    return _filled(scene, pick(NAME_SAYINGS, rng, split=split), description, absent, (index,), "attribute", rng, split)
+    return _filled(
+        scene, pick(NAME_SAYINGS, rng, split=split), description, absent, (index,), "attribute", rng, split
+    )
 
 
 def position_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
@@ -146,11 +202,21 @@ def couple_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | 
     absent = [absent_look(scene, names, rng, split=split) for _ in pair]
     if any(fitting(scene, look) != (i,) for look, i in zip(looks, pair, strict=True)):
         return None
-    if absent[0] is None or absent[1] is None or absent[0] == absent[1] or not may_ask(scene, pair, split=split):
+    if (
+        absent[0] is None
+        or absent[1] is None
+        or absent[0] == absent[1]
+        or not may_ask(scene, pair, split=split)
+    ):
         return None
     saying = pick(COUPLE_SAYINGS, rng, split=split)
-    text, none_text = saying.format(a=looks[0].say(), b=looks[1].say()), saying.format(a=absent[0].say(), b=absent[1].say())
-    there = Phrase(text, "multi", tuple(sorted(pair)), False, text.replace(" the ", " "), form="multi", said=names)
+    text, none_text = (
+        saying.format(a=looks[0].say(), b=looks[1].say()),
+        saying.format(a=absent[0].say(), b=absent[1].say()),
+    )
+    there = Phrase(
+        text, "multi", tuple(sorted(pair)), False, text.replace(" the ", " "), form="multi", said=names
+    )
     return Pair(there, nothing(none_text, "multi", keyword=none_text.replace(" the ", " ")))
 
 
@@ -165,7 +231,9 @@ def part_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | No
         absent = absent_look(scene, names, rng, split=split)
     else:
         absent = _same_shape_other_colour(description, taken, rng, split)
-    named = [name for name in parts(scene, index) if not by_shape or name.endswith("half")]  # the rest tells the shape
+    named = [
+        name for name in parts(scene, index) if not by_shape or name.endswith("half")
+    ]  # the rest tells the shape
     if absent is None or not named or fitting(scene, description) != (index,):
         return None
     part = choose(named, rng)
@@ -173,7 +241,9 @@ def part_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | No
     return _filled(scene, saying, description, absent, (index,), "part", rng, split, part=part)
 
 
-def nothing(text: str, form: str, *, keyword: str, is_sentence: bool = False, part: str | None = None) -> Phrase:
+def nothing(
+    text: str, form: str, *, keyword: str, is_sentence: bool = False, part: str | None = None
+) -> Phrase:
     """A phrase without a referent."""
     return Phrase(text, "none", (), is_sentence, keyword, part=part, form=form)
 
@@ -196,7 +266,15 @@ def _filled(
     noun = choose(NOUNS, rng)
     text, keyword = saying.format(d=description.say(noun=noun)), description.say()
     there = Phrase(
-        text, kind, targets, False, keyword if part is None else f"{part} of {keyword}", None, part, kind, description.said()
+        text,
+        kind,
+        targets,
+        False,
+        keyword if part is None else f"{part} of {keyword}",
+        None,
+        part,
+        kind,
+        description.said(),
     )
     if absent is None:
         return Pair(there, None)
@@ -230,7 +308,9 @@ def _quarter(
     if len(inside) != 1 or any(abs(depths[i]) <= clear for i in members):
         return None
     near = [i for i, depth in depths.items() if depth > -clear]
-    absent = absent_look(scene, description.said(), rng, split=split, among=near) if description.said() else None
+    absent = (
+        absent_look(scene, description.said(), rng, split=split, among=near) if description.said() else None
+    )
     if description.said() and absent is None:
         return None
     saying = pick(QUARTER_SAYINGS, rng, split=split).replace("{q}", quarter)

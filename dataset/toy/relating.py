@@ -33,16 +33,38 @@ SIDE_WORDS: dict[str, tuple[tuple[str, ...], int, float]] = {  # name -> (ways t
     "above": (("above", "higher than"), 1, -1.0),
     "below": (("below", "lower than"), 1, 1.0),
 }
-SIDE_SAYINGS = ("{d} {r} the {a}", "{d} {r} the {a}", "{d} that is {r} the {a}", "{d} you can see {r} the {a}")
-INSIDE_SAYINGS = ("{d} inside the {a}", "{d} within the {a}", "{d} in the middle of the {a}", "{d} that is inside the {a}")
+SIDE_SAYINGS = (
+    "{d} {r} the {a}",
+    "{d} {r} the {a}",
+    "{d} that is {r} the {a}",
+    "{d} you can see {r} the {a}",
+)
+INSIDE_SAYINGS = (
+    "{d} inside the {a}",
+    "{d} within the {a}",
+    "{d} in the middle of the {a}",
+    "{d} that is inside the {a}",
+)
 BETWEEN_SAYINGS = (
     "{d} between the {a} and the {b}",
     "{d} in between the {a} and the {b}",
     "{d} that is between the {a} and the {b}",
 )
 CLOSEST_SAYINGS = ("{d} closest to the {a}", "{d} nearest to the {a}", "{d} that is closest to the {a}")
-ANCHORS: tuple[tuple[str, ...], ...] = (("shape",), ("colour", "shape"), ("colour", "shape"), ("size", "shape"))
-HEADS: tuple[tuple[str, ...], ...] = ((), ("shape",), ("shape",), ("colour",), ("colour", "shape"), ("size", "shape"))
+ANCHORS: tuple[tuple[str, ...], ...] = (
+    ("shape",),
+    ("colour", "shape"),
+    ("colour", "shape"),
+    ("size", "shape"),
+)
+HEADS: tuple[tuple[str, ...], ...] = (
+    (),
+    ("shape",),
+    ("shape",),
+    ("colour",),
+    ("colour", "shape"),
+    ("size", "shape"),
+)
 CLEAR_SIDE = 0.10  # of the image side: a clear step to the side
 LEVEL = 0.03  # of the image side: as good as level
 
@@ -122,7 +144,11 @@ def _between(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | Non
             return True
         return False if not -0.05 < along < 1.05 or across > 0.6 else None
 
-    saying = pick(BETWEEN_SAYINGS, rng, split=split).replace("{a}", anchors[0].say()).replace("{b}", anchors[1].say())
+    saying = (
+        pick(BETWEEN_SAYINGS, rng, split=split)
+        .replace("{a}", anchors[0].say())
+        .replace("{b}", anchors[1].say())
+    )
     return _related(scene, saying, holds, (first, second), rng, split)
 
 
@@ -135,7 +161,10 @@ def _closest(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | Non
     members = [i for i in others if look.fits(scene.things[i])]
     if anchor is None or len(members) < 2:
         return None
-    far = [math.hypot(scene.things[i].x - scene.things[index].x, scene.things[i].y - scene.things[index].y) for i in members]
+    far = [
+        math.hypot(scene.things[i].x - scene.things[index].x, scene.things[i].y - scene.things[index].y)
+        for i in members
+    ]
     order = np.argsort(far)
     if far[order[1]] - far[order[0]] < CLEAR_SIDE * scene.width:
         return None
@@ -169,15 +198,30 @@ def _related(
 
 
 def _wrong_side(
-    scene: Scene, others: Sequence[int], maybe: Sequence[int], names: Sequence[str], rng: np.random.Generator, split: Split
+    scene: Scene,
+    others: Sequence[int],
+    maybe: Sequence[int],
+    names: Sequence[str],
+    rng: np.random.Generator,
+    split: Split,
 ) -> Description | None:
-    away = [describe(scene.things[i], names) for i in others if split != "train" or not is_held_out(scene.things[i])]
+    away = [
+        describe(scene.things[i], names)
+        for i in others
+        if split != "train" or not is_held_out(scene.things[i])
+    ]
     away = [look for look in away if not any(look.fits(scene.things[i]) for i in maybe)]
     return choose(away, rng) if away else None
 
 
 def _pair(
-    scene: Scene, saying: str, look: Description, absent: Description | None, index: int, rng: np.random.Generator, split: Split
+    scene: Scene,
+    saying: str,
+    look: Description,
+    absent: Description | None,
+    index: int,
+    rng: np.random.Generator,
+    split: Split,
 ) -> Pair | None:
     if not may_ask(scene, (index,), split=split):
         return None
@@ -186,4 +230,7 @@ def _pair(
     there = Phrase(text, "relation", (index,), False, look.say(), None, None, "relation", look.said())
     if absent is None:
         return Pair(there, None)
-    return Pair(there, Phrase(saying.format(d=absent.say(noun=noun)), "none", (), False, absent.say(), form="relation"))
+    return Pair(
+        there,
+        Phrase(saying.format(d=absent.say(noun=noun)), "none", (), False, absent.say(), form="relation"),
+    )

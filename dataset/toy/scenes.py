@@ -33,17 +33,26 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "black": (28, 28, 32),
 }
 GRID = 128  # side of the canvas on which a scene is laid out before it is scaled to the size asked for
-RADII = {"small": (10.5, 12.5), "medium": (15.5, 18.5), "large": (23.0, 27.0)}  # px of the 128 grid; no overlap between sizes
+RADII = {
+    "small": (10.5, 12.5),
+    "medium": (15.5, 18.5),
+    "large": (23.0, 27.0),
+}  # px of the 128 grid; no overlap between sizes
 MAX_TILT = math.radians(15)  # so that "the upper point" stays the upper one
 COUNT_ODDS = (0.06, 0.14, 0.24, 0.25, 0.18, 0.13)  # of 1, 2, ... 6 things
-TWIN_ODDS = 0.3  # a thing takes its colour or its shape from an earlier one, so that one word does not always suffice
+TWIN_ODDS = (
+    0.3  # a thing takes its colour or its shape from an earlier one, so that one word does not always suffice
+)
 ODD_ONE_ODDS = 0.12  # a scene in which all but one thing share a colour or a shape
 NEST_ODDS = 0.3  # a small thing goes into the hole of a large ring, where there is one
 VISIBLE_SHARE = 0.65  # least visible share while placing; at any drawn size it stays above the promised 0.6
 PLACE_TRIES = 40
 MATERIAL_ODDS = (0.5, 0.25, 0.25)
 STRIPE_TONE, DOT_TONE = 0.35, 0.5  # how far the pattern goes towards its contrast
-RIM, RIM_LIGHT = 1.3, 0.6  # px of the 128 grid, and how dark: tells a thing from one of the same colour below it
+RIM, RIM_LIGHT = (
+    1.3,
+    0.6,
+)  # px of the 128 grid, and how dark: tells a thing from one of the same colour below it
 MIN_PART_SHARE = 0.06  # of the thing's visible mask; a smaller part counts as hidden
 
 
@@ -141,7 +150,9 @@ def _looks(rng: np.random.Generator) -> list[Thing]:
         look = _random_look(rng)
         if looks and rng.random() < TWIN_ODDS:
             twin = looks[int(rng.integers(len(looks)))]
-            look = replace(look, colour=twin.colour) if rng.random() < 0.5 else replace(look, shape=twin.shape)
+            look = (
+                replace(look, colour=twin.colour) if rng.random() < 0.5 else replace(look, shape=twin.shape)
+            )
         looks.append(look)
     if count >= 3 and rng.random() < ODD_ONE_ODDS:
         looks = _with_odd_one(looks, rng)
@@ -171,7 +182,9 @@ def _with_odd_one(looks: list[Thing], rng: np.random.Generator) -> list[Thing]:
     return [look if i == odd else replace(look, shape=rest.shape) for i, look in enumerate(looks)]
 
 
-def _place(look: Thing, placed: list[Thing], footprints: list[Mask], rng: np.random.Generator) -> Thing | None:
+def _place(
+    look: Thing, placed: list[Thing], footprints: list[Mask], rng: np.random.Generator
+) -> Thing | None:
     """`look` at a spot where every earlier thing stays visible enough; None if no spot was found."""
     holes = [t for t in placed if t.shape == "ring" and t.size == "large"]
     nest = holes[0] if look.size == "small" and holes and rng.random() < NEST_ODDS else None
@@ -196,7 +209,9 @@ def _leaves_visible(cover: Mask, footprints: list[Mask]) -> bool:
     return True
 
 
-def _local(thing: Thing, height: int, width: int, *, scale: float = 1.0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _local(
+    thing: Thing, height: int, width: int, *, scale: float = 1.0
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pixel centres in the thing's own frame, in radii: two float [H, W], u to its right and v to its lower side."""
     xs = (np.arange(width, dtype=np.float32) + 0.5)[None, :] / scale - thing.x
     ys = (np.arange(height, dtype=np.float32) + 0.5)[:, None] / scale - thing.y
@@ -240,7 +255,9 @@ def _paint(canvas: NDArray[np.float32], thing: Thing, rng: np.random.Generator, 
     window += cover * (patterned * shade[..., None].astype(np.float32) - window)
 
 
-def _pattern(thing: Thing, u: NDArray[np.float32], v: NDArray[np.float32], unit: float) -> NDArray[np.float32]:
+def _pattern(
+    thing: Thing, u: NDArray[np.float32], v: NDArray[np.float32], unit: float
+) -> NDArray[np.float32]:
     """How far each pixel goes from the colour to its contrast: float [H, W, 1]; the period is one on every size of thing."""
     turn = 2 * math.pi * thing.radius / (7.0 * unit)  # 7 px of the 128 grid from stripe to stripe
     if thing.material == "plain":

@@ -15,7 +15,14 @@ from seglm.dataset.toy.shapes import SHAPES
 
 FIELDS = ("size", "colour", "material", "shape")  # in the order in which English puts them
 HELD_OUT_LOOKS = frozenset(
-    {("purple", "ring"), ("yellow", "cross"), ("black", "star"), ("white", "triangle"), ("green", "square"), ("blue", "circle")}
+    {
+        ("purple", "ring"),
+        ("yellow", "cross"),
+        ("black", "star"),
+        ("white", "triangle"),
+        ("green", "square"),
+        ("blue", "circle"),
+    }
 )  # (colour, shape) pairs that no training phrase asks for: one per shape, so that no shape word becomes rarer than another
 NOUNS = ("thing", "object")
 ABSENT_TRIES = 12
@@ -119,7 +126,12 @@ def choose(options: Sequence[Option], rng: np.random.Generator) -> Option:
 
 
 def absent_look(
-    scene: Scene, names: Sequence[str], rng: np.random.Generator, *, split: Split, among: Sequence[int] | None = None
+    scene: Scene,
+    names: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    split: Split,
+    among: Sequence[int] | None = None,
 ) -> Description | None:
     """A description by these attributes that fits none of the things `among` (all, if not given); None if none was found.
 
