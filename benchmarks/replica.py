@@ -2,7 +2,8 @@
 
 What it repeats of the original (model/LISA.py at 3cb2d43): SAM encodes one image at a time; CLIP and the projector run once for
 every conversation; conversations are full padded rows; all hidden states are kept and the language head runs on every position;
-the projection runs over whole sequences and rows are picked afterwards; masks are decoded image by image; `evaluate` has no cache.
+the projection runs over whole sequences and rows are picked afterwards; masks are decoded image by image;
+`evaluate` has no cache.
 """
 
 from __future__ import annotations

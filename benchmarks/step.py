@@ -134,7 +134,8 @@ def gradients(model: Segmenter, loss: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def difference(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> float:
-    """Largest max|dg| / max|g| of all tensors; what is zero but for rounding (a key's bias) is measured against the largest gradient."""
+    """Largest max|dg| / max|g| of all tensors; what is zero but for rounding (a key's bias) is measured against the
+    largest gradient."""
     floor = NOISE * max(float(value.abs().max()) for value in left.values())
     return max(
         float((left[name] - right[name]).abs().max()) / max(float(left[name].abs().max()), floor)

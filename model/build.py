@@ -105,15 +105,17 @@ def dims_of(recipe: Recipe, checkpoint: Checkpoint, *, vocabulary: int) -> Dims:
     sam = SamDims.of(checkpoint.decoder)
     if sam.image_size != recipe.decoder.image_size:
         raise ValueError(
-            f"decoder.image_size is {recipe.decoder.image_size}, but the SAM of {checkpoint.source} was made for {sam.image_size}; "
-            f"set decoder.image_size={sam.image_size}"
+            f"decoder.image_size is {recipe.decoder.image_size}, but the SAM of {checkpoint.source} was made for "
+            f"{sam.image_size}; set decoder.image_size={sam.image_size}"
         )
     llama = {**checkpoint.llm, "vocab_size": vocabulary}
     return Dims(llama, checkpoint.vision, sam, checkpoint.projector, checkpoint.select_layer)
 
 
 def with_vocabulary(tensors: Mapping[str, Tensor], size: int, *, seed: int) -> dict[str, Tensor]:
-    """Embedding and head of exactly `size` rows: rows of new tokens are drawn from N(0, 0.02), rows past the last token dropped."""
+    """Embedding and head of exactly `size` rows: rows of new tokens are drawn from N(0, 0.02), rows past the last
+    token dropped.
+    """
     result = dict(tensors)
     for number, name in enumerate(VOCABULARY):
         if name not in result:

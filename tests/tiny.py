@@ -110,8 +110,8 @@ def assert_same_gradients(
 ) -> None:
     """max|dg| / max|g| of every tensor is within the tolerance.
 
-    A gradient that is zero in exact arithmetic (a key's bias: softmax does not see it) is rounding noise; it is measured against the
-    largest gradient of all.
+    A gradient that is zero in exact arithmetic (a key's bias: softmax does not see it) is rounding noise; it is measured against
+    the largest gradient of all.
     """
     assert set(got) == set(want)
     floor = NOISE * max(float(value.abs().max()) for value in want.values())

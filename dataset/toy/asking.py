@@ -1,7 +1,7 @@
 """Questions about a scene that are answered in words.
 
-Places are spoken as on a chess board of 16 x 16 cells: the column a to p from the left, the row 1 to 16 from the top. "f7, 3 by 4"
-is a visible box with its centre in cell f7, 3 cells wide and 4 high (1 at least).
+Places are spoken as on a chess board of 16 x 16 cells: the column a to p from the left, the row 1 to 16 from the top. "f7, 3
+by 4" is a visible box with its centre in cell f7, 3 cells wide and 4 high (1 at least).
 """
 
 from collections.abc import Sequence

@@ -126,8 +126,8 @@ class SamDecoder(nn.Module):
         """Masks of all jobs in one call, in float32 whatever the autocast.
 
         features_JCgg: features of each job's frame. prompts_JPC: the sparse prompt of each job; the dense one is SAM's own
-        "no mask" vector. Returns (logits float32 [J, K, h, w] with h = 4 g, estimated IoU float32 [J, K]); K is 1 + num_multimask:
-        mask 0 is the one for an unambiguous prompt, the one all LISA descendants use.
+        "no mask" vector. Returns (logits float32 [J, K, h, w] with h = 4 g, estimated IoU float32 [J, K]); K is 1 +
+        num_multimask: mask 0 is the one for an unambiguous prompt, the one all LISA descendants use.
         """
         with torch.autocast(features_JCgg.device.type, enabled=False):
             return self._decode(features_JCgg.float(), prompts_JPC.float())
