@@ -3,7 +3,8 @@
 `train_lora` was computed before the generator set a few rows of `lm_head` (padding, end, `[SEG]` and image tokens) for its
 `evaluate` cases; the file holds the rows set. The rows as they were cannot be read anywhere, but everything the case does hold is
 linear in them: its logits, and, with the probabilities those logits give, all its gradients. So they are solved for, 320
-unknowns from some twenty thousand numbers, and then *every* logit, loss and gradient has to fit them. A wrong hidden state, adapter
+unknowns from some twenty thousand numbers, and then *every* logit, loss and gradient has to fit them.
+A wrong hidden state, adapter
 or gradient of ours leaves no solution. Cases whose logits agree with their file are not touched.
 """
 
