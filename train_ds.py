@@ -20,7 +20,7 @@ from torch import nn
 from seglm.dataset.faults import Fault
 from seglm.evaluation.leak import check
 from seglm.evaluation.run import evaluate
-from seglm.model.load import Chosen, choose_recipe, load, start
+from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, start
 from seglm.model.names import canonical
 from seglm.model.quantize import quantize
 from seglm.model.recipe import Recipe
@@ -33,7 +33,7 @@ from seglm.training import contents, feed, found_data, heading, settings, traini
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
 from seglm.utils.checkpoint import is_portable
-from seglm.utils.config import override
+from seglm.utils.config import difference, override
 from seglm.utils.engine import Engine
 from seglm.utils.manifest import write_manifest
 from seglm.utils.resolve import resolve
@@ -115,6 +115,9 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     sources = training_sources(recipe)
     built = start(recipe, options.init_from)
     logs.first_lines(heading(recipe, reason, sources, built))
+    if going_on and (before := kept_recipe(run.folder)):
+        for change in difference(before, recipe):
+            log.warning("another setting than before the stop: %s", change)
     content = contents(recipe, sources, built)
     if dist.world().is_main:
         write_manifest(run.manifest, content)

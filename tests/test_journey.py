@@ -87,6 +87,7 @@ def test_a_second_run_of_the_same_name_is_refused(place: Path) -> None:
 def test_a_run_goes_on_where_it_stopped(place: Path) -> None:
     said = _run(ROOT / "train_ds.py", *SETTINGS, "--epochs=2", "--resume", cwd=place)
     assert "going on after step 2, sample 8" in said and "done after step 4 of 4" in said
+    assert "another setting than before the stop: schedule.epochs: 1 -> 2" in said
     steps = [
         line.split(",")[0] for line in (place / "runs" / "a run" / "metrics.csv").read_text().splitlines()
     ]
