@@ -73,6 +73,14 @@ class Packer:
         )[1:]
         return question, whole, len(self.question(question.text))
 
+    def word_ids(self, words: Sequence[str]) -> list[int]:
+        """The one token of each word. Raises ValueError if a word has more."""
+        found = [self._ids(word) for word in words]
+        split = [word for word, ids in zip(words, found, strict=True) if len(ids) != 1]
+        if split:
+            raise ValueError(f"the tokenizer splits {', '.join(split)}; make it anew")
+        return [ids[0] for ids in found]
+
     def words(self, ids: Tensor) -> list[str]:
         """The pieces of some ids."""
         return list(self._tokenizer.convert_ids_to_tokens(ids.tolist()))

@@ -40,7 +40,7 @@ def drawn(number: int, *, split: Split, cache: Path) -> Drawn:
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         halfway = path.with_suffix(f".{os.getpid()}.npz")
-        np.savez(halfway, pictures=np.stack([_shrunk(scene) for scene in scenes]), owners=np.stack([owner_map(s) for s in scenes]))
+        np.savez(halfway, pictures=np.stack([shrunk(scene) for scene in scenes]), owners=np.stack([owner_map(s) for s in scenes]))
         halfway.replace(path)
     with np.load(path) as stored:
         return Drawn(scenes, stored["pictures"], stored["owners"])
@@ -73,7 +73,8 @@ def owner_map(scene: Scene) -> NDArray[np.uint8]:
     return owners
 
 
-def _shrunk(scene: Scene) -> NDArray[np.uint8]:
+def shrunk(scene: Scene) -> NDArray[np.uint8]:
+    """The picture as each of FILTERS shrinks it: uint8 [2, I, I, 3]."""
     picture = Image.fromarray(draw(scene))
     assert picture.size == (GRID, GRID), picture.size
     return np.stack([np.asarray(picture.resize((SIDE, SIDE), way)) for way in FILTERS])

@@ -6,7 +6,7 @@ Letters: N images, P patches, T tokens of a packed row, D width.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from seglm.bases.packing import Packed
-from seglm.bases.stock import NOBODY, SIDE, Drawn
+from seglm.bases.stock import FILTERS, NOBODY, SIDE, Drawn
 from seglm.bases.words import IMAGE_TOKENS, PIECES
-from seglm.dataset.toy.asking import CELLS
+from seglm.dataset.toy.asking import CELLS, COLUMNS
 from seglm.dataset.toy.scenes import COLOURS, GRID, MATERIALS, SIZES
 from seglm.dataset.toy.shapes import SHAPES
 from seglm.model.backbones.llava import CLIP_MEAN, CLIP_STD
@@ -36,7 +36,12 @@ LOOKS: dict[str, tuple[str, ...]] = {
 SPANS = ("left", "right", "top", "bottom")  # sides of the visible box, each as one of CELLS + 1 lines of the spoken grid
 HEAD_WEIGHTS = {"shape": 5.0, "size": 2.0}  # shape is the slow one
 LEAST_SHARE = 0.2  # of a patch that a thing must fill to be what the patch shows
-DENSE_WEIGHT, DENSE_UNTIL = 0.2, 0.4  # of the throw-away heads while the language is learnt
+WORD_GAZE_LAYERS = (0, 1)
+GAZE_LAYERS, GAZE_HEADS = (2, 3), 2  # of the language model: where it is taught to look at what it is asked about
+KEPT = 24  # of 64 patches, when only the tower is trained
+SPOKEN_WEIGHT = 0.5
+PLACE_SCALE, SHARPNESS = 0.3, 3.0  # of the tower's start: where a patch is counts, and attention is not flat
+WAVES = (0.5, 0.8, 1.2, 1.6, 2.2, 3.0)  # radians per patch
 
 
 def config() -> LlavaConfig:
@@ -80,96 +85,194 @@ def config() -> LlavaConfig:
 class Talker(nn.Module):
     """The tiny LLaVA and the heads that only training uses."""
 
-    def __init__(self) -> None:
+    words: dict[str, Tensor]
+
+    def __init__(self, word_ids: Callable[[Sequence[str]], Sequence[int]]) -> None:
+        """word_ids: the tokens of some words of the world, each of which is one piece."""
         super().__init__()
+        spoken = LOOKS | {"cell": tuple(f"{column}{row + 1}" for row in range(CELLS) for column in COLUMNS)}
+        self.words = {name: torch.tensor(word_ids(values)) for name, values in spoken.items()}
         self.llava = LlavaForConditionalGeneration(config())
         second = self.llava.model.multi_modal_projector.linear_2
         with torch.no_grad():  # LLaVA v1 has a single Linear
             second.weight.copy_(torch.eye(len(second.weight)))
             second.bias.zero_()
         second.requires_grad_(False)
+        _start_well(self.llava.model.vision_tower)
         sizes = {name: len(values) + 1 for name, values in LOOKS.items()} | {name: CELLS + 2 for name in SPANS}
         width = self.llava.config.vision_config.hidden_size
         self.dense = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
 
 
-def see(llava: Any, pictures: NDArray[np.uint8]) -> Tensor:
-    """uint8 [N, I, I, 3] -> tower features [N, P, vision width] of the selected layer, with gradient."""
+def see(llava: Any, pictures: NDArray[np.uint8], *, kept: Tensor | None = None) -> Tensor:
+    """uint8 [N, I, I, 3] -> tower features [N, P, vision width] of the selected layer, with gradient.
+
+    kept: int64 [N, K], the patches to run; all, if not given.
+    """
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
     pixels = (pixels - torch.tensor(CLIP_MEAN).view(3, 1, 1)) / torch.tensor(CLIP_STD).view(3, 1, 1)
     tower = llava.model.vision_tower
-    hidden = tower.pre_layrnorm(tower.embeddings(pixels))
+    hidden = tower.embeddings(pixels)
+    if kept is not None:
+        places = torch.cat([torch.zeros_like(kept[:, :1]), kept + 1], dim=1)
+        hidden = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+    hidden = tower.pre_layrnorm(hidden)
     for layer in tower.encoder.layers[: llava.config.vision_feature_layer + 1]:
         hidden = layer(hidden, None)
     return hidden[:, 1:]  # type: ignore[no-any-return]
 
 
-def hidden_states(llava: Any, packed: Packed, features: Tensor) -> Tensor:
-    """The last hidden state of a packed row of dialogues per image: [N, T, D]; the same numbers as a dense mask gives."""
+def hidden_states(
+    llava: Any,
+    packed: Packed,
+    features: Tensor,
+    *,
+    watched: Mapping[int, Tensor] | None = None,
+    gazes: list[Tensor] | None = None,
+) -> Tensor:
+    """The last hidden state of a packed row of dialogues per image: [N, T, D]; the same numbers as a dense mask gives.
+
+    watched: layer -> int64 [G, 2] (row, position); gazes: gets, layer by layer, how these attend to the image: logits [G, heads, P].
+    """
     lm = llava.model.language_model
     hidden = lm.embed_tokens(packed.ids)
     shown = llava.model.multi_modal_projector(features)
     start = packed.image_start
     hidden = torch.cat([hidden[:, :start], shown, hidden[:, start + shown.shape[1] :]], dim=1)
     turns = lm.rotary_emb(hidden, packed.positions)
-    for layer in lm.layers:
-        hidden = hidden + _attend(layer.self_attn, layer.input_layernorm(hidden), turns, packed)
+    for number, layer in enumerate(lm.layers):
+        at = None if watched is None else watched.get(number)
+        attended, gaze = _attend(layer.self_attn, layer.input_layernorm(hidden), turns, packed, at)
+        if gaze is not None and gazes is not None:
+            gazes.append(gaze)
+        hidden = hidden + attended
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
     return lm.norm(hidden)  # type: ignore[no-any-return]
 
 
-def _attend(attention: Any, hidden: Tensor, turns: tuple[Tensor, Tensor], packed: Packed) -> Tensor:
-    """Llama's self-attention, chunk by chunk: the prefix is causal, a chunk sees the prefix and its own questions."""
+def _attend(
+    attention: Any, hidden: Tensor, turns: tuple[Tensor, Tensor], packed: Packed, watched: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Llama's self-attention, chunk by chunk: the prefix is causal, a chunk sees the prefix and its own questions.
+
+    Returns it with the logits by which the watched states look at the image, if any are watched.
+    """
     query, key, value = (
         project(hidden).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
         for project in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     query, key = apply_rotary_pos_emb(query, key, *turns)
     end = packed.prefix
+    gaze = None
+    if watched is not None:
+        row, place = watched.unbind(1)
+        image = key[:, :, packed.image_start : end - 1]
+        gaze = (query[row, :, place][:, :, None] @ image[row].transpose(2, 3)).squeeze(2) * attention.scaling
     seen = [F.scaled_dot_product_attention(query[:, :, :end], key[:, :, :end], value[:, :, :end], is_causal=True)]
     for (first, last), mask in zip(packed.chunks, packed.masks, strict=True):
         keys, values = (torch.cat([x[:, :, :end], x[:, :, first:last]], dim=2) for x in (key, value))
         seen.append(F.scaled_dot_product_attention(query[:, :, first:last], keys, values, attn_mask=mask))
-    joined: Tensor = attention.o_proj(torch.cat(seen, dim=2).transpose(1, 2).flatten(2))
-    return joined
+    return attention.o_proj(torch.cat(seen, dim=2).transpose(1, 2).flatten(2)), gaze
 
 
-def tower_loss(base: Talker, batch: Drawn, features: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Cross entropy of what the throw-away heads say of each patch; ground is value 0 of every head."""
-    total, right = torch.zeros(()), {}
-    truths = {name: torch.from_numpy(truth) for name, truth in patch_truths(batch).items()}
-    for name, truth in truths.items():
-        logits = base.dense[name](features).flatten(0, 1)
-        total = total + HEAD_WEIGHTS.get(name, 1.0) * F.cross_entropy(logits, truth.flatten())
-        seen = truth.flatten() > 0
-        right[f"dense_{name}"] = float((logits.argmax(1) == truth.flatten())[seen].float().mean())
-    return total / len(truths), right
+def tower_loss(base: Talker, batch: Drawn, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+    """What the tower says of the patches that show things, once by the throw-away heads, once in words.
 
-
-def talk_loss(base: Talker, batch: Drawn, packed: Packed, *, share: float, which: NDArray[np.int64]) -> tuple[Tensor, Mapping[str, float]]:
-    """Cross entropy of the answers (mean over answer tokens), with a fading share of the throw-away heads' loss.
-
-    which: int [N], the filter by which each picture was shrunk.
+    In words: a projected patch is compared with the embeddings of the words of each look (and of the cell of its thing's centre),
+    and with the rows of the language head, so that seeing and saying start out in one space. Ground is value 0 of every head.
+    Only KEPT patches are run, things first: ground teaches nothing and is three quarters of an image.
     """
+    truths = patch_truths(batch)
+    kept = np.sort(np.argsort(1.0 * (truths["colour"] == 0) + rng.random(truths["colour"].shape), axis=1)[:, :KEPT], axis=1)
+    which = rng.integers(0, len(FILTERS), len(kept))
+    features = see(base.llava, batch.pictures[np.arange(len(which)), which], kept=torch.from_numpy(kept)).flatten(0, 1)
+    total, right = torch.zeros(()), {}
+    values = {name: torch.from_numpy(np.take_along_axis(truth, kept, axis=1)).flatten() for name, truth in truths.items()}
+    seen = values["colour"] > 0
+    for name in (*LOOKS, *SPANS):
+        logits = base.dense[name](features)
+        total = total + HEAD_WEIGHTS.get(name, 1.0) * F.cross_entropy(logits, values[name])
+        right[f"dense_{name}"] = float((logits.argmax(1) == values[name])[seen].float().mean())
+    spoken, said_right = _spoken_loss(base, features[seen], {name: value[seen] for name, value in values.items()})
+    return total / len(base.dense) + SPOKEN_WEIGHT * spoken, right | said_right
+
+
+def _spoken_loss(base: Talker, features: Tensor, values: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    llava, total, right = base.llava, torch.zeros(()), {}
+    shown = llava.model.multi_modal_projector(features)
+    level = shown * torch.rsqrt(shown.square().mean(-1, keepdim=True) + 1e-5)
+    for name, ids in base.words.items():
+        truth = values[name] - 1
+        heard = level @ llava.model.language_model.embed_tokens.weight[ids].T
+        told = llava.model.language_model.norm(shown) @ llava.lm_head.weight[ids].T
+        total = total + F.cross_entropy(heard, truth) + F.cross_entropy(told, truth)
+        right[f"said_{name}"] = float((told.argmax(1) == truth).float().mean())
+    return total / (2 * len(base.words)), right
+
+
+def talk_loss(
+    base: Talker, batch: Drawn, packed: Packed, *, which: NDArray[np.int64], gaze_weight: float
+) -> tuple[Tensor, Mapping[str, float]]:
+    """Cross entropy of the answers (mean over answer tokens), and of where the model looks while it answers.
+
+    which: int [N], the filter by which each picture was shrunk. gaze_weight: of the second term, which only training knows.
+    """
+    gazes: list[Tensor] = []
+    aims = _aims(base, batch, packed)
     features = see(base.llava, batch.pictures[np.arange(len(which)), which])
-    hidden = hidden_states(base.llava, packed, features)
+    watched = {layer: aim[0] for layer, aim in aims.items()}
+    hidden = hidden_states(base.llava, packed, features, watched=watched, gazes=gazes)
     row, column = packed.predicts.unbind(1)
     logits = base.llava.lm_head(hidden[row, column])
     loss = F.cross_entropy(logits, packed.answers)
     values = {"answer": float(loss.detach()), "token_right": float((logits.argmax(1) == packed.answers).float().mean())}
-    if share < DENSE_UNTIL:
-        dense, _ = tower_loss(base, batch, features)
-        loss = loss + DENSE_WEIGHT * (1 - share / DENSE_UNTIL) * dense
+    for (layer, (_, wanted)), gaze in zip(sorted(aims.items()), gazes, strict=True):
+        missed = -(wanted[:, None] * gaze[:, :GAZE_HEADS].log_softmax(-1)).sum(-1).mean()
+        loss = loss + gaze_weight / len(aims) * missed
+        values[f"gaze{layer}"] = float(missed.detach())
     return loss, values
+
+
+def _aims(base: Talker, batch: Drawn, packed: Packed) -> dict[int, tuple[Tensor, Tensor]]:
+    """Where some states should look: layer -> (int64 [G, 2] (row, position), float [G, P], shares of the patches that sum to 1).
+
+    Early layers: the word for a look, at all things of that look. Later ones: the answer, at what its question is about.
+    """
+    filled = [_filled(owners, len(scene.things)) for owners, scene in zip(batch.owners, batch.scenes, strict=True)]
+    answers: list[tuple[tuple[int, int], NDArray[np.float64]]] = []
+    for question, start, end in packed.spans:
+        if question.targets:
+            row = int(packed.predicts[start, 0])
+            there = filled[row][:, list(question.targets)].sum(1)
+            answers += [((row, int(packed.predicts[at, 1])), there) for at in range(start, end)]
+    words: list[tuple[tuple[int, int], NDArray[np.float64]]] = []
+    for name, values in LOOKS.items():
+        for token, value in zip(base.words[name].tolist(), values, strict=True):
+            for row, place in (packed.ids == token).nonzero().tolist():
+                same = [i for i, thing in enumerate(batch.scenes[row].things) if getattr(thing, name) == value]
+                if same:
+                    words.append(((row, place), filled[row][:, same].sum(1)))
+    aims = {}
+    for layers, aimed in ((WORD_GAZE_LAYERS, words), (GAZE_LAYERS, answers)):
+        places = torch.tensor([place for place, _ in aimed])
+        shares = torch.from_numpy(np.stack([there / there.sum() for _, there in aimed])).float()
+        aims |= {layer: (places, shares) for layer in layers}
+    return aims
+
+
+def _filled(owners: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
+    """Share of each patch that each of `count` things fills: float [P, count]."""
+    side, step = SIDE // PATCH, GRID // (SIDE // PATCH)
+    tiles = owners.reshape(side, step, side, step).transpose(0, 2, 1, 3).reshape(side * side, -1)
+    return np.stack([(tiles == i).mean(1) for i in range(count)], axis=1)
 
 
 def patch_truths(batch: Drawn) -> dict[str, NDArray[np.int64]]:
     """What each patch shows, per head: int64 [N, P], 0 for ground."""
-    side, step = SIDE // PATCH, GRID // (SIDE // PATCH)
-    truths = {name: np.zeros((len(batch.scenes), side * side), dtype=np.int64) for name in (*LOOKS, *SPANS)}
+    side = SIDE // PATCH
+    truths = {name: np.zeros((len(batch.scenes), side * side), dtype=np.int64) for name in (*LOOKS, *SPANS, "cell")}
     for row, (scene, owners) in enumerate(zip(batch.scenes, batch.owners, strict=True)):
-        tiles = owners.reshape(side, step, side, step).transpose(0, 2, 1, 3).reshape(side * side, -1)
-        filled = np.stack([(tiles == i).mean(1) for i in range(len(scene.things))], axis=1)
+        filled = _filled(owners, len(scene.things))
         owner = np.where(filled.max(1) >= LEAST_SHARE, filled.argmax(1), NOBODY)
         for i, thing in enumerate(scene.things):
             mine = owner == i
@@ -179,7 +282,23 @@ def patch_truths(batch: Drawn) -> dict[str, NDArray[np.int64]]:
             sides = (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1)
             for name, line in zip(SPANS, sides, strict=True):
                 truths[name][row, mine] = round(float(line) * CELLS / GRID) + 1
+            column, line = (int(0.5 * (low + high) * CELLS / GRID) for low, high in (sides[:2], sides[2:]))
+            truths["cell"][row, mine] = line * CELLS + column + 1
     return truths
+
+
+@torch.no_grad()
+def _start_well(tower: Any) -> None:
+    """Places as waves over the image, and attention that is not flat: the tower learns shapes twice as fast as from CLIP's start."""
+    side, width = SIDE // PATCH, tower.config.hidden_size
+    rows, columns = np.divmod(np.arange(side * side), side)
+    waves = [wave(np.outer(place, WAVES)) for place in (rows, columns) for wave in (np.sin, np.cos)]
+    spread = np.linalg.qr(np.random.default_rng(0).normal(size=(width, width)))[0][: 4 * len(WAVES)]
+    table = PLACE_SCALE * np.concatenate(waves, axis=1) @ spread
+    tower.embeddings.position_embedding.weight[1:] = torch.from_numpy(table).float()
+    for layer in tower.encoder.layers:
+        layer.self_attn.q_proj.weight.mul_(SHARPNESS)
+        layer.self_attn.k_proj.weight.mul_(SHARPNESS)
 
 
 def save(llava: Any, folder: Path) -> None:

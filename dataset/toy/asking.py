@@ -101,6 +101,8 @@ class Question:
     """colour, shape, size, material, where, spot, exist, count, fact, caption"""
     form: str = ""
     """kind of the phrase in the question, where it holds one (attribute, relation, ..., none)"""
+    targets: tuple[int, ...] = ()
+    """indices of the things that the question is about, where it is about some"""
 
 
 def spoken_spot(mask: Mask) -> str:
@@ -125,14 +127,14 @@ def look_questions(
             continue
         kind = choose(tuple(LOOK_QUESTIONS), rng)
         if kind not in phrase.said:
-            found.append(_look(scene.things[phrase.targets[0]], kind, phrase.text, phrase.form, rng, split))
+            found.append(_look(scene, phrase.targets[0], kind, phrase.text, phrase.form, rng, split))
     for _ in range(MAX_LOOKS):
         index, kind = int(rng.integers(len(scene.things))), choose(tuple(LOOK_QUESTIONS), rng)
         names = choose([n for n in PLAIN_NAMINGS if kind not in n], rng)
         description = describe(scene.things[index], names)
         held_out = split == "train" and is_held_out(scene.things[index])
         if fitting(scene, description) == (index,) and not held_out:
-            found.append(_look(scene.things[index], kind, description.say(), "attribute", rng, split))
+            found.append(_look(scene, index, kind, description.say(), "attribute", rng, split))
     return found[:MAX_LOOKS]
 
 
@@ -150,7 +152,7 @@ def where_questions(
         if phrase.part is not None and phrase.targets:
             meant = [parts(scene, phrase.targets[0])[phrase.part]]
         boxes = " and ".join(spoken_box(mask) for mask in meant) or NOWHERE
-        found.append(Question(text, answer.format(b=boxes), "where", phrase.kind))
+        found.append(Question(text, answer.format(b=boxes), "where", phrase.kind, phrase.targets))
     return found
 
 
@@ -218,10 +220,12 @@ def caption(scene: Scene, rng: np.random.Generator, *, split: Split) -> Question
     return Question(pick(CAPTION_QUESTIONS, rng, split=split), f"There is {', '.join(named)}.", "caption")
 
 
-def _look(thing: Thing, kind: str, name: str, form: str, rng: np.random.Generator, split: Split) -> Question:
+def _look(
+    scene: Scene, index: int, kind: str, name: str, form: str, rng: np.random.Generator, split: Split
+) -> Question:
     text = pick(LOOK_QUESTIONS[kind], rng, split=split).format(d=name)
-    value = getattr(thing, kind)
-    return Question(text, f"It is a {value}." if kind == "shape" else f"It is {value}.", kind, form)
+    value = getattr(scene.things[index], kind)
+    return Question(text, f"It is a {value}." if kind == "shape" else f"It is {value}.", kind, form, (index,))
 
 
 def _where_template(phrase: Phrase, rng: np.random.Generator, split: Split, *, draw: bool) -> str:
