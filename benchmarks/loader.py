@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
-import re
 import resource
 import statistics
 import subprocess
@@ -31,7 +30,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
-from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
 from seglm.dataset.collate import collate
@@ -49,17 +47,15 @@ VISION, SQUARE, PATCHES = 224, 1024, 256
 EXPRESSIONS, CORNERS, BATCH = 3, 40, 2
 JPEG_QUALITY = 90  # about that of COCO's files
 SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-WORDS = "left right red blue large small man woman dog chair table near behind holding cup bottle front window".split()
+WORDS = "left right red blue large man dog chair table near behind cup front window".split()
 
 
-# ---- the data both sides read ---------------------------------------------------------------------------------------
 def write_refcoco(root: Path, images: int, size: tuple[int, int]) -> None:
     """A RefCOCO of synthetic photographs: smooth shapes, noise, outlines of 40 corners."""
     rng = np.random.default_rng(0)
     folder = root / "refer_seg/images/mscoco/images/train2014"
     folder.mkdir(parents=True)
-    home = root / "refer_seg/refcoco"
-    home.mkdir()
+    (home := root / "refer_seg/refcoco").mkdir()
     instances: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": []}
     refs = []
     for number in range(1, images + 1):
@@ -68,8 +64,7 @@ def write_refcoco(root: Path, images: int, size: tuple[int, int]) -> None:
         instances["images"].append({"id": number, "file_name": name, "height": size[0], "width": size[1]})
         for thing in range(EXPRESSIONS):
             annotation = number * 10 + thing
-            outline = {"id": annotation, "image_id": number, "segmentation": [_outline(size, rng)]}
-            instances["annotations"].append(outline)
+            instances["annotations"].append({"id": annotation, "segmentation": [_outline(size, rng)]})
             sentence = {"sent": " ".join(rng.choice(WORDS, 5)), "sent_id": annotation}
             ref = {"ref_id": annotation, "ann_id": annotation, "image_id": number, "split": "train"}
             refs.append({**ref, "sentences": [sentence]})
@@ -84,33 +79,30 @@ def _photograph(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.u
 
 
 def _outline(size: tuple[int, int], rng: np.random.Generator) -> list[float]:
-    angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
-    radius = rng.uniform(0.1, 0.3) * min(size) * rng.uniform(0.8, 1.2, CORNERS)
+    angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)[:, None]
+    radius = rng.uniform(0.1, 0.3) * min(size) * rng.uniform(0.8, 1.2, (CORNERS, 1))
     centre = rng.uniform(0.3, 0.7, 2) * np.array(size[::-1])
-    points = centre + np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius[:, None]
+    points = centre + np.concatenate([np.cos(angles), np.sin(angles)], axis=1) * radius
     return [round(float(value), 2) for value in points.ravel()]
 
 
-# ---- the original's way ---------------------------------------------------------------------------------------------
 class Original:
     """Samples and batches as the released code makes them."""
 
     def __init__(self, root: Path) -> None:
         from transformers import CLIPImageProcessorPil
+        from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
         self.folder = root / "refer_seg/images/mscoco/images/train2014"
         content = json.loads((root / "refer_seg/refcoco/instances.json").read_text())
         self.images = content["images"]
         self.annotations = {one["id"]: one for one in content["annotations"]}
-        self.refs: dict[int, list[Any]] = {}
-        for ref in pickle.loads((root / "refer_seg/refcoco/refs(unc).p").read_bytes()):
-            self.refs.setdefault(ref["image_id"], []).append(ref)
+        refs = pickle.loads((root / "refer_seg/refcoco/refs(unc).p").read_bytes())
+        self.refs = {one["id"]: [ref for ref in refs if ref["image_id"] == one["id"]] for one in self.images}
         self.clip = CLIPImageProcessorPil()
-        self.pieces = SentencePieceProcessor(model_file=str(TOKENIZER / "tokenizer.model"))
-        names = ("[SEG]", "<im_start>", "<im_end>")
-        self.added = {name: self.pieces.vocab_size() + number for number, name in enumerate(names)}
-        self.added["</s>"] = self.pieces.eos_id()
-        self.split_at = re.compile(r"\s*(\[SEG\])\s*|\s*(<im_start>|<im_end>)\s*|(</s>)")
+        # use_fast=False: Python splits at added tokens, sentencepiece cuts, Python looks every piece up.
+        self.tokenizer = SentencePieceBackend(vocab_file=str(TOKENIZER / "tokenizer.model"), eos_token="</s>")
+        self.tokenizer.add_tokens(["[SEG]", "<im_start>", "<im_end>"])
         self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (SAM_MEAN, SAM_STD))
 
     def sample(self, index: int) -> tuple[Tensor, Tensor, list[str], Tensor, Tensor, tuple[int, int]]:
@@ -139,8 +131,8 @@ class Original:
         return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
     def preprocess(self, pixels: Tensor) -> Tensor:
-        pixels = (pixels - self.mean) / self.std
         height, width = pixels.shape[-2:]
+        pixels = (pixels - self.mean) / self.std
         return torch.nn.functional.pad(pixels, (0, SQUARE - width, 0, SQUARE - height))
 
     def mask(self, ref: Any, info: Any) -> NDArray[np.uint8]:
@@ -151,19 +143,8 @@ class Original:
 
     def ids(self, text: str) -> list[int]:
         """Chunks round the image tokenised apart, with the image's position between them."""
-        chunks = [[self.pieces.bos_id(), *self.tokenise(chunk)] for chunk in text.split("<image>")]
+        chunks = [[1, *self.tokenizer(chunk).input_ids] for chunk in text.split("<image>")]
         return [*chunks[0], *(number for chunk in chunks[1:] for number in (-200, *chunk[1:]))]
-
-    def tokenise(self, text: str) -> list[int]:
-        """As the slow LlamaTokenizer does (`use_fast=False`): split at added tokens, then piece by piece to ids."""
-        ids = []
-        for part in self.split_at.split(text):
-            if part in self.added:
-                ids.append(self.added[part])
-            elif part:  # None where a group of the pattern is not there
-                pieces = self.pieces.encode(part, out_type=str)
-                ids += [self.pieces.piece_to_id(piece) for piece in pieces]
-        return ids
 
     def batch(self, indices: list[int]) -> dict[str, Any]:
         """Conversations padded in one tensor, targets found by tokenising every piece once more."""
@@ -189,7 +170,6 @@ class Original:
         }
 
 
-# ---- our way --------------------------------------------------------------------------------------------------------
 def training_set(root: Path, pixels: Mode) -> TrainingSet:
     recipe = named("lisa_7b")
     sources = open_sources(root, {"refer_seg": ("refcoco",)})
@@ -214,7 +194,6 @@ def training_set(root: Path, pixels: Mode) -> TrainingSet:
     )
 
 
-# ---- comparison -----------------------------------------------------------------------------------------------------
 def agree(root: Path) -> None:
     """Raises RuntimeError unless both sides see the same picture and the same masks."""
     original, ours = Original(root), training_set(root, "peer")
@@ -258,7 +237,7 @@ def side(root: Path, images: int, name: str) -> Callable[[], None]:
 
 
 def peak_memory(root: Path, images: int, side: str) -> float:
-    """MiB resident in a process of its own that makes the batches once, libraries included."""
+    """MiB resident in a process of its own that makes the batches once."""
     command = [
         sys.executable,
         "-m",
@@ -310,8 +289,7 @@ def main() -> None:
         )
         for name, median in medians.items():
             spread = f"{1e3 * min(seconds[name]):.1f}-{1e3 * max(seconds[name]):.1f}"
-            ratio = medians["original"] / median
-            memory = peak_memory(root, options.images, name)
+            ratio, memory = medians["original"] / median, peak_memory(root, options.images, name)
             print(
                 f"{name:9} {1e3 * median:6.2f} ({spread})  {1 / median:5.0f}/s  x{ratio:.2f}  peak {memory:.0f} MiB"
             )

@@ -103,6 +103,7 @@ def example(
     pixels: Mode,
 ) -> Example:
     """The clip in the sizes that the encoders see, with its encoded script."""
+    vision = [vision_pixels(frame, vision_size, mode=pixels) for frame in clip.seen]
     drawn = [decoder_pixels(frame, decoder_size, mode=pixels) for frame in clip.drawn]
     masks = np.empty((len(clip.targets), len(clip.drawn), *clip.size), dtype=np.bool_)
     for number, mask in enumerate(clip.masks):
@@ -110,7 +111,7 @@ def example(
     return Example(
         key=clip.key,
         branches=branches,
-        vision=_stack([vision_pixels(frame, vision_size, mode=pixels) for frame in clip.seen]),
+        vision=_stack(vision),
         drawn=_stack([padded for padded, _ in drawn]),
         resized=drawn[0][1],
         size=clip.size,
