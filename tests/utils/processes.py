@@ -10,6 +10,7 @@ import socket
 import sys
 import traceback
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ PRELOAD = [
     "torch.utils.tensorboard",
     "matplotlib.backends.backend_agg",
 ]
-TIMEOUT = 120  # seconds; a hang is a failure and not a wait
+TIMEOUT = 300  # seconds; a hang is a failure and not a wait
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class Ended:
         return dict(json.loads(next(line for line in self.text.splitlines() if line.startswith("{"))))
 
 
-def run_ranks(tmp: Path, size: int, folder: Path, *settings: str) -> Ended:
-    """`tests.utils.train` as `size` processes that meet by the variables a launcher would set."""
+def run_ranks(tmp: Path, size: int, folder: Path, *settings: str, script: str = "tests.utils.train") -> Ended:
+    """`script`.main(folder, *settings) in `size` processes that meet by the variables a launcher would set."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
+    context.set_forkserver_preload([*PRELOAD, script])
     # The server starts with a bare sys.path (until Python 3.12); without this it preloads nothing and every child takes seconds.
     root = str(Path(__file__).parents[2])
     if root not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
@@ -52,7 +53,9 @@ def run_ranks(tmp: Path, size: int, folder: Path, *settings: str) -> Ended:
         port = str(probe.getsockname()[1])
     outputs = [tmp / f"output{rank}.txt" for rank in range(size)]
     children = [
-        context.Process(target=_child, args=(rank, size, port, str(outputs[rank]), (str(folder), *settings)))
+        context.Process(
+            target=_child, args=(rank, size, port, str(outputs[rank]), script, (str(folder), *settings))
+        )
         for rank in range(size)
     ]
     for child in children:
@@ -68,7 +71,7 @@ def run_ranks(tmp: Path, size: int, folder: Path, *settings: str) -> Ended:
     return Ended(tuple(child.exitcode for child in children), "".join(path.read_text() for path in outputs))
 
 
-def _child(rank: int, size: int, port: str, output: str, arguments: tuple[str, ...]) -> None:
+def _child(rank: int, size: int, port: str, output: str, script: str, arguments: tuple[str, ...]) -> None:
     os.environ.update(
         RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=port
     )
@@ -76,10 +79,8 @@ def _child(rank: int, size: int, port: str, output: str, arguments: tuple[str, .
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-    from tests.utils.train import main
-
     try:
-        main(*arguments)
+        import_module(script).main(*arguments)
     except BaseException:  # noqa: BLE001  (whatever it is, the process says so and ends)
         traceback.print_exc()
         os._exit(1)

@@ -14,6 +14,7 @@ from seglm.utils.checkpoint import read_portable
 from seglm.utils.curve import Row, read
 from tests.utils.processes import Ended, run_ranks
 
+pytestmark = pytest.mark.timeout(900)
 STAGES = [pytest.param(stage, marks=pytest.mark.slow) for stage in (2, 3)]
 COLUMNS = ("step", "loss", "words", "masks", "lr", "grad_norm")
 

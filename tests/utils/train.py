@@ -133,4 +133,5 @@ def main(folder: str, *settings: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    # The deepspeed launcher adds --local_rank=N.
+    main(*(word for word in sys.argv[1:] if not word.startswith("--")))
