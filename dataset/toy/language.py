@@ -11,13 +11,12 @@ import numpy as np
 
 from seglm.dataset.toy import asking
 from seglm.dataset.toy.asking import Question as Question
+from seglm.dataset.toy.crowds import couple_form, crowd_form
 from seglm.dataset.toy.reasoning import reasoning_form
 from seglm.dataset.toy.referring import (
     Form,
     attribute_form,
     class_form,
-    couple_form,
-    crowd_form,
     part_form,
     position_form,
     superlative_form,

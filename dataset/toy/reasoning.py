@@ -95,9 +95,8 @@ def _one_fact(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | No
     same = [t for t in scene.things if getattr(t, attribute) == there_fact.value]
     if len(same) != 1:
         return None
-    return _pair(
-        scene, there_fact.verb, absent_fact.verb, index, there_fact.reason, rng, split, said=(attribute,)
-    )
+    verbs = (there_fact.verb, absent_fact.verb)
+    return _pair(scene, verbs, rng, split=split, index=index, reason=there_fact.reason, said=(attribute,))
 
 
 def _two_facts(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
@@ -105,15 +104,14 @@ def _two_facts(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | N
     index = int(rng.integers(len(scene.things)))
     thing = scene.things[index]
     absent = absent_look(scene, SHARED, rng, split=split)
-    if absent is None or [t for t in scene.things if (t.colour, t.shape) == (thing.colour, thing.shape)] != [
-        thing
-    ]:
+    alike = [t for t in scene.things if (t.colour, t.shape) == (thing.colour, thing.shape)]
+    if absent is None or alike != [thing]:
         return None
     model = Thing(absent.shape, absent.colour, "", "", 0, 0, 0, 0)
     facts = [[fact_of(t, name, rng, split=split) for name in SHARED] for t in (thing, model)]
     verbs = [" and ".join(fact.verb for fact in pair if fact is not None) for pair in facts]
     reason = " and ".join(fact.reason for fact in facts[0] if fact is not None)
-    return _pair(scene, verbs[0], verbs[1], index, reason, rng, split, said=SHARED)
+    return _pair(scene, verbs, rng, split=split, index=index, reason=reason, said=SHARED)
 
 
 def _beside_fact(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
@@ -131,15 +129,15 @@ def _beside_fact(scene: Scene, rng: np.random.Generator, split: Split) -> Pair |
         return None
     name, other = choose(alone, rng), choose(empty, rng)
     verbs = [f"is {choose(SIDE_WORDS[side][0], rng)} the one that {fact.verb}" for side in (name, other)]
-    return _pair(scene, verbs[0], verbs[1], sides[name][0][0], fact.reason, rng, split)
+    return _pair(scene, verbs, rng, split=split, index=sides[name][0][0], reason=fact.reason)
 
 
 def _on_side(scene: Scene, side: str, anchor: int) -> tuple[list[int], list[int]]:
+    """The things on a side of the anchor, and those that may be."""
     holds = side_holds(scene, side, scene.things[anchor])
     verdicts = {i: holds(thing) for i, thing in enumerate(scene.things) if i != anchor}
-    return [i for i, verdict in verdicts.items() if verdict], [
-        i for i, verdict in verdicts.items() if verdict is not False
-    ]
+    there = [i for i, verdict in verdicts.items() if verdict]
+    return there, [i for i, verdict in verdicts.items() if verdict is not False]
 
 
 def _shared(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
@@ -175,22 +173,23 @@ def _odd_one(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | Non
 
 def _pair(
     scene: Scene,
-    verb: str,
-    absent: str,
+    verbs: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    split: Split,
     index: int,
     reason: str,
-    rng: np.random.Generator,
-    split: Split,
-    *,
     said: tuple[str, ...] = (),
 ) -> Pair | None:
+    """The pair of two verb phrases, the first true of one thing, the second of none."""
     if not may_ask(scene, (index,), split=split):
         return None
     is_sentence = bool(rng.random() < 0.6)
     saying = pick(SENTENCES if is_sentence else WORDINGS, rng, split=split)
+    texts = [saying.format(v=verb) for verb in verbs]
     return _as_pair(
         scene,
-        [saying.format(v=verb), saying.format(v=absent)],
+        texts,
         index,
         reason,
         is_sentence=is_sentence,

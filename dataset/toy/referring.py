@@ -7,19 +7,20 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from seglm.dataset.toy.crowds import CROWDS
 from seglm.dataset.toy.scenes import COLOURS, Scene, Split, parts
 from seglm.dataset.toy.shapes import SHAPES
 from seglm.dataset.toy.words import (
     HELD_OUT_LOOKS,
-    NOUNS,
     Description,
     Pair,
     Phrase,
     absent_look,
     choose,
     describe,
+    filled,
     fitting,
-    may_ask,
+    nothing,
     pick,
     plural_of,
 )
@@ -37,13 +38,6 @@ NAMINGS: tuple[tuple[str, ...], ...] = (
     ("material", "shape"),
     ("material", "colour", "shape"),
 )
-CROWDS: tuple[tuple[str, ...], ...] = (
-    ("shape",),
-    ("colour",),
-    ("size", "shape"),
-    ("size", "colour"),
-    ("material", "shape"),
-)
 CLEAR_GAP = 0.06  # of the image side; a smaller difference in place is not worth a word
 CLEAR_RATIO = 1.2  # of two radii
 
@@ -55,19 +49,6 @@ NAME_SAYINGS = (
     "{d} you can see",
     "{d} shown here",
     "{d} that you can see here",
-)
-CROWD_SAYINGS = (
-    "{ds}",
-    "{ds} in the picture",
-    "whole group of {ds}",
-    "{ds} you can see",
-    "group of {ds} shown here",
-)
-COUPLE_SAYINGS = (
-    "{a} and the {b}",
-    "{a} together with the {b}",
-    "{a} as well as the {b}",
-    "{a} and also the {b}",
 )
 PART_SAYINGS = (
     "{p} of the {d}",
@@ -138,8 +119,16 @@ def attribute_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair
     absent = absent_look(scene, names, rng, split=split)
     if absent is None or fitting(scene, description) != (index,):
         return None
-    return _filled(
-        scene, pick(NAME_SAYINGS, rng, split=split), description, absent, (index,), "attribute", rng, split
+    saying = pick(NAME_SAYINGS, rng, split=split)
+    return filled(
+        scene,
+        saying,
+        kind="attribute",
+        look=description,
+        absent=absent,
+        targets=(index,),
+        rng=rng,
+        split=split,
     )
 
 
@@ -157,11 +146,29 @@ def position_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair 
     gaps = [spots[b] - spots[a] for a, b in zip(order, order[1:], strict=False)]
     if len(order) >= 3 and rng.random() < 0.4 and min(gaps[:2]) > CLEAR_GAP:
         saying = pick(SECOND_SAYINGS, rng, split=split).replace("{side}", side)
-        return _filled(scene, saying, description, absent, (order[1],), "position", rng, split)
+        return filled(
+            scene,
+            saying,
+            kind="position",
+            look=description,
+            absent=absent,
+            targets=(order[1],),
+            rng=rng,
+            split=split,
+        )
     if len(order) < 2 or gaps[0] <= CLEAR_GAP:
         return None
     saying = pick(END_SAYINGS, rng, split=split).replace("{side}", side).replace("{end}", end)
-    return _filled(scene, saying, description, absent, (order[0],), "position", rng, split)
+    return filled(
+        scene,
+        saying,
+        kind="position",
+        look=description,
+        absent=absent,
+        targets=(order[0],),
+        rng=rng,
+        split=split,
+    )
 
 
 def superlative_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
@@ -175,49 +182,16 @@ def superlative_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pa
     if max(first, second) < CLEAR_RATIO * min(first, second):
         return None
     saying = pick(EXTREMES[extreme], rng, split=split)
-    return _filled(scene, saying, description, absent, (order[0],), "superlative", rng, split)
-
-
-def crowd_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
-    """All things of a look, two at least."""
-    names = choose(CROWDS, rng)
-    description = describe(choose(scene.things, rng), names)
-    members, absent = fitting(scene, description), absent_look(scene, names, rng, split=split)
-    if len(members) < 2 or absent is None or not may_ask(scene, members, split=split):
-        return None
-    saying, noun = pick(CROWD_SAYINGS, rng, split=split), choose(NOUNS, rng)
-    texts = [saying.format(ds=d.say(noun=noun, plural=True)) for d in (description, absent)]
-    keywords = [d.say(plural=True) for d in (description, absent)]
-    there = Phrase(texts[0], "multi", members, False, keywords[0], form="multi", said=names)
-    return Pair(there, nothing(texts[1], "multi", keyword=keywords[1]))
-
-
-def couple_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
-    """Two things, each by its look."""
-    names = ("colour", "shape")
-    if len(scene.things) < 2:
-        return None
-    pair = tuple(int(i) for i in rng.choice(len(scene.things), 2, replace=False))
-    looks = [describe(scene.things[i], names) for i in pair]
-    absent = [absent_look(scene, names, rng, split=split) for _ in pair]
-    if any(fitting(scene, look) != (i,) for look, i in zip(looks, pair, strict=True)):
-        return None
-    if (
-        absent[0] is None
-        or absent[1] is None
-        or absent[0] == absent[1]
-        or not may_ask(scene, pair, split=split)
-    ):
-        return None
-    saying = pick(COUPLE_SAYINGS, rng, split=split)
-    text, none_text = (
-        saying.format(a=looks[0].say(), b=looks[1].say()),
-        saying.format(a=absent[0].say(), b=absent[1].say()),
+    return filled(
+        scene,
+        saying,
+        kind="superlative",
+        look=description,
+        absent=absent,
+        targets=(order[0],),
+        rng=rng,
+        split=split,
     )
-    there = Phrase(
-        text, "multi", tuple(sorted(pair)), False, text.replace(" the ", " "), form="multi", said=names
-    )
-    return Pair(there, nothing(none_text, "multi", keyword=none_text.replace(" the ", " ")))
 
 
 def part_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
@@ -238,48 +212,17 @@ def part_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | No
         return None
     part = choose(named, rng)
     saying = pick(PART_SAYINGS, rng, split=split).replace("{p}", part)
-    return _filled(scene, saying, description, absent, (index,), "part", rng, split, part=part)
-
-
-def nothing(
-    text: str, form: str, *, keyword: str, is_sentence: bool = False, part: str | None = None
-) -> Phrase:
-    """A phrase without a referent."""
-    return Phrase(text, "none", (), is_sentence, keyword, part=part, form=form)
-
-
-def _filled(
-    scene: Scene,
-    saying: str,
-    description: Description,
-    absent: Description | None,
-    targets: tuple[int, ...],
-    kind: str,
-    rng: np.random.Generator,
-    split: Split,
-    *,
-    part: str | None = None,
-) -> Pair | None:
-    """The pair of a template with one open place {d}."""
-    if not may_ask(scene, targets, split=split):
-        return None
-    noun = choose(NOUNS, rng)
-    text, keyword = saying.format(d=description.say(noun=noun)), description.say()
-    there = Phrase(
-        text,
-        kind,
-        targets,
-        False,
-        keyword if part is None else f"{part} of {keyword}",
-        None,
-        part,
-        kind,
-        description.said(),
+    return filled(
+        scene,
+        saying,
+        kind="part",
+        look=description,
+        absent=absent,
+        targets=(index,),
+        rng=rng,
+        split=split,
+        part=part,
     )
-    if absent is None:
-        return Pair(there, None)
-    keyword = absent.say() if part is None else f"{part} of {absent.say()}"
-    return Pair(there, nothing(saying.format(d=absent.say(noun=noun)), kind, keyword=keyword, part=part))
 
 
 def _crowd(
@@ -314,7 +257,16 @@ def _quarter(
     if description.said() and absent is None:
         return None
     saying = pick(QUARTER_SAYINGS, rng, split=split).replace("{q}", quarter)
-    return _filled(scene, saying, description, absent, (inside[0],), "position", rng, split)
+    return filled(
+        scene,
+        saying,
+        kind="position",
+        look=description,
+        absent=absent,
+        targets=(inside[0],),
+        rng=rng,
+        split=split,
+    )
 
 
 def _same_shape_other_colour(

@@ -12,16 +12,14 @@ import numpy as np
 from seglm.dataset.toy.scenes import Scene, Split, Thing
 from seglm.dataset.toy.shapes import RING_HOLE
 from seglm.dataset.toy.words import (
-    NOUNS,
     Description,
     Pair,
-    Phrase,
     absent_look,
     choose,
     describe,
+    filled,
     fitting,
     is_held_out,
-    may_ask,
     pick,
 )
 
@@ -105,7 +103,7 @@ def _beside(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None
         return None
     saying = pick(SIDE_SAYINGS, rng, split=split).replace("{r}", choose(SIDE_WORDS[name][0], rng))
     holds = side_holds(scene, name, scene.things[index])
-    return _related(scene, saying.replace("{a}", anchor.say()), holds, (index,), rng, split)
+    return _related(scene, saying.replace("{a}", anchor.say()), holds, anchors=(index,), rng=rng, split=split)
 
 
 def _inside(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
@@ -124,7 +122,7 @@ def _inside(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None
         return False if distance > 0.8 * ring.radius else None
 
     saying = pick(INSIDE_SAYINGS, rng, split=split).replace("{a}", anchor.say())
-    return _related(scene, saying, holds, (index,), rng, split)
+    return _related(scene, saying, holds, anchors=(index,), rng=rng, split=split)
 
 
 def _between(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
@@ -149,7 +147,7 @@ def _between(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | Non
         .replace("{a}", anchors[0].say())
         .replace("{b}", anchors[1].say())
     )
-    return _related(scene, saying, holds, (first, second), rng, split)
+    return _related(scene, saying, holds, anchors=(first, second), rng=rng, split=split)
 
 
 def _closest(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | None:
@@ -170,11 +168,20 @@ def _closest(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | Non
         return None
     absent = absent_look(scene, names, rng, split=split) if names else None
     saying = pick(CLOSEST_SAYINGS, rng, split=split).replace("{a}", anchor.say())
-    return _pair(scene, saying, look, absent, members[int(order[0])], rng, split)
+    nearest = members[int(order[0])]
+    return filled(
+        scene, saying, kind="relation", look=look, absent=absent, targets=(nearest,), rng=rng, split=split
+    )
 
 
 def _related(
-    scene: Scene, saying: str, holds: Holds, anchors: Sequence[int], rng: np.random.Generator, split: Split
+    scene: Scene,
+    saying: str,
+    holds: Holds,
+    *,
+    anchors: Sequence[int],
+    rng: np.random.Generator,
+    split: Split,
 ) -> Pair | None:
     """The pair for a relation: the look of the one thing for which it holds, and a look for which it holds of nothing.
 
@@ -189,48 +196,28 @@ def _related(
     look = describe(scene.things[index], names)
     if [i for i in maybe if look.fits(scene.things[i])] != [index]:
         return None
-    absent = _wrong_side(scene, others, maybe, names, rng, split) if names and rng.random() < 0.5 else None
+    absent = None
+    if names and rng.random() < 0.5:
+        askable = [i for i in others if split != "train" or not is_held_out(scene.things[i])]
+        absent = _wrong_side(scene, askable, names, rng, maybe=maybe)
     if absent is None and names:
         absent = absent_look(scene, names, rng, split=split, among=maybe)
     if absent is None and names:
         return None
-    return _pair(scene, saying, look, absent, index, rng, split)
+    return filled(
+        scene, saying, kind="relation", look=look, absent=absent, targets=(index,), rng=rng, split=split
+    )
 
 
 def _wrong_side(
     scene: Scene,
     others: Sequence[int],
-    maybe: Sequence[int],
     names: Sequence[str],
     rng: np.random.Generator,
-    split: Split,
+    *,
+    maybe: Sequence[int],
 ) -> Description | None:
-    away = [
-        describe(scene.things[i], names)
-        for i in others
-        if split != "train" or not is_held_out(scene.things[i])
-    ]
+    """The look of one of the others that fits none of those for which the relation may hold."""
+    away = [describe(scene.things[i], names) for i in others]
     away = [look for look in away if not any(look.fits(scene.things[i]) for i in maybe)]
     return choose(away, rng) if away else None
-
-
-def _pair(
-    scene: Scene,
-    saying: str,
-    look: Description,
-    absent: Description | None,
-    index: int,
-    rng: np.random.Generator,
-    split: Split,
-) -> Pair | None:
-    if not may_ask(scene, (index,), split=split):
-        return None
-    noun = choose(NOUNS, rng)
-    text = saying.format(d=look.say(noun=noun))
-    there = Phrase(text, "relation", (index,), False, look.say(), None, None, "relation", look.said())
-    if absent is None:
-        return Pair(there, None)
-    return Pair(
-        there,
-        Phrase(saying.format(d=absent.say(noun=noun)), "none", (), False, absent.say(), form="relation"),
-    )

@@ -153,3 +153,42 @@ def absent_look(
 def may_ask(scene: Scene, targets: Sequence[int], *, split: Split) -> bool:
     """False if a training phrase would ask for a held-out look."""
     return split != "train" or not any(is_held_out(scene.things[i]) for i in targets)
+
+
+def filled(
+    scene: Scene,
+    saying: str,
+    *,
+    kind: str,
+    look: Description,
+    absent: Description | None,
+    targets: tuple[int, ...],
+    rng: np.random.Generator,
+    split: Split,
+    part: str | None = None,
+) -> Pair | None:
+    """Both fillings of a template with one open place {d}; None if a training phrase may not ask for the targets.
+
+    absent: a look that makes the wording fit nothing; None if there is none.
+    """
+    if not may_ask(scene, targets, split=split):
+        return None
+    noun = choose(NOUNS, rng)
+
+    def keyword(description: Description) -> str:
+        return description.say() if part is None else f"{part} of {description.say()}"
+
+    text = saying.format(d=look.say(noun=noun))
+    there = Phrase(text, kind, targets, False, keyword(look), None, part, kind, look.said())
+    if absent is None:
+        return Pair(there, None)
+    return Pair(
+        there, nothing(saying.format(d=absent.say(noun=noun)), kind, keyword=keyword(absent), part=part)
+    )
+
+
+def nothing(
+    text: str, form: str, *, keyword: str, is_sentence: bool = False, part: str | None = None
+) -> Phrase:
+    """A phrase without a referent."""
+    return Phrase(text, "none", (), is_sentence, keyword, part=part, form=form)
