@@ -56,7 +56,8 @@ def test_lora_targets_that_match_no_layer_are_an_error() -> None:
 def test_trainable_weights_are_float32_whatever_the_precision() -> None:
     recipe = tiny_recipe()
     model = tiny_model(replace(recipe, engine=replace(recipe.engine, precision="bf16")))
-    kinds = {
-        (p.requires_grad, p.dtype) for name, p in model.named_parameters() if "prompt_encoder" not in name
-    }
+    # Prompt encoder and mask decoder run in float32, and so does the head of theirs that is not trained.
+    exact = ("decoder.prompt_encoder.", "decoder.mask_decoder.")
+    kinds = {(p.requires_grad, p.dtype) for name, p in model.named_parameters() if not name.startswith(exact)}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
+    assert {p.dtype for name, p in model.named_parameters() if name.startswith(exact)} == {torch.float32}
