@@ -80,7 +80,9 @@ def test_a_hand_made_scene_is_described_rightly() -> None:
     for seed in range(250):
         for phrase in phrases(scene, np.random.default_rng(seed), split="test" if seed % 2 else "train"):
             assert found.setdefault(phrase.text, phrase.targets) == phrase.targets
-    assert {text: found[text] for text in want if text in found} == {text: want[text] for text in want if text in found}
+    assert {text: found[text] for text in want if text in found} == {
+        text: want[text] for text in want if text in found
+    }
     assert len(found.keys() & want.keys()) >= 5  # the others are rarer
 
 
@@ -110,8 +112,12 @@ def test_the_words_of_a_phrase_do_not_tell_whether_anything_fits_it() -> None:
         filled = [form(scene, rng, "train") for form, tries in FORMS for _ in range(tries)]
         pairs = [(p.there.text, p.absent.text) for p in filled if p is not None and p.absent is not None]
         coins = rng.random(len(pairs)) < 0.5
-        labelled += [(pair[0] if coin else pair[1], bool(coin)) for pair, coin in zip(pairs, coins, strict=True)]
-    assert text_only_accuracy(labelled) == pytest.approx(0.5, abs=0.05)  # 1.4 k texts: three standard errors are 0.04
+        labelled += [
+            (pair[0] if coin else pair[1], bool(coin)) for pair, coin in zip(pairs, coins, strict=True)
+        ]
+    assert text_only_accuracy(labelled) == pytest.approx(
+        0.5, abs=0.05
+    )  # 1.4 k texts: three standard errors are 0.04
 
 
 def test_the_words_of_a_question_do_not_tell_yes_from_no() -> None:
@@ -126,7 +132,9 @@ def test_the_words_of_a_question_do_not_tell_how_many() -> None:
     asked = []
     for seed in range(1000):
         made = count_questions(make_scene(seed), np.random.default_rng(seed), split="train")
-        asked += [(q.text, q.answer == "Zero.") for q in made if " things " not in q.text or len(q.text.split()) > 6]
+        asked += [
+            (q.text, q.answer == "Zero.") for q in made if " things " not in q.text or len(q.text.split()) > 6
+        ]
     often = max(np.mean([label for _, label in asked]), np.mean([not label for _, label in asked]))
     assert text_only_accuracy(asked) <= often + 0.06
 
