@@ -26,14 +26,18 @@ CAPTION_ODDS = 0.1  # of a step in which every image is described, too
 def lesson(scene: Scene, rng: np.random.Generator, *, share: float, captioned: bool) -> list[Question]:
     """Training questions about a scene; at the beginning easy ones."""
     asked = questions(scene, rng, split="train")
-    chosen = [q for q in asked if q.kind != "caption" and (share >= EASY_UNTIL or q.form in EASY_FORMS)][:PER_IMAGE]
+    chosen = [q for q in asked if q.kind != "caption" and (share >= EASY_UNTIL or q.form in EASY_FORMS)][
+        :PER_IMAGE
+    ]
     short = CHUNKS - len(chosen)
     chosen += [q for q in asked if q.kind != "caption" and q not in chosen][: max(0, short)]
     return chosen + [q for q in asked if q.kind == "caption" and captioned]
 
 
 @torch.no_grad()
-def scores(llava: Any, packer: Packer, held_out: Drawn, *, split: Split, wrong_image: bool = False) -> dict[str, float]:
+def scores(
+    llava: Any, packer: Packer, held_out: Drawn, *, split: Split, wrong_image: bool = False
+) -> dict[str, float]:
     """Exact match per kind, and per kind and form of naming ("colour/attribute"); for places also the first cell alone.
 
     split: whose wordings (val: half of the paraphrases and facts were never seen). wrong_image: shows another scene's image.
@@ -42,7 +46,10 @@ def scores(llava: Any, packer: Packer, held_out: Drawn, *, split: Split, wrong_i
     right: dict[str, list[float]] = defaultdict(list)
     for first in range(0, len(held_out.scenes), 10):
         scenes, pictures = held_out.scenes[first : first + 10], held_out.pictures[first : first + 10, 0]
-        rows = [questions(scene, np.random.default_rng([9, first + i]), split=split) for i, scene in enumerate(scenes)]
+        rows = [
+            questions(scene, np.random.default_rng([9, first + i]), split=split)
+            for i, scene in enumerate(scenes)
+        ]
         packed = packer.pack(rows)
         features = see(llava, np.roll(pictures, 1, axis=0) if wrong_image else pictures)
         hidden = hidden_states(llava, packed, features)
@@ -74,5 +81,8 @@ def _cell_scores(packer: Packer, guess: torch.Tensor, truth: torch.Tensor) -> tu
 
 def _cell(word: str) -> tuple[int, int] | None:
     word = word.lstrip("\u2581")
-    return (COLUMNS.index(word[0]), int(word[1:])) if word[:1] and word[:1] in COLUMNS and word[1:].isdigit() else None
-
+    return (
+        (COLUMNS.index(word[0]), int(word[1:]))
+        if word[:1] and word[:1] in COLUMNS and word[1:].isdigit()
+        else None
+    )

@@ -1,4 +1,7 @@
-"""Makes both bases of the toy world: `python -m seglm.bases.make` (hours of one core each; resumable; fixed seeds)."""
+"""Makes both bases of the toy world: `python -m seglm.bases.make` (about an hour of one core each; resumable; fixed seeds).
+
+`--score` measures the bases that are there and writes the numbers into their manifests.
+"""
 
 import argparse
 import json
@@ -10,28 +13,42 @@ from typing import Any
 import numpy as np
 import torch
 
-from seglm.bases import lessons, packing, promptable, schedule, stock, talker, words
+from seglm.bases import lessons, packing, patches, promptable, schedule, stock, talker, words
 from seglm.model.backbones.tokenizer import load_tokenizer
 
 HOME = Path(__file__).resolve().parent
 SCORED = 300  # held-out scenes
 TOWER_STEPS, TOWER_IMAGES = 7000, 12
-TOWER_WEIGHT, TOWER_UNTIL, TOWER_OFFSET = 0.5, 0.8, 30_000  # the tower's own lessons beside the talk, on other scenes
-GAZE_WEIGHT = 1.0
-TALKER_STEPS, TALKER_IMAGES = 9000, 4
-PROMPTABLE_STEPS, PROMPTABLE_IMAGES = 9000, 8
+TOWER_WEIGHT, TOWER_UNTIL = (
+    0.5,
+    0.8,
+)  # of the tower's own lessons beside the talk; they fade out at this share of the run
+TOWER_OFFSET = 30_000  # those lessons show other scenes than the talk of the same step
+GAZE_WEIGHT = 1.0  # fades out at the end of the run
+TALKER_STEPS, TALKER_IMAGES = 5500, 4
+PROMPTABLE_STEPS, PROMPTABLE_IMAGES = 3400, 8
+CURVE_POINTS = 12  # of the scores over the run, in the manifest
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("talker", "promptable"), help="make one base; by default first one, then the other")
-    parser.add_argument("--minutes", type=float, default=600.0, help="limit per base; the schedule is shortened to end by it")
+    parser.add_argument(
+        "--only", choices=("talker", "promptable"), help="make one base; by default first one, then the other"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=600.0, help="limit per base; the schedule is shortened to end by it"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
-    parser.add_argument("--work", type=Path, default=Path("runs/bases"), help="checkpoints, curves and drawn scenes")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/bases"), help="checkpoints, curves and drawn scenes"
+    )
     parser.add_argument("--out", type=Path, default=HOME, help="the folder that gets llava/ and sam/")
+    parser.add_argument("--score", action="store_true", help="only measure what is there")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.score:
+        return score(args.out, work=args.work)
     if args.only != "promptable":
         make_talker(args.out / "llava", work=args.work, minutes=args.minutes)
     if args.only != "talker":
@@ -43,24 +60,50 @@ def make_talker(out: Path, *, work: Path, minutes: float) -> None:
     if not (out / "tokenizer.model").exists():
         words.write_tokenizer(out)
     tokenizer = load_tokenizer(out, tokens=(), image_tokens=words.IMAGE_TOKENS)
-    packer = packing.Packer(tokenizer, patches=(stock.SIDE // talker.PATCH) ** 2)
+    packer = packing.Packer(tokenizer, patches=(stock.SIDE // patches.PATCH) ** 2)
     torch.manual_seed(0)
     base = talker.Talker(packer.word_ids)
     scenes = stock.Stock(split="train", cache=work / "drawn", chunks=60)
     plan = schedule.Plan(steps=TOWER_STEPS, minutes=0.2 * minutes, lr=1.2e-3, save_every=500)
-    schedule.train(base, _tower_step(base, scenes), plan, folder=work, name="tower", saved=lambda module, progress: None)
+    schedule.train(
+        base, _tower_step(base, scenes), plan, folder=work, name="tower", saved=lambda module, progress: None
+    )
     held_out = stock.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
     plan = schedule.Plan(steps=TALKER_STEPS, minutes=0.8 * minutes, lr=1.2e-3, save_every=250)
 
     def saved(module: torch.nn.Module, progress: schedule.Progress) -> None:
         talker.save(base.llava, out)
-        found = {"familiar": lessons.scores(base.llava, packer, held_out, split="train")}
-        if progress.step >= plan.steps or progress.step % 2000 == 0:
-            found["held_out_wordings"] = lessons.scores(base.llava, packer, held_out, split="val")
-            found["wrong_image"] = lessons.scores(base.llava, packer, held_out, split="train", wrong_image=True)
+        found = _talker_scores(base.llava, packer, held_out, whole=progress.share >= 1)
         write_manifest(out, found, progress, plan, work / "talker.jsonl", images=TALKER_IMAGES)
 
     schedule.train(base, _talker_step(base, scenes, packer), plan, folder=work, name="talker", saved=saved)
+
+
+def score(out: Path, *, work: Path) -> None:
+    """Measures both bases on held-out scenes and writes the scores into their manifests."""
+    held_out = stock.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
+    tokenizer = load_tokenizer(out / "llava", tokens=(), image_tokens=words.IMAGE_TOKENS)
+    packer = packing.Packer(tokenizer, patches=(stock.SIDE // patches.PATCH) ** 2)
+    found: dict[str, Mapping[str, Any]] = {
+        "llava": _talker_scores(talker.load(out / "llava"), packer, held_out, whole=True),
+        "sam": promptable.scores(promptable.load(out / "sam"), held_out),
+    }
+    for name, scores in found.items():
+        path = out / name / "manifest.json"
+        content = json.loads(path.read_text(encoding="ascii")) | {"scores": scores}
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="ascii")
+        print(name, scores)
+
+
+def _talker_scores(
+    llava: Any, packer: packing.Packer, held_out: stock.Drawn, *, whole: bool
+) -> dict[str, dict[str, float]]:
+    """Exact match with the wordings of training; `whole`: also with all wordings, and with the wrong image."""
+    found = {"familiar": lessons.scores(llava, packer, held_out, split="train")}
+    if whole:
+        found["held_out_wordings"] = lessons.scores(llava, packer, held_out, split="val")
+        found["wrong_image"] = lessons.scores(llava, packer, held_out, split="train", wrong_image=True)
+    return found
 
 
 def _talker_step(base: talker.Talker, scenes: stock.Stock, packer: packing.Packer) -> schedule.Step:
@@ -71,7 +114,9 @@ def _talker_step(base: talker.Talker, scenes: stock.Stock, packer: packing.Packe
         captioned = bool(rng.random() < lessons.CAPTION_ODDS)
         rows = [lessons.lesson(scene, rng, share=share, captioned=captioned) for scene in batch.scenes]
         which = rng.integers(0, 2, TALKER_IMAGES)
-        loss, values = talker.talk_loss(base, batch, packer.pack(rows), which=which, gaze_weight=GAZE_WEIGHT * (1 - share))
+        loss, values = talker.talk_loss(
+            base, batch, packer.pack(rows), which=which, gaze_weight=GAZE_WEIGHT * (1 - share)
+        )
         if share < TOWER_UNTIL:
             more = scenes.pick(number * TOWER_IMAGES + TOWER_OFFSET, TOWER_IMAGES)
             tower, seen = talker.tower_loss(base, more, rng)
@@ -101,7 +146,9 @@ def make_promptable(out: Path, *, work: Path, minutes: float) -> None:
     def step(number: int, share: float) -> tuple[torch.Tensor, dict[str, float]]:
         base.train()
         rng = np.random.default_rng([1, number])
-        loss, values = promptable.loss_of(base, scenes.pick(number * PROMPTABLE_IMAGES, PROMPTABLE_IMAGES), rng, share=share)
+        loss, values = promptable.loss_of(
+            base, scenes.pick(number * PROMPTABLE_IMAGES, PROMPTABLE_IMAGES), rng, share=share
+        )
         return loss, dict(values)
 
     def saved(module: torch.nn.Module, progress: schedule.Progress) -> None:
@@ -112,16 +159,22 @@ def make_promptable(out: Path, *, work: Path, minutes: float) -> None:
     schedule.train(base, step, plan, folder=work, name="promptable", saved=saved)
 
 
-
-
 def write_manifest(
-    out: Path, scores: Mapping[str, Any], progress: schedule.Progress, plan: schedule.Plan, curve: Path, *, images: int
+    out: Path,
+    scores: Mapping[str, Any],
+    progress: schedule.Progress,
+    plan: schedule.Plan,
+    curve: Path,
+    *,
+    images: int,
 ) -> None:
     """Writes manifest.json: how the base was made and what it scores; keeps the curve of scores over the run."""
     path = out / "manifest.json"
     history = curve.with_name(curve.stem + "_scores.jsonl")
     with history.open("a", encoding="ascii") as stream:
-        stream.write(json.dumps({"step": progress.step, "minutes": round(progress.seconds / 60, 1), **scores}) + "\n")
+        stream.write(
+            json.dumps({"step": progress.step, "minutes": round(progress.seconds / 60, 1), **scores}) + "\n"
+        )
     print(history.stem, progress.step, scores, flush=True)
     lines = [json.loads(line) for line in history.read_text(encoding="ascii").splitlines()]
     content = {
@@ -135,7 +188,7 @@ def write_manifest(
         "minutes": round(progress.seconds / 60, 1),
         "cpu_minutes": round(progress.cpu_seconds / 60, 1),
         "scores": scores,
-        "curve": lines[:: max(1, len(lines) // 12)],
+        "curve": lines[:: max(1, len(lines) // CURVE_POINTS)],
     }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="ascii")
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-Dialogue = tuple[Question, tuple[int, ...], int]  # ids after the image's end token; how many are not yet the answer
+Dialogue = tuple[
+    Question, tuple[int, ...], int
+]  # ids after the image's end token; how many are not yet the answer
 CHUNKS = 4  # in which the questions of a row are attended; more save attention and cost padding
 
 
@@ -57,7 +59,9 @@ class Packer:
         self._tokenizer = tokenizer
         self.patches = patches
         self.end = tokenizer.convert_tokens_to_ids(IMAGE_TOKENS[1])
-        self._ids = lru_cache(maxsize=200_000)(lambda text: tuple(tokenizer(text, add_special_tokens=False).input_ids))
+        self._ids = lru_cache(maxsize=200_000)(
+            lambda text: tuple(tokenizer(text, add_special_tokens=False).input_ids)
+        )
         before = (tokenizer.bos_token_id, *self._ids(LLAVA_V1.first + IMAGE_TOKENS[0]))
         self.image_start = len(before)
         self.prefix = [*before, *[0] * patches, self.end]

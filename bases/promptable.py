@@ -70,10 +70,14 @@ class Promptable(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.sam = SamDecoder(DIMS)
-        self.dense = nn.ModuleDict({name: nn.Conv2d(DIMS.prompt_dim, len(v) + 1, 1) for name, v in VALUES.items()})
+        self.dense = nn.ModuleDict(
+            {name: nn.Conv2d(DIMS.prompt_dim, len(v) + 1, 1) for name, v in VALUES.items()}
+        )
 
 
-def sample_prompts(batch: Drawn, rng: np.random.Generator, *, per_image: int, kind: str | None = None) -> Prompts:
+def sample_prompts(
+    batch: Drawn, rng: np.random.Generator, *, per_image: int, kind: str | None = None
+) -> Prompts:
     """Prompts at random things; `kind` None mixes the kinds."""
     rows = []
     for index, (scene, owners) in enumerate(zip(batch.scenes, batch.owners, strict=True)):
@@ -84,7 +88,10 @@ def sample_prompts(batch: Drawn, rng: np.random.Generator, *, per_image: int, ki
             rows.append((index, own_kind == "box", corners, _members(scene, thing)))
     images, boxes, points, members = zip(*rows, strict=True)
     return Prompts(
-        torch.tensor(images), torch.tensor(boxes), torch.tensor(np.stack(points)), torch.tensor(np.stack(members))
+        torch.tensor(images),
+        torch.tensor(boxes),
+        torch.tensor(np.stack(points)),
+        torch.tensor(np.stack(members)),
     )
 
 
@@ -122,7 +129,9 @@ def loss_of(
     for some, padded in ((~bare, True), (bare, False)):
         if not some.any():
             continue
-        part = Prompts(prompts.image[some], prompts.is_box[some], prompts.corners[some], prompts.members[some])
+        part = Prompts(
+            prompts.image[some], prompts.is_box[some], prompts.corners[some], prompts.members[some]
+        )
         logits, guess = base.sam.decode(features[part.image], embed(base.sam, part, padded=padded))
         truth = F.avg_pool2d(covered(owners[part.image], part.members).float(), GRID // LOW)
         losses, iou = _mask_loss(logits, truth)
@@ -130,7 +139,9 @@ def loss_of(
         total = total + (losses * weights).sum() + IOU_WEIGHT * (guess - iou).square().sum()
         ious = ious + iou.sum(0)
     total = total / len(prompts.image)
-    values = {f"iou_{name}": float(v) / len(prompts.image) for name, v in zip(("thing", *GROUPS), ious, strict=True)}
+    values = {
+        f"iou_{name}": float(v) / len(prompts.image) for name, v in zip(("thing", *GROUPS), ious, strict=True)
+    }
     if share < DENSE_UNTIL:
         dense, right = _dense_loss(base, features, batch)
         total, values = total + DENSE_WEIGHT * (1 - share / DENSE_UNTIL) * dense, values | right
@@ -148,7 +159,9 @@ def covered(owners: Tensor, members: Tensor) -> Tensor:
 
 @torch.no_grad()
 def scores(sam: SamDecoder, held_out: Drawn) -> dict[str, float]:
-    """Mean IoU at 128 px per kind of prompt, and by example (from a centre point) per group; one prompt for each thing of `held_out`."""
+    """Mean IoU at 128 px per kind of prompt, and by example (from a centre point) per group; one prompt for
+    each thing of `held_out`.
+    """
     sam.eval()
     found: dict[str, list[Tensor]] = {}
     for kind in KINDS:
@@ -171,7 +184,10 @@ def scores(sam: SamDecoder, held_out: Drawn) -> dict[str, float]:
 def save(sam: SamDecoder, folder: Path) -> None:
     """Writes `model.safetensors` (float16, segment_anything's names) and `config.json`."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.half().contiguous() for name, value in sam.state_dict().items()}, folder / "model.safetensors")
+    save_file(
+        {name: value.half().contiguous() for name, value in sam.state_dict().items()},
+        folder / "model.safetensors",
+    )
     (folder / "config.json").write_text(json.dumps(asdict(DIMS), indent=1) + "\n", encoding="ascii")
 
 
@@ -179,17 +195,23 @@ def load(folder: Path) -> SamDecoder:
     """Reads what `save` wrote, strictly, as float32."""
     dims = SamDims.of(json.loads((folder / "config.json").read_text(encoding="ascii")))
     sam = SamDecoder(dims)
-    sam.load_state_dict({name: value.float() for name, value in load_file(folder / "model.safetensors").items()})
+    sam.load_state_dict(
+        {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
+    )
     return sam
 
 
-def _corners(mask: NDArray[np.bool_], kind: str, rng: np.random.Generator, *, jitter: float) -> NDArray[np.float32]:
+def _corners(
+    mask: NDArray[np.bool_], kind: str, rng: np.random.Generator, *, jitter: float
+) -> NDArray[np.float32]:
     """Two corners of the box, or a point on the mask twice: float [2, 2] (x, y)."""
     rows, columns = np.nonzero(mask)
     if kind == "box":
         box = np.array([[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]], dtype=np.float32)
         return box + rng.normal(0, jitter, (2, 2)).astype(np.float32) if jitter else box
-    if kind == "centre":  # the pixel on the mask that is closest to its centre of mass: a ring's is not in its hole
+    if (
+        kind == "centre"
+    ):  # the pixel on the mask that is closest to its centre of mass: a ring's is not in its hole
         index = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))
     else:
         index = int(rng.integers(len(rows)))
@@ -226,8 +248,12 @@ def _dense_loss(base: Promptable, features: Tensor, batch: Drawn) -> tuple[Tenso
     for name, values in VALUES.items():
         table = np.zeros((len(batch.scenes), NOBODY + 1), dtype=np.int64)
         for row, scene in enumerate(batch.scenes):
-            table[row, : len(scene.things)] = [values.index(getattr(thing, name)) + 1 for thing in scene.things]
-        truth = torch.from_numpy(np.take_along_axis(table, centre.reshape(len(table), -1).astype(np.int64), axis=1))
+            table[row, : len(scene.things)] = [
+                values.index(getattr(thing, name)) + 1 for thing in scene.things
+            ]
+        truth = torch.from_numpy(
+            np.take_along_axis(table, centre.reshape(len(table), -1).astype(np.int64), axis=1)
+        )
         logits = base.dense[name](features).flatten(2)
         total = total + F.cross_entropy(logits, truth)
         right[f"dense_{name}"] = float((logits.argmax(1) == truth)[truth > 0].float().mean())

@@ -50,14 +50,23 @@ class Progress:
     """wall-clock time spent, resumed parts included"""
     cpu_seconds: float = 0.0
     """processor time spent, resumed parts included"""
+    share: float = 0.0
+    """of the run that is done, 0..1; the schedule's own clock"""
 
 
 def train(
-    module: nn.Module, step: Step, plan: Plan, *, folder: Path, name: str, saved: Callable[[nn.Module, Progress], None]
+    module: nn.Module,
+    step: Step,
+    plan: Plan,
+    *,
+    folder: Path,
+    name: str,
+    saved: Callable[[nn.Module, Progress], None],
 ) -> Progress:
     """Trains all of `module`; afterwards it holds the averaged weights.
 
-    step: (number of the step, progress 0..1) -> (loss, values to log). saved: called with the averaged weights at each checkpoint.
+    step: (number of the step, progress 0..1) -> (loss, values to log). saved: called with the averaged weights at
+    each checkpoint.
     folder: keeps `<name>.pt` (to go on from) and `<name>.jsonl` (the curve).
     """
     average = _Average(module)
@@ -81,8 +90,10 @@ def train(
         average.update(module)
         progress.step += 1
         progress.seconds, progress.cpu_seconds = time.time() - before, time.process_time() - cpu_before
-        share = max(share, share_at(progress, plan))
-        sums = _logged(sums, {"loss": float(loss.detach()), **values}, progress, plan, folder / f"{name}.jsonl")
+        progress.share = share = max(share, share_at(progress, plan))
+        sums = _logged(
+            sums, {"loss": float(loss.detach()), **values}, progress, plan, folder / f"{name}.jsonl"
+        )
         if progress.step % plan.save_every == 0 or share >= 1:
             _save(checkpoint, module, optimizer, average, progress)
             with average.applied(module):
@@ -169,8 +180,14 @@ def _logged(
     return {}
 
 
-def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average: _Average, progress: Progress) -> None:
-    state: dict[str, object] = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "average": average.values}
+def _save(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average: _Average, progress: Progress
+) -> None:
+    state: dict[str, object] = {
+        "module": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": average.values,
+    }
     state |= {"count": average.count, "progress": vars(progress)}
     torch.save(state, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)

@@ -40,7 +40,11 @@ def drawn(number: int, *, split: Split, cache: Path) -> Drawn:
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         halfway = path.with_suffix(f".{os.getpid()}.npz")
-        np.savez(halfway, pictures=np.stack([shrunk(scene) for scene in scenes]), owners=np.stack([owner_map(s) for s in scenes]))
+        np.savez(
+            halfway,
+            pictures=np.stack([shrunk(scene) for scene in scenes]),
+            owners=np.stack([owner_map(s) for s in scenes]),
+        )
         halfway.replace(path)
     with np.load(path) as stored:
         return Drawn(scenes, stored["pictures"], stored["owners"])

@@ -1,8 +1,8 @@
 """The talking base: a tiny LLaVA of Hugging Face's own classes that talks about the toy world and has no mask.
 
-Its vision tower is warmed up by throw-away heads that say for every patch which thing is there (colour, shape, size, material) and
-where its box lies; then tower, projector and language model learn together from questions and answers.
-Letters: N images, P patches, T tokens of a packed row, D width.
+Its vision tower is warmed up by throw-away heads that say for every patch which thing is there (colour, shape, size, material)
+and where its box lies; then tower, projector and language model learn together from questions and answers.
+Letters: N images, P patches, T tokens of a packed row, D width, G watched states.
 """
 
 import json
@@ -18,26 +18,16 @@ from torch.nn import functional as F
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
+from seglm.bases.gaze import GAZE_HEADS, aims_of
 from seglm.bases.packing import Packed
-from seglm.bases.stock import FILTERS, NOBODY, SIDE, Drawn
+from seglm.bases.patches import LOOKS, PATCH, SPANS, patch_truths
+from seglm.bases.stock import FILTERS, SIDE, Drawn
 from seglm.bases.words import IMAGE_TOKENS, PIECES
 from seglm.dataset.toy.asking import CELLS, COLUMNS
-from seglm.dataset.toy.scenes import COLOURS, GRID, MATERIALS, SIZES
-from seglm.dataset.toy.shapes import SHAPES
 from seglm.model.backbones.llava import CLIP_MEAN, CLIP_STD
 
-PATCH = 8  # px of the 64 that the tower sees
-LOOKS: dict[str, tuple[str, ...]] = {
-    "colour": tuple(COLOURS),
-    "shape": SHAPES,
-    "size": SIZES,
-    "material": MATERIALS,
-}
-SPANS = ("left", "right", "top", "bottom")  # sides of the visible box, each as one of CELLS + 1 lines of the spoken grid
+VISION_WIDTH = 128
 HEAD_WEIGHTS = {"shape": 5.0, "size": 2.0}  # shape is the slow one
-LEAST_SHARE = 0.2  # of a patch that a thing must fill to be what the patch shows
-WORD_GAZE_LAYERS = (0, 1)
-GAZE_LAYERS, GAZE_HEADS = (2, 3), 2  # of the language model: where it is taught to look at what it is asked about
 KEPT = 24  # of 64 patches, when only the tower is trained
 SPOKEN_WEIGHT = 0.5
 PLACE_SCALE, SHARPNESS = 0.3, 3.0  # of the tower's start: where a patch is counts, and attention is not flat
@@ -47,7 +37,7 @@ WAVES = (0.5, 0.8, 1.2, 1.6, 2.2, 3.0)  # radians per patch
 def config() -> LlavaConfig:
     """The sizes: 1.9 M parameters."""
     vision = CLIPVisionConfig(
-        hidden_size=128,
+        hidden_size=VISION_WIDTH,
         intermediate_size=320,
         num_hidden_layers=5,
         num_attention_heads=4,
@@ -99,8 +89,8 @@ class Talker(nn.Module):
             second.bias.zero_()
         second.requires_grad_(False)
         _start_well(self.llava.model.vision_tower)
-        sizes = {name: len(values) + 1 for name, values in LOOKS.items()} | {name: CELLS + 2 for name in SPANS}
-        width = self.llava.config.vision_config.hidden_size
+        sizes = {name: len(values) + 1 for name, values in LOOKS.items()} | dict.fromkeys(SPANS, CELLS + 2)
+        width = VISION_WIDTH
         self.dense = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
 
 
@@ -132,7 +122,8 @@ def hidden_states(
 ) -> Tensor:
     """The last hidden state of a packed row of dialogues per image: [N, T, D]; the same numbers as a dense mask gives.
 
-    watched: layer -> int64 [G, 2] (row, position); gazes: gets, layer by layer, how these attend to the image: logits [G, heads, P].
+    watched: layer -> int64 [G, 2] (row, position); gazes: gets, layer by layer, how these attend to
+    the image: logits [G, heads, P].
     """
     lm = llava.model.language_model
     hidden = lm.embed_tokens(packed.ids)
@@ -168,7 +159,9 @@ def _attend(
         row, place = watched.unbind(1)
         image = key[:, :, packed.image_start : end - 1]
         gaze = (query[row, :, place][:, :, None] @ image[row].transpose(2, 3)).squeeze(2) * attention.scaling
-    seen = [F.scaled_dot_product_attention(query[:, :, :end], key[:, :, :end], value[:, :, :end], is_causal=True)]
+    seen = [
+        F.scaled_dot_product_attention(query[:, :, :end], key[:, :, :end], value[:, :, :end], is_causal=True)
+    ]
     for (first, last), mask in zip(packed.chunks, packed.masks, strict=True):
         keys, values = (torch.cat([x[:, :, :end], x[:, :, first:last]], dim=2) for x in (key, value))
         seen.append(F.scaled_dot_product_attention(query[:, :, first:last], keys, values, attn_mask=mask))
@@ -183,21 +176,33 @@ def tower_loss(base: Talker, batch: Drawn, rng: np.random.Generator) -> tuple[Te
     Only KEPT patches are run, things first: ground teaches nothing and is three quarters of an image.
     """
     truths = patch_truths(batch)
-    kept = np.sort(np.argsort(1.0 * (truths["colour"] == 0) + rng.random(truths["colour"].shape), axis=1)[:, :KEPT], axis=1)
+    kept = np.sort(
+        np.argsort(1.0 * (truths["colour"] == 0) + rng.random(truths["colour"].shape), axis=1)[:, :KEPT],
+        axis=1,
+    )
     which = rng.integers(0, len(FILTERS), len(kept))
-    features = see(base.llava, batch.pictures[np.arange(len(which)), which], kept=torch.from_numpy(kept)).flatten(0, 1)
+    features = see(
+        base.llava, batch.pictures[np.arange(len(which)), which], kept=torch.from_numpy(kept)
+    ).flatten(0, 1)
     total, right = torch.zeros(()), {}
-    values = {name: torch.from_numpy(np.take_along_axis(truth, kept, axis=1)).flatten() for name, truth in truths.items()}
+    values = {
+        name: torch.from_numpy(np.take_along_axis(truth, kept, axis=1)).flatten()
+        for name, truth in truths.items()
+    }
     seen = values["colour"] > 0
     for name in (*LOOKS, *SPANS):
         logits = base.dense[name](features)
         total = total + HEAD_WEIGHTS.get(name, 1.0) * F.cross_entropy(logits, values[name])
         right[f"dense_{name}"] = float((logits.argmax(1) == values[name])[seen].float().mean())
-    spoken, said_right = _spoken_loss(base, features[seen], {name: value[seen] for name, value in values.items()})
+    spoken, said_right = _spoken_loss(
+        base, features[seen], {name: value[seen] for name, value in values.items()}
+    )
     return total / len(base.dense) + SPOKEN_WEIGHT * spoken, right | said_right
 
 
-def _spoken_loss(base: Talker, features: Tensor, values: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+def _spoken_loss(
+    base: Talker, features: Tensor, values: Mapping[str, Tensor]
+) -> tuple[Tensor, dict[str, float]]:
     llava, total, right = base.llava, torch.zeros(()), {}
     shown = llava.model.multi_modal_projector(features)
     level = shown * torch.rsqrt(shown.square().mean(-1, keepdim=True) + 1e-5)
@@ -218,14 +223,17 @@ def talk_loss(
     which: int [N], the filter by which each picture was shrunk. gaze_weight: of the second term, which only training knows.
     """
     gazes: list[Tensor] = []
-    aims = _aims(base, batch, packed)
+    aims = aims_of(base.words, batch, packed)
     features = see(base.llava, batch.pictures[np.arange(len(which)), which])
     watched = {layer: aim[0] for layer, aim in aims.items()}
     hidden = hidden_states(base.llava, packed, features, watched=watched, gazes=gazes)
     row, column = packed.predicts.unbind(1)
     logits = base.llava.lm_head(hidden[row, column])
     loss = F.cross_entropy(logits, packed.answers)
-    values = {"answer": float(loss.detach()), "token_right": float((logits.argmax(1) == packed.answers).float().mean())}
+    values = {
+        "answer": float(loss.detach()),
+        "token_right": float((logits.argmax(1) == packed.answers).float().mean()),
+    }
     for (layer, (_, wanted)), gaze in zip(sorted(aims.items()), gazes, strict=True):
         missed = -(wanted[:, None] * gaze[:, :GAZE_HEADS].log_softmax(-1)).sum(-1).mean()
         loss = loss + gaze_weight / len(aims) * missed
@@ -233,63 +241,9 @@ def talk_loss(
     return loss, values
 
 
-def _aims(base: Talker, batch: Drawn, packed: Packed) -> dict[int, tuple[Tensor, Tensor]]:
-    """Where some states should look: layer -> (int64 [G, 2] (row, position), float [G, P], shares of the patches that sum to 1).
-
-    Early layers: the word for a look, at all things of that look. Later ones: the answer, at what its question is about.
-    """
-    filled = [_filled(owners, len(scene.things)) for owners, scene in zip(batch.owners, batch.scenes, strict=True)]
-    answers: list[tuple[tuple[int, int], NDArray[np.float64]]] = []
-    for question, start, end in packed.spans:
-        if question.targets:
-            row = int(packed.predicts[start, 0])
-            there = filled[row][:, list(question.targets)].sum(1)
-            answers += [((row, int(packed.predicts[at, 1])), there) for at in range(start, end)]
-    words: list[tuple[tuple[int, int], NDArray[np.float64]]] = []
-    for name, values in LOOKS.items():
-        for token, value in zip(base.words[name].tolist(), values, strict=True):
-            for row, place in (packed.ids == token).nonzero().tolist():
-                same = [i for i, thing in enumerate(batch.scenes[row].things) if getattr(thing, name) == value]
-                if same:
-                    words.append(((row, place), filled[row][:, same].sum(1)))
-    aims = {}
-    for layers, aimed in ((WORD_GAZE_LAYERS, words), (GAZE_LAYERS, answers)):
-        places = torch.tensor([place for place, _ in aimed])
-        shares = torch.from_numpy(np.stack([there / there.sum() for _, there in aimed])).float()
-        aims |= {layer: (places, shares) for layer in layers}
-    return aims
-
-
-def _filled(owners: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
-    """Share of each patch that each of `count` things fills: float [P, count]."""
-    side, step = SIDE // PATCH, GRID // (SIDE // PATCH)
-    tiles = owners.reshape(side, step, side, step).transpose(0, 2, 1, 3).reshape(side * side, -1)
-    return np.stack([(tiles == i).mean(1) for i in range(count)], axis=1)
-
-
-def patch_truths(batch: Drawn) -> dict[str, NDArray[np.int64]]:
-    """What each patch shows, per head: int64 [N, P], 0 for ground."""
-    side = SIDE // PATCH
-    truths = {name: np.zeros((len(batch.scenes), side * side), dtype=np.int64) for name in (*LOOKS, *SPANS, "cell")}
-    for row, (scene, owners) in enumerate(zip(batch.scenes, batch.owners, strict=True)):
-        filled = _filled(owners, len(scene.things))
-        owner = np.where(filled.max(1) >= LEAST_SHARE, filled.argmax(1), NOBODY)
-        for i, thing in enumerate(scene.things):
-            mine = owner == i
-            for name, values in LOOKS.items():
-                truths[name][row, mine] = values.index(getattr(thing, name)) + 1
-            rows, columns = np.nonzero(owners == i)
-            sides = (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1)
-            for name, line in zip(SPANS, sides, strict=True):
-                truths[name][row, mine] = round(float(line) * CELLS / GRID) + 1
-            column, line = (int(0.5 * (low + high) * CELLS / GRID) for low, high in (sides[:2], sides[2:]))
-            truths["cell"][row, mine] = line * CELLS + column + 1
-    return truths
-
-
 @torch.no_grad()
 def _start_well(tower: Any) -> None:
-    """Places as waves over the image, and attention that is not flat: the tower learns shapes twice as fast as from CLIP's start."""
+    """Places as waves over the image, and attention that is not flat: so the tower learns its first things faster."""
     side, width = SIDE // PATCH, tower.config.hidden_size
     rows, columns = np.divmod(np.arange(side * side), side)
     waves = [wave(np.outer(place, WAVES)) for place in (rows, columns) for wave in (np.sin, np.cos)]

@@ -9,16 +9,18 @@ import torch
 
 from seglm.bases import promptable, stock, talker, words
 from seglm.bases.packing import Packer
+from seglm.bases.patches import LOOKS, PATCH
 from seglm.bases.stock import Drawn
 from seglm.dataset.toy.language import Question, questions
 from seglm.dataset.toy.scenes import make_scene
+from seglm.model.backbones.llava import CLIP_MEAN, CLIP_STD
 from seglm.model.backbones.tokenizer import load_tokenizer
 from seglm.model.decoders.sam_package import load_sam_package
 
 BASES = Path(stock.__file__).resolve().parent
 LLAVA, SAM = BASES / "llava", BASES / "sam"
 MAX_BYTES = 12_000_000  # both bases, as committed
-PATCHES = (stock.SIDE // talker.PATCH) ** 2
+PATCHES = (stock.SIDE // PATCH) ** 2
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_the_talking_base_is_a_llava_with_a_single_linear_projector() -> None:
 
 
 def test_every_word_of_the_world_is_one_piece(packer: Packer) -> None:
-    spoken = [word for values in talker.LOOKS.values() for word in values]
+    spoken = [word for values in LOOKS.values() for word in values]
     assert (
         len(set(packer.word_ids([*spoken, "f7", "p16", "USER", "ASSISTANT", "segment"]))) == len(spoken) + 5
     )
@@ -81,7 +83,7 @@ def test_packed_questions_give_the_states_that_each_gives_alone(packer: Packer, 
 def test_the_towers_features_are_those_that_transformers_selects(scenes: Drawn) -> None:
     llava = talker.load(LLAVA).eval()
     pixels = torch.from_numpy(scenes.pictures[:, 0]).permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (talker.CLIP_MEAN, talker.CLIP_STD))
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (CLIP_MEAN, CLIP_STD))
     shown = llava.get_image_features(pixel_values=(pixels - mean) / std)
     shown = getattr(shown, "pooler_output", shown)
     own = llava.model.multi_modal_projector(talker.see(llava, scenes.pictures[:, 0]))

@@ -1,0 +1,56 @@
+"""What each patch of the talking base's tower shows: the truths of the throw-away lessons.
+
+Letters: N images, P patches.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seglm.bases.stock import NOBODY, SIDE, Drawn
+from seglm.dataset.toy.asking import CELLS
+from seglm.dataset.toy.scenes import COLOURS, GRID, MATERIALS, SIZES
+from seglm.dataset.toy.shapes import SHAPES
+
+PATCH = 8  # px of the 64 that the tower sees
+LOOKS: dict[str, tuple[str, ...]] = {
+    "colour": tuple(COLOURS),
+    "shape": SHAPES,
+    "size": SIZES,
+    "material": MATERIALS,
+}
+SPANS = (
+    "left",
+    "right",
+    "top",
+    "bottom",
+)  # sides of the visible box, each as one of CELLS + 1 lines of the spoken grid
+LEAST_SHARE = 0.2  # of a patch that a thing must fill to be what the patch shows
+
+
+def patch_truths(batch: Drawn) -> dict[str, NDArray[np.int64]]:
+    """What each patch shows, per head: int64 [N, P], 0 for ground."""
+    side = SIDE // PATCH
+    truths = {
+        name: np.zeros((len(batch.scenes), side * side), dtype=np.int64) for name in (*LOOKS, *SPANS, "cell")
+    }
+    for row, (scene, owners) in enumerate(zip(batch.scenes, batch.owners, strict=True)):
+        filled = filled_by(owners, len(scene.things))
+        owner = np.where(filled.max(1) >= LEAST_SHARE, filled.argmax(1), NOBODY)
+        for i, thing in enumerate(scene.things):
+            mine = owner == i
+            for name, values in LOOKS.items():
+                truths[name][row, mine] = values.index(getattr(thing, name)) + 1
+            rows, columns = np.nonzero(owners == i)
+            sides = (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1)
+            for name, line in zip(SPANS, sides, strict=True):
+                truths[name][row, mine] = round(float(line) * CELLS / GRID) + 1
+            column, line = (int(0.5 * (low + high) * CELLS / GRID) for low, high in (sides[:2], sides[2:]))
+            truths["cell"][row, mine] = line * CELLS + column + 1
+    return truths
+
+
+def filled_by(owners: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
+    """Share of each patch that each of `count` things fills: float [P, count]."""
+    side, step = SIDE // PATCH, GRID // (SIDE // PATCH)
+    tiles = owners.reshape(side, step, side, step).transpose(0, 2, 1, 3).reshape(side * side, -1)
+    return np.stack([(tiles == i).mean(1) for i in range(count)], axis=1)
