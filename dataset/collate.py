@@ -62,7 +62,7 @@ def collate(
         labelled_at=_indices(text.labelled_at),
         labels=_indices(text.labels),
         vision=torch.from_numpy(np.concatenate([example.vision for example in examples])),
-        drawn=torch.from_numpy(np.concatenate([example.drawn for example in examples])),
+        drawn=tuple(torch.from_numpy(frame) for example in examples for frame in example.drawn),
         resized=tuple(example.resized for example in examples for _ in example.drawn),
         sizes=tuple(example.size for example in examples for _ in example.drawn),
         slots=slots,

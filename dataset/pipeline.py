@@ -112,7 +112,7 @@ def example(
         key=clip.key,
         branches=branches,
         vision=_stack(vision),
-        drawn=_stack([padded for padded, _ in drawn]),
+        drawn=_stack([picture for picture, _ in drawn]),
         resized=drawn[0][1],
         size=clip.size,
         masks=masks,

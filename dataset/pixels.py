@@ -1,8 +1,8 @@
 """Pictures in the sizes the two encoders see, as uint8; normalisation happens in the model.
 
 Two modes. `peer` uses the filters of the originals (Pillow) and is equal to them byte by byte. `fast` is within one grey level:
-OpenCV's linear filter where a picture is enlarged, which is Pillow's in fixed-point arithmetic, and PyTorch's antialiased
-filters where it is made smaller, which are Pillow's on vector instructions. (OpenCV has no antialiased ones: its bilinear and
+a picture that SAM wants larger is enlarged by the model, and PyTorch's antialiased filters make pictures smaller, which are
+Pillow's on vector instructions. (OpenCV has no antialiased ones: its bilinear and
 bicubic sampling of a picture that shrinks is off by 30 levels and more.) The bicubic one has weights of 16 bits against Pillow's
 22; in drawings with perfectly flat areas, fewer than one value in 10,000 is off by two levels beside an edge.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -41,24 +40,16 @@ def vision_pixels(image: Pixels, size: int, *, mode: Mode) -> Pixels:
 
 
 def decoder_pixels(image: Pixels, size: int, *, mode: Mode) -> tuple[Pixels, tuple[int, int]]:
-    """uint8 [3, size, size] and the (height, width) of the picture in it; the rest, right and below, is zero.
+    """uint8 [3, h, w], and the (height, width) at which the mask decoder sees the picture; the model pads it to its square.
 
-    image: uint8 [H, W, 3], RGB. The long side is resized to `size` (bilinear), halves are rounded up (SAM's ResizeLongestSide).
-    Zero is black here; the model pads after normalising, as SAM does.
+    image: uint8 [H, W, 3], RGB. The long side becomes `size` (bilinear), halves are rounded up (SAM's ResizeLongestSide).
+    In `fast` a picture that has to be enlarged is left to the model, on its device: moving bytes is what costs here.
     """
     scale = size / max(image.shape[:2])
     height, width = (int(side * scale + 0.5) for side in image.shape[:2])
-    padded = np.empty((3, size, size), dtype=np.uint8)
-    padded[:, height:] = 0
-    padded[:, :height, width:] = 0
     if mode == "fast" and scale >= 1:
-        for plane, place in zip(
-            cv2.split(image), padded, strict=True
-        ):  # straight into place: memory is what costs here
-            cv2.resize(plane, (width, height), dst=place[:height, :width])
-    else:
-        padded[:, :height, :width] = _resize(image, (height, width), "bilinear", mode)
-    return padded, (height, width)
+        return np.ascontiguousarray(image.transpose(2, 0, 1)), (height, width)
+    return np.ascontiguousarray(_resize(image, (height, width), "bilinear", mode)), (height, width)
 
 
 def _resize(image: Pixels, size: tuple[int, int], how: Filter, mode: Mode) -> Pixels:

@@ -178,9 +178,9 @@ class Example:
     vision: NDArray[np.uint8]
     """uint8 [N, 3, v, v], RGB, resized and cropped for the vision tower, not normalised"""
     drawn: NDArray[np.uint8]
-    """uint8 [M, 3, I, I], RGB, longest side resized to I, zero right and bottom, not normalised"""
+    """uint8 [M, 3, h, w], RGB, not normalised: of size `resized`, or smaller and to be enlarged to it by the model"""
     resized: tuple[int, int]
-    """(height, width) of the picture inside `drawn`, pixels"""
+    """(height, width) of the picture in the mask decoder's square, pixels; the longest side is the square's"""
     size: tuple[int, int]
     """(H, W), original pixels"""
     masks: NDArray[np.bool_]
@@ -235,10 +235,10 @@ class Batch:
     """int64 [K], the tokens to be predicted there"""
     vision: Tensor
     """uint8 [N, 3, v, v] (normalised by the model) or float (already normalised)"""
-    drawn: Tensor
-    """uint8 [M, 3, I, I] (normalised by the model) or float (already normalised)"""
+    drawn: tuple[Tensor, ...]
+    """M frames: uint8 [3, h, w] (enlarged, normalised and padded by the model) or float [3, I, I] (that is already done)"""
     resized: tuple[tuple[int, int], ...]
-    """(height, width) inside `drawn`, for each of the M frames"""
+    """(height, width) in the mask decoder's square, for each of the M frames"""
     sizes: tuple[tuple[int, int], ...]
     """(H, W) of the original, for each of the M frames"""
     slots: tuple[Bound, ...]

@@ -13,6 +13,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD
 from seglm.model.decoders.sam_package import load_sam_package
@@ -102,24 +103,32 @@ class SamDecoder(nn.Module):
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
-    def normalise(self, pixels: Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
-        """uint8 [M, 3, I, I] -> float32 of the same shape, normalised, zero outside `resized`; float is returned as it is.
+    def normalise(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
+        """uint8 pictures -> float32 [M, 3, I, I], normalised; frames that are float are taken as they are.
 
-        The padding is zero *after* normalisation (SAM's `preprocess`), so it has to be written again here.
+        frames: M of uint8 [3, h, w] no larger than `resized`, or squares [3, I, I] that hold the picture top left.
+        The padding is zero *after* normalisation (SAM's `preprocess`). A smaller picture is enlarged here, bilinearly and
+        in whole grey levels as Pillow does it, so that the loader moves a third of the bytes.
         """
-        if pixels.dtype != torch.uint8:
-            return pixels
-        normal = (pixels.float() - self.pixel_mean) / self.pixel_std
-        for frame, (height, width) in zip(normal, resized, strict=True):
-            frame[:, height:] = 0
-            frame[:, :, width:] = 0
-        return normal
+        side = self.dims.image_size
+        square = torch.zeros((len(frames), 3, side, side), device=self.pixel_mean.device)
+        for place, frame, (height, width) in zip(square, frames, resized, strict=True):
+            if frame.dtype != torch.uint8:
+                place.copy_(frame)
+                continue
+            picture = (frame[:, :height, :width] if frame.shape[1:] == place.shape[1:] else frame).float()
+            if picture.shape[1:] != (height, width):
+                picture = interpolate(picture[None], (height, width), mode="bilinear", align_corners=False)[
+                    0
+                ].round()
+            place[:, :height, :width] = (picture - self.pixel_mean) / self.pixel_std
+        return square
 
     @torch.no_grad()
-    def encode(self, pixels: Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
-        """[M, 3, I, I], uint8 or already normalised -> features [M, C, g, g] in the encoder's dtype; frozen, no gradient."""
+    def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
+        """M frames (see `normalise`) -> features [M, C, g, g] in the encoder's dtype; frozen, no gradient."""
         dtype = self.image_encoder.patch_embed.proj.weight.dtype
-        features: Tensor = self.image_encoder(self.normalise(pixels, resized).to(dtype))
+        features: Tensor = self.image_encoder(self.normalise(frames, resized).to(dtype))
         return features
 
     def decode(self, features_JCgg: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:

@@ -115,7 +115,7 @@ def test_an_example_holds_what_the_clip_holds() -> None:
     said = script(shown, rng_of(0, 0, 0))
     made = example(shown, encode(said, key=""), said, **SIZES)  # type: ignore[arg-type]
     assert made.vision.shape == (1, 3, 28, 28)
-    assert made.drawn.shape == (1, 3, 64, 64)
+    assert made.drawn.shape == (1, 3, *made.resized) and max(made.resized) == 64
     assert made.masks.shape == (len(shown.targets), 1, *shown.size)
     assert all((made.masks[number] == mask).all() for number, mask in enumerate(shown.masks))
     assert made.asked == tuple((number,) for number in range(len(shown.targets)))
