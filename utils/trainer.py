@@ -253,13 +253,15 @@ def _mean(values: list[float]) -> float:
 
 @contextmanager
 def _stop_signal() -> Iterator[list[int]]:
-    """A list that is empty until SIGTERM comes; the step that is under way is finished first."""
+    """A list that is empty until SIGTERM or SIGUSR1 (SLURM's --signal) comes; the step under way is finished first."""
     asked: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.signal(number, lambda came, frame: asked.append(came)) for number in numbers]
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 @contextmanager
