@@ -7,9 +7,9 @@ its end token.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
+from seglm.utils.nearest import unknown
 from seglm.utils.types import Dialogue, Piece
 
 
@@ -97,7 +97,5 @@ _TEMPLATES = {template.name: template for template in (LLAVA_V1, LLAVA_LLAMA_2)}
 def template(name: str) -> Template:
     """A chat template by name. Raises ValueError that lists the names."""
     if name not in _TEMPLATES:
-        near = difflib.get_close_matches(name, _TEMPLATES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown chat template {name!r}{hint} (there are {sorted(_TEMPLATES)})")
+        raise ValueError(unknown("chat template", name, _TEMPLATES, more=f"there are {', '.join(_TEMPLATES)}"))
     return _TEMPLATES[name]

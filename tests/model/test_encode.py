@@ -250,7 +250,7 @@ def test_a_missing_or_superfluous_answer_is_an_error(
 
 
 def test_an_unknown_template_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown chat template 'llava_v2'; did you mean 'llava_v1'"):
+    with pytest.raises(ValueError, match="unknown chat template 'llava_v2'; did you mean llava_v1"):
         template("llava_v2")
 
 
