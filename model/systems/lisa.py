@@ -175,10 +175,15 @@ def lisa_tiny() -> Recipe:
         parent=parent.name,
         backbone=replace(parent.backbone, weights=str(BASES / "llava"), vision=str(BASES / "llava")),
         decoder=MaskDecoder(weights=str(BASES / "sam"), image_size=64),
-        data=replace(Data(), dataset_dir="./data/toy", exclude_val=True),
-        optim=Optim(lr=1e-3, warmup_steps=50),
+        data=Data(
+            dataset_dir="./data/toy",
+            rates=(1.0, 5.0, 1.0, 3.0),
+            targets_per_sample=4,
+            exclude_val=True,
+        ),
+        optim=Optim(lr=1e-3, warmup_steps=30),
         schedule=Schedule(
-            epochs=4, steps_per_epoch=250, batch_size=8, grad_accumulation_steps=1, world_size=1
+            epochs=4, steps_per_epoch=350, batch_size=8, grad_accumulation_steps=1, world_size=1
         ),
         engine=Engine(precision="fp32", gradient_checkpointing=False, workers=1),
         evaluate=Evaluate(batch_size=8),
