@@ -97,5 +97,7 @@ _TEMPLATES = {template.name: template for template in (LLAVA_V1, LLAVA_LLAMA_2)}
 def template(name: str) -> Template:
     """A chat template by name. Raises ValueError that lists the names."""
     if name not in _TEMPLATES:
-        raise ValueError(unknown("chat template", name, _TEMPLATES, more=f"there are {', '.join(_TEMPLATES)}"))
+        raise ValueError(
+            unknown("chat template", name, _TEMPLATES, more=f"there are {', '.join(_TEMPLATES)}")
+        )
     return _TEMPLATES[name]
