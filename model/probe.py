@@ -133,7 +133,7 @@ def _batch(branch: Branch, *, vision: Tensor, drawn: Tensor) -> Batch:
         labelled_at=nothing,
         labels=nothing,
         vision=vision,
-        drawn=drawn,
+        drawn=drawn.unbind(0),
         resized=(square,) * rows,
         sizes=(square,) * rows,
         slots=tuple(
