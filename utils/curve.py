@@ -15,7 +15,8 @@ from typing import Any
 from seglm.utils.checkpoint import write_atomic
 
 Row = dict[str, float]
-ASIDE = ("step", "epoch", "lr", "grad_norm", "seconds", "images_per_second", "waiting")
+COUNTERS = ("step", "epoch")
+ASIDE = (*COUNTERS, "lr", "grad_norm", "seconds", "images_per_second", "waiting")
 """columns of metrics.csv that are no losses"""
 
 
@@ -35,7 +36,9 @@ class Table:
         self.rows.append(dict(row))
         if set(row) <= known:
             with open(self.path, "a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, list(self.rows[0]), restval="nan", lineterminator="\n").writerow(row)
+                csv.DictWriter(file, list(self.rows[0]), restval="nan", lineterminator="\n").writerow(
+                    _spelled(row)
+                )
         else:
             self._write()
 
@@ -45,8 +48,13 @@ class Table:
         text = io.StringIO()
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows(map(_spelled, self.rows))
         write_atomic(self.path, text.getvalue())
+
+
+def _spelled(row: Mapping[str, float]) -> Mapping[str, float]:
+    """Counters as whole numbers, also when they come from a file."""
+    return {name: int(value) if name in COUNTERS else value for name, value in row.items()}
 
 
 def read(path: Path) -> list[Row]:

@@ -8,7 +8,7 @@ h w low resolution of the decoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -261,16 +261,19 @@ class Batch:
 
     def to(self, device: object) -> Batch:
         """The same batch with every tensor on `device` (non-blocking copies)."""
-        from dataclasses import fields, replace
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))  # type: ignore[call-overload]
 
-        def move(value: object) -> object:
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory; PyTorch's loader calls it, and copies to a GPU then wait for nothing."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        def changed(value: object) -> object:
             if isinstance(value, Tensor):
-                return value.to(device, non_blocking=True)  # type: ignore[call-overload]
-            if isinstance(value, tuple):
-                return tuple(move(item) for item in value)
-            return value
+                return change(value)
+            return tuple(map(changed, value)) if isinstance(value, tuple) else value
 
-        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type]
+        return replace(self, **{entry.name: changed(getattr(self, entry.name)) for entry in fields(self)})  # type: ignore[arg-type]
 
 
 # ---- what comes out -------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ def test_a_resumed_run_drops_what_lies_after_its_checkpoint(tmp_path: Path) -> N
         table.add({"step": step, "loss": step})
     again = Table(tmp_path / "m.csv", until=2)
     again.add({"step": 3, "loss": 30})
+    assert (tmp_path / "m.csv").read_text().splitlines()[1:] == ["1,1.0", "2,2.0", "3,30"]
     assert [(row["step"], row["loss"]) for row in read(tmp_path / "m.csv")] == [(1, 1), (2, 2), (3, 30)]
 
 
