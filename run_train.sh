@@ -37,4 +37,5 @@ step "done"
 echo "scores    $run/eval/table/table.md    (picture: table.png)"
 echo "masks     $run/eval/validation/worst_and_best.png"
 echo "curve     $run/curve.png"
-echo "chat      $PYTHON chat.py --version $run/merged"
+# From here on the user types: the interpreter as seen from this folder.
+echo "chat      $(printf '%q' "${PYTHON#"$here"/}") chat.py --version $run/merged"
