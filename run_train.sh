@@ -28,13 +28,16 @@ step "2/5 training: LISA's recipe at toy size, LoRA on two pretrained bases"
 step "3/5 merge: one folder that loads everywhere, compared with the trained model"
 "$PYTHON" merge_lora_weights_and_save_hf_model.py --weight "$run/portable" --save_path "$run/merged"
 step "4/5 evaluation: before and after, between predictors that never read the words and a box at the truth"
-"$PYTHON" -m seglm.evaluation.baselines --dataset_dir data/toy --untrained --version "$run/merged" --out "$run/eval/table"
+for benchmark in "ReasonSeg|val" "refcoco|unc|val"; do
+    "$PYTHON" -m seglm.evaluation.baselines --dataset_dir data/toy --dataset "$benchmark" --untrained --version "$run/merged" \
+        --out "$run/eval/${benchmark%%|*}"
+done
 step "5/5 an answer"
 "$PYTHON" chat.py --version "$run/merged" --image imgs/toy_ring.png --prompt "Please segment the ring in this image." \
     --vis_save_path "$run/chat"
 
 step "done"
-echo "scores    $run/eval/table/table.md    (picture: table.png)"
+echo "scores    $run/eval/ReasonSeg/table.md $run/eval/refcoco/table.md    (pictures: table.png beside them)"
 echo "masks     $run/eval/validation/worst_and_best.png"
 echo "curve     $run/curve.png"
 # From here on the user types: the interpreter as seen from this folder.
