@@ -56,9 +56,9 @@ def forced(model: Segmenter, batch: Batch) -> list[Answer]:
     with model.autocast():
         states = model.backbone.hidden(batch).flatten(0, 1)
     at: list[list[int]] = [[] for _ in batch.ends]
-    order = {(example, row, branch): number for number, (example, row, branch) in enumerate(_branches(batch))}
+    dialogue_of = {branch: number for number, branch in enumerate(_branches(batch))}
     for number, slot in enumerate(batch.slots):
-        at[order[slot.example, slot.row, slot.branch]].append(number)
+        at[dialogue_of[slot.example, slot.branch]].append(number)
     picked = states[batch.slot_at + model.recipe.read_at] if batch.slots else states[:0]
     per_branch = [picked[numbers] if numbers else None for numbers in at]
     drawn = _draw(model, batch, per_branch, [example for example, _, _ in batch.ends])
@@ -75,14 +75,10 @@ def forced(model: Segmenter, batch: Batch) -> list[Answer]:
     ]
 
 
-def _branches(batch: Batch) -> list[tuple[int, int, int]]:
-    """(example, row, branch within the example) of every dialogue, in the order of `batch.ends`."""
-    seen: dict[int, int] = {}
-    result = []
-    for example, row, _ in batch.ends:
-        result.append((example, row, seen.setdefault(example, 0)))
-        seen[example] += 1
-    return result
+def _branches(batch: Batch) -> list[tuple[int, int]]:
+    """(example, branch within the example) of every dialogue, in the order of `batch.ends`."""
+    examples = [example for example, _, _ in batch.ends]
+    return [(example, examples[:number].count(example)) for number, example in enumerate(examples)]
 
 
 def _draw(

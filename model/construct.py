@@ -90,8 +90,7 @@ def attention(engine: Engine) -> str:
     """transformers' name of the attention to use.
 
     `auto` is SDPA, which takes any mask and so shares prefixes, or flash-attn where it is installed with a GPU and
-    nothing is shared. Raises ImportError, with the install line, if flash-attn is asked for and absent; ValueError for
-    FlexAttention without a GPU.
+    nothing is shared. Raises ImportError, with the install line, if flash-attn is asked for and absent.
     """
     from transformers.utils import is_flash_attn_2_available
 
