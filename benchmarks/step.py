@@ -120,7 +120,8 @@ def our_answer(model: Segmenter, example: Example, new_tokens: int) -> tuple[lis
     with torch.inference_mode():
         written = generate(model, batch, max_new_tokens=new_tokens)[0]
         features = model.decoder.encode(batch.drawn, batch.resized)
-        low, _ = model.decode(features, model.prompts(written.states[new_tokens - 1][None]))
+        query = model.queries(written.states[new_tokens - 1][None])
+        low, _ = model.decode(features, model.prompts(query, ()))
     square = model.decoder.dims.image_size
     return written.ids, replica.restore(low, resized=example.resized, size=example.size, square=square)
 

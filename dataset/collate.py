@@ -67,6 +67,7 @@ def collate(
         sizes=tuple(example.size for example in examples for _ in example.drawn),
         slots=slots,
         slot_at=_indices([slot.row * text.ids.shape[1] + slot.place for slot in slots]),
+        words=_indices([slot.word_id for slot in slots]),
         job_slot=_indices([slot for slot, _ in jobs]),
         job_frame=_indices([frame for _, frame in jobs]),
         jobs=jobs,
@@ -233,7 +234,16 @@ class _Text:
                 frames = tuple(first_drawn[example] + frame for frame in placed.slot.frames)
                 slot = placed.slot
                 bound.append(
-                    Bound(slot.token, example, branch, slot.target, row, start + placed.place, frames)
+                    Bound(
+                        slot.token,
+                        example,
+                        branch,
+                        slot.target,
+                        row,
+                        start + placed.place,
+                        frames,
+                        placed.word_id,
+                    )
                 )
         return tuple(bound)
 

@@ -6,14 +6,29 @@ Letters: S slots of one answer, M drawn frames of its example, D hidden.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from seglm.model.decoders.base import restore
+from seglm.model.fuse import paired
 from seglm.model.generate import generate
 from seglm.model.segmenter import Segmenter
-from seglm.utils.types import Answer, Batch
+from seglm.utils.types import NOTHING_DRAWN, Answer, Batch, Status
+
+
+@dataclass(frozen=True)
+class _Spoken:
+    """A slot that stands in an answer."""
+
+    token: str
+    example: int
+    branch: int
+    """which dialogue of the batch, in the order of `Batch.ends`"""
+    is_drawn: bool
+    words: str = ""
+    """what stands behind it up to the next slot"""
 
 
 @torch.inference_mode()
@@ -21,58 +36,70 @@ def answer(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[Answe
     """Generates the answer of every dialogue of the batch and draws every slot that was written.
 
     batch: open prompts, as `collate` makes them. Returns one Answer a dialogue, in the order of `batch.ends`.
-    A slot token segments all drawn frames of its example. `status` is "ok" with masks and "no_seg_token" without; whether a mask
-    was asked for at all is the caller's knowledge.
+    A slot token segments all drawn frames of its example. `status` is "ok" with masks, "rejected" if the model wrote nothing but
+    that it is not there, and "no_seg_token" without either; whether a mask was asked for at all is the caller's knowledge.
     """
     written = generate(model, batch, max_new_tokens=max_new_tokens)
     slot_ids = {model.encoder.token_id(token): token for token in model.recipe.tokens}
-    found = [
-        [(place, slot_ids[token]) for place, token in enumerate(dialogue.ids) if token in slot_ids]
-        for dialogue in written
-    ]
-    states = [
-        torch.stack([dialogue.states[place + 1 + model.recipe.read_at] for place, _ in slots])
-        if slots
-        else None
-        for dialogue, slots in zip(written, found, strict=True)
-    ]
-    drawn = _draw(model, batch, states, [dialogue.example for dialogue in written])
+    spoken, states = [], []
+    for number, dialogue in enumerate(written):
+        places = [place for place, token in enumerate(dialogue.ids) if token in slot_ids]
+        for place, stop in zip(places, [*places[1:], len(dialogue.ids)], strict=False):
+            token = slot_ids[dialogue.ids[place]]
+            words = model.encoder.decode(dialogue.ids[place + 1 : stop])
+            is_drawn = token == model.recipe.tokens[0]
+            spoken.append(_Spoken(token, dialogue.example, number, is_drawn, words))
+            states.append(dialogue.states[place + 1 + model.recipe.read_at])
+    drawn = _draw(model, batch, spoken, torch.stack(states) if states else None)
     return [
-        Answer(
-            text=model.encoder.decode(dialogue.ids),
-            ids=tuple(dialogue.ids),
-            status="ok" if slots else "no_seg_token",
-            masks=masks,
-            tokens=tuple(token for _, token in slots),
-            scores=scores,
-        )
-        for dialogue, slots, (masks, scores) in zip(written, found, drawn, strict=True)
+        replace(one, text=model.encoder.decode(dialogue.ids), ids=tuple(dialogue.ids))
+        for dialogue, one in zip(written, drawn, strict=True)
     ]
 
 
 @torch.inference_mode()
 def forced(model: Segmenter, batch: Batch) -> list[Answer]:
-    """The masks of complete dialogues: the text is given, only the slots are drawn (the released code's validation)."""
+    """The masks of complete dialogues: the text is given, only the slots are drawn (the released code's validation).
+
+    Where the system can reject, the given tokens only say where to look for what the model would have written, and every slot is
+    drawn, in a second pass over the text with all of them `[SEG]` (GSVA, solver.py:221-306 at 618dc79). A slot counts as rejected
+    if the most likely token there is `[REJ]`, or is not the `[SEG]` that was given.
+    """
+    recipe = model.recipe
     with model.autocast():
         states = model.backbone.hidden(batch).flatten(0, 1)
-    at: list[list[int]] = [[] for _ in batch.ends]
+        if recipe.reject_token and batch.slots:
+            likely = model.backbone.head(states[batch.slot_at - 1]).argmax(-1).tolist()
+            if any(slot.token == recipe.reject_token for slot in batch.slots):
+                states = model.backbone.hidden(_all_drawing(model, batch)).flatten(0, 1)
+        else:
+            likely = []
     dialogue_of = {branch: number for number, branch in enumerate(_branches(batch))}
-    for number, slot in enumerate(batch.slots):
-        at[dialogue_of[slot.example, slot.branch]].append(number)
-    picked = states[batch.slot_at + model.recipe.read_at] if batch.slots else states[:0]
-    per_branch = [picked[numbers] if numbers else None for numbers in at]
-    drawn = _draw(model, batch, per_branch, [example for example, _, _ in batch.ends])
-    return [
-        Answer(
-            text="",
-            ids=(),
-            status="ok" if numbers else "no_seg_token",
-            masks=masks,
-            tokens=tuple(batch.slots[number].token for number in numbers),
-            scores=scores,
+    spoken = [
+        _Spoken(
+            token=_written(model, slot.token, likely[number]) if likely else slot.token,
+            example=slot.example,
+            branch=dialogue_of[slot.example, slot.branch],
+            is_drawn=slot.token != recipe.key_token,
         )
-        for numbers, (masks, scores) in zip(at, drawn, strict=True)
+        for number, slot in enumerate(batch.slots)
     ]
+    return _draw(model, batch, spoken, model.slot_states(states, batch) if spoken else None)
+
+
+def _all_drawing(model: Segmenter, batch: Batch) -> Batch:
+    """The batch with `[SEG]` in every slot."""
+    ids = batch.ids.clone()
+    ids.view(-1)[batch.slot_at] = model.encoder.token_id(model.recipe.tokens[0])
+    return replace(batch, ids=ids)
+
+
+def _written(model: Segmenter, given: str, likely: int) -> str:
+    """What the model would have written in a slot, of the two tokens there are: the given one, or else the other."""
+    draws, rejects = model.recipe.tokens[0], model.recipe.reject_token
+    if likely == model.encoder.token_id(given):
+        return given
+    return rejects if given == draws else draws
 
 
 def _branches(batch: Batch) -> list[tuple[int, int]]:
@@ -81,57 +108,78 @@ def _branches(batch: Batch) -> list[tuple[int, int]]:
     return [(example, examples[:number].count(example)) for number, example in enumerate(examples)]
 
 
-def _draw(
-    model: Segmenter, batch: Batch, states: Sequence[Tensor | None], example_of: Sequence[int]
-) -> list[tuple[Tensor, tuple[float, ...]]]:
-    """For each dialogue its masks float32 [S, M, H, W] and the decoder's IoU estimates; all slots in one decode."""
+def _draw(model: Segmenter, batch: Batch, spoken: Sequence[_Spoken], states: Tensor | None) -> list[Answer]:
+    """For each dialogue its slots' masks, without its text; all slots of the batch in one decode. states: [slots, D]."""
     frames_of = [
         [frame for frame, owner in enumerate(batch.frame_example) if owner == example]
-        for example in example_of
+        for example, _, _ in batch.ends
     ]
-    counts = [0 if state is None else state.shape[0] for state in states]
-    rows = [state for state in states if state is not None]
-    if not rows:
-        return [(_nothing(batch, frames), ()) for frames in frames_of]
-    prompts = model.prompts(torch.cat(rows))
-    with model.autocast():
-        features = model.decoder.encode(batch.drawn, batch.resized)
-    firsts = [sum(counts[:number]) for number in range(len(counts))]
     jobs = [
-        (first + slot, frame)
-        for first, count, frames in zip(firsts, counts, frames_of, strict=True)
-        for slot in range(count)
-        for frame in frames
+        (slot, frame) for slot, one in enumerate(spoken) if one.is_drawn for frame in frames_of[one.branch]
     ]
-    device = features.device
-    slot_of = torch.tensor([slot for slot, _ in jobs], device=device)
-    frame_of = torch.tensor([frame for _, frame in jobs], device=device)
-    low, iou = model.decode(features[frame_of], prompts[slot_of])
-    result, start = [], 0
-    for count, frames in zip(counts, frames_of, strict=True):
-        stop = start + count * len(frames)
-        if count:
-            masks = _restored(model, batch, low[start:stop, 0], frames)
-            scores = tuple(iou[start : stop : len(frames), 0].tolist())
-        else:
-            masks, scores = _nothing(batch, frames), ()
-        result.append((masks, scores))
-        start = stop
-    return result
+    low, iou = torch.zeros(0), torch.zeros(0)
+    if states is not None and jobs:
+        prompts = model.prompts(model.queries(states), spoken)
+        with model.autocast():
+            features = model.decoder.encode(batch.drawn, batch.resized)
+        slot_of, frame_of = torch.tensor(jobs, device=features.device).unbind(1)
+        low, iou = model.decode(features[frame_of], prompts[slot_of])
+    keys = paired(spoken, draws=model.recipe.tokens[0], keys=model.recipe.key_token)
+    first_job = {slot: number for number, (slot, _) in reversed(list(enumerate(jobs)))}
+    found = []
+    for dialogue, frames in enumerate(frames_of):
+        slots = [
+            number
+            for number, one in enumerate(spoken)
+            if one.branch == dialogue and one.token != model.recipe.key_token
+        ]
+        masks = [
+            _restored(model, batch, low[first_job[slot] :][: len(frames), 0], frames)
+            if slot in first_job
+            else _blank(batch, frames)
+            for slot in slots
+        ]
+        tokens = tuple(spoken[slot].token for slot in slots)
+        key_of = [keys[slot] for slot in slots]
+        found.append(
+            Answer(
+                text="",
+                ids=(),
+                status=_status(tokens, model.recipe.reject_token),
+                masks=torch.stack(masks) if masks else _blank(batch, frames)[None][:0],
+                tokens=tokens,
+                scores=tuple(float(iou[first_job[slot], 0]) if slot in first_job else 0.0 for slot in slots),
+                keywords=tuple("" if key is None else _keyword(spoken[key].words) for key in key_of)
+                if model.recipe.key_token
+                else (),
+            )
+        )
+    return found
 
 
-def _restored(model: Segmenter, batch: Batch, low_SMhw: Tensor, frames: Sequence[int]) -> Tensor:
-    """[S * M, h, w], slot-major -> float32 [S, M, H, W]; all frames of one example have one size."""
+def _status(tokens: Sequence[str], rejects: str) -> Status:
+    if not tokens:
+        return "no_seg_token"
+    return "rejected" if all(token == rejects for token in tokens) else "ok"
+
+
+def _keyword(words: str) -> str:
+    """What was written behind `[KEY]`, without the punctuation that ends the sentence."""
+    return words.strip().rstrip(".").strip()
+
+
+def _restored(model: Segmenter, batch: Batch, low_Mhw: Tensor, frames: Sequence[int]) -> Tensor:
+    """One slot's masks [M, h, w] -> float32 [M, H, W]; all frames of one example have one size."""
     first = frames[0]
     full = restore(
-        low_SMhw.unflatten(0, (-1, len(frames))),
+        low_Mhw[None],
         resized=batch.resized[first],
         size=batch.sizes[first],
         square=model.decoder.dims.image_size,
     )
-    return full.cpu()
+    return full[0].cpu()
 
 
-def _nothing(batch: Batch, frames: Sequence[int]) -> Tensor:
+def _blank(batch: Batch, frames: Sequence[int]) -> Tensor:
     height, width = batch.sizes[frames[0]] if frames else (0, 0)
-    return torch.zeros((0, len(frames), height, width))
+    return torch.full((len(frames), height, width), NOTHING_DRAWN)

@@ -18,7 +18,7 @@ from seglm.model.segmenter import COMPUTE, Segmenter
 from seglm.model.trainable import Table, add_lora, apply
 
 IMPLEMENTATION = {"flex": "flex_attention"}
-FLOAT32 = ("decoder.prompt_encoder", "decoder.mask_decoder", "project")
+FLOAT32 = ("decoder.prompt_encoder", "decoder.mask_decoder", "project", "fuse")
 """masks are drawn in float32: a frozen part of it, such as the IoU head, may not be cast either"""
 
 

@@ -44,9 +44,9 @@ def read(model: Segmenter) -> dict[str, Tensor]:
     batch = probe_batch(model)
     with model.autocast():
         states = model.backbone.hidden(batch).flatten(0, 1)
-        logits = model.backbone.head(states[batch.slot_at - 1])
+        logits = model.backbone.head(states[batch.slot_at[batch.job_slot] - 1])
         features = model.decoder.encode(batch.drawn, batch.resized)
-    prompts = model.prompts(states[batch.slot_at + model.recipe.read_at])
+    prompts = model.prompts(model.queries(model.slot_states(states, batch)), batch.slots)[batch.job_slot]
     masks, _ = model.decode(features, prompts)
     model.train(was_training)
     return {
@@ -95,8 +95,10 @@ def check(model: Segmenter, folder: Path, *, saved: Precision) -> dict[str, floa
 
 def probe_batch(model: Segmenter) -> Batch:
     """Two pictures with the same dialogue, each a row of its own, on the model's device."""
-    slot = Slot(model.recipe.tokens[0], 0, (0,))
-    branch = model.encoder.encode(Dialogue((Turn((Images((0,)), QUESTION), ("It is ", slot, ".")),), (0,)))
+    recipe = model.recipe
+    key = (Slot(recipe.key_token, 0, ()),) if recipe.key_token else ()
+    said = ("It is ", Slot(recipe.tokens[0], 0, (0,)), ".", *key)
+    branch = model.encoder.encode(Dialogue((Turn((Images((0,)), QUESTION), said),), (0,)))
     side, square = int(model.backbone.vision.config.image_size), model.decoder.dims.image_size
     device = model.backbone.llm.lm_head.weight.device
     return _batch(branch, vision=_pictures(side), drawn=_pictures(square)).to(device)
@@ -116,7 +118,7 @@ def _pictures(side: int) -> Tensor:
 
 def _batch(branch: Branch, *, vision: Tensor, drawn: Tensor) -> Batch:
     rows, length = vision.shape[0], len(branch.ids)
-    place, square = branch.slots[0].place, (drawn.shape[2], drawn.shape[3])
+    square = (drawn.shape[2], drawn.shape[3])
     shown = np.flatnonzero(branch.frame >= 0)
     at = torch.from_numpy(np.concatenate([shown + row * length for row in range(rows)]))
     row_ids = torch.arange(rows)
@@ -138,20 +140,22 @@ def _batch(branch: Branch, *, vision: Tensor, drawn: Tensor) -> Batch:
         sizes=(square,) * rows,
         slots=tuple(
             Bound(
-                branch.slots[0].slot.token,
+                placed.slot.token,
                 example=row,
                 branch=0,
                 target=0,
                 row=row,
-                place=place,
-                frames=(row,),
+                place=placed.place,
+                frames=(row,) if placed.slot.frames else (),
             )
             for row in range(rows)
+            for placed in branch.slots
         ),
-        slot_at=row_ids * length + place,
-        job_slot=row_ids,
+        slot_at=torch.tensor([row * length + placed.place for row in range(rows) for placed in branch.slots]),
+        words=torch.zeros(rows * len(branch.slots), dtype=torch.int64),
+        job_slot=row_ids * len(branch.slots),
         job_frame=row_ids,
-        jobs=tuple((row, row) for row in range(rows)),
+        jobs=tuple((row * len(branch.slots), row) for row in range(rows)),
         masks=(),
         ignore=(None,) * rows,
         ends=tuple((row, row, length - 1) for row in range(rows)),

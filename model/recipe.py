@@ -56,7 +56,7 @@ class Lora:
     """Low-rank adapters on the LLM (peft)."""
 
     r: int = 8
-    """rank; 0 leaves the LLM frozen"""
+    """rank; 0 leaves the LLM's layers frozen, below 0 they are trained in full (GSVA's rule)"""
     alpha: int = 16
     dropout: float = 0.05
     targets: tuple[str, ...] = ("q_proj", "v_proj")
@@ -70,6 +70,20 @@ class Trainable:
     """canonical module paths trained in full; everything else is frozen"""
     frozen: tuple[str, ...] = ("decoder.mask_decoder.iou_prediction_head",)
     """paths inside `full` that stay frozen: LISA never uses SAM's IoU estimate, so its head gets no gradient"""
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What becomes of the slots' vectors between the projection and the mask decoder (model/fuse.py)."""
+
+    kind: Literal["identity", "paper", "faithful"] = "identity"
+    """`identity`: LISA; `paper`, `faithful`: KeySeg's fusion of `[SEG]` with its `[KEY]`, as drawn and as released"""
+    hidden: int = 256
+    """width of the attention of `[SEG]` over `[KEY]`"""
+    rows: int = 12
+    """`faithful`: rows to which the `[SEG]` vectors of an image are interpolated"""
+    temperature: float = 0.07
+    """of the keyword alignment loss"""
 
 
 @dataclass(frozen=True)
@@ -157,6 +171,8 @@ class Engine:
     gradient_checkpointing: bool = True
     loss_norm: LossNorm = "global"
     share_prefix: bool = True
+    rejected_masks: Literal["leave_out", "peer"] = "leave_out"
+    """rejected slots in the mask losses: not there, or GSVA's constants (an all-zero logit against an empty mask)"""
     workers: int = 4
     seed: int = 42
     load_in: Literal["full", "8bit", "4bit"] = "full"
@@ -178,17 +194,24 @@ class Recipe:
     backbone: Backbone
     decoder: MaskDecoder
     tokens: tuple[str, ...]
-    """tokens added to the vocabulary; the first is the one that draws"""
+    """tokens added to the vocabulary; the first is the one that draws, the roles of others are named below"""
     frames: Callable[[int, np.random.Generator], Frames]
     """number of frames of a sample, rng -> which to use"""
     script: Callable[[Clip, np.random.Generator, Recipe], Script]
     """what is said about a clip in training"""
     prompt: Callable[[Clip, Recipe], Script]
     """what is asked in evaluation: one open dialogue for each target"""
+    forced: Callable[[Clip, Recipe], Script] | None = None
+    """the same with the answers filled in, for `evaluate.protocol=forced`; None gives every question one slot and a full stop"""
+    reject_token: str = ""
+    """answers that a target is not there, and draws nothing; empty for systems that always draw"""
+    key_token: str = ""
+    """stands behind a slot that draws and before the word for it (KeySeg); empty for systems without one"""
     parent: str = ""
     """name of the recipe this one was derived from; a run prints the difference"""
     read_at: int = -1
     """which state of a slot is read: 0 at the token, -1 the one that predicts it"""
+    fusion: Fusion = Fusion()
     terms: tuple[Term, ...] = (Term("language", 1.0), Term("bce", 2.0), Term("dice", 0.5))
     trainable: Trainable = Trainable()
     data: Data = Data()

@@ -8,7 +8,7 @@ Letters: R rows, T tokens, D hidden, K labelled tokens, S slots, J jobs, C promp
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.llava import LlavaBackbone, is_sharded
 from seglm.model.decoders.base import restore
 from seglm.model.decoders.sam import SamDecoder
+from seglm.model.fuse import KeyFusion, Mention
 from seglm.model.project import Projection
 from seglm.model.recipe import Precision, Recipe
 from seglm.model.terms import Predicted, make_terms
@@ -36,8 +37,10 @@ class Segmenter(nn.Module):
         self.encoder = encoder
         self.backbone = backbone
         self.decoder = decoder
-        self.project = Projection(backbone.llm.config.hidden_size, decoder.dims.prompt_dim)
-        self.terms = make_terms([term.name for term in recipe.terms])
+        hidden, width = backbone.llm.config.hidden_size, decoder.dims.prompt_dim
+        self.project = Projection(hidden, width)
+        self.fuse = None if recipe.fusion.kind == "identity" else _fusion(recipe, hidden=hidden, width=width)
+        self.terms = make_terms(recipe)
 
     # ---- training ----------------------------------------------------------------------------------------------------
     def forward(self, batch: Batch, counts: Mapping[str, float] | None = None) -> Output:
@@ -58,9 +61,10 @@ class Segmenter(nn.Module):
             states = self.backbone.hidden(batch).flatten(0, 1)
             logits = self.backbone.head(states[_rows(batch.labelled_at)])
             features = self.features(batch)
-        low = self.draw(states, batch, features)
+        queries = self.queries(self.slot_states(states, batch))
+        low = self.draw(queries, batch, features)
         masks = self.masks_by_frame(low, batch)
-        predicted = Predicted(logits, masks)
+        predicted = Predicted(logits, masks, self.keyword_logits(queries))
         parts = {name: term(batch, predicted) for name, term in self.terms.items()}
         loss = self._normalised(parts, counts)
         if not batch.labels.shape[0]:
@@ -96,20 +100,41 @@ class Segmenter(nn.Module):
             return self.decoder.encode(blank, [(dims.image_size, dims.image_size)])
         return torch.zeros((1, dims.prompt_dim, dims.grid, dims.grid), device=device)
 
-    def draw(self, states: Tensor, batch: Batch, features: Tensor) -> Tensor:
-        """Low-resolution logits of all jobs, float32 [J, 1, h, w]; one dummy job where there is none.
+    def slot_states(self, states: Tensor, batch: Batch) -> Tensor:
+        """The state read for each slot, [S, D], from all states [R * T, D]; one dummy row where there is no slot.
 
-        states: [R * T, D]. The state read is `read_at` positions from the slot's own token: -1 is the state that predicts it,
-        which is what LISA trains (model/LISA.py:184-199 at 3cb2d43: ids shifted by one).
+        It stands `read_at` positions from the slot's own token: -1 is the state that predicts it, which is what LISA trains
+        (model/LISA.py:184-199 at 3cb2d43: ids shifted by one).
         """
-        prompts = self.prompts(states[_rows(batch.slot_at + self.recipe.read_at)])
+        return states[_rows(batch.slot_at + self.recipe.read_at)]
+
+    def draw(self, queries: Tensor, batch: Batch, features: Tensor) -> Tensor:
+        """Low-resolution logits of all jobs, float32 [J, 1, h, w]; one dummy job where there is none."""
+        prompts = self.prompts(queries, batch.slots)
         return self.decode(features[_rows(batch.job_frame)], prompts[_rows(batch.job_slot)])[0]
 
-    def prompts(self, states_SD: Tensor) -> Tensor:
-        """Slot states -> prompt vectors, float32 [S, 1, C]."""
+    def queries(self, states_SD: Tensor) -> Tensor:
+        """Slot states -> their projections, float32 [S, C]."""
         with torch.autocast(states_SD.device.type, enabled=False):
             queries: Tensor = self.project(states_SD.float())
-        return queries.unsqueeze(1)
+        return queries
+
+    def prompts(self, queries_SC: Tensor, slots: Sequence[Mention]) -> Tensor:
+        """Projections -> prompt vectors, float32 [S, 1, C]; slots: what each row belongs to."""
+        if self.fuse is None:
+            return queries_SC.unsqueeze(1)
+        with torch.autocast(queries_SC.device.type, enabled=False):
+            fused: Tensor = self.fuse(queries_SC, slots)
+        return fused.unsqueeze(1)
+
+    def keyword_logits(self, queries_SC: Tensor) -> Tensor | None:
+        """How near each slot's vector is to each word of the vocabulary, float32 [S, V]; None where no term asks."""
+        if self.fuse is None or "keyword" not in self.terms:
+            return None
+        embed = self.backbone.llm.get_input_embeddings()
+        with torch.autocast(queries_SC.device.type, enabled=False):
+            every = torch.arange(embed.num_embeddings, device=queries_SC.device)
+            return self.fuse.keyword_logits(queries_SC, embed(every).float())
 
     def decode(self, features_JCgg: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
         """Mask 0 of the decoder and its estimated IoU: float32 [J, 1, h, w] and [J, 1]."""
@@ -133,6 +158,16 @@ class Segmenter(nn.Module):
         dtype = COMPUTE[self.recipe.engine.precision]
         device = self.backbone.llm.lm_head.weight.device.type
         return torch.autocast(device, dtype=dtype, enabled=dtype is not torch.float32)
+
+
+def _fusion(recipe: Recipe, *, hidden: int, width: int) -> KeyFusion:
+    if not recipe.key_token:
+        raise ValueError(
+            f"fusion.kind={recipe.fusion.kind} fuses the slots with a key token, and recipe {recipe.name} has none; "
+            "use fusion.kind=identity"
+        )
+    tokens = (recipe.tokens[0], recipe.key_token)
+    return KeyFusion(recipe.fusion, tokens=tokens, width=width, hidden=hidden)
 
 
 def _rows(index: Tensor) -> Tensor:

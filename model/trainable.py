@@ -18,6 +18,7 @@ from seglm.model.recipe import Lora, Trainable
 
 Kind = Literal["lora", "full", "frozen"]
 LORA_MARK = ".lora_"
+LAYERS = "llm.layers"  # trained in full at a rank below 0
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ class Table:
 def add_lora(llm: nn.Module, lora: Lora) -> None:
     """Injects peft's adapters into the named linear layers of every decoder layer of the LLM, and nowhere else.
 
-    Raises ValueError if a target matches no layer. Rank 0 adds nothing.
+    Raises ValueError if a target matches no layer. Rank 0 adds nothing, nor does a rank below 0 (full training).
     """
-    if lora.r == 0:
+    if lora.r <= 0:
         return
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -82,7 +83,7 @@ def apply(model: nn.Module, trainable: Trainable) -> Table:
     Raises ValueError for a path that names no parameter, with the paths that exist at that depth.
     """
     named = [(canonical(name), parameter) for name, parameter in model.named_parameters()]
-    _check_paths([name for name, _ in named], (*trainable.full, *trainable.frozen))
+    _check_paths([name for name, _ in named], (*full_paths(trainable), *trainable.frozen))
     rows: dict[tuple[str, Kind], list[int]] = {}
     trained = []
     for name, parameter in named:
@@ -97,6 +98,11 @@ def apply(model: nn.Module, trainable: Trainable) -> Table:
     return table
 
 
+def full_paths(trainable: Trainable) -> tuple[str, ...]:
+    """The paths trained in full; at a LoRA rank below 0 the LLM's layers are among them."""
+    return (*trainable.full, LAYERS) if trainable.lora.r < 0 else trainable.full
+
+
 def fate(name: str, trainable: Trainable) -> tuple[str, Kind]:
     """(path of its row in the table, kind) of a parameter by its canonical name."""
     if LORA_MARK in name:
@@ -104,7 +110,7 @@ def fate(name: str, trainable: Trainable) -> tuple[str, Kind]:
     for path in trainable.frozen:
         if _inside(name, path):
             return path, "frozen"
-    for path in trainable.full:
+    for path in full_paths(trainable):
         if _inside(name, path):
             return path, "full"
     return name.split(".")[0] if not name.startswith("decoder.") else ".".join(name.split(".")[:2]), "frozen"

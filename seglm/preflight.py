@@ -101,9 +101,10 @@ def _look(model: Segmenter, batch: Batch, step: int) -> Outcome:
     with model.autocast():
         states = model.backbone.hidden(batch).flatten(0, 1)
         features = model.features(batch)
+    queries = model.queries(model.slot_states(states, batch))
     found: list[float] = []
     for logits, truth in zip(
-        model.masks_by_frame(model.draw(states, batch, features), batch), batch.masks, strict=True
+        model.masks_by_frame(model.draw(queries, batch, features), batch), batch.masks, strict=True
     ):
         mask = logits > 0
         overlap, union = (mask & truth).sum((1, 2)), (mask | truth).sum((1, 2))

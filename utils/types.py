@@ -17,13 +17,16 @@ from torch import Tensor
 
 IMAGE_POSITION = -200
 """The value that stands in `ids` where a visual feature is written: a sentinel, never a vocabulary id."""
+NOTHING_DRAWN = -1e4
+"""The logit of every pixel of a slot that was rejected."""
 IGNORE_LABEL = -100
 """The label of a token that is not trained; PyTorch's own convention."""
 
 Fidelity = Literal["full", "pooled"]
 """`full`: one token a patch; `pooled`: the mean of a frame's patches as one token."""
-Status = Literal["ok", "no_seg_token", "not_asked"]
-"""Why an answer has masks or none: `no_seg_token` means a mask was asked for and the model wrote none."""
+Status = Literal["ok", "rejected", "no_seg_token", "not_asked"]
+"""Why an answer has masks or none: `rejected` means the model says that what was asked for is not there, `no_seg_token` that a
+mask was asked for and the model wrote none."""
 
 
 # ---- what a data set holds ------------------------------------------------------------------------------------------
@@ -121,6 +124,8 @@ class Slot:
     """position in `Clip.targets`"""
     frames: tuple[int, ...]
     """positions in `Clip.drawn`; empty for a token that draws nothing"""
+    word: str = ""
+    """what the slot is taught to stand for, in a word or two (KeySeg's `[KEY]`)"""
 
 
 Piece = str | Images | Slot
@@ -152,6 +157,8 @@ class Placed:
     slot: Slot
     place: int
     """index of the slot's own token in `Branch.ids`"""
+    word_id: int = 0
+    """first token of `slot.word`; 0, which is padding in every vocabulary here, if it has none"""
 
 
 @dataclass(frozen=True)
@@ -207,6 +214,8 @@ class Bound:
     """column of the slot's own token in row `row`"""
     frames: tuple[int, ...]
     """positions in the batch's drawn frames"""
+    word_id: int = 0
+    """see `Placed`"""
 
 
 @dataclass(frozen=True)
@@ -244,6 +253,8 @@ class Batch:
     slots: tuple[Bound, ...]
     slot_at: Tensor
     """int64 [S], flat position of each slot's own token"""
+    words: Tensor
+    """int64 [S], `word_id` of each slot"""
     job_slot: Tensor
     """int64 [J], the slot of each job; jobs are sorted by frame"""
     job_frame: Tensor
@@ -307,8 +318,11 @@ class Answer:
     """generated (or forced) answer ids, end token included if it was written"""
     status: Status
     masks: Tensor
-    """float32 [S, M, H, W], logits at the original size, one for each slot and drawn frame; S may be 0"""
+    """float32 [S, M, H, W], logits at the original size, one for each slot that speaks of a target and each drawn frame; S may be
+    0. A rejected slot draws nothing: all its logits are NOTHING_DRAWN, unless the protocol decodes it nonetheless"""
     tokens: tuple[str, ...] = ()
-    """the slot token of each mask"""
+    """the token of each of these slots, `[SEG]` or `[REJ]`"""
     scores: tuple[float, ...] = field(default=())
-    """for each slot the decoder's own estimate of IoU in the first drawn frame"""
+    """for each slot the decoder's own estimate of IoU in the first drawn frame; 0 where nothing was drawn"""
+    keywords: tuple[str, ...] = ()
+    """for each slot the words that the model wrote behind its `[KEY]`; empty for a system that has no such token"""

@@ -244,7 +244,8 @@ class _Draft:
                 raise ValueError(
                     f"slot {slot.token!r} at characters {start} to {end} became {len(held)} tokens in {self.text!r}"
                 )
-            self.slots.append(Placed(slot, offset + held[0]))
+            word_id = self.encoder.spoken(slot.word, keep=False)[0][0] if slot.word else 0
+            self.slots.append(Placed(slot, offset + held[0], word_id))
 
     def branch(self) -> Branch:
         def array(values: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -86,7 +86,9 @@ def _slope(model: Segmenter, batch: Batch, logits_tail: Tensor) -> Tensor:
 def _masks_loss(model: Segmenter, batch: Batch, flat: Tensor) -> Tensor:
     from seglm.model.terms import Predicted
 
-    masks = model.masks_by_frame(model.draw(flat, batch, model.features(batch)), batch)
+    masks = model.masks_by_frame(
+        model.draw(model.queries(model.slot_states(flat, batch)), batch, model.features(batch)), batch
+    )
     predicted = Predicted(flat[:1], masks)
     weights = {term.name: term.weight for term in model.recipe.terms}
     parts = {name: term(batch, predicted) for name, term in model.terms.items() if name != "language"}

@@ -86,7 +86,7 @@ def forward_values(said: Golden, batch: Batch, clips: list[Example]) -> dict[str
     logits = backbone.head(states)
     features = decoder.encode(batch.drawn, batch.resized)
     picked = states.flatten(0, 1)[batch.slot_at - 1]
-    prompts = model.prompts(picked)
+    prompts = model.prompts(model.queries(picked), batch.slots)
     low, iou = model.decode(features[batch.job_frame], prompts[batch.job_slot])
     columns = batch.ids.shape[1]
     got = {
@@ -153,7 +153,7 @@ def test_generated_ids_and_masks_are_the_original_ones(case: str) -> None:
         said.model.backbone.head(states[: len(written.ids)]), said.io["out.step_logits"], "step_logits"
     )
     assert_close(states[slots], said.io["out.seg_hidden_state"], "seg_hidden_state")
-    assert_close(said.model.prompts(states[slots])[:, 0], said.io["out.pred_embeddings"], "pred_embeddings")
+    assert_close(said.model.queries(states[slots]), said.io["out.pred_embeddings"], "pred_embeddings")
 
 
 @pytest.mark.parametrize(
