@@ -13,14 +13,16 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from seglm.dataset.masks import decode
 from seglm.evaluation.benchmarks import benchmark
+from seglm.evaluation.metrics.grefer import Boxes, gsva_line, rela_results, score, score_boxes
 from seglm.evaluation.metrics.iou import Counts, ciou, count, giou, precision_at
 from seglm.evaluation.offline import score_folder
 from tests.conformance.goldens import ROOT, facts
 
 TOLERANCE = 1e-6  # the original sums in float32
 EXACT = 1e-9
-REASONSEG, REFCOCO = ROOT / "metrics" / "reasonseg", ROOT / "metrics" / "refcoco"
+REASONSEG, REFCOCO, GREFCOCO = (ROOT / "metrics" / name for name in ("reasonseg", "refcoco", "grefcoco"))
 IGNORED = 255
 Mask = NDArray[np.bool_]
 
@@ -143,6 +145,77 @@ def test_lisa_s_own_refcoco_score_is_ours_with_overlaps_out_of_the_target(split:
     got = [count(mask, covered == 1) for mask, covered in sums]
     assert giou(got) == pytest.approx(want["gIoU"], abs=TOLERANCE)
     assert ciou(got) == pytest.approx(want["cIoU"], abs=TOLERANCE)
+
+
+# ---- gRefCOCO -------------------------------------------------------------------------------------------------------
+def grefcoco_annotations(
+    split: str,
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], tuple[int, int]]]:
+    """(sentence of the goldens, the annotations it means, (H, W) of its picture), in the order of the goldens."""
+    folder = ("metrics", "grefcoco", "refer_seg", "grefcoco")
+    content, refs = facts(*folder, "instances.json"), facts(*folder, "grefs(unc).json")
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    annotations = {annotation["id"]: annotation for annotation in content["annotations"]}
+    meant = {sentence["sent_id"]: ref["ann_id"] for ref in refs for sentence in ref["sentences"]}  # type: ignore[index]
+    for sentence in expected(GREFCOCO)[split]["per_sentence"]:
+        ids = [number for number in meant[sentence["sent_id"]] if number != -1]
+        yield sentence, [annotations[number] for number in ids], sizes[sentence["image_id"]]
+
+
+def grefcoco_counts(split: str, *, from_zero: bool, crowds: bool) -> list[Counts]:
+    """from_zero: a logit of exactly 0 is in the mask; crowds: annotations of crowds are part of the truth."""
+    logits, counts = np.load(GREFCOCO / "logits.npz"), []
+    for sentence, meant, size in grefcoco_annotations(split):
+        parts = [decode(one["segmentation"], size) for one in meant if crowds or not one["iscrowd"]]
+        truth = np.any([np.zeros(size, dtype=np.bool_), *parts], axis=0)
+        drawn = logits[str(sentence["sent_id"])]
+        counts.append(count(drawn >= 0 if from_zero else drawn > 0, truth))
+    return counts
+
+
+@pytest.mark.parametrize("split", expected(GREFCOCO))
+def test_grefcoco_counts_are_those_of_both_thresholds_with_and_without_crowds(split: str) -> None:
+    for names, from_zero, crowds in (
+        (("intersection_gt0", "union_gt0", "gt_pixels"), False, True),
+        (("intersection_ge0", "union_ge0", "gt_pixels"), True, True),
+        (("intersection_gt0_no_crowd", "union_gt0_no_crowd", "gt_pixels_no_crowd"), False, False),
+    ):
+        got = grefcoco_counts(split, from_zero=from_zero, crowds=crowds)
+        for one, want in zip(got, expected(GREFCOCO)[split]["per_sentence"], strict=True):
+            numbers = (one.intersection, one.union, one.target)
+            assert numbers == tuple(want[name] for name in names), want["sent_id"]
+
+
+@pytest.mark.parametrize("split", expected(GREFCOCO))
+def test_grefcoco_scores_are_gsva_s_to_the_last_bit(split: str) -> None:
+    want = expected(GREFCOCO)[split]["GSVA"]
+    rejected = [sentence["pred_nt"] for sentence in expected(GREFCOCO)[split]["per_sentence"]]
+    got = score(grefcoco_counts(split, from_zero=True, crowds=True), rejected, convention="gsva")
+    assert {"gIoU": got.giou, "cIoU": got.ciou, "N_acc": got.n_acc, "T_acc": got.t_acc} == want
+    line = "giou: {gIoU:.4f}, ciou: {cIoU:.4f}, N_acc: {N_acc:.4f}, T_acc: {T_acc:.4f}".format(**want)
+    assert gsva_line(got) == line
+
+
+@pytest.mark.parametrize("split", expected(GREFCOCO))
+def test_grefcoco_scores_are_rela_s_to_the_last_bit(split: str) -> None:
+    sentences = expected(GREFCOCO)[split]["per_sentence"]
+    rejected, empty = ([sentence[name] for sentence in sentences] for name in ("pred_nt", "no_target"))
+    counts = grefcoco_counts(split, from_zero=False, crowds=False)
+    got = score(counts, rejected, convention="rela", empty=empty)
+    assert rela_results(got) == expected(GREFCOCO)[split]["ReLA"]
+
+
+@pytest.mark.parametrize("split", expected(GREFCOCO))
+def test_grefcoco_boxes_score_as_in_its_own_repository(split: str) -> None:
+    predicted, answers = facts("metrics", "grefcoco", "predictions_boxes.json"), []
+    for sentence, meant, _ in grefcoco_annotations(split):
+        found = np.array(predicted[str(sentence["sent_id"])], dtype=np.float32).reshape(-1, 5)
+        scores = [box[4] for box in predicted[str(sentence["sent_id"])]]
+        corners = [(x, y, x + width, y + height) for x, y, width, height in (one["bbox"] for one in meant)]
+        answers.append(Boxes(found[:, :4], scores, np.array(corners, dtype=np.float32).reshape(-1, 4)))
+    got = score_boxes(answers)
+    want = expected(GREFCOCO)[split]["GREC_gRefCOCO_repo"]
+    assert {"F1_score": got.f1, "T_acc": got.t_acc, "N_acc": got.n_acc} == want
 
 
 # ---- the whole way, from the data set's own files and a folder of masks ----------------------------------------------
