@@ -55,7 +55,7 @@ def largest_object(objects: Objects) -> Asker:
 
     def largest(clip: Clip, _: int) -> Masks:
         found = objects(clip)
-        return np.asarray(found[int(found.sum(axis=(1, 2)).argmax())])
+        return np.asarray(found[int(found.sum(axis=(1, 2)).argmax())]) if len(found) else _no_mask(clip)
 
     return _same_for_all(largest)
 
@@ -66,9 +66,13 @@ def random_object(objects: Objects) -> Asker:
     def one(clip: Clip, number: int) -> Masks:
         found = objects(clip)
         rng = np.random.default_rng([zlib.crc32(clip.key.encode()), number])
-        return np.asarray(found[int(rng.integers(len(found)))])
+        return np.asarray(found[int(rng.integers(len(found)))]) if len(found) else _no_mask(clip)
 
     return _same_for_all(one)
+
+
+def _no_mask(clip: Clip) -> Masks:
+    return np.zeros(clip.size, dtype=np.bool_)
 
 
 def _same_for_all(mask_of: Callable[[Clip, int], Masks]) -> Asker:
@@ -188,9 +192,15 @@ def objects_of(view: View, dataset_dir: Path) -> Objects:
 
 
 def _targets_apart(clip: Clip) -> Masks:
-    """The different masks among a clip's targets; several expressions may mean the same thing."""
-    apart = {mask[0].tobytes(): mask[0] for mask in clip.masks}
-    return np.stack(list(apart.values()))
+    """The different masks among a clip's targets, without those that have another one inside.
+
+    Several expressions may mean the same thing, one several things (its mask is their union), and one nothing at all.
+    """
+    apart = list({mask[0].tobytes(): mask[0] for mask in clip.masks if mask[0].any()}.values())
+    single = [
+        one for one in apart if not any(other is not one and not (other & ~one).any() for other in apart)
+    ]
+    return np.stack(single) if single else np.zeros((0, *clip.size), dtype=np.bool_)
 
 
 def _answer(mask: Masks) -> Answer:
@@ -201,8 +211,12 @@ def _answer(mask: Masks) -> Answer:
 
 # ---- the table ---------------------------------------------------------------------------------------------------------
 def controls(asked: Benchmark, view: View, recipe: Recipe, dataset_dir: Path) -> dict[str, Scores]:
-    """Name -> scores of every control that needs no trained model; `forced`, as nothing here writes a `[SEG]`."""
+    """Name -> scores of every control that needs no trained model; `forced`, as nothing here writes a `[SEG]`.
+
+    Nor does anything write a `[REJ]`: an empty mask rejects, whatever the recipe's system has to say for it.
+    """
     objects = objects_of(view, dataset_dir)
+    recipe = replace(recipe, reject_token="")
     askers: Mapping[str, Asker] = {
         "all objects (text-blind)": all_objects(objects),
         "largest object (text-blind)": largest_object(objects),

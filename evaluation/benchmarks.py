@@ -11,6 +11,7 @@ from pathlib import Path
 from seglm import evaluation
 from seglm.dataset.pipeline import Source
 from seglm.dataset.sources import open_source
+from seglm.evaluation.results import Convention
 from seglm.evaluation.view import Texts, View
 from seglm.utils.nearest import unknown
 from seglm.utils.types import Sample
@@ -30,6 +31,18 @@ class Benchmark:
     """one line: what is an expression here, and whose rule it is"""
     keep: Callable[[Sample], bool] | None = None
     """which samples belong to it; None for all"""
+    conventions: tuple[Convention, ...] = ("lisa", "plain")
+    """by which its expressions may be averaged; the first is the default"""
+    drawn_empty_adds: bool = True
+    """see `metrics.grefer.score`"""
+
+    def average(self, convention: Convention | None) -> Convention:
+        """The convention that is asked for, or the default. Raises ValueError for one that is not the benchmark's."""
+        if convention is not None and convention not in self.conventions:
+            raise ValueError(
+                f"--convention {convention} is not for {self.name}; permitted are {', '.join(self.conventions)}"
+            )
+        return convention or self.conventions[0]
 
     def open(self, dataset_dir: Path | str) -> View:
         """The benchmark's expressions on disk."""

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from seglm.dataset.faults import Fault
 from seglm.dataset.pipeline import clip
 from seglm.evaluation.benchmarks import Benchmark, benchmark
-from seglm.evaluation.metrics.iou import Convention, count
+from seglm.evaluation.metrics.iou import count
 from seglm.evaluation.predict import read_mask, truth_of
 from seglm.evaluation.report import write_report
-from seglm.evaluation.results import Result, Said, Scores, read_said, said, summarise
+from seglm.evaluation.results import Convention, Result, Said, Scores, read_said, said, summarise
 from seglm.evaluation.run import MASKS, SAID
 from seglm.evaluation.view import View
 from seglm.model.recipe import Protocol
@@ -39,14 +39,16 @@ def score_folder(
     *,
     out_dir: Path,
     protocol: Protocol = "generate",
-    convention: Convention = "lisa",
+    convention: Convention | None = None,
     missing_is_empty: bool = False,
 ) -> Scores:
     """Scores the masks in a folder and writes the report into `out_dir`.
 
-    missing_is_empty: an expression without a prediction is an empty mask; else it is an error.
+    convention: None takes the benchmark's. missing_is_empty: an expression without a prediction is an empty mask; else it is an
+    error.
     Raises ValueError that counts and names missing predictions, or names a mask of another size.
     """
+    average = chosen.average(convention)
     known = {(line.key, line.name, line.text): line for line in _lines(predictions)}
     results: list[Result] = []
     paths: dict[tuple[int, int], Path | None] = {}
@@ -59,9 +61,10 @@ def score_folder(
             path = predictions / MASKS / line.file if line else _foreign(predictions, sample, target.key)
             if path is None:
                 missing.append(f"{sample.key} {target.key}".strip())
-            line = line or _foreign_line(number, position, sample, found=path is not None)
+            mask = _mask(path, sample)
+            line = line or _foreign_line(number, position, sample, mask, found=path is not None)
             truth, ignore = truth_of(shown, position)
-            results.append(Result(line, count(_mask(path, sample), truth, ignore=ignore)))
+            results.append(Result(line, count(mask, truth, ignore=ignore)))
             paths[line.sample, line.target] = path
     if missing and not missing_is_empty:
         raise ValueError(
@@ -69,7 +72,12 @@ def score_folder(
             "run inference on the same benchmark, or pass --missing empty to count them as empty masks"
         )
     scores = summarise(
-        results, benchmark=chosen.name, protocol=protocol, convention=convention, rule=chosen.convention
+        results,
+        benchmark=chosen.name,
+        protocol=protocol,
+        convention=average,
+        rule=chosen.convention,
+        drawn_empty_adds=chosen.drawn_empty_adds,
     )
     out_dir.mkdir(parents=True, exist_ok=True)
     write_report(
@@ -122,13 +130,15 @@ def _foreign(predictions: Path, sample: Sample, target: str) -> Path | None:
     return next((path for name in names if name and (path := predictions / f"{name}.png").is_file()), None)
 
 
-def _foreign_line(number: int, position: int, sample: Sample, *, found: bool) -> Said:
-    """What is known of another program's answer: whether there is a mask."""
+def _foreign_line(
+    number: int, position: int, sample: Sample, mask: NDArray[np.bool_], *, found: bool
+) -> Said:
+    """What is known of another program's answer: whether there is a mask; one that is empty stands for a rejection."""
     target = sample.targets[position]
     answer = Answer(
         "", (), "ok" if found else "no_seg_token", torch.zeros((0, 1, *sample.size)), ("?",) * found
     )
-    return said(number, position, sample, target, answer)
+    return said(number, position, sample, target, answer, rejected=not mask.any())
 
 
 def _mask(path: Path | None, sample: Sample) -> NDArray[np.bool_]:
@@ -161,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
         "--protocol", choices=get_args(Protocol), default="generate", help="how the predictions were made"
     )
     parser.add_argument(
-        "--convention", choices=get_args(Convention), default="lisa", help="how IoU is averaged"
+        "--convention", choices=get_args(Convention), help="how IoU is averaged; default: the benchmark's"
     )
     return parser
 

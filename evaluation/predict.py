@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from seglm.dataset.pipeline import clip
 from seglm.evaluation.ask import Asker, mask_of
 from seglm.evaluation.metrics.iou import count
-from seglm.evaluation.results import Result, said
+from seglm.evaluation.results import Result, rejects, said
 from seglm.evaluation.view import View
 from seglm.model.recipe import Recipe
 from seglm.utils.types import Answer, Clip, Sample
@@ -57,7 +57,7 @@ def predict(
         spoken = ask([shown for _, _, shown in loaded])
         for (number, sample, shown), answers in zip(loaded, spoken, strict=True):
             for position, answer in enumerate(answers):
-                results.append(_result(number, position, sample, shown, answer, folder))
+                results.append(_result(number, position, sample, shown, answer, folder, recipe))
         progress(len(loaded))
     return results
 
@@ -105,10 +105,17 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 
 
 def _result(
-    number: int, position: int, sample: Sample, shown: Clip, answer: Answer, folder: Path | None
+    number: int,
+    position: int,
+    sample: Sample,
+    shown: Clip,
+    answer: Answer,
+    folder: Path | None,
+    recipe: Recipe,
 ) -> Result:
     mask = mask_of(answer, shown.size)
-    line = said(number, position, sample, sample.targets[position], answer)
+    no = rejects(answer, mask, token=recipe.reject_token)
+    line = said(number, position, sample, sample.targets[position], answer, rejected=no)
     if folder is not None:
         write_mask(folder / line.file, mask)
     truth, ignore = truth_of(shown, position)

@@ -89,7 +89,8 @@ def read_scores(folder: Path) -> Scores:
 
 
 def _score(values: Mapping[str, Any]) -> Score:
-    return Score(**{**values, "precision": tuple(values["precision"])})
+    tuples = {name: tuple(values[name]) for name in ("precision", "thresholds") if name in values}
+    return Score(**{**values, **tuples})
 
 
 def _row(section: str, result: Result, predicted: NDArray[np.bool_], shown: Clip) -> Row:
@@ -100,6 +101,8 @@ def _row(section: str, result: Result, predicted: NDArray[np.bool_], shown: Clip
     lines = [f"IoU {counts.iou:.3f}" + (f"   {said.kind}" if said.kind else ""), words]
     if not said.slots:
         lines.append("no [SEG] was produced")
+    elif said.status == "rejected":
+        lines.append("rejected: the model says it is not there")
     if said.slots > 1:
         lines.append(f"{said.slots} masks; the first is scored")
     panels = (

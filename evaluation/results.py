@@ -5,14 +5,23 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
+from typing import Literal, get_args
 
-from seglm.evaluation.metrics.iou import CONVENTIONS, THRESHOLDS, Convention, Counts, Score, score
+import numpy as np
+from numpy.typing import NDArray
+
+from seglm.evaluation.metrics import grefer, iou
+from seglm.evaluation.metrics.iou import Counts, Score
 from seglm.model.recipe import Protocol
 from seglm.utils.types import Answer, Sample, Target
 
 NO_KIND = "(none)"
+Convention = Literal["lisa", "plain", "gsva", "rela"]
+"""how expressions are averaged: `metrics/iou.py` has the first two, `metrics/grefer.py` the others"""
+CONVENTIONS: Mapping[str, str] = {**iou.CONVENTIONS, **grefer.CONVENTIONS}
 
 
 @dataclass(frozen=True)
@@ -33,11 +42,13 @@ class Said:
     answer: str
     """the model's words; empty where the answer was forced"""
     status: str
-    """`ok` or `no_seg_token`"""
+    """`ok`, `rejected` or `no_seg_token`"""
     slots: int
-    """how many mask tokens were written; the first one's mask is scored"""
+    """how many tokens that speak of a target were written, `[SEG]` or `[REJ]`; the first one's mask is scored"""
     confidence: float | None
     """the decoder's own estimate of the mask's IoU"""
+    rejected: bool
+    """whether the answer says that what was asked for is not there, see `rejects`"""
     file: str
     """the mask, relative to the folder of predictions"""
 
@@ -61,12 +72,27 @@ class Scores:
     all: Score
     kinds: Mapping[str, Score]
     """the same, for the expressions of each kind"""
+    upstream: str = ""
+    """the numbers as the convention's own program prints them; empty where it has no line of its own"""
 
     def __str__(self) -> str:
         return _text(self)
 
 
-def said(index: int, position: int, sample: Sample, target: Target, answer: Answer) -> Said:
+def rejects(answer: Answer, mask: NDArray[np.bool_], *, token: str) -> bool:
+    """Whether an answer says that its target is not there.
+
+    mask: bool [H, W], the one that is scored. token: the recipe's `reject_token`. A system that has one must write it; for one
+    without, no slot or an empty mask says the same.
+    """
+    if token:
+        return answer.tokens[:1] == (token,)
+    return not answer.tokens or not mask.any()
+
+
+def said(
+    index: int, position: int, sample: Sample, target: Target, answer: Answer, *, rejected: bool
+) -> Said:
     """The line of one answer; its mask has a name of its own that a reader can still make sense of."""
     readable = re.sub(r"[^A-Za-z0-9.+-]+", "_", f"{sample.key.rpartition('/')[2]}_{target.key}").strip("_")
     return Said(
@@ -80,33 +106,75 @@ def said(index: int, position: int, sample: Sample, target: Target, answer: Answ
         status=answer.status,
         slots=len(answer.tokens),
         confidence=answer.scores[0] if answer.scores else None,
+        rejected=rejected,
         file=f"{index:05d}_{position:02d}_{readable[:80]}.png",
     )
 
 
 def summarise(
-    results: Sequence[Result], *, benchmark: str, protocol: Protocol, convention: Convention, rule: str
+    results: Sequence[Result],
+    *,
+    benchmark: str,
+    protocol: Protocol,
+    convention: Convention,
+    rule: str,
+    drawn_empty_adds: bool = True,
 ) -> Scores:
     """Scores of all results and of each kind.
 
-    rule: the benchmark's own line on what an expression is.
+    rule: the benchmark's own line on what an expression is. drawn_empty_adds: see `metrics.grefer.score`.
     """
+    tally = partial(_score, protocol=protocol, convention=convention, drawn_empty_adds=drawn_empty_adds)
     kinds = sorted({result.said.kind for result in results})
     by_kind = {kind or NO_KIND: [result for result in results if result.said.kind == kind] for kind in kinds}
     return Scores(
         benchmark=benchmark,
         protocol=protocol,
         convention=f"{CONVENTIONS[convention]}; {rule}; mask of the first slot, logit > 0, at original size",
-        all=_score(results, protocol, convention),
-        kinds={kind: _score(some, protocol, convention) for kind, some in by_kind.items()}
-        if kinds != [""]
-        else {},
+        all=tally(results),
+        kinds={kind: tally(some) for kind, some in by_kind.items()} if kinds != [""] else {},
+        upstream=_upstream(_generalised(results, convention, drawn_empty_adds))
+        if convention in get_args(grefer.Convention)
+        else "",
     )
 
 
-def _score(results: Sequence[Result], protocol: Protocol, convention: Convention) -> Score:
+def _score(
+    results: Sequence[Result], *, protocol: Protocol, convention: Convention, drawn_empty_adds: bool
+) -> Score:
+    """Some results in a convention; what the convention does not speak of is counted as everywhere."""
     emitted = None if protocol == "forced" else [result.said.slots > 0 for result in results]
-    return score([result.counts for result in results], emitted, convention=convention)
+    counts, rejected = _columns(results)
+    if convention == "lisa" or convention == "plain":
+        return iou.score(counts, emitted, rejected=rejected, convention=convention)
+    whole = _generalised(results, convention, drawn_empty_adds)
+    positives = [result for result in results if not result.counts.is_empty]
+    return replace(
+        iou.score(counts, emitted, rejected=rejected),
+        giou=whole.giou,
+        ciou=whole.ciou,
+        precision=whole.precision,
+        thresholds=grefer.THRESHOLDS,
+        n_acc=whole.cells.n_acc,
+        t_acc=whole.cells.t_acc,
+        positives=_generalised(positives, convention, drawn_empty_adds).giou if positives else None,
+    )
+
+
+def _generalised(results: Sequence[Result], convention: Convention, drawn_empty_adds: bool) -> grefer.Score:
+    assert convention == "gsva" or convention == "rela", convention
+    counts, rejected = _columns(results)
+    return grefer.score(counts, rejected, convention=convention, drawn_empty_adds=drawn_empty_adds)
+
+
+def _columns(results: Sequence[Result]) -> tuple[list[Counts], list[bool]]:
+    return [result.counts for result in results], [result.said.rejected for result in results]
+
+
+def _upstream(score: grefer.Score) -> str:
+    if score.convention == "gsva":
+        return grefer.gsva_line(score)
+    return ", ".join(f"{name}: {value:.4f}" for name, value in grefer.rela_results(score).items())
 
 
 def _text(scores: Scores) -> str:
@@ -114,25 +182,30 @@ def _text(scores: Scores) -> str:
     lines = [
         f"### {scores.benchmark}, protocol {scores.protocol}",
         "",
-        "| | n | gIoU | cIoU | [SEG] rate | " + " | ".join(f"Pr@{x}" for x in THRESHOLDS) + " | N-acc |",
-        "|---|" + "---:|" * (5 + len(THRESHOLDS)),
+        "| | n | gIoU | positives gIoU | cIoU | [SEG] rate | "
+        + " | ".join(f"Pr@{x}" for x in scores.all.thresholds)
+        + " | N-acc | T-acc |",
+        "|---|" + "---:|" * (7 + len(scores.all.thresholds)),
         _line("all", scores.all),
         *(_line(kind, score) for kind, score in scores.kinds.items()),
         "",
         f"Convention: {scores.convention}.",
+        *(["", scores.upstream] if scores.upstream else []),
     ]
     return "\n".join(lines)
 
 
 def _line(name: str, score: Score) -> str:
-    cells = [
-        str(score.n),
-        f"{score.giou:.4f}",
-        f"{score.ciou:.4f}",
-        "-" if score.emission is None else f"{score.emission:.4f}",
-        *(f"{value:.4f}" for value in score.precision),
-        "-" if score.n_acc is None else f"{score.n_acc:.4f}",
-    ]
+    shares = (
+        score.giou,
+        score.positives,
+        score.ciou,
+        score.emission,
+        *score.precision,
+        score.n_acc,
+        score.t_acc,
+    )
+    cells = [str(score.n), *("-" if value is None else f"{value:.4f}" for value in shares)]
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
@@ -183,5 +256,6 @@ def _said(row: Mapping[str, str]) -> Said:
         status=row["status"],
         slots=int(row["slots"]),
         confidence=float(row["confidence"]) if row["confidence"] else None,
+        rejected=row["rejected"] == str(True),
         file=row["file"],
     )

@@ -19,10 +19,9 @@ from seglm.dataset.faults import Fault
 from seglm.evaluation.ask import Asker, asker, refuse_half_on_cpu
 from seglm.evaluation.benchmarks import Benchmark, benchmark
 from seglm.evaluation.leak import check
-from seglm.evaluation.metrics.iou import Convention
 from seglm.evaluation.predict import batches, load_clip, predict, read_mask
 from seglm.evaluation.report import SCORES, write_report
-from seglm.evaluation.results import Result, Scores, summarise, write_said
+from seglm.evaluation.results import Convention, Result, Scores, summarise, write_said
 from seglm.evaluation.view import View
 from seglm.model.recipe import Precision, Protocol, Recipe
 from seglm.utils import dist
@@ -40,12 +39,13 @@ def evaluate(
     dataset_dir: Path | str | None = None,
     protocol: Protocol | None = None,
     out_dir: Path | None = None,
-    convention: Convention = "lisa",
+    convention: Convention | None = None,
 ) -> Scores:
     """Scores of a model; every process calls it and gets the same.
 
     spec, dataset_dir, protocol: None takes what the model's recipe says (`evaluate.dataset`, `data.dataset_dir`,
-    `evaluate.protocol`). out_dir: where masks, CSVs, scores and the sheet go; None writes nothing.
+    `evaluate.protocol`). convention: None takes the benchmark's. out_dir: where masks, CSVs, scores and the sheet go; None writes
+    nothing.
     Whether the model was trained on this very split is for the caller to ask (`evaluation.leak`).
     """
     recipe = model.recipe
@@ -66,12 +66,18 @@ def evaluate_asker(
     *,
     protocol: Protocol = "generate",
     out_dir: Path | None = None,
-    convention: Convention = "lisa",
+    convention: Convention | None = None,
 ) -> Scores:
     """The same for anything that answers: a model, or one of the controls beside it (evaluation/baselines.py)."""
+    average = chosen.average(convention)
     results = ask_everything(ask, view, recipe, out_dir=out_dir, name=chosen.name)
     scores = summarise(
-        results, benchmark=chosen.name, protocol=protocol, convention=convention, rule=chosen.convention
+        results,
+        benchmark=chosen.name,
+        protocol=protocol,
+        convention=average,
+        rule=chosen.convention,
+        drawn_empty_adds=chosen.drawn_empty_adds,
     )
     if out_dir is not None and dist.world().is_main:
         write_report(
@@ -206,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
         "--protocol", choices=get_args(Protocol), help="generate (default) or forced, the original's"
     )
     parser.add_argument(
-        "--convention", choices=get_args(Convention), default="lisa", help="how IoU is averaged"
+        "--convention", choices=get_args(Convention), help="how IoU is averaged; default: the benchmark's"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("runs/eval"), help="folder for results (default runs/eval)"

@@ -18,6 +18,7 @@ from seglm.evaluation.report import read_scores
 from seglm.evaluation.results import Scores
 
 MISSING = "-"
+POSITIVES = "positives"
 NAME_WIDTH, CELL_WIDTH, CELL_HEIGHT, MARGIN = 250, 86, 30, 16
 HEAD_HEIGHT, TITLE_HEIGHT = 48, 46
 GOOD: Colour = (0, 158, 115)
@@ -37,7 +38,8 @@ class Table:
 
 
 def table(rows: Mapping[str, Scores], *, title: str) -> Table:
-    """gIoU over all and for every kind, then cIoU, the rate of mask tokens, and accuracy on empty targets where there are some.
+    """gIoU over all and for every kind, then cIoU and the rate of slots; where some expressions have no referent, the gIoU of the
+    others stands beside the overall one, and N-acc and T-acc at the end.
 
     rows: name -> scores, all of one benchmark. Raises ValueError if they are of several, as their numbers do not compare.
     """
@@ -47,11 +49,13 @@ def table(rows: Mapping[str, Scores], *, title: str) -> Table:
     first = next(iter(rows.values()))
     kinds = sorted({kind for scores in rows.values() for kind in scores.kinds})
     has_empty = any(scores.all.num_empty for scores in rows.values())
-    columns = ("gIoU", *kinds, "cIoU", "[SEG] rate", *(("N-acc",) if has_empty else ()))
+    front = ("gIoU", *((POSITIVES,) if has_empty else ()))
+    columns = (*front, *kinds, "cIoU", "[SEG] rate", *(("N-acc", "T-acc") if has_empty else ()))
     counts = (
         first.all.n,
+        *(first.all.n - first.all.num_empty for _ in front[1:]),
         *(first.kinds[kind].n if kind in first.kinds else None for kind in kinds),
-        *(None for _ in columns[len(kinds) + 1 :]),
+        *(None for _ in columns[len(front) + len(kinds) :]),
     )
     lines = tuple((name, _values(scores, kinds, has_empty)) for name, scores in rows.items())
     return Table(title, columns, counts, lines, note=first.convention)
@@ -139,7 +143,14 @@ def main(arguments: Sequence[str] | None = None) -> str:
 def _values(scores: Scores, kinds: Sequence[str], has_empty: bool) -> tuple[float | None, ...]:
     every: Score = scores.all
     parts = (scores.kinds[kind].giou if kind in scores.kinds else None for kind in kinds)
-    return (every.giou, *parts, every.ciou, every.emission, *((every.n_acc,) if has_empty else ()))
+    front = (every.giou, *((every.positives,) if has_empty else ()))
+    return (
+        *front,
+        *parts,
+        every.ciou,
+        every.emission,
+        *((every.n_acc, every.t_acc) if has_empty else ()),
+    )
 
 
 def _spell(value: float | None) -> str:

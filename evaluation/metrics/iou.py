@@ -65,12 +65,18 @@ class Score:
     """number of expressions"""
     emission: float | None
     """share of the answers in which a mask token was written, 0 to 1; None where the answers were given and not written"""
-    precision: tuple[float, ...]
-    """share of the expressions with IoU >= each of THRESHOLDS"""
+    precision: tuple[float | None, ...]
+    """share of the expressions with IoU >= each of `thresholds`; None where there is nothing to count"""
     num_empty: int
     """expressions without a referent"""
     n_acc: float | None
-    """share of these that got an empty mask or none; None if there are no such expressions"""
+    """share of these that were rejected; None if there are no such expressions"""
+    t_acc: float | None = None
+    """share of the expressions with a referent that were not rejected; None if there are none"""
+    positives: float | None = None
+    """mean IoU over the expressions with a referent alone; None if there are none"""
+    thresholds: tuple[float, ...] = THRESHOLDS
+    """what `precision` is of"""
 
 
 def count(
@@ -120,15 +126,24 @@ def precision_at(counts: Sequence[Counts], threshold: float) -> float:
 
 
 def score(
-    counts: Sequence[Counts], emitted: Sequence[bool] | None, *, convention: Convention = "lisa"
+    counts: Sequence[Counts],
+    emitted: Sequence[bool] | None,
+    *,
+    rejected: Sequence[bool] | None = None,
+    convention: Convention = "lisa",
 ) -> Score:
     """All numbers of some expressions.
 
     emitted: for each expression whether its answer had a mask token; None where the answers were given.
+    rejected: for each expression whether the answer says that there is nothing; None takes an empty mask for that. The masks are
+    scored as they are, so a mask that was decoded in spite of a rejection counts.
     """
-    if emitted is not None and len(counts) != len(emitted):
-        raise ValueError(f"{len(counts)} counts, but {len(emitted)} answers")
-    empty = [one for one in counts if one.is_empty]
+    rejected = [one.predicted == 0 for one in counts] if rejected is None else rejected
+    if len(counts) != len(rejected) or (emitted is not None and len(counts) != len(emitted)):
+        raise ValueError(f"{len(counts)} counts, but {len(rejected if emitted is None else emitted)} answers")
+    empty = [no for one, no in zip(counts, rejected, strict=True) if one.is_empty]
+    found = [not no for one, no in zip(counts, rejected, strict=True) if not one.is_empty]
+    positives = [one for one in counts if not one.is_empty]
     return Score(
         giou=giou(counts, convention),
         ciou=ciou(counts, convention),
@@ -136,5 +151,7 @@ def score(
         emission=sum(emitted) / len(emitted) if emitted else None,
         precision=tuple(precision_at(counts, threshold) for threshold in THRESHOLDS),
         num_empty=len(empty),
-        n_acc=sum(one.predicted == 0 for one in empty) / len(empty) if empty else None,
+        n_acc=sum(empty) / len(empty) if empty else None,
+        t_acc=sum(found) / len(found) if found else None,
+        positives=giou(positives, convention) if positives else None,
     )

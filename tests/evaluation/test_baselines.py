@@ -158,5 +158,17 @@ def test_without_a_toy_world_only_the_refcoco_family_tells_what_is_in_a_picture(
         objects_of(Pictures(2), tmp_path)
     refer = Pictures(2)
     refer.family = "refer_seg"
-    first, second = rows(*OBJECTS[0]), rows(*OBJECTS[1])
-    assert (objects_of(refer, tmp_path)(clip_of(first, second, first)) == np.stack([first, second])).all()
+    first, second, nothing = rows(*OBJECTS[0]), rows(*OBJECTS[1]), np.zeros((2, 6), dtype=bool)
+    apart = objects_of(refer, tmp_path)
+    assert (apart(clip_of(first, second, first)) == np.stack([first, second])).all()
+    both = clip_of(first | second, first, nothing, second)
+    assert (
+        apart(both) == np.stack([first, second])
+    ).all()  # both together are no third thing, nor is nothing
+
+
+def test_a_picture_of_which_nothing_is_known_gets_no_mask() -> None:
+    empty = clip_of(np.zeros((2, 6), dtype=bool))
+    for asker in (all_objects, largest_object, random_object):
+        [[answer]] = asker(lambda clip: np.zeros((0, *clip.size), dtype=bool))([empty])
+        assert not mask_of(answer, empty.size).any()

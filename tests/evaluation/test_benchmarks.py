@@ -20,6 +20,9 @@ from tests.evaluation.fakes import FakeSource
         ("refcoco+|testB", "refcoco+|unc|testB", "refcoco+|unc|testB"),
         ("refcocog|umd|test|first_text", "refcocog|umd|test|first_text", "refcocog|umd|test"),
         ("refclef|berkeley|val", "refclef|berkeley|val", "refclef|berkeley|val"),
+        ("grefcoco|testA", "grefcoco|unc|testA", "grefcoco|unc|testA"),
+        ("gRefCOCO|UNC|val", "grefcoco|unc|val", "grefcoco|unc|val"),
+        ("refzom|test", "refzom|final|test", "refzom|final|test"),
     ],
 )
 def test_a_benchmark_is_named_in_full(spec: str, name: str, data: str) -> None:
@@ -38,6 +41,10 @@ def test_a_benchmark_is_named_in_full(spec: str, name: str, data: str) -> None:
         ("refcoco|umd|val", "splits by 'umd' is not permitted; permitted are unc, google"),
         ("refcocog|umd|testA", "split 'testA' is not permitted; permitted are val, test, train"),
         ("refcoco|unc|val|x|y", "4 fields after the name"),
+        ("grefcoco|google|val", "splits by 'google' is not permitted; permitted are unc"),
+        ("grefcoco|test", "split 'test' is not permitted; permitted are val, testA, testB, train"),
+        ("refzom|final|val", "split 'val' is not permitted; permitted are test, train"),
+        ("grefcoco", "0 fields after the name; it is grefcoco|unc|val"),
     ],
 )
 def test_a_slip_is_an_error_that_lists_what_is_permitted(spec: str, message: str) -> None:

@@ -76,3 +76,16 @@ def test_empty_targets_are_counted_apart() -> None:
     assert (got.n, got.num_empty, got.n_acc) == (3, 2, 0.5)
     assert got.emission == pytest.approx(2 / 3)
     assert score([ONE], None).emission is None and score([ONE], None).n_acc is None
+    assert (
+        got.t_acc == 1
+        and got.positives == pytest.approx(1, abs=2e-5)
+        and got.giou == pytest.approx(2 / 3, abs=1e-5)
+    )
+    assert score([BOTH_EMPTY], None).t_acc is None and score([BOTH_EMPTY], None).positives is None
+
+
+def test_a_rejection_is_what_the_answer_says_and_the_masks_are_scored_as_they_are() -> None:
+    got = score([ONE, HALF, NONE], None, rejected=[False, True, True], convention="plain")
+    assert (got.n_acc, got.t_acc, got.giou, got.positives) == (1.0, 0.5, 0.5, 0.75)
+    with pytest.raises(ValueError, match="2 counts, but 1 answers"):
+        score([ONE, HALF], None, rejected=[True])

@@ -17,7 +17,7 @@ GOLDENS = ROOT / "tests" / "goldens" / "metrics"
 SCRIPTS = sorted(
     path.relative_to(ROOT)
     for path in (ROOT / "evaluation").glob("*/run_*.sh")
-    if path.parent.name in ("reasonseg", "refcoco")
+    if path.parent.name in ("grefcoco", "reasonseg", "refcoco")
 )
 
 
@@ -42,6 +42,8 @@ def run(script: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
 
 def test_every_benchmark_has_both_scripts() -> None:
     assert [path.name for path in SCRIPTS] == [
+        "run_eval_grefcoco.sh",
+        "run_inference_grefcoco.sh",
         "run_eval_reasonseg.sh",
         "run_inference_reasonseg.sh",
         "run_eval_refcoco.sh",

@@ -161,7 +161,10 @@ def fake_scores(folder: Path | None = None) -> Scores:
 def test_a_table_has_a_column_for_every_kind() -> None:
     scores = fake_scores()
     text = markdown(table({"start": scores, "trained": scores}, title="Toy"))
-    assert "| | gIoU (12) | attribute (6) | reasoning (6) | cIoU | [SEG] rate | N-acc |" in text
+    assert (
+        "| | gIoU (12) | positives (11) | attribute (6) | reasoning (6) | cIoU | [SEG] rate | N-acc | T-acc |"
+        in text
+    )
     assert f"| trained | {100 * scores.all.giou:.1f} |" in text
     assert "LISA's gIoU/cIoU" in text
 

@@ -1,0 +1,1 @@
+"""gRefCOCO and Ref-ZOM: phrases that name one thing, several, or nothing that is there."""
