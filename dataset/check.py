@@ -18,6 +18,7 @@ from seglm.dataset.description import Description
 from seglm.dataset.faults import Fault, Missing
 from seglm.dataset.mixture import names
 from seglm.dataset.pipeline import clip
+from seglm.dataset.readers.refer import NO_TARGET
 from seglm.dataset.readers.stills import Stills
 from seglm.dataset.sources import describe, descriptions, open_source
 from seglm.utils.types import Frames, Sample
@@ -69,7 +70,7 @@ class _Look:
     decoded: int = 0
     faults: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
-    """keys of targets without a pixel"""
+    """keys of targets without a pixel that should have one"""
 
 
 def _look(source: Stills, every: int, index: int) -> _Look:
@@ -89,10 +90,10 @@ def _look(source: Stills, every: int, index: int) -> _Look:
 
 
 def _decode(sample: Sample) -> Iterator[str]:
-    """Keys of the targets without a pixel. Raises Fault if anything cannot be decoded."""
+    """Keys of the targets without a pixel that should have one. Raises Fault if anything cannot be decoded."""
     decoded = clip(sample, frames=ONE)
     for target, mask in zip(decoded.targets, decoded.masks, strict=True):
-        if not mask.any():
+        if not mask.any() and target.kind != NO_TARGET:
             yield f"{sample.key}, target {target.key}"
 
 

@@ -1,7 +1,7 @@
-"""RefCOCO, RefCOCO+, RefCOCOg and refCLEF: sentences about annotated things, in a pickle beside a COCO-like JSON.
+"""RefCOCO, RefCOCO+, RefCOCOg, refCLEF, gRefCOCO, Ref-ZOM: sentences about annotated things, refs beside a COCO-like JSON.
 
 A ref's `file_name` carries a suffix and is not the image's name; the image is found by its id. A sample is an image with all
-its refs of a split, a target is a ref with all its sentences.
+its refs of a split, a target is a ref with all its sentences: the union of its annotations, or nothing where it has none.
 """
 
 from __future__ import annotations
@@ -32,30 +32,53 @@ TRAIN2014 = (
     "train2014",
 )
 """where the images of COCO's 2014 release are looked for below --dataset_dir, in this order"""
+TRAINVAL2014 = (
+    "refer_seg/images/mscoco/images/trainval2014",
+    "images/mscoco/images/trainval2014",
+    "refer_seg/images/trainval2014",
+    "images/trainval2014",
+    "coco/trainval2014",
+    "trainval2014",
+)
+"""where images of COCO's train2014 and val2014 lie together"""
 SAIAPR = ("refer_seg/images/saiapr_tc-12", "images/saiapr_tc-12", "refer_seg/saiapr_tc-12", "saiapr_tc-12")
+REFS = ("refs({made_by}).p",)
+"""names of the file of refs, `made_by` being the first half of a split; the first that is there is read"""
+GREFS = ("grefs({made_by}).json", "grefs({made_by}).p")
+"""the same of gRefCOCO"""
+NO_TARGET = "none"
+"""kind of the sentences of a ref without an annotation, where the file names no kind"""
+NO_ANNOTATION = -1  # stands for none in gRefCOCO's lists of annotations; Ref-ZOM's are empty then
 
 
 def open_refer(
-    root: Path, split: str, about: Description, *, images: Sequence[str] = TRAIN2014, is_coco: bool = True
+    root: Path,
+    split: str,
+    about: Description,
+    *,
+    images: Sequence[str] = TRAIN2014,
+    refs_names: Sequence[str] = REFS,
+    is_coco: bool = True,
 ) -> Stills:
-    """The images that have refs in a split such as `unc|testA`. Raises Fault if a file or folder is missing."""
-    made_by, part = split.split("|")
+    """The images that have refs in a split such as `unc|testA`. Raises Fault if a file or folder is missing.
+
+    images: folders in which the pictures may lie; refs_names: see `REFS`; is_coco: False if an image's id is not COCO's.
+    """
+    part = split.partition("|")[2]
     name = f"{about.name}|{split}"
-    folder = first_of(root, (f"refer_seg/{about.name}", about.name), name, about)
-    refs, instances = folder / f"refs({made_by}).p", folder / "instances.json"
+    refs = _refs_file(root, split, about, refs_names)
+    instances = refs.parent / "instances.json"
     pictures = first_of(root, images, name, about)
     list_records = partial(_records, refs, instances, part, is_coco)
     return open_stills(
-        folder, split, about, read_refer, list_records, files=(refs, instances), images=pictures
+        refs.parent, split, about, read_refer, list_records, files=(refs, instances), images=pictures
     )
 
 
-def coco_ids(root: Path, split: str, about: Description) -> set[int]:
+def coco_ids(root: Path, split: str, about: Description, *, refs_names: Sequence[str] = REFS) -> set[int]:
     """COCO ids of the images of a split; the images themselves need not be there."""
-    made_by, part = split.split("|")
-    folder = first_of(root, (f"refer_seg/{about.name}", about.name), f"{about.name}|{split}", about)
-    refs = unpickle(folder / f"refs({made_by}).p", f"{about.name}|{split}")
-    return {int(ref["image_id"]) for ref in refs if is_in(ref["split"], part)}
+    refs = _read_refs(_refs_file(root, split, about, refs_names), f"{about.name}|{split}")
+    return {int(ref["image_id"]) for ref in refs if is_in(ref["split"], split.partition("|")[2])}
 
 
 def is_in(split: str, part: str) -> bool:
@@ -84,6 +107,21 @@ def read_refer(record: Record, still: Still) -> Sample:
     )
 
 
+def _refs_file(root: Path, split: str, about: Description, names: Sequence[str]) -> Path:
+    """The first of the files that is there, or the first of all. Raises Fault if there is no folder for them."""
+    folder = first_of(root, (f"refer_seg/{about.name}", about.name), f"{about.name}|{split}", about)
+    files = [folder / name.format(made_by=split.partition("|")[0]) for name in names]
+    return next((file for file in files if file.is_file()), files[0])
+
+
+def _read_refs(path: Path, name: str) -> list[dict[str, Any]]:
+    """The refs in a JSON file or a pickle. Raises Fault if it is neither or no list."""
+    refs = read_json(path, name) if path.suffix == ".json" else unpickle(path, name)
+    if not isinstance(refs, list):
+        raise fault(name, path, f"is a list of refs, not a {type(refs).__name__}")
+    return refs
+
+
 def _target(ref: dict[str, Any], masks: Any) -> Target:
     kinds = tuple(ref["kinds"])
     return Target(
@@ -103,34 +141,46 @@ def _records(refs: Path, instances: Path, part: str, is_coco: bool, name: str) -
     images = {image["id"]: image for image in content["images"]}
     annotations = {annotation["id"]: annotation for annotation in content["annotations"]}
     found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    for ref in unpickle(refs, name):
+    for ref in _read_refs(refs, name):
         if is_in(ref["split"], part):
             found[ref["image_id"]].append(ref)
     if not found:
         raise fault(name, refs, "no ref belongs to this split")
     for image_id, its_refs in found.items():
-        missing = [ref["ref_id"] for ref in its_refs if ref["ann_id"] not in annotations]
+        missing = {
+            ref["ref_id"]: gone
+            for ref in its_refs
+            if (gone := [number for number in _meant(ref) if number not in annotations])
+        }
         if image_id not in images or missing:
             raise fault(
                 f"{name}/{image_id}",
                 instances,
-                f"no image of this id, or no annotation for its refs {missing}",
+                f"no image of this id, or no annotation for its refs {list(missing)} (ann_id {missing})",
             )
         image = images[image_id]
         yield {
             "id": str(image_id),
             "image": image["file_name"],
             "size": [image["height"], image["width"]],
-            "refs": [_ref(ref, annotations[ref["ann_id"]]) for ref in its_refs],
+            "refs": [_ref(ref, [annotations[number] for number in _meant(ref)]) for ref in its_refs],
         } | ({"coco": image_id} if is_coco else {})
 
 
-def _ref(ref: dict[str, Any], annotation: dict[str, Any]) -> dict[str, Any]:
+def _meant(ref: dict[str, Any]) -> list[Any]:
+    """Ids of the annotations that a ref means: `ann_id` is one of them, or a list; none if it means nothing."""
+    ids = ref["ann_id"] if isinstance(ref["ann_id"], list) else [ref["ann_id"]]
+    return [] if ids == [NO_ANNOTATION] else ids
+
+
+def _ref(ref: dict[str, Any], meant: Sequence[dict[str, Any]]) -> dict[str, Any]:
     sentences = ref["sentences"]
+    masks = [one["segmentation"] for one in meant]
     return {
         "id": ref["ref_id"],
         "texts": [sentence["sent"].strip().lower() for sentence in sentences],
-        "kinds": [sentence.get("kind", "") for sentence in sentences],
+        "kinds": [sentence.get("kind", "" if meant else NO_TARGET) for sentence in sentences],
         "keys": [str(sentence["sent_id"]) for sentence in sentences],
-        "mask": annotation["segmentation"],
+        # One list of polygons and run lengths of all its things: what is decoded is their union.
+        "mask": [part for mask in masks for part in (mask if isinstance(mask, list) else [mask])],
     }

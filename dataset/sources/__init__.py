@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from seglm.dataset.description import Description
-from seglm.dataset.readers.refer import coco_ids
+from seglm.dataset.faults import Missing
+from seglm.dataset.readers.refer import GREFS, coco_ids
 from seglm.dataset.readers.stills import Stills
 from seglm.utils.nearest import unknown
 
@@ -23,6 +24,8 @@ HELD_OUT = {
     "refcocog": ("umd|val", "umd|test"),
 }
 """whose images `exclude_val` leaves out of training"""
+HELD_OUT_IF_THERE = {"grefcoco": ("unc|val", "unc|testA", "unc|testB")}
+"""whose images it leaves out, too, for those who have the set"""
 
 
 class Loader(Protocol):
@@ -89,8 +92,8 @@ def open_sources(
 ) -> tuple[Stills, ...]:
     """The training data: for each family of `--dataset` its data sets, `{"refer_seg": ("refcoco", "refcocog"), ...}`.
 
-    exclude_val: leave the images of RefCOCO, RefCOCO+ and RefCOCOg val and test out of every source that has them. LISA has the
-    flag and never uses it.
+    exclude_val: leave the images of RefCOCO, RefCOCO+, RefCOCOg and (where it is there) gRefCOCO val and test out of every source
+    that has them. LISA has the flag and never uses it.
     Raises ValueError for a name that is unknown or of another family, Fault if files are missing.
     """
     held_out = held_out_images(root) if exclude_val else frozenset()
@@ -112,11 +115,21 @@ def open_sources(
 
 
 def held_out_images(root: Path) -> frozenset[int]:
-    """COCO ids of the images that RefCOCO, RefCOCO+ and RefCOCOg are scored on. Raises Fault if one of the three is missing."""
+    """COCO ids of the images that the RefCOCO family is scored on. Raises Fault if one of HELD_OUT is missing."""
     known = loaders()
-    return frozenset(
+    found = {
         image
         for name, splits in HELD_OUT.items()
         for split in splits
         for image in coco_ids(Path(root), split, known[name].DESCRIPTION)
-    )
+    }
+    for name, splits in HELD_OUT_IF_THERE.items():
+        try:
+            found |= {
+                image
+                for split in splits
+                for image in coco_ids(Path(root), split, known[name].DESCRIPTION, refs_names=GREFS)
+            }
+        except Missing:
+            log.info("%s is not there: exclude_val knows nothing of its images", name)
+    return frozenset(found)

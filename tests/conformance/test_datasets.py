@@ -16,7 +16,7 @@ from seglm.dataset.sources import open_source
 from seglm.utils.types import Sample, Target
 from tests.conformance.goldens import ROOT, facts
 
-REFER = ("refcoco", "refcoco_plus", "refcocog", "refclef")
+REFER = ("refcoco", "refcoco_plus", "refcocog", "refclef", "grefcoco")
 OPENCV = tuple(int(part) for part in cv2.__version__.split(".")[:2])
 OUTLINES = ">=4.11" if OPENCV >= (4, 11) else "<=4.10"
 IMAGE_TAG = "<image>"
@@ -51,7 +51,7 @@ def crc(target: Target) -> int:
     return zlib.crc32(np.ascontiguousarray(target.masks([0])[0]).astype(np.uint8).tobytes())
 
 
-# ---- RefCOCO, RefCOCO+, RefCOCOg, refCLEF ---------------------------------------------------------------------------
+# ---- RefCOCO, RefCOCO+, RefCOCOg, refCLEF, gRefCOCO ---------------------------------------------------------------------------
 REFER_SPLITS = [(name, made_by) for name in REFER for made_by in expected(name).get("splitBy", ())]
 
 
@@ -81,6 +81,7 @@ def test_refer_sentences_and_masks_are_those_of_the_files(name: str, made_by: st
         assert sample.size == (ref["height"], ref["width"])
         assert list(target.texts) == ref["sentences"]
         assert (pixels(target), crc(target)) == (ref["mask_pixels"], ref["mask_crc32"]), target.key
+        assert set(target.kinds) == {"none" if ref.get("no_target") else ""}
 
 
 # ---- ReasonSeg ------------------------------------------------------------------------------------------------------

@@ -20,12 +20,14 @@ NAMES = (
     "ReasonSeg",
     "ade20k",
     "cocostuff",
+    "grefcoco",
     "llava_instruct_150k",
     "mapillary",
     "paco_lvis",
     "pascal_part",
     "refclef",
     "refcoco",
+    "refzom",
 )
 
 
@@ -33,7 +35,7 @@ def test_every_file_in_the_folder_is_a_data_set() -> None:
     files = {path.stem for path in (Path(__file__).parents[2] / "dataset" / "sources").glob("*.py")} - {
         "__init__"
     }
-    assert len(descriptions()) == len(files) == 11
+    assert len(descriptions()) == len(files) == 13
     assert {*NAMES, "refcoco+", "refcocog"} == {about.name for about in descriptions()}
 
 
@@ -48,6 +50,8 @@ def test_every_file_in_the_folder_is_a_data_set() -> None:
         ("refcocog|google|val", ("refcocog", "google|val")),
         ("reasonseg|train_val", ("ReasonSeg", "train_val")),
         ("ade20k", ("ade20k", "training")),
+        ("grefcoco|unc|testB", ("grefcoco", "unc|testB")),
+        ("refzom|test", ("refzom", "final|test")),
     ],
 )
 def test_a_spec_names_a_data_set_and_a_split(spec: str, want: tuple[str, str]) -> None:
@@ -63,6 +67,8 @@ def test_a_spec_names_a_data_set_and_a_split(spec: str, want: tuple[str, str]) -
             "refcoco|unc|test",
             "split 'unc.test' is not permitted; permitted are unc.train, unc.val, unc.testA",
         ),
+        ("grefcoco|google|val", "permitted are unc.train, unc.val, unc.testA, unc.testB"),
+        ("refzom|final|val", "split 'final.val' is not permitted; permitted are final.train, final.test"),
         ("ReasonSeg|dev", "permitted are train, val, test, train_val"),
     ],
 )
