@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import example
 from seglm.model.recipe import Protocol, Recipe
-from seglm.utils.types import Answer, Clip, Dialogue, Example, Images, Script, Slot, Turn
+from seglm.utils.types import Answer, Clip, Dialogue, Example, Images, Script, Slot, Turn, status_of
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
@@ -44,11 +44,15 @@ def asker(model: Segmenter, *, protocol: Protocol, max_new_tokens: int) -> Asker
     def ask_all(clips: Sequence[Clip]) -> list[list[Answer]]:
         scripts = [model.recipe.prompt(clip, model.recipe) for clip in clips]
         if protocol == "forced":
-            scripts = [
-                forced(script, model.recipe, clip) for script, clip in zip(scripts, clips, strict=True)
-            ]
+            fill = model.recipe.forced
+            scripts = (
+                [fill(clip, model.recipe) for clip in clips]
+                if fill
+                else [forced(script, model.recipe, clip) for script, clip in zip(scripts, clips, strict=True)]
+            )
         spoken = answers(model, clips, scripts, max_new_tokens=max_new_tokens)
-        return [_by_target(*pair) for pair in zip(clips, scripts, spoken, strict=True)]
+        rejects = model.recipe.reject_token
+        return [_by_target(*one, rejects=rejects) for one in zip(clips, scripts, spoken, strict=True)]
 
     return ask_all
 
@@ -153,24 +157,26 @@ def _example(model: Segmenter, clip: Clip, script: Script) -> Example:
     )
 
 
-def _by_target(clip: Clip, script: Script, spoken: Sequence[Answer]) -> list[Answer]:
+def _by_target(clip: Clip, script: Script, spoken: Sequence[Answer], *, rejects: str) -> list[Answer]:
     """Answers of dialogues -> answers of targets. A dialogue that asks for several gives its k-th slot to the k-th."""
     found: dict[int, Answer] = {}
     for dialogue, answer in zip(script, spoken, strict=True):
         for place, target in enumerate(dialogue.targets):
-            found[target] = answer if len(dialogue.targets) == 1 else _slot(answer, place)
+            found[target] = answer if len(dialogue.targets) == 1 else _slot(answer, place, rejects=rejects)
     missing = [number for number in range(len(clip.targets)) if number not in found]
     if missing:
         raise RuntimeError(f"{clip.key}: the recipe's `prompt` asks for no dialogue about targets {missing}")
     return [found[number] for number in range(len(clip.targets))]
 
 
-def _slot(answer: Answer, place: int) -> Answer:
+def _slot(answer: Answer, place: int, *, rejects: str) -> Answer:
     only = slice(place, place + 1)
+    tokens = answer.tokens[only]
     return replace(
         answer,
         masks=answer.masks[only],
-        tokens=answer.tokens[only],
+        tokens=tokens,
         scores=answer.scores[only],
-        status="ok" if answer.tokens[only] else "no_seg_token",
+        keywords=answer.keywords[only],
+        status=status_of(tokens, rejects),
     )

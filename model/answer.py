@@ -15,7 +15,7 @@ from seglm.model.decoders.base import restore
 from seglm.model.fuse import paired
 from seglm.model.generate import generate
 from seglm.model.segmenter import Segmenter
-from seglm.utils.types import NOTHING_DRAWN, Answer, Batch, Status
+from seglm.utils.types import NOTHING_DRAWN, Answer, Batch, status_of
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _draw(model: Segmenter, batch: Batch, spoken: Sequence[_Spoken], states: Ten
             Answer(
                 text="",
                 ids=(),
-                status=_status(tokens, model.recipe.reject_token),
+                status=status_of(tokens, model.recipe.reject_token),
                 masks=torch.stack(masks) if masks else _blank(batch, frames)[None][:0],
                 tokens=tokens,
                 scores=tuple(float(iou[first_job[slot], 0]) if slot in first_job else 0.0 for slot in slots),
@@ -155,12 +155,6 @@ def _draw(model: Segmenter, batch: Batch, spoken: Sequence[_Spoken], states: Ten
             )
         )
     return found
-
-
-def _status(tokens: Sequence[str], rejects: str) -> Status:
-    if not tokens:
-        return "no_seg_token"
-    return "rejected" if all(token == rejects for token in tokens) else "ok"
 
 
 def _keyword(words: str) -> str:

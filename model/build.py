@@ -17,8 +17,10 @@ from seglm.model.recipe import Recipe
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.open import open_weights
 from seglm.model.released.report import Report, load_canonical
+from seglm.model.released.sam import load_sam
 from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import Table
+from seglm.utils.resolve import resolve
 
 NEW_ROW_STD = 0.02  # transformers 4.31 draws new embedding rows from N(0, 0.02); today's mean initialisation is another recipe
 VOCABULARY = ("llm.embed_tokens.weight", "llm.lm_head.weight")
@@ -48,18 +50,23 @@ def build(recipe: Recipe, *, device: str = "cpu") -> Built:
 def base_weights(recipe: Recipe) -> Checkpoint:
     """The recipe's base weights as one checkpoint; CLIP and SAM come from their own paths where the LLM's folder has none."""
     backbone = recipe.backbone
-    return open_weights(
+    checkpoint = open_weights(
         backbone.weights,
         vision=backbone.vision,
         decoder=recipe.decoder.weights,
         revision=backbone.revision,
     )
+    if not recipe.decoder.restart:
+        return checkpoint
+    sam = load_sam(resolve(recipe.decoder.weights, what="SAM (--vision_pretrained)"))
+    return checkpoint.without(("project.", "decoder.")).joined(sam, prefixes=("decoder.",))
 
 
 def assemble(recipe: Recipe, checkpoint: Checkpoint, *, lora: bool = True, device: str = "cpu") -> Built:
     """Builds modules of the checkpoint's sizes and reads every tensor into them, strictly.
 
-    What a checkpoint may lack is only what it never had: adapters, and the projection of a base that does not segment.
+    What a checkpoint may lack is only what it never had: adapters, the projection of a base that does not segment, and the fusion
+    of one that knows no keywords.
     lora: False for a merged model that is only to be used.
     Raises ValueError if a part or the tokenizer is missing, or sizes contradict the recipe.
     """
@@ -69,7 +76,7 @@ def assemble(recipe: Recipe, checkpoint: Checkpoint, *, lora: bool = True, devic
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.engine.seed)
         model, table = construct(recipe, dims, encoder, lora=lora, device=device)
-    fresh = [] if checkpoint.has("project.") else [r"project\..+"]
+    fresh = [rf"{part}\..+" for part in ("project", "fuse") if not checkpoint.has(f"{part}.")]
     if lora and not checkpoint.lora_rank:
         fresh.append(r".+\.lora_[AB]\.weight")
     report = load_canonical(model, tensors, allow_missing=fresh)

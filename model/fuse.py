@@ -65,7 +65,12 @@ class KeyFusion(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.embedding_table_proj = nn.Linear(hidden, width)
-        if fusion.kind == "paper":
+        if fusion.kind == "faithful":  # as transformers 4.31 initialises what a checkpoint does not hold
+            for module in self.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.normal_(module.weight, std=0.02)
+                    nn.init.zeros_(module.bias)
+        else:
             for last in (self.out_proj, self.self_attn.out_proj, self.mlp[2]):
                 for parameter in last.parameters():
                     nn.init.zeros_(parameter)

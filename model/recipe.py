@@ -49,6 +49,8 @@ class MaskDecoder:
     kind: Literal["sam"] = "sam"
     image_size: int = 1024
     """side of the padded square that the encoder sees, pixels"""
+    restart: bool = False
+    """start from `weights` and a new projection even where the LLM's folder holds trained ones (KeySeg's released script)"""
 
 
 @dataclass(frozen=True)

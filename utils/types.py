@@ -326,3 +326,10 @@ class Answer:
     """for each slot the decoder's own estimate of IoU in the first drawn frame; 0 where nothing was drawn"""
     keywords: tuple[str, ...] = ()
     """for each slot the words that the model wrote behind its `[KEY]`; empty for a system that has no such token"""
+
+
+def status_of(tokens: Sequence[str], rejects: str) -> Status:
+    """The status of an answer to a request for masks, by its slots; rejects: the recipe's `reject_token`, may be empty."""
+    if not tokens:
+        return "no_seg_token"
+    return "rejected" if all(token == rejects for token in tokens) else "ok"

@@ -72,6 +72,16 @@ class Checkpoint:
             joined_from=(*self.joined_from, other.source),
         )
 
+    def without(self, prefixes: tuple[str, ...]) -> Checkpoint:
+        """This checkpoint without the tensors that start with one of `prefixes`, as if it had never held them."""
+        kept = {name: tensor for name, tensor in self.tensors.items() if not name.startswith(prefixes)}
+        return replace(
+            self,
+            tensors=kept,
+            decoder=None if "decoder." in prefixes else self.decoder,
+            project=None if "project." in prefixes else self.project,
+        )
+
     def has(self, prefix: str) -> bool:
         """True if any tensor starts with `prefix`."""
         return any(name.startswith(prefix) for name in self.tensors)

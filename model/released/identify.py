@@ -26,11 +26,19 @@ WITHOUT_BASE: tuple[Layout, ...] = ("portable", "training", "lisa_training")
 Shape = tuple[int, ...]
 MANIFEST = "manifest.json"
 ADAPTER_FILE = "adapter_config.json"
-# (system, width of the LLM, generation of LLaMA or 0 for any) -> recipe
-RELEASED: tuple[tuple[str, int, int, str], ...] = (
-    ("lisa", 4096, 0, "lisa_7b"),
-    ("lisa", 5120, 1, "lisa_13b"),
-    ("lisa", 5120, 2, "lisa_llama2_13b"),
+PARENT = "lisa"  # a base that several systems start from is taken for this one, whose descendants they are
+# (system, width of the LLM, generation of LLaMA or 0 for any, rows of the vocabulary) -> recipe
+RELEASED: tuple[tuple[str, int, int, int, str], ...] = (
+    ("lisa", 4096, 0, 32004, "lisa_7b"),
+    ("lisa", 5120, 1, 32004, "lisa_13b"),
+    ("lisa", 5120, 2, 32003, "lisa_llama2_13b"),
+    ("gsva", 4096, 0, 32005, "gsva_7b"),
+    ("gsva", 5120, 1, 32005, "gsva_13b"),
+    ("gsva", 5120, 2, 32004, "gsva_llama2_13b"),
+    ("keyseg", 4096, 0, 32005, "keyseg_7b"),
+)
+KEYSEG_MARK = (
+    "keyword_fusion."  # GSVA's files have LISA's names and one row more, KeySeg's have these besides
 )
 GENERATION = {1e-6: 1, 1e-5: 2}
 """rms_norm_eps of LLaMA and Llama 2; early configs of Llama 2 give LLaMA's context length, so that does not tell them
@@ -159,23 +167,44 @@ def _by_base(path: Path) -> list[tuple[str, str]]:
             not base.exists() and called(path).lower() == base.name.lower()
         ):
             found.append((recipe.system, recipe.name))
-    return found
+    return _of_parent(found)
 
 
 def _fitting(
     path: Path, layout: Layout, config: Mapping[str, Any], seen: Mapping[str, Shape]
 ) -> list[tuple[str, str]]:
     """(system, recipe) of every released recipe that these weights fit."""
+    if layout in ("sam", "clip"):
+        return []
     width, generations = _width(config, seen), _generations(path, config)
-    found = []
-    for system, wide, generation, recipe in RELEASED:
-        if layout in ("lisa", "lisa_training") and system != "lisa":
-            continue
-        if layout in ("sam", "clip"):
-            continue
-        if width == wide and (not generation or generation in generations) and recipe in recipes():
-            found.append((system, recipe))
-    return found
+    fitting = [
+        (system, rows, recipe)
+        for system, wide, generation, rows, recipe in RELEASED
+        if width == wide and (not generation or generation in generations) and recipe in recipes()
+    ]
+    if layout in ("lisa", "lisa_training"):
+        is_keyseg = any(KEYSEG_MARK in name for name in seen)
+        fitting = [one for one in fitting if (one[0] == "keyseg") == is_keyseg]
+        rows = _vocabulary(seen)
+        if layout == "lisa" or any(one[1] == rows for one in fitting):  # GSVA never had a merged folder
+            fitting = [one for one in fitting if one[1] == rows] or [
+                one for one in fitting if one[0] != "gsva"
+            ]
+    return (
+        _of_parent([(system, recipe) for system, _, recipe in fitting])
+        if layout == "llava"
+        else [(system, recipe) for system, _, recipe in fitting]
+    )
+
+
+def _of_parent(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Of the recipes that start from one base those of PARENT, where it is among them."""
+    return [one for one in found if one[0] == PARENT] or found
+
+
+def _vocabulary(seen: Mapping[str, Shape]) -> int:
+    """Rows of the embedding, 0 if it is not there."""
+    return next((shape[0] for name, shape in seen.items() if name.endswith("embed_tokens.weight")), 0)
 
 
 def _generations(path: Path, config: Mapping[str, Any]) -> set[int]:

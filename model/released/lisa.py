@@ -30,6 +30,9 @@ MERGED: tuple[Rule, ...] = (
     (rf"model\.visual_model\.{SAM_PARTS}", r"decoder.\1"),
     (r"model\.visual_model\.pixel_(?:mean|std)", None),
     (r"model\.text_hidden_fcs\.0\.([02]\.(?:weight|bias))", r"project.\1"),
+    (r"keyword_fusion\.(.+)", r"fuse.\1"),  # KeySeg's, at 8dbcc31
+    (r"embedding_table_proj\.(weight|bias)", r"fuse.embedding_table_proj.\1"),
+    (r"keyword_text_proj\.(?:weight|bias)", None),  # held and never used
 )
 _LAYER = r"model\.(layers\.\d+\.(?:self_attn|mlp)\.\w+)"
 TRAINING: tuple[Rule, ...] = (

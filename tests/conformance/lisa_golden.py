@@ -23,6 +23,12 @@ from seglm.utils.types import IMAGE_POSITION, Branch, Example, Placed, Slot
 from tests.conformance.goldens import tensors, weights_of
 
 PLACEHOLDER = -200  # the original's own sentinel: one position for all patches
+SLOT_NAMES = ("SEG", "REJ", "KEY")
+PARENTS = {
+    "lisa": "lisa_7b",
+    "gsva": "gsva_7b",
+    "keyseg": "keyseg_7b_released",
+}  # family -> the recipe that was released
 
 
 class GoldenIds:
@@ -30,7 +36,7 @@ class GoldenIds:
 
     def __init__(self, ids: Mapping[str, int]) -> None:
         self.eos = ids["eos"]
-        self._ids = {"[SEG]": ids["SEG"]}
+        self._ids = {f"[{name}]": ids[name] for name in SLOT_NAMES if name in ids}
 
     def token_id(self, token: str) -> int:
         return self._ids[token]
@@ -49,12 +55,14 @@ class Golden:
     ids: dict[str, int]
 
 
-def golden_recipe(about: Mapping[str, Any], parent: str = "lisa_7b") -> Recipe:
-    """The released recipe in float32, with the case's LoRA or none."""
-    base = named(parent)
+def golden_recipe(about: Mapping[str, Any], family: str = "lisa") -> Recipe:
+    """The released recipe in float32, with the case's LoRA or none, and the original's constants for rejected masks."""
+    base = named(PARENTS[family])
     said = about.get("lora")
     lora = Lora(r=said["r"], alpha=said["alpha"], dropout=said["dropout"]) if said else Lora(r=0)
-    engine = replace(base.engine, precision="fp32", attention="sdpa", gradient_checkpointing=False)
+    engine = replace(
+        base.engine, precision="fp32", attention="sdpa", gradient_checkpointing=False, rejected_masks="peer"
+    )
     return replace(base, engine=engine, trainable=replace(base.trainable, lora=lora))
 
 
@@ -68,7 +76,7 @@ def load(family: str, case: str, about: dict[str, Any]) -> Golden:
     )
     llama = {key: value for key, value in config["llama"].items() if key != "use_cache"}
     encoder = cast(DialogueEncoder, GoldenIds(config["tokens"]))
-    model, _ = construct(golden_recipe(about), Dims(llama, config["clip"], sam), encoder)
+    model, _ = construct(golden_recipe(about, family), Dims(llama, config["clip"], sam), encoder)
     load_canonical(model, lisa_names({**weights, **adapters}, source=f"{family}/{case}"))
     return Golden(model, io, about, config["tokens"])
 
@@ -80,13 +88,15 @@ def examples(golden: Golden, *, is_open: bool = False) -> list[Example]:
     real = io.get("in.attention_masks", torch.ones_like(io["in.input_ids"], dtype=torch.bool))
     labels = io.get("in.labels", torch.full_like(io["in.input_ids"], -100))
     sizes = about.get("label_sizes") or about["original_size_list"]
+    keywords = about.get("input_keywords_ids_list", [])
     result = []
     for image, (first, last) in enumerate(zip(offset, offset[1:])):
         branches, target = [], 0
         for row in range(first, last):
             keep = real[row]
             branch = _branch(golden, io["in.input_ids"][row][keep], labels[row][keep], target)
-            target += len(branch.slots)
+            branch = _with_words(branch, [words[0] if words else 0 for words in keywords[row : row + 1]])
+            target += sum(placed.slot.token != "[KEY]" for placed in branch.slots)
             branches.append(replace(branch, slots=()) if is_open else branch)
         masks = io.get(f"in.masks_list.{image}", torch.zeros((0, *sizes[image])))
         result.append(
@@ -114,9 +124,34 @@ def _branch(golden: Golden, ids: Tensor, labels: Tensor, first_target: int) -> B
     shown = full == IMAGE_POSITION
     patch = np.full(len(full), -1, np.int64)
     patch[shown] = np.arange(patches)
-    places = np.flatnonzero(full == golden.ids["SEG"]).tolist()
-    slots = tuple(Placed(Slot("[SEG]", first_target + n, (0,)), place) for n, place in enumerate(places))
-    return Branch(full, trained, np.where(shown, 0, -1).astype(np.int64), patch, slots)
+    return Branch(
+        full,
+        trained,
+        np.where(shown, 0, -1).astype(np.int64),
+        patch,
+        _slots(golden, full.tolist(), first_target),
+    )
+
+
+def _slots(golden: Golden, ids: list[int], first_target: int) -> tuple[Placed, ...]:
+    """[SEG] draws a target, [REJ] has one and draws nothing, [KEY] speaks of the target before it."""
+    tokens = {golden.ids[name]: f"[{name}]" for name in SLOT_NAMES if name in golden.ids}
+    slots: list[Placed] = []
+    target = first_target - 1
+    for place, token in ((place, tokens[number]) for place, number in enumerate(ids) if number in tokens):
+        target += token != "[KEY]"
+        slots.append(Placed(Slot(token, target, (0,) if token == "[SEG]" else ()), place))
+    return tuple(slots)
+
+
+def _with_words(branch: Branch, words: list[int]) -> Branch:
+    """The first token of each keyword, at the [KEY] slots in order."""
+    left = iter(words)
+    slots = tuple(
+        replace(placed, word_id=next(left, 0)) if placed.slot.token == "[KEY]" else placed
+        for placed in branch.slots
+    )
+    return replace(branch, slots=slots)
 
 
 def original_gradients(family: str, case: str, golden: Golden) -> dict[str, Tensor]:

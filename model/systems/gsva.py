@@ -1,0 +1,151 @@
+"""GSVA: many targets in one answer, and none (Xia et al., CVPR 2024; LeapLabTHU/GSVA at 618dc79).
+
+What changes against LISA:
+- all expressions of an image are asked for in one question, and the answer has a `[SEG]` for each that is there and a `[REJ]` for
+  each that is not; a mask belongs to its expression because its slot does, whatever stands between;
+- `[REJ]` draws nothing and is learnt by the language loss alone;
+- gRefCOCO is among the referring sets: only there something is asked for in vain;
+- LoRA is optional (rank 0 freezes the LLM's layers, below 0 trains them in full), 20 images a GPU without accumulation.
+
+Deviations from the released code, each with a switch where numbers depend on it:
+- rejected rows leave the mask losses (`engine.rejected_masks=peer` is the original: constants that weaken the other masks);
+- a sample in which everything is rejected is kept, the original draws another (data/refer_seg_dataset.py:238);
+- only the slot becomes `[REJ]`, the original also rewrites the letters SEG inside an expression;
+- validation generates its answers, one question for each expression, and the model decides; `evaluate.protocol=forced` is the
+  original: one question for the whole image, the answer given, and a second pass that draws every expression (solver.py:221-306).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from seglm.model.recipe import Backbone, Data, Evaluate, Lora, MaskDecoder, Recipe, Schedule, Trainable
+from seglm.model.scripts import (
+    ANSWERS,
+    SEG,
+    one_expression_a_dialogue,
+    one_frame,
+    one_question_a_target,
+    question_for,
+    shown,
+)
+from seglm.model.toy import toy_sized
+from seglm.utils.types import Clip, Dialogue, Piece, Script, Slot, Turn
+
+REJ = "[REJ]"
+QUESTIONS = (
+    "Can you segment {} in this image?",
+    "Please segment {} in this image.",
+    "What are {} in this image? Please respond with segmentation masks.",
+    "What are {} in this image? Please output segmentation masks.",
+)
+OPENINGS = ("The segmentation results are ", "Sure, they are ", "Sure, ", "Sure, ", "Sure, ")
+ITEMS = ("{} ", "{}:", "the mask of {} is ", "the segmentation of {} is ", "the referred {} is ")
+"""aligned with OPENINGS; the slot follows (model/llava/constants.py)"""
+VAL_QUESTION = "\n What are {}in this image? Please output segmentation masks."
+"""without the space before "in", as released weights are evaluated (data/dataset.py:506)"""
+APART = "ReasonSeg|"
+"""begins the keys of the data set whose expressions keep a dialogue each"""
+
+
+# ---- what is said ---------------------------------------------------------------------------------------------------
+def all_in_one_answer(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> Script:
+    """One dialogue for all targets; conversations and ReasonSeg as in LISA."""
+    if clip.turns or clip.key.startswith(APART):
+        return one_expression_a_dialogue(clip, rng, recipe)
+    names = [str(rng.choice(target.texts)).strip().strip(".") for target in clip.targets]
+    style = int(rng.integers(len(OPENINGS)))
+    question = QUESTIONS[rng.integers(len(QUESTIONS))].format(", ".join(names).lower())
+    answer = _items(clip, names, ITEMS[style])
+    return (_about_all(clip, "\n" + question, (OPENINGS[style], *answer)),)
+
+
+def all_in_one_or_each(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> Script:
+    """By a fair coin one dialogue for all targets, or one for each in LISA's short words, which a small model learns sooner."""
+    if clip.turns or clip.key.startswith(APART) or rng.random() < 0.5:
+        return all_in_one_answer(clip, rng, recipe)
+    return tuple(_short(clip, number, rng) for number in range(len(clip.targets)))
+
+
+def everything_given(clip: Clip, recipe: Recipe) -> Script:
+    """The released validation: all expressions in one question, and the true answer with its `[SEG]` and `[REJ]`."""
+    names = [target.texts[0].strip().strip(".") for target in clip.targets]
+    answer = ("Sure,", *_items(clip, names, "{}:"))
+    return (_about_all(clip, VAL_QUESTION.format(", ".join(names)), answer),)
+
+
+def _about_all(clip: Clip, question: str, answer: tuple[Piece, ...]) -> Dialogue:
+    return Dialogue((Turn(shown(question), answer),), targets=tuple(range(len(clip.targets))))
+
+
+def _items(clip: Clip, names: Sequence[str], style: str) -> tuple[Piece, ...]:
+    """ "a:[SEG], b:[REJ]." """
+    pieces: list[Piece] = []
+    for number, name in enumerate(names):
+        pieces += [", " * bool(number) + style.format(name), _slot(clip, number)]
+    return (*pieces, ".")
+
+
+def _short(clip: Clip, number: int, rng: np.random.Generator) -> Dialogue:
+    target = clip.targets[number]
+    question = question_for(str(rng.choice(target.texts)), target.is_sentence, rng)
+    before, after = ANSWERS[rng.integers(len(ANSWERS))]
+    said = (before, _slot(clip, number), after)
+    return Dialogue((Turn(shown("\n" + question), said),), targets=(number,))
+
+
+def _slot(clip: Clip, number: int) -> Slot:
+    """`[SEG]` for a target with a pixel in a drawn frame, else `[REJ]`."""
+    is_there = bool(clip.masks[number].any())
+    return Slot(SEG, number, tuple(range(len(clip.drawn)))) if is_there else Slot(REJ, number, ())
+
+
+# ---- recipes --------------------------------------------------------------------------------------------------------
+def gsva_7b() -> Recipe:
+    """GSVA-7B on LLaVA-Lightning-7B-v1-1 (Vicuna), LoRA of rank 8."""
+    return Recipe(
+        name="gsva_7b",
+        system="gsva",
+        parent="lisa_7b",
+        backbone=Backbone(weights="LLaVA-Lightning-7B-v1-1", max_length=1024),
+        decoder=MaskDecoder(),
+        tokens=(SEG, REJ),
+        reject_token=REJ,
+        frames=one_frame,
+        script=all_in_one_answer,
+        prompt=one_question_a_target,
+        forced=everything_given,
+        data=Data(refer_seg=("refclef", "refcoco", "refcoco+", "refcocog", "grefcoco")),
+        schedule=Schedule(batch_size=20, grad_accumulation_steps=1),
+        evaluate=Evaluate(dataset="grefcoco|unc|val", max_new_tokens=64),
+        chat_prompt="\n{text}",
+    )
+
+
+def gsva_13b() -> Recipe:
+    """GSVA-13B on LLaVA-13B-v1-1 (Vicuna), LoRA of rank 64."""
+    parent = gsva_7b()
+    return replace(
+        parent,
+        name="gsva_13b",
+        parent=parent.name,
+        backbone=replace(parent.backbone, weights="LLaVA-13B-v1-1"),
+        trainable=Trainable(lora=Lora(r=64)),
+    )
+
+
+def gsva_llama2_13b() -> Recipe:
+    """GSVA-Llama2-13B, LoRA of rank 64."""
+    parent = gsva_13b()
+    weights = "liuhaotian/llava-llama-2-13b-chat-lightning-preview"
+    backbone = replace(parent.backbone, weights=weights, template="llava_llama_2")
+    return replace(parent, name="gsva_llama2_13b", parent=parent.name, backbone=backbone)
+
+
+def gsva_tiny() -> Recipe:
+    """The same system on the committed tiny bases and the toy world."""
+    recipe = toy_sized(gsva_7b(), name="gsva_tiny")
+    return replace(recipe, script=all_in_one_or_each)
