@@ -1,6 +1,7 @@
 """Scores a model on a benchmark, on any number of processes with the same outcome.
 
 python -m seglm.evaluation.run --version MODEL --dataset_dir DATA --val_dataset "ReasonSeg|val"
+python -m seglm.evaluation.run --version MODEL --dataset_dir DATA --reproduce gsva-7b-pt/grefcoco-val
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from seglm.evaluation.ask import Asker, asker, refuse_half_on_cpu
 from seglm.evaluation.benchmarks import Benchmark, benchmark
 from seglm.evaluation.leak import check
 from seglm.evaluation.predict import batches, load_clip, predict, read_mask
+from seglm.evaluation.published import Row, listing, row
 from seglm.evaluation.report import SCORES, write_report
+from seglm.evaluation.reproduce import as_published, check_count, compare, write_outcome
 from seglm.evaluation.results import Convention, Result, Scores, summarise, write_said
 from seglm.evaluation.view import View
 from seglm.model.recipe import Precision, Protocol, Recipe
@@ -122,20 +125,27 @@ def ask_everything(
 # ---- command line ---------------------------------------------------------------------------------------------------
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line at the top of this file."""
-    given = _parser().parse_args(arguments)
+    given = _parsed(arguments)
+    if given.reproduce == "list":
+        print(listing())  # noqa: T201
+        return
     world = dist.start()
     logging.basicConfig(level=logging.INFO if world.is_main else logging.ERROR, format="%(message)s")
     try:
-        _run(given, world)
+        published = row(given.reproduce) if given.reproduce else None
+        is_inside = _run(as_published(given, published) if published else given, world, published)
     except (ValueError, OSError, Fault) as error:
         sys.exit(
             f"error: {error}" if world.size == 1 else f"error (process {world.rank} of {world.size}): {error}"
         )
     finally:
         dist.stop()
+    if not is_inside:
+        sys.exit(1)
 
 
-def _run(given: argparse.Namespace, world: dist.World) -> None:
+def _run(given: argparse.Namespace, world: dist.World, published: Row | None) -> bool:
+    """Scores and prints; False if a published row was to be reproduced and was not."""
     from seglm.model.load import load
     from seglm.model.released.identify import manifest_of
     from seglm.utils.resolve import resolve
@@ -146,6 +156,8 @@ def _run(given: argparse.Namespace, world: dist.World) -> None:
     for one in chosen:
         check(one.data, version=given.version, manifest=manifest, allow=given.allow_leak)
     views = [one.open(given.dataset_dir) for one in chosen]
+    if published is not None:
+        check_count(published, views[0])
     model, recipe = load(
         given.version,
         recipe=given.recipe,
@@ -159,6 +171,7 @@ def _run(given: argparse.Namespace, world: dist.World) -> None:
     model.recipe = recipe
     protocol: Protocol = given.protocol or recipe.evaluate.protocol
     ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
+    is_inside = True
     for one, view, folder in zip(chosen, views, folders, strict=True):
         if given.inference_only:
             ask_everything(ask, view, recipe, out_dir=folder, name=one.name)
@@ -168,8 +181,15 @@ def _run(given: argparse.Namespace, world: dist.World) -> None:
                 ask, one, view, recipe, protocol=protocol, out_dir=folder, convention=given.convention
             )
             message = f"{scores}\n\nfiles: {folder}"
+            if published is not None:
+                outcome = compare(published, scores, version=given.version)
+                is_inside = outcome.is_inside
+                message = f"{message}\n\n{outcome}"
+                if world.is_main:
+                    write_outcome(folder, outcome)
         if world.is_main:
             print(message, flush=True)  # noqa: T201
+    return is_inside
 
 
 def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
@@ -195,18 +215,31 @@ def _with_flags(recipe: Recipe, given: argparse.Namespace) -> Recipe:
     return replace(recipe, evaluate=replace(recipe.evaluate, **changes))
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; what has to be there depends on --reproduce."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    needed = [] if given.reproduce == "list" else ["version", "dataset_dir"]
+    needed += [] if given.reproduce else ["val_dataset"]
+    if missing := [f"--{name}" for name in needed if getattr(given, name) is None]:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
+    return given
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m seglm.evaluation.run", description=__doc__.splitlines()[0] if __doc__ else ""
     )
-    parser.add_argument("--version", required=True, help="the model: a folder or a hub id")
-    parser.add_argument(
-        "--dataset_dir", required=True, type=Path, help="where the data lie, as for train_ds.py"
-    )
+    parser.add_argument("--version", help="the model: a folder or a hub id")
+    parser.add_argument("--dataset_dir", type=Path, help="where the data lie, as for train_ds.py")
     parser.add_argument(
         "--val_dataset",
-        required=True,
-        help='what to score: "ReasonSeg|val", "ReasonSeg|test|long", "refcoco|unc|testA"; several with commas',
+        help='what to score: "ReasonSeg|val", "refcoco|unc|testA", "grefcoco|unc|val"; several with commas',
+    )
+    parser.add_argument(
+        "--reproduce",
+        metavar="ROW",
+        help="measure a published row again and say whether it came out; `list` prints the rows",
     )
     parser.add_argument(
         "--protocol", choices=get_args(Protocol), help="generate (default) or forced, the original's"

@@ -1,0 +1,199 @@
+"""A published row measured again: inside, outside, other data, no such row; on a tiny checkpoint and a row made for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import merge_lora_weights_and_save_hf_model as merge
+from seglm.dataset.toy.write import write
+from seglm.evaluation import published
+from seglm.evaluation.benchmarks import benchmark
+from seglm.evaluation.published import COUNTS, SOURCES, Row, row, rows, short
+from seglm.evaluation.run import main
+from seglm.model.recipes import recipes
+from tests.model.layouts import canonical_tensors, trainable_only, training_state, write_bases
+from tests.tiny import tiny_model
+
+SPEC = "refcoco|unc|val"
+SOURCE = replace(SOURCES["lisa"], precision="fp32", tolerance=0.5)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("world") / "toy"
+    write(root, images=10, val_images=4, test_images=4)
+    return root
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A merged folder of random weights."""
+    root, model = tmp_path_factory.mktemp("weights"), tiny_model()
+    recipe = write_bases(root / "bases", model)
+    torch.save(training_state(trainable_only(canonical_tensors(model))), root / "trained.bin")
+    merge.main(
+        ["--recipe", "lisa_7b", "--version", recipe.backbone.weights, "--vision-tower", recipe.backbone.vision,
+         "--vision_pretrained", recipe.decoder.weights, "--image_size", "64", "--lora_r", "2", "--lora_alpha", "4",
+         "--precision", "fp32", "--weight", str(root / "trained.bin"), "--save_path", str(root / "merged")]
+    )  # fmt: skip
+    return root / "merged"
+
+
+@pytest.fixture(scope="module")
+def measured(world: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, float]:
+    """What the weights score, and on how many expressions."""
+    out = tmp_path_factory.mktemp("scores")
+    main(
+        ["--version", str(weights), "--dataset_dir", str(world), "--val_dataset", SPEC, "--protocol", "forced",
+         "--precision", "fp32", "--out", str(out)]
+    )  # fmt: skip
+    scores: Mapping[str, float] = json.loads(next(out.glob("*/scores.json")).read_text())["all"]
+    return scores
+
+
+def made(measured: Mapping[str, float], *, off: float = 0.0, **changes: object) -> Row:
+    tiny = Row(
+        name="tiny/refcoco-val",
+        recipe="lisa_7b",
+        weights="",
+        benchmark=SPEC,
+        pictures=4,
+        expressions=int(measured["n"]),
+        values={"giou": 100 * measured["giou"] + off, "ciou": 100 * measured["ciou"]},
+        source=SOURCE,
+    )
+    return replace(tiny, **changes)  # type: ignore[arg-type]
+
+
+def reproduce(
+    one: Row, world: Path, weights: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *more: str
+) -> int | str | None:
+    """The exit status or message of the command."""
+    monkeypatch.setattr(published, "rows", lambda: {one.name: one})
+    try:
+        main(
+            [
+                "--version",
+                str(weights),
+                "--dataset_dir",
+                str(world),
+                "--reproduce",
+                one.name,
+                "--out",
+                str(out),
+            ]
+            + list(more)
+        )
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+@pytest.mark.parametrize("off, status", [(0.4, 0), (0.6, 1)])
+def test_a_row_is_measured_as_it_was_made_and_judged_by_its_tolerance(
+    off: float,
+    status: int,
+    world: Path,
+    weights: Path,
+    measured: Mapping[str, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert (
+        reproduce(made(measured, off=off), world, weights, tmp_path / "out", monkeypatch, "--batch_size", "3")
+        == status
+    )
+    said = capsys.readouterr().out
+    assert f"### {SPEC}, protocol forced" in said
+    assert ("NOT REPRODUCED." in said) == bool(status)
+    assert (
+        f"| gIoU | {100 * measured['giou'] + off:.2f} | {100 * measured['giou']:.2f} | {-off:+.2f} | 0.5 |"
+        in said
+    )
+    folder = next((tmp_path / "out").iterdir())
+    outcome = json.loads((folder / "reproduce.json").read_text())
+    assert outcome["is_inside"] is not bool(status) and outcome["version"] == str(weights)
+    assert [one["is_inside"] for one in outcome["metrics"]] == [not status, True]
+    assert (folder / "scores.json").is_file()
+
+
+def test_other_data_are_refused_by_their_number_before_anything_is_loaded(
+    world: Path, measured: Mapping[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = tmp_path
+    too_few = reproduce(made(measured, pictures=1500), world, nowhere, tmp_path / "out", monkeypatch)
+    assert "has 4 pictures here and 1500 where the row was measured" in str(too_few)
+    other = reproduce(made(measured, expressions=7), world, nowhere, tmp_path / "out", monkeypatch)
+    assert f"has {measured['n']} expressions here and 7 where the row was measured" in str(other)
+
+
+@pytest.mark.parametrize(
+    "changes, more, message",
+    [
+        ({"recipe": "glus_a"}, (), "tiny/refcoco-val: its recipe glus_a is not in this version"),
+        ({"benchmark": "mevis|val"}, (), "unknown benchmark 'mevis|val'"),
+        ({}, ("--protocol", "generate"), "--protocol generate contradicts --reproduce tiny/refcoco-val, which sets forced"),
+        ({}, ("--inference_only",), "--inference_only True contradicts"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_run_as_published_is_refused_in_one_line(
+    changes: dict[str, object],
+    more: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = made({"n": 1, "giou": 0.5, "ciou": 0.5}, **changes)
+    said = str(reproduce(one, tmp_path, tmp_path, tmp_path / "out", monkeypatch, *more))
+    assert message in said and "\n" not in said
+
+
+def test_an_unknown_row_names_the_nearest_and_the_list_prints_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"gsva-7b-pt/refcoco-val.*did you mean gsva-7b-pt/grefcoco-val"):
+        main(["--version", "x", "--dataset_dir", str(tmp_path), "--reproduce", "gsva-7b-pt/refcoco-val"])
+    main(["--reproduce", "list"])
+    assert len(capsys.readouterr().out.splitlines()) == len(rows())
+    with pytest.raises(SystemExit):
+        main(["--reproduce", "gsva-7b-pt/grefcoco-val"])
+    assert "arguments are required: --version, --dataset_dir" in capsys.readouterr().err
+
+
+def test_the_rows_of_gsvas_readme_are_those_of_its_logs() -> None:
+    """giou, ciou, N_acc, T_acc as its README prints them (LeapLabTHU/GSVA at 618dc79)."""
+    logs = {
+        "gsva-7b-pt/grefcoco-val": (0.6347, 0.6165, 0.5698, 0.9954),
+        "gsva-7b-pt/grefcoco-testA": (0.6999, 0.6917, 0.6339, 0.9846),
+        "gsva-7b-pt/grefcoco-testB": (0.6134, 0.6026, 0.5868, 0.9895),
+        "gsva-7b-ft-gres/grefcoco-val": (0.6643, 0.6319, 0.6256, 0.9962),
+        "gsva-7b-ft-gres/grefcoco-testA": (0.7106, 0.6987, 0.6572, 0.9869),
+        "gsva-7b-ft-gres/grefcoco-testB": (0.6220, 0.6035, 0.6072, 0.9910),
+    }
+    for name, numbers in logs.items():
+        one = row(name)
+        assert tuple(one.values.values()) == pytest.approx([100 * number for number in numbers])
+        assert tuple(one.values) == ("giou", "ciou", "n_acc", "t_acc")
+        assert (one.source.protocol, one.source.convention, one.source.precision) == (
+            "forced",
+            "gsva",
+            "fp32",
+        )
+        assert one.pictures == (1500 if name.endswith("val") else 750)
+
+
+def test_every_row_of_a_benchmark_that_exists_is_consistent() -> None:
+    for one in rows().values():
+        assert one.name.endswith("/" + short(one.benchmark)) and all(
+            0 < value < 100 for value in one.values.values()
+        )
+        if one.recipe in recipes() and "jf" not in one.values:
+            assert one.source.convention in benchmark(one.benchmark).conventions
+    assert set(COUNTS) <= {one.benchmark for one in rows().values()}
