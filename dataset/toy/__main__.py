@@ -41,7 +41,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dataset_dir", default="data/toy", help="absent, empty, or the same world already")
     numbers = {
         "images": (TRAIN_IMAGES, "training pictures, all data sets together"),
-        "val_images": (VAL_IMAGES, "pictures of each val split, of testA and of testB"),
+        "val_images": (
+            VAL_IMAGES,
+            "pictures of each val split (ReasonSeg: twice as many), of testA and of testB",
+        ),
         "test_images": (TEST_IMAGES, "pictures of each other test split"),
         "seed": (0, "another seed is another world"),
         "size": (GRID, "side of a picture, pixels"),

@@ -1,4 +1,4 @@
-"""Writes a toy world to disk, in the real layouts of eleven data sets under one `--dataset_dir`.
+"""Writes a toy world to disk, in the real layouts of twelve data sets under one `--dataset_dir`.
 
 A world is a pure function of (seed, size, numbers of pictures): the same arguments give the same bytes. No picture is in two
 of train, val and test, not even under two names in two data sets.
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
-from seglm.dataset.toy.layouts import conversations, parts, reasonseg, refer, semantic
+from seglm.dataset.toy.layouts import conversations, grefer, parts, reasonseg, refer, semantic
 from seglm.dataset.toy.layouts.coco import write_pictures
 from seglm.dataset.toy.layouts.shots import Progress, Shot, make_shot, positives, save_json
 from seglm.dataset.toy.scenes import GRID, Scene, Split
@@ -24,7 +24,7 @@ TRAIN_IMAGES, VAL_IMAGES, TEST_IMAGES = 3000, 200, 100
 SHOTS_PER_POOL = 1_000_000  # numbers kept free for each pool
 MIN_TRAIN_IMAGES = 10  # so that every data set gets one
 PROBES = 8  # scenes whose phrases are part of the world's fingerprint
-LAYOUT_VERSION = 2  # raise it when the files change though the phrases do not
+LAYOUT_VERSION = 3  # raise it when the files change though the phrases do not
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Manifest:
     images: int
     """pictures of the train split, all data sets together"""
     val_images: int
-    """pictures of each large val split (and of RefCOCO's testA and testB)"""
+    """pictures of each large val split (and of RefCOCO's testA and testB); ReasonSeg's has twice as many"""
     test_images: int
     """pictures of each other test split"""
     fingerprint: str
@@ -71,7 +71,7 @@ POOLS = (
     _Pool("pascal_part train", "train", 0.10, "images"),
     _Pool("refclef train", "train", 0.10, "images"),
     _Pool("coco val", "val", 1.0, "val_images"),
-    _Pool("reasonseg val", "val", 1.0, "val_images"),
+    _Pool("reasonseg val", "val", 2.0, "val_images"),
     _Pool("ade20k val", "val", 0.25, "val_images"),
     _Pool("mapillary val", "val", 0.25, "val_images"),
     _Pool("refclef val", "val", 0.25, "val_images"),
@@ -198,6 +198,9 @@ def _write_sets(root: Path, world: Manifest, progress: Progress) -> dict[str, in
         counts |= {
             f"{refer_set.name}|{refer_set.split_by}|{split}": count for split, count in written.items()
         }
+    watched_splits = {split: watched(f"coco {split}", grefer.NAME) for split in grefer.SPLITS}
+    written = grefer.write_grefcoco(root, watched_splits)
+    counts |= {f"{grefer.NAME}|unc|{split}": count for split, count in written.items()}
     for split in ("train", "val", "test"):
         pool = next(pool for pool in POOLS if pool.name == f"reasonseg {split}")
         shots = progress(_numbered(pool, world), "ReasonSeg")

@@ -4,7 +4,7 @@ Added to the real format: "kind" in each sentence, which its readers do not look
 are written, since a ref of these sets has exactly one annotation.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from seglm.dataset.toy.layouts.pickles import dump
 from seglm.dataset.toy.layouts.shots import Shot, positives, save_json, save_shot
 from seglm.dataset.toy.scenes import Mask, visible_masks
 from seglm.dataset.toy.shapes import SHAPES
+
+Json = dict[str, object]
 
 FOLDER = Path("refer_seg")
 CLEF_IMAGES = FOLDER / "images/saiapr_tc-12"
@@ -53,9 +55,9 @@ REFCLEF = ReferSet("refclef", "unc", ("attribute", "position", "relation", "supe
 class _Tables:
     """The growing content of the two files."""
 
-    images: list[dict[str, object]] = field(default_factory=list)
-    annotations: list[dict[str, object]] = field(default_factory=list)
-    refs: list[dict[str, object]] = field(default_factory=list)
+    images: list[Json] = field(default_factory=list)
+    annotations: list[Json] = field(default_factory=list)
+    refs: list[Json] = field(default_factory=list)
     num_sentences: int = 0
 
 
@@ -75,15 +77,41 @@ def write_refer(root: Path, refer: ReferSet, splits: Mapping[str, Iterable[Shot]
                 save_shot(shot, root / CLEF_IMAGES / _image_name(refer, shot))
         counts[split] = tables.num_sentences - before
     folder = root / FOLDER / refer.name
+    save_instances(tables.images, tables.annotations, folder)
+    (folder / f"refs({refer.split_by}).p").write_bytes(dump(tables.refs))
+    return counts
+
+
+def save_instances(images: Sequence[Json], annotations: Sequence[Json], folder: Path) -> None:
+    """Write instances.json of a set of the RefCOCO family; the folder's name is the set's."""
     categories = [
         {"supercategory": "thing", "id": i, "name": shape} for i, shape in enumerate(SHAPES, start=1)
     ]
-    info = {"description": f"toy world as {refer.name}", "version": "1.0", "year": 2015}
+    info = {"description": f"toy world as {folder.name}", "version": "1.0", "year": 2015}
     licenses = [{"id": 1, "name": "generated", "url": ""}]
-    content = {"info": info, "images": tables.images, "licenses": licenses, "annotations": tables.annotations}
+    content = {"info": info, "images": images, "licenses": licenses, "annotations": annotations}
     save_json({**content, "categories": categories}, folder / "instances.json")
-    (folder / f"refs({refer.split_by}).p").write_bytes(dump(tables.refs))
-    return counts
+
+
+def image_of(shot: Shot, file_name: str) -> Json:
+    """The entry of a picture in instances.json."""
+    return {
+        "file_name": file_name,
+        "height": shot.scene.height,
+        "width": shot.scene.width,
+        "id": shot.number,
+    }
+
+
+def sentence_of(phrase: Phrase, number: int) -> Json:
+    """The entry of a phrase in a ref; `number` is unique in the set."""
+    words: Json = {"tokens": phrase.text.split(), "raw": phrase.text, "sent": phrase.text}
+    return {**words, "sent_id": number, "kind": phrase.kind}
+
+
+def category_of(shot: Shot, index: int) -> int:
+    """Id of the category of a thing."""
+    return SHAPES.index(shot.scene.things[index].shape) + 1
 
 
 def _add(tables: _Tables, refer: ReferSet, shot: Shot, split: str) -> None:
@@ -94,10 +122,7 @@ def _add(tables: _Tables, refer: ReferSet, shot: Shot, split: str) -> None:
             named.setdefault(phrase.targets[0], []).append(phrase)
     if not named:
         return
-    height, width = shot.scene.height, shot.scene.width
-    tables.images.append(
-        {"file_name": _image_name(refer, shot), "height": height, "width": width, "id": shot.number}
-    )
+    tables.images.append(image_of(shot, _image_name(refer, shot)))
     for index, mask in enumerate(visible_masks(shot.scene)):
         tables.annotations.append(_annotation(refer, shot, index, mask))
     for index in sorted(named):
@@ -121,14 +146,14 @@ def _is_scored(shot: Shot, index: int, split: str) -> bool:
     return {"testA": is_in_a, "testB": not is_in_a}.get(split, True)
 
 
-def _annotation(refer: ReferSet, shot: Shot, index: int, mask: Mask) -> dict[str, object]:
-    record: dict[str, object] = {
+def _annotation(refer: ReferSet, shot: Shot, index: int, mask: Mask) -> Json:
+    record: Json = {
         "segmentation": [run_lengths(mask)] if refer.clef else edge_polygons(mask),
         "area": float(mask.sum()),
         "iscrowd": 0,
         "image_id": shot.number,
         "bbox": box_of(mask),
-        "category_id": _category(shot, index),
+        "category_id": category_of(shot, index),
         "id": _annotation_id(refer, shot, index),
     }
     if refer.clef:
@@ -137,14 +162,10 @@ def _annotation(refer: ReferSet, shot: Shot, index: int, mask: Mask) -> dict[str
     return record
 
 
-def _ref(
-    tables: _Tables, refer: ReferSet, shot: Shot, index: int, phrases: list[Phrase], split: str
-) -> dict[str, object]:
-    sentences: list[dict[str, object]] = []
-    for phrase in phrases:
-        tables.num_sentences += 1
-        words: dict[str, object] = {"tokens": phrase.text.split(), "raw": phrase.text, "sent": phrase.text}
-        sentences.append({**words, "sent_id": tables.num_sentences, "kind": phrase.kind})
+def _ref(tables: _Tables, refer: ReferSet, shot: Shot, index: int, phrases: list[Phrase], split: str) -> Json:
+    first = tables.num_sentences + 1
+    sentences = [sentence_of(phrase, number) for number, phrase in enumerate(phrases, start=first)]
+    tables.num_sentences += len(sentences)
     annotation = _annotation_id(refer, shot, index)
     stem = _image_name(refer, shot).removesuffix(".jpg")
     return {
@@ -155,7 +176,7 @@ def _ref(
         "image_id": shot.number,
         "split": split,
         "sentences": sentences,
-        "category_id": _category(shot, index),
+        "category_id": category_of(shot, index),
     }
 
 
@@ -165,7 +186,3 @@ def _image_name(refer: ReferSet, shot: Shot) -> str:
 
 def _annotation_id(refer: ReferSet, shot: Shot, index: int) -> int | str:
     return f"{shot.number}_{index + 1}" if refer.clef else shot.number * THINGS_PER_IMAGE + index
-
-
-def _category(shot: Shot, index: int) -> int:
-    return SHAPES.index(shot.scene.things[index].shape) + 1
