@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from seglm.evaluation.overlay import MASK_COLOURS, Mask, Picture, overlay
 from seglm.evaluation.predict import write_mask
-from seglm.utils.types import Answer
+from seglm.utils.types import NOTHING_DRAWN, Answer
 
 JPEG_QUALITY = 95
 NOT_ASKED = "no mask was asked for: the question does not speak of one (say 'segment ...' or '... output segmentation mask')"
@@ -20,10 +20,11 @@ NO_SEG = (
     "try another wording)"
 )
 EMPTY = "empty: the model drew nothing"
+REJECTED = "rejected: the model says that it is not in the picture"
 
 
 def masks_of(answer: Answer) -> list[Mask]:
-    """Every slot's mask in the first drawn frame, bool [H, W], logit above 0."""
+    """Every slot's mask in the first drawn frame, bool [H, W], logit above 0; a rejected slot's is empty."""
     return [np.asarray((one[0] > 0).cpu().numpy(), dtype=np.bool_) for one in answer.masks]
 
 
@@ -57,11 +58,20 @@ def described(answer: Answer, paths: list[Path]) -> list[str]:
     if not answer.tokens:
         return [*lines, NOT_ASKED if answer.status == "not_asked" else NO_SEG]
     for number, (mask, path) in enumerate(zip(masks_of(answer), paths, strict=True)):
+        if _is_rejected(answer, number):
+            lines.append(f"mask {number}: {REJECTED}: {path}")
+            continue
         share = mask.mean()
         sure = f", estimated IoU {answer.scores[number]:.2f}" if answer.scores else ""
         size = f"{int(mask.sum())} pixels, {100 * share:.1f} % of the picture" if mask.any() else EMPTY
         lines.append(f"mask {number}: {size}{sure}: {path}")
+        if any(answer.keywords[number : number + 1]):
+            lines.append(f"keyword {number}: {answer.keywords[number]}")
     return lines
+
+
+def _is_rejected(answer: Answer, number: int) -> bool:
+    return bool((answer.masks[number] == NOTHING_DRAWN).all())
 
 
 def _write_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:

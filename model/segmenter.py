@@ -71,6 +71,8 @@ class Segmenter(nn.Module):
             loss = loss + 0 * logits.float().sum()
         if not batch.jobs:
             loss = loss + 0 * low.sum()
+        if predicted.keywords_SV is not None and not parts["keyword"].count:
+            loss = loss + 0 * predicted.keywords_SV.sum()
         return Output(loss, parts)
 
     def counts(self, batch: Batch) -> dict[str, int]:
@@ -88,12 +90,20 @@ class Segmenter(nn.Module):
 
     # ---- slots to masks ----------------------------------------------------------------------------------------------
     def features(self, batch: Batch) -> Tensor:
-        """The decoder's features of all drawn frames [M, C, g, g]; zeros of one frame where no mask is asked for.
+        """The decoder's features of all drawn frames [M, C, g, g]; zeros for frames in which no mask is asked for, at least one.
 
         The encoder is skipped for a batch without jobs, except under ZeRO-3, where every rank has to take part.
         """
         if batch.jobs:
-            return self.decoder.encode(batch.drawn, batch.resized)
+            asked = sorted({frame for _, frame in batch.jobs})
+            found = self.decoder.encode(
+                [batch.drawn[frame] for frame in asked], [batch.resized[frame] for frame in asked]
+            )
+            if len(asked) == len(batch.drawn):
+                return found
+            blank = torch.zeros_like(found[:1])
+            of = dict(zip(asked, found.split(1), strict=True))
+            return torch.cat([of.get(frame, blank) for frame in range(len(batch.drawn))])
         dims, device = self.decoder.dims, batch.ids.device
         if is_sharded(self.decoder.image_encoder):
             blank = torch.zeros((1, 3, dims.image_size, dims.image_size), dtype=torch.uint8, device=device)

@@ -15,7 +15,7 @@ from seglm.model.backbones.templates import template
 from seglm.model.backbones.tokenizer import load_tokenizer
 from seglm.model.construct import Dims, construct
 from seglm.model.decoders.sam import SamDims
-from seglm.model.recipe import Lora, Recipe, Trainable
+from seglm.model.recipe import Lora, Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import Dialogue, Example, Images, Slot, Turn
@@ -38,23 +38,23 @@ SAM = SamDims(
 )  # fmt: skip
 
 
-def tiny_recipe(**changes: object) -> Recipe:
-    """lisa_7b in float32 on SDPA, LoRA of rank 2 without dropout; `changes` replace its fields."""
-    base = named("lisa_7b")
+def tiny_recipe(name: str = "lisa_7b", **changes: object) -> Recipe:
+    """A recipe in float32 on SDPA, LoRA of rank 2 without dropout; `changes` replace its fields."""
+    base = named(name)
     recipe = replace(
         base,
         engine=replace(
             base.engine, precision="fp32", attention="sdpa", gradient_checkpointing=False, workers=0
         ),
         decoder=replace(base.decoder, image_size=SQUARE),
-        trainable=Trainable(lora=Lora(r=2, alpha=4, dropout=0.0)),
+        trainable=replace(base.trainable, lora=Lora(r=2, alpha=4, dropout=0.0)),
     )
     return replace(recipe, **changes)  # type: ignore[arg-type]
 
 
 @cache
-def tiny_encoder() -> DialogueEncoder:
-    recipe = tiny_recipe()
+def tiny_encoder(name: str = "lisa_7b") -> DialogueEncoder:
+    recipe = tiny_recipe(name)
     return DialogueEncoder(
         tokenizer=load_tokenizer(TOKENIZER, recipe.tokens, recipe.backbone.image_tokens),
         template=template("llava_v1"),
@@ -67,14 +67,15 @@ def tiny_encoder() -> DialogueEncoder:
 
 def tiny_model(recipe: Recipe | None = None, *, seed: int = 0) -> Segmenter:
     """Random weights, larger than the usual initialisation so that nothing hides in rounding; adapters are not zero."""
-    encoder = tiny_encoder()
+    recipe = recipe or tiny_recipe()
+    encoder = tiny_encoder({"gsva": "gsva_7b", "keyseg": "keyseg_7b"}.get(recipe.system, "lisa_7b"))
     llama = dict(
         vocab_size=len(encoder.tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=1024, pad_token_id=0, bos_token_id=1,
         eos_token_id=2, tie_word_embeddings=False,
     )  # fmt: skip
     torch.manual_seed(seed)
-    model, _ = construct(recipe or tiny_recipe(), Dims(llama, CLIP, SAM), encoder)
+    model, _ = construct(recipe, Dims(llama, CLIP, SAM), encoder)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

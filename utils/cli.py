@@ -68,6 +68,7 @@ FLAGS = (
     # What is run.
     Flag("recipe", "recipe to run, see --list", option="recipe"),
     Flag("version", "base model, merged folder or released model: a folder or a hub id", option="version"),
+    Flag("mllm_model_path", "the same, as GSVA calls it", option="version"),
     Flag("revision", "hub revision of --version", sets=("backbone.revision",)),
     Flag("exp_name", "name of the run", option="exp_name"),
     Flag("log_base_dir", "where runs lie", option="log_base_dir"),
@@ -78,6 +79,7 @@ FLAGS = (
         value="",
     ),
     Flag("init_from", "start a new run from these weights", option="init_from"),
+    Flag("weight", "the same, as GSVA calls it: a training's .bin over --version", option="init_from"),
     Flag("overwrite", "replace the run that has this name", option="overwrite", value="true"),
     Flag("eval_only", "score the weights, train nothing", option="eval_only", value="true"),
     Flag("allow_leak", "score a split the weights were trained on", option="allow_leak", value="true"),
@@ -87,6 +89,7 @@ FLAGS = (
     Flag("help", "print this", option="help", value="true"),
     # Model.
     Flag("vision_pretrained", "SAM's .pth", sets=("decoder.weights",)),
+    Flag("segmentation_model_path", "the same, as GSVA calls it", sets=("decoder.weights",)),
     Flag("vision_tower", "CLIP: a folder or a hub id", sets=("backbone.vision",)),
     Flag("conv_type", "chat template", sets=("backbone.template",)),
     Flag(
@@ -133,6 +136,7 @@ FLAGS = (
     Flag("vqa_data", "e.g. llava_instruct_150k", sets=("data.vqa",)),
     Flag("reason_seg_data", 'e.g. "ReasonSeg|train"', sets=("data.reason_seg",)),
     Flag("val_dataset", 'e.g. "ReasonSeg|val" or "refcoco|unc|val"', sets=("evaluate.dataset",)),
+    Flag("val_refzom", "score Ref-ZOM", sets=("evaluate.dataset",), value="refzom|final|test"),
     Flag("dataset_dir", "where the data lie", sets=("data.dataset_dir",)),
     Flag("num_classes_per_sample", "most targets asked for in one image", sets=("data.targets_per_sample",)),
     Flag("exclude_val", "leave validation images out of training", sets=("data.exclude_val",), value="true"),
@@ -154,12 +158,22 @@ FLAGS = (
     Flag("ce_loss_weight", sets=("terms.language.weight",)),
     Flag("bce_loss_weight", sets=("terms.bce.weight",)),
     Flag("dice_loss_weight", sets=("terms.dice.weight",)),
+    Flag("key_loss_weight", "of KeySeg's alignment", sets=("terms.keyword.weight",)),
     Flag("zero", "ZeRO stage: 1, 2 or 3", sets=("engine.zero",)),
     Flag("seed", sets=("engine.seed",)),
     # Known, and not taken.
     Flag("local_rank", ignored="the launcher's own; LOCAL_RANK says the same"),
     Flag("auto_resume", value="true", refused="a run never goes on by accident; say --resume"),
     Flag("start_epoch", refused="--resume knows the step; a schedule of its own starts with --init_from"),
+    Flag(
+        "no_sampling",
+        refused="samples are drawn by number from the mixture; one data set alone is --dataset refer_seg "
+        "--refer_seg_data grefcoco",
+    ),
+    Flag("merge_lora_path", refused="merge with merge_lora_weights_and_save_hf_model.py --weight ..."),
+    Flag("patience", refused="a run ends with its schedule and keeps its best state; see schedule.epochs"),
+    Flag("test_mode", refused="scores of trained weights: --eval_only --weight ... --val_dataset ..."),
+    Flag("ckpt", refused="trained weights are given with --weight (or --init_from)"),
     Flag("vis_save_path", refused="pictures of an evaluation lie in the run's folder; chat.py has this flag"),
 )
 BY_NAME = {flag.name: flag for flag in FLAGS}

@@ -84,3 +84,22 @@ def test_padding_and_neighbours_do_not_change_a_sample() -> None:
     other = model(collate([ONE])).parts
     for name, part in alone.items():
         assert (part.sum + other[name].sum).item() == pytest.approx(together[name].sum.item(), rel=1e-5)
+
+
+def test_a_frame_that_nobody_draws_is_not_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model()
+    asked, silent = (
+        tiny_example(("It is {}.",), key="tiny/0"),
+        tiny_example(("A dog.",), key="tiny/1", seed=1),
+    )
+    alone, both = collate([asked]), collate([silent, asked])
+    encoded: list[int] = []
+    encode = model.decoder.encode
+    monkeypatch.setattr(
+        model.decoder,
+        "encode",
+        lambda frames, resized: encoded.append(len(frames)) or encode(frames, resized),
+    )
+    features = model.features(both)
+    assert encoded == [1] and not features[0].any()
+    torch.testing.assert_close(features[1:], model.features(alone))

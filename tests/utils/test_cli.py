@@ -48,7 +48,7 @@ def test_every_flag_of_the_original_is_taken_or_refused_by_name(name: str) -> No
 
 
 def test_each_flag_sets_a_field_that_exists() -> None:
-    paths = {path for path, _ in leaves(recipe("lisa_7b"))} | {"optim.betas.0", "optim.betas.1"}
+    paths = {path for path, _ in leaves(recipe("keyseg_7b"))} | {"optim.betas.0", "optim.betas.1"}
     assert {path.removesuffix("+") for flag in FLAGS for path in flag.sets} <= paths
 
 
@@ -113,7 +113,7 @@ def test_resume_stands_alone_or_names_a_run(command: list[str], resume: str) -> 
     "command, message",
     [
         (["--lora_rr", "3"], "unknown flag '--lora_rr'; did you mean --lora_r"),
-        (["--weight", "x.bin"], "unknown flag '--weight'"),
+        (["--wait", "x.bin"], "unknown flag '--wait'"),
         (["--auto_resume"], "--auto_resume is not taken: .*--resume"),
         (["--start_epoch", "3"], "--start_epoch is not taken: --resume"),
         (["--out_dim", "128"], "--out_dim is not taken: .*256"),
