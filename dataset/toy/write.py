@@ -1,4 +1,4 @@
-"""Writes a toy world to disk, in the real layouts of twelve data sets under one `--dataset_dir`.
+"""Writes a toy world to disk, in the real layouts of thirteen data sets under one `--dataset_dir`.
 
 A world is a pure function of (seed, size, numbers of pictures): the same arguments give the same bytes. No picture is in two
 of train, val and test, not even under two names in two data sets.
@@ -198,9 +198,10 @@ def _write_sets(root: Path, world: Manifest, progress: Progress) -> dict[str, in
         counts |= {
             f"{refer_set.name}|{refer_set.split_by}|{split}": count for split, count in written.items()
         }
-    watched_splits = {split: watched(f"coco {split}", grefer.NAME) for split in grefer.SPLITS}
-    written = grefer.write_grefcoco(root, watched_splits)
-    counts |= {f"{grefer.NAME}|unc|{split}": count for split, count in written.items()}
+    for general in (grefer.GREFCOCO, grefer.REFZOM):
+        watched_splits = {split: watched(f"coco {split}", general.name) for split in general.splits}
+        written = grefer.write_general(root, general, watched_splits)
+        counts |= {f"{general.name}|{general.split_by}|{split}": count for split, count in written.items()}
     for split in ("train", "val", "test"):
         pool = next(pool for pool in POOLS if pool.name == f"reasonseg {split}")
         shots = progress(_numbered(pool, world), "ReasonSeg")

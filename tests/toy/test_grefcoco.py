@@ -1,8 +1,9 @@
-"""gRefCOCO of the toy world: one thing, several or nothing, in the real layout, and no text tells which."""
+"""gRefCOCO and Ref-ZOM of the toy world: one thing, several or nothing, in the real layout, and no text tells which."""
 
 from __future__ import annotations
 
 import json
+import pickle
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from seglm.dataset.check import check_source
 from seglm.dataset.sources import open_source
-from seglm.dataset.toy.layouts.grefer import PER_IMAGE, expressions
+from seglm.dataset.toy.layouts.grefer import GREFCOCO, expressions
 from seglm.dataset.toy.layouts.shots import Shot, make_shot
 from seglm.dataset.toy.scenes import COLOURS, Split, visible_masks
 from seglm.dataset.toy.shapes import SHAPES
@@ -18,14 +19,14 @@ from seglm.dataset.toy.words import Phrase, is_held_out
 from seglm.dataset.toy.write import read_manifest, scene_of
 from tests.toy.text_only import accuracy, main
 
-SPLITS = ("train", "val", "testA", "testB")
+SPLITS = [f"grefcoco|unc|{split}" for split in GREFCOCO.splits] + ["refzom|final|train", "refzom|final|test"]
 TRAIN_SHOTS, VAL_SHOTS = 500, 220
 Said = list[tuple[Shot, Phrase]]
 
 
 def said(split: Split, *, shots: int, first: int = 1) -> Said:
     made = (make_shot(first + n, world_seed=0, split=split, size=128) for n in range(shots))
-    return [(shot, phrase) for shot, phrases in expressions(made) for phrase in phrases]
+    return [(shot, phrase) for shot, phrases in expressions(made, GREFCOCO) for phrase in phrases]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_no_expression_means_everything_and_none_is_said_twice_about_a_picture(t
         assert len(phrase.targets) < len(shot.scene.things)
         by_shot.setdefault(shot.number, []).append(phrase.text)
     for texts in by_shot.values():
-        assert len(texts) == len(set(texts)) <= PER_IMAGE
+        assert len(texts) == len(set(texts)) <= GREFCOCO.per_image
 
 
 def test_attributes_of_nothing_fit_nothing_and_training_asks_for_no_held_out_look(train: Said) -> None:
@@ -101,11 +102,11 @@ def test_attributes_of_nothing_fit_nothing_and_training_asks_for_no_held_out_loo
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_loader_reads_unions_of_things_and_empty_masks(root: Path, split: str) -> None:
-    source = open_source(f"grefcoco|unc|{split}", root)
+    source = open_source(split, root)
     samples = [source.sample(index) for index in range(len(source))]
     targets = [target for sample in samples for target in sample.targets]
     manifest = read_manifest(root)
-    assert manifest is not None and len(targets) == manifest.counts[f"grefcoco|unc|{split}"]
+    assert manifest is not None and len(targets) == manifest.counts[split]
     for sample in samples:
         things = visible_masks(scene_of(root, Path(sample.path)))
         for target in sample.targets:
@@ -113,8 +114,12 @@ def test_the_loader_reads_unions_of_things_and_empty_masks(root: Path, split: st
             inside = [thing for thing in things if (thing & mask).any()]
             assert mask.sum() == sum(thing.sum() for thing in inside)
             assert (target.kind == "none") is (not inside) and (target.kind == "multi") is (len(inside) > 1)
-    found = check_source(f"grefcoco|unc|{split}", root, share=1)
+    found = check_source(split, root, share=1)
     assert not found.faults and not any("no pixel" in note for note in found.notes)
+
+
+def read_zom(root: Path) -> list[dict]:
+    return pickle.loads((root / "refer_seg/refzom/Ref_ZOM.p").read_bytes())
 
 
 def test_the_files_are_laid_out_as_the_published_ones(root: Path) -> None:
@@ -126,7 +131,8 @@ def test_the_files_are_laid_out_as_the_published_ones(root: Path) -> None:
         assert ref["no_target"] is (ref["ann_id"] == [-1]) is (ref["category_id"] == [-1])
         assert len(ref["ann_id"]) == len(ref["category_id"]) and ids >= set(ref["ann_id"]) - {-1}
         assert ref["sent_ids"] == [sentence["sent_id"] for sentence in ref["sentences"]]
-    assert {ref["split"] for ref in refs} == set(SPLITS)
+    assert {ref["split"] for ref in refs} == set(GREFCOCO.splits)
+    assert not any(ref["ann_id"] for ref in read_zom(root) if ref["source"] == "zero")
     shapes = {one["iscrowd"]: type(one["segmentation"]) for one in content["annotations"]}
     assert shapes == {0: list, 1: dict}
     crowd = next(one["segmentation"] for one in content["annotations"] if one["iscrowd"])

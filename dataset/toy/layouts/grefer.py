@@ -1,4 +1,4 @@
-"""gRefCOCO: instances.json and grefs(unc).json; a ref means one thing, several, or nothing that is there.
+"""gRefCOCO and Ref-ZOM: instances.json and a file of refs; a ref means one thing, several, or nothing that is there.
 
 No text tells whether anything fits it. A wording is drawn with both fillings, it is kept or left out for the sake of both, and
 only then a coin that knows neither the scene nor the words says which of the two is asked (tests/toy/text_only.py measures it).
@@ -7,6 +7,7 @@ Added to the real format: "kind" in each sentence, which its readers do not look
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from seglm.dataset.toy.crowds import couple_form, crowd_form
 from seglm.dataset.toy.layouts.coco import name_2014
 from seglm.dataset.toy.layouts.outlines import box_of, edge_polygons, plain_run_lengths
+from seglm.dataset.toy.layouts.pickles import dump
 from seglm.dataset.toy.layouts.refer import (
     FOLDER,
     THINGS_PER_IMAGE,
@@ -29,8 +31,6 @@ from seglm.dataset.toy.relating import relation_form
 from seglm.dataset.toy.scenes import visible_masks
 from seglm.dataset.toy.words import Pair, Phrase, choose
 
-NAME = "grefcoco"
-SPLITS = ("train", "val", "testA", "testB")
 NONE_ODDS = 0.3  # of an expression; the real set has 0.12, too few to score on small splits
 MULTI_SHARE = 0.3 / (1 - NONE_ODDS)  # of the wordings, so that 0.3 of the expressions mean several things
 MULTI_FORMS: tuple[Form, ...] = (crowd_form, couple_form)
@@ -40,11 +40,32 @@ SINGLE_FORMS: tuple[Form, ...] = (  # the rarer a form finds something to say, t
     *(superlative_form,) * 4,
     *(relation_form,) * 5,
 )
-PER_IMAGE, TRIES = 10, 80  # expressions of one picture, and wordings that are tried for them
+TRIES = 80  # wordings that are tried for one picture
 CROWD_EVERY = 8  # annotations; one of so many is stored as a crowd is, as run lengths with a list of counts
 
 
-def write_grefcoco(root: Path, splits: Mapping[str, Iterable[Shot]]) -> dict[str, int]:
+@dataclass(frozen=True)
+class GeneralSet:
+    """What tells the two data sets apart."""
+
+    name: str
+    """folder in refer_seg"""
+    split_by: str
+    """first half of a split's name, as the readers call it"""
+    splits: tuple[str, ...]
+    refs_file: str
+    """name of the file of refs: JSON, or a pickle of Python 2"""
+    per_image: int
+    """expressions of one picture at most"""
+    nothing: tuple[int, ...]
+    """what stands for the annotations of a ref that means nothing"""
+
+
+GREFCOCO = GeneralSet("grefcoco", "unc", ("train", "val", "testA", "testB"), "grefs(unc).json", 10, (-1,))
+REFZOM = GeneralSet("refzom", "final", ("train", "test"), "Ref_ZOM.p", 4, ())
+
+
+def write_general(root: Path, general: GeneralSet, splits: Mapping[str, Iterable[Shot]]) -> dict[str, int]:
     """Write both files for split name -> shots; returns the number of expressions of each split. Pictures are not written."""
     images: list[Json] = []
     annotations: list[Json] = []
@@ -52,23 +73,27 @@ def write_grefcoco(root: Path, splits: Mapping[str, Iterable[Shot]]) -> dict[str
     counts = {}
     for split, shots in splits.items():
         before = len(refs)
-        for shot, phrases in expressions(shots):
+        for shot, phrases in expressions(shots, general):
             images.append(image_of(shot, name_2014(shot)))
             annotations += _annotations(shot)
             for phrase in phrases:
-                refs.append(_ref(shot, phrase, split, len(refs) + 1))
+                refs.append(_ref(general, shot, phrase, split, len(refs) + 1))
         counts[split] = len(refs) - before
-    save_instances(images, annotations, root / FOLDER / NAME)
-    save_json(refs, root / FOLDER / NAME / "grefs(unc).json")
+    folder = root / FOLDER / general.name
+    save_instances(images, annotations, folder)
+    if general.refs_file.endswith(".json"):
+        save_json(refs, folder / general.refs_file)
+    else:
+        (folder / general.refs_file).write_bytes(dump(refs))
     return counts
 
 
-def expressions(shots: Iterable[Shot]) -> Iterator[tuple[Shot, list[Phrase]]]:
-    """The expressions about each shot, PER_IMAGE at most; a shot about which nothing can be said is left out."""
+def expressions(shots: Iterable[Shot], general: GeneralSet) -> Iterator[tuple[Shot, list[Phrase]]]:
+    """The expressions about each shot; a shot about which nothing can be said is left out."""
     shares = _Shares()
     for shot in shots:
-        rng = shot.rng(NAME)
-        pairs = _pairs(shot, rng, shares)
+        rng = shot.rng(general.name)
+        pairs = list(islice(_pairs(shot, rng, shares), general.per_image))
         if pairs:
             yield shot, [_fill(pair, rng) for pair in pairs]
 
@@ -83,9 +108,8 @@ class _Shares:
         return self.num[True] <= MULTI_SHARE * sum(self.num.values())
 
 
-def _pairs(shot: Shot, rng: np.random.Generator, shares: _Shares) -> list[Pair]:
+def _pairs(shot: Shot, rng: np.random.Generator, shares: _Shares) -> Iterator[Pair]:
     """Wordings with both fillings. Neither filling says what another wording says, and none means everything in the picture."""
-    found: list[Pair] = []
     said: set[str] = set()
     for _ in range(TRIES):
         is_multi = shares.wants_multi()
@@ -97,10 +121,7 @@ def _pairs(shot: Shot, rng: np.random.Generator, shares: _Shares) -> list[Pair]:
             continue
         said |= texts
         shares.num[is_multi] += 1
-        found.append(pair)
-        if len(found) == PER_IMAGE:
-            break
-    return found
+        yield pair
 
 
 def _fill(pair: Pair, rng: np.random.Generator) -> Phrase:
@@ -123,18 +144,20 @@ def _annotations(shot: Shot) -> Iterator[Json]:
         }
 
 
-def _ref(shot: Shot, phrase: Phrase, split: str, number: int) -> Json:
-    return {
+def _ref(general: GeneralSet, shot: Shot, phrase: Phrase, split: str, number: int) -> Json:
+    record: Json = {
         "image_id": shot.number,
         "split": split,
         "sentences": [sentence_of(phrase, number)],
         "file_name": name_2014(shot),
-        "category_id": [category_of(shot, index) for index in phrase.targets] or [-1],
-        "ann_id": [_annotation_id(shot, index) for index in phrase.targets] or [-1],
+        "category_id": [category_of(shot, index) for index in phrase.targets] or list(general.nothing),
+        "ann_id": [_annotation_id(shot, index) for index in phrase.targets] or list(general.nothing),
         "sent_ids": [number],
         "ref_id": number,
-        "no_target": not phrase.targets,
     }
+    if general is REFZOM:
+        return record | {"source": ("zero", "one", "many")[min(len(phrase.targets), 2)]}
+    return record | {"no_target": not phrase.targets}
 
 
 def _annotation_id(shot: Shot, index: int) -> int:
