@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,11 @@ from seglm.utils.types import Sample, Target
 
 FOLDERS = ("reason_seg/ReasonSeg", "ReasonSeg")
 JOIN = "_"  # `train_val` is both splits
+LISTS = {
+    "outputs": "explanatory/train.json",
+    "keyword": "explanatory_key/keyword_outputs.json",
+}
+"""field of an entry -> the file whose entries have it, by image; both are optional (the second is KeySeg's)"""
 
 
 def open_reasonseg(root: Path, split: str, about: Description) -> Stills:
@@ -30,9 +35,9 @@ def open_reasonseg(root: Path, split: str, about: Description) -> Stills:
     home = first_of(root, FOLDERS, name, about)
     for part in split.split(JOIN):
         first_of(home, (part,), name, about)
-    words = home / "explanatory" / "train.json"
-    files = [*(home / part for part in split.split(JOIN)), *([words] if words.is_file() else [])]
-    list_records = partial(_records, home, split.split(JOIN), words)
+    lists = {name: home / file for name, file in LISTS.items() if (home / file).is_file()}
+    files = [*(home / part for part in split.split(JOIN)), *lists.values()]
+    list_records = partial(_records, home, split.split(JOIN), lists)
     return open_stills(home, split, about, read_reasonseg, list_records, files=files)
 
 
@@ -55,7 +60,8 @@ def read_reasonseg(record: Record, still: Still) -> Sample:
         masks=partial(_masks, painted, size, TARGET),
         is_sentence=bool(content["is_sentence"]),
         kind=kinds[0] if kinds else "",
-        explanation=record.get("explanation"),
+        explanation=record.get("outputs"),
+        keyword=record.get("keyword"),
         key=record["id"],
         asked_apart=True,
         kinds=kinds,
@@ -70,15 +76,17 @@ def read_reasonseg(record: Record, still: Still) -> Sample:
     )
 
 
-def _records(home: Path, parts: Sequence[str], words: Path, name: str) -> Iterator[Record]:
+def _records(home: Path, parts: Sequence[str], lists: Mapping[str, Path], name: str) -> Iterator[Record]:
     """One record for each name in the folders, even if one of its two files is missing: that is an error when it is read."""
-    told = {one["image"]: one["outputs"] for one in read_json(words, name)} if words.is_file() else {}
+    told = {
+        field: {one["image"]: one[field] for one in read_json(file, name)} for field, file in lists.items()
+    }
     for part in parts:
         images = {Path(file).stem: file for file in files_in(home / part, ".jpg", ".jpeg", ".png")}
         for stem in sorted({*images, *(Path(file).stem for file in files_in(home / part, ".json"))}):
             image = images.get(stem, f"{stem}.jpg")
             record = {"id": stem, "image": f"{part}/{image}", "json": f"{part}/{stem}.json"}
-            yield record | ({"explanation": told[image]} if image in told else {})
+            yield record | {field: by_image[image] for field, by_image in told.items() if image in by_image}
 
 
 def _content(path: Path, key: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ DESCRIPTION = Description(
     tree=(
         "reason_seg/ReasonSeg/{train,val,test}/*.jpg with a *.json of the same name",
         "reason_seg/ReasonSeg/explanatory/train.json (optional)",
+        "reason_seg/ReasonSeg/explanatory_key/keyword_outputs.json (optional: KeySeg's keywords)",
     ),
     home="https://github.com/dvlab-research/LISA#dataset",
     counts={"train": 239, "val": 200, "test": 779, "train_val": 439},

@@ -102,3 +102,9 @@ def test_conversations_are_turns_without_targets(root: Path) -> None:
     for sample in samples("llava_instruct_150k|train", root):
         assert sample.turns and not sample.targets
         assert all(question and answer and "<image>" not in question for question, answer in sample.turns)
+
+
+def test_every_training_question_of_reasonseg_has_a_keyword(root: Path) -> None:
+    trained = [t.keyword for sample in samples("ReasonSeg|train", root) for t in sample.targets]
+    assert trained and all(trained)
+    assert all(t.keyword is None for sample in samples("ReasonSeg|val", root) for t in sample.targets)

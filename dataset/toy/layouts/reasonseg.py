@@ -33,12 +33,12 @@ IGNORE_RADIUS = 5  # px of the 128 grid
 
 
 def write_reasonseg(root: Path, shots: Iterable[Shot], *, count: int) -> int:
-    """Write `count` pictures with their JSON, and explanatory/train.json if the shots are of the train split.
+    """Write `count` pictures with their JSON; for the train split also explanatory/train.json and KeySeg's keywords.
 
     `shots` may be endless: a shot is left out if nothing can be said about it of the kind that it draws.
     Returns the number of pictures.
     """
-    written, explanations, split = 0, [], ""
+    written, explanations, keywords, split = 0, [], [], ""
     fit = ((shot, chosen) for shot in shots if (chosen := _choose(shot)))
     for shot, chosen in islice(fit, count):
         split, written = shot.split, written + 1
@@ -46,11 +46,14 @@ def write_reasonseg(root: Path, shots: Iterable[Shot], *, count: int) -> int:
         (root / FOLDER / split).mkdir(parents=True, exist_ok=True)
         save_shot(shot, root / FOLDER / split / f"{stem}.jpg")
         save_json(_record(shot, chosen, f"{stem}.jpg"), root / FOLDER / split / f"{stem}.json")
+        words = {"query": chosen[0].text, "outputs": chosen[0].explanation or ""}
+        entry = {"image": f"{stem}.jpg", **words, "json": f"{stem}.json"}
+        keywords.append({**entry, "keyword": chosen[0].keyword})
         if chosen[0].explanation is not None:
-            words = {"query": chosen[0].text, "outputs": chosen[0].explanation}
-            explanations.append({"image": f"{stem}.jpg", **words, "json": f"{stem}.json"})
+            explanations.append(entry)
     if split == "train":
         save_json(explanations, root / FOLDER / "explanatory" / "train.json")
+        save_json(keywords, root / FOLDER / "explanatory_key" / "keyword_outputs.json")
     return written
 
 
