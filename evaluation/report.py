@@ -82,10 +82,13 @@ def read_scores(folder: Path) -> Scores:
         raise FileNotFoundError(
             f"{path}: no scores; `python -m seglm.evaluation.run --out {folder}` writes them"
         )
-    content = json.loads(path.read_text(encoding="utf-8"))
-    kinds = {kind: _score(values) for kind, values in content.pop("kinds").items()}
-    every = _score(content.pop("all"))
-    return Scores(**content, all=every, kinds=kinds)
+    return scores_of(json.loads(path.read_text(encoding="utf-8")))
+
+
+def scores_of(content: Mapping[str, Any]) -> Scores:
+    """The scores that `asdict` made plain."""
+    kinds = {kind: _score(values) for kind, values in content["kinds"].items()}
+    return Scores(**{**content, "all": _score(content["all"]), "kinds": kinds})
 
 
 def _score(values: Mapping[str, Any]) -> Score:

@@ -21,7 +21,7 @@ from seglm.utils.types import Answer, Sample, Target
 NO_KIND = "(none)"
 Convention = Literal["lisa", "plain", "gsva", "rela"]
 """how expressions are averaged: `metrics/iou.py` has the first two, `metrics/grefer.py` the others"""
-CONVENTIONS: Mapping[str, str] = {**iou.CONVENTIONS, **grefer.CONVENTIONS}
+CONVENTIONS: Mapping[str, str] = dict([*iou.CONVENTIONS.items(), *grefer.CONVENTIONS.items()])
 
 
 @dataclass(frozen=True)

@@ -192,10 +192,14 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     return is_inside
 
 
+def folder_name(version: str, chosen: Benchmark) -> str:
+    """What the folder of a model's files of a benchmark is called, inside --out."""
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", f"{Path(version).name}_{chosen.name}")
+
+
 def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
     """Where a benchmark's files go. Raises ValueError if an earlier outcome lies there."""
-    plain = re.sub(r"[^A-Za-z0-9.+-]+", "_", f"{Path(given.version).name}_{chosen.name}")
-    folder: Path = given.out / plain
+    folder: Path = given.out / folder_name(given.version, chosen)
     if (folder / SAID).exists() and not given.overwrite:
         what = SCORES if (folder / SCORES).exists() else SAID
         raise ValueError(

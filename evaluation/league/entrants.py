@@ -1,0 +1,135 @@
+"""Who takes part, and what makes a result the same result: recipe, data, weights, budget and seed, in one hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from seglm.dataset.toy.write import read_manifest
+from seglm.model.recipe import Recipe
+from seglm.model.recipes import recipe as named
+from seglm.model.recipes import recipes
+from seglm.utils.config import override, to_json
+from seglm.utils.manifest import weights_entry
+from seglm.utils.resolve import resolve
+
+TINY = "_tiny"
+"""how the names of the recipes end that take part by default"""
+BENCHMARKS = ("ReasonSeg|val", "refcoco|unc|val", "grefcoco|unc|val")
+SETTLED = ("schedule.epochs", "schedule.steps_per_epoch", "engine.seed", "engine.workers", "data.dataset_dir")
+"""fields that the league sets, so that no row may"""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One row: a recipe, or a variant of it."""
+
+    name: str
+    """as it was typed: `lisa_tiny`, `keyseg_tiny:fusion.kind=faithful:optim.lr=1e-3`"""
+    recipe: str
+    settings: tuple[tuple[str, str], ...] = ()
+    """(dotted path, text), as train_ds.py takes them"""
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a path."""
+        return re.sub(r"[^A-Za-z0-9.+-]+", "_", self.name)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every row gets."""
+
+    minutes: float
+    """of one core, for the training steps; starting and scoring are not counted"""
+    dataset_dir: Path
+    """a toy world"""
+    benchmarks: tuple[str, ...] = BENCHMARKS
+
+
+def entrants(rows: str) -> list[Entrant]:
+    """The rows of `--rows`, commas between them; none: every recipe whose name ends in `_tiny`.
+
+    Raises ValueError for an unknown recipe or setting, a field that the league sets, and a row that is there twice.
+    """
+    typed = [row.strip() for row in rows.split(",") if row.strip()] or [
+        name for name in recipes() if name.endswith(TINY)
+    ]
+    found = [_entrant(row) for row in typed]
+    if twice := sorted({one.name for one in found if typed.count(one.name) > 1}):
+        raise ValueError(f"--rows names {twice[0]!r} twice")
+    return found
+
+
+def resolved(entrant: Entrant, dataset_dir: Path, *, seed: int = 0, steps: int = 0) -> Recipe:
+    """The recipe as the row is trained. Raises ValueError for a setting that does not exist."""
+    return override(named(entrant.recipe), [*entrant.settings, *settled(dataset_dir, seed=seed, steps=steps)])
+
+
+def settled(dataset_dir: Path, *, seed: int, steps: int) -> list[tuple[str, str]]:
+    """What the league sets in every recipe, in the order of SETTLED; the loader works in the one thread that is counted."""
+    return list(zip(SETTLED, ("1", str(steps), str(seed), "0", str(dataset_dir)), strict=True))
+
+
+def fingerprint(entrant: Entrant, budget: Budget, *, seed: int = 0, steps: int = 0) -> str:
+    """16 hexadecimal digits that change with whatever the result depends on, the code apart.
+
+    Raises ValueError if there is no toy world at `budget.dataset_dir`.
+    """
+    world = read_manifest(budget.dataset_dir)
+    if world is None:
+        raise ValueError(
+            f"{budget.dataset_dir} is no toy world; python -m seglm.dataset.toy --dataset_dir {budget.dataset_dir} writes it"
+        )
+    recipe = resolved(entrant, Path("-"), seed=seed, steps=steps)  # where the world lies does not matter
+    weights = {recipe.backbone.weights, recipe.backbone.vision, recipe.decoder.weights}
+    facts = {
+        "recipe": to_json(recipe),
+        "world": asdict(world),
+        "weights": sorted(json.dumps(weights_entry(resolve(one))["files"]) for one in weights),
+        "minutes": budget.minutes,
+        "benchmarks": budget.benchmarks,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _entrant(row: str) -> Entrant:
+    recipe, *rest = row.split(":")
+    settings = []
+    for setting in rest:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise ValueError(
+                f"--rows {row!r}: {setting!r} is not path=value; a row is RECIPE[:path=value ...]"
+            )
+        if path in SETTLED:
+            raise ValueError(f"--rows {row!r}: the league sets {path} in every row")
+        settings.append((path, text))
+    one = Entrant(row, recipe, tuple(settings))
+    resolved(one, Path("-"))
+    return one
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """`0,1,2` -> (0, 1, 2). Raises ValueError for what is no number, or is there twice."""
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"--seeds {text!r}: whole numbers with commas between them, e.g. 0,1,2") from error
+    if len(set(seeds)) != len(seeds):
+        raise ValueError(f"--seeds {text!r} names a seed twice")
+    return seeds
+
+
+def benchmarks_of(text: str) -> tuple[str, ...]:
+    """The specs of `--benchmarks`, checked. Raises ValueError for one that does not exist."""
+    from seglm.evaluation.benchmarks import benchmark
+
+    specs: Sequence[str] = [part.strip() for part in text.split(",")]
+    for spec in specs:
+        benchmark(spec)
+    return tuple(specs)

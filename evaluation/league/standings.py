@@ -1,0 +1,122 @@
+"""The league's table: mean and spread over seeds, for each benchmark, as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from seglm.evaluation.league.compete import Failed, Played
+from seglm.evaluation.league.entrants import Budget
+from seglm.evaluation.results import Scores
+from seglm.evaluation.table import MISSING, POSITIVES
+
+MARKDOWN, CSV = "league.md", "league.csv"
+GIOU, CIOU, EMISSION, N_ACC, T_ACC = "gIoU", "cIoU", "[SEG] rate", "N-acc", "T-acc"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a row: its seeds together."""
+
+    row: str
+    benchmark: str
+    column: str
+    """`gIoU`, `cIoU` ..., or the kind of the expressions that a gIoU is of"""
+    n: int
+    """expressions"""
+    values: tuple[float, ...]
+    """percent, one a seed; a seed for which there is no such number is left out"""
+
+    @property
+    def mean(self) -> float | None:
+        return mean(self.values) if self.values else None
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over seeds (n - 1); None for fewer than two."""
+        return stdev(self.values) if len(self.values) > 1 else None
+
+    def __str__(self) -> str:
+        if self.mean is None:
+            return MISSING
+        return f"{self.mean:.1f}" if self.spread is None else f"{self.mean:.1f} ± {self.spread:.1f}"
+
+
+def cells(games: Sequence[Played], spec: str) -> list[list[Cell]]:
+    """For each row the cells of a benchmark; all rows have the same columns."""
+    rows = list(dict.fromkeys(game.row for game in games))
+    every = [_numbers(game.scores[spec]) for game in games]
+    columns = list(dict.fromkeys(column for numbers in every for column in numbers))
+    return [
+        [_cell(row, spec, column, [n for game, n in zip(games, every, strict=True) if game.row == row]) for column in columns]
+        for row in rows
+    ]  # fmt: skip
+
+
+def write_standings(folder: Path, games: Sequence[Played], failed: Sequence[Failed], budget: Budget) -> str:
+    """Writes league.md and league.csv; returns the Markdown."""
+    every = {spec: cells(games, spec) for spec in budget.benchmarks} if games else {}
+    text = _markdown(every, games, failed, budget)
+    (folder / MARKDOWN).write_text(text, encoding="utf-8")
+    with (folder / CSV).open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("benchmark", "row", "column", "n", "mean", "spread", "values"))
+        for cell in (cell for rows in every.values() for row in rows for cell in row):
+            values = " ".join(f"{value:.4f}" for value in cell.values)
+            numbers = ("" if number is None else f"{number:.4f}" for number in (cell.mean, cell.spread))
+            writer.writerow((cell.benchmark, cell.row, cell.column, cell.n, *numbers, values))
+    return text
+
+
+def _numbers(scores: Scores) -> dict[str, tuple[int, float | None]]:
+    """Column -> (number of expressions, share)."""
+    every = scores.all
+    with_referent = every.n - every.num_empty
+    has_empty = every.num_empty > 0
+    return {
+        GIOU: (every.n, every.giou),
+        **({POSITIVES: (with_referent, every.positives)} if has_empty else {}),
+        **{kind: (score.n, score.giou) for kind, score in scores.kinds.items()},
+        CIOU: (every.n, every.ciou),
+        EMISSION: (every.n, every.emission),
+        **({N_ACC: (every.num_empty, every.n_acc), T_ACC: (with_referent, every.t_acc)} if has_empty else {}),
+    }
+
+
+def _cell(row: str, spec: str, column: str, seeds: Sequence[dict[str, tuple[int, float | None]]]) -> Cell:
+    found = [numbers[column] for numbers in seeds if column in numbers]
+    values = tuple(100 * share for _, share in found if share is not None)
+    return Cell(row, spec, column, max((n for n, _ in found), default=0), values)
+
+
+def _markdown(
+    every: dict[str, list[list[Cell]]], games: Sequence[Played], failed: Sequence[Failed], budget: Budget
+) -> str:
+    lines = [
+        "# League",
+        "",
+        f"{budget.minutes:g} minutes of one core for the training steps of every row and seed (starting and scoring not "
+        "counted), the same toy world for all. How many steps fit was found once for each row, so its seeds differ in nothing "
+        "else. Percent; mean ± standard deviation over seeds. A column under the name of a kind is the gIoU of its expressions.",
+        "",
+        "| row | steps | CPU seconds a step | seeds |",
+        "|---|---:|---:|---|",
+    ]
+    for row in dict.fromkeys(game.row for game in games):
+        own = [game for game in games if game.row == row]
+        seeds = ", ".join(str(game.seed) for game in own)
+        lines.append(f"| {row} | {own[0].steps} | {own[0].seconds_per_step:.3f} | {seeds} |")
+    for spec, rows in every.items():
+        about = games[0].scores[spec]
+        lines += ["", f"## {about.benchmark}", ""]
+        lines.append("| | " + " | ".join(f"{cell.column} ({cell.n})" for cell in rows[0]) + " |")
+        lines.append("|---|" + "---:|" * len(rows[0]))
+        lines += [f"| {row[0].row} | " + " | ".join(map(str, row)) + " |" for row in rows]
+        lines += ["", f"Protocol {about.protocol}. {about.convention}."]
+    for one in failed:
+        seed = "its trial" if one.seed is None else f"seed {one.seed}"
+        lines += ["", f"**{one.row}, {seed}, failed:** {one.why}"]
+    return "\n".join(lines) + "\n"
