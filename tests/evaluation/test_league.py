@@ -38,6 +38,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compressing them takes most of the time of these tests; those about pictures do without this."""
+    monkeypatch.setattr("seglm.evaluation.report.sheet", lambda *_, **__: None)
+    monkeypatch.setattr("seglm.evaluation.league.__main__.draw", lambda out, *_: out)
+
+
 @dataclass
 class Fake:
     """Answers with the truth, moved by as many pixels as the seed says; keeps count of what it was asked to do."""
@@ -152,7 +159,7 @@ def test_a_result_is_known_by_everything_it_depends_on(world: Path, tmp_path: Pa
 
 # ---- what is done ----------------------------------------------------------------------------------------------------
 def test_steps_follow_from_one_trial_a_row_and_are_the_same_for_its_seeds(
-    world: Path, tmp_path: Path
+    world: Path, tmp_path: Path, no_pictures: None
 ) -> None:
     work = Fake(budget(world))
     command(world, tmp_path, work)
@@ -168,7 +175,7 @@ def test_steps_follow_from_one_trial_a_row_and_are_the_same_for_its_seeds(
 
 
 def test_what_is_done_is_not_done_again_and_what_failed_is(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: Path, tmp_path: Path, no_pictures: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = Fake(budget(world), broken="lisa_tiny:optim.lr=1e-4 1")
     with pytest.raises(SystemExit, match="1 of 4 did not come to their end, first .*no memory"):
@@ -186,7 +193,9 @@ def test_what_is_done_is_not_done_again_and_what_failed_is(
     capsys.readouterr()
 
 
-def test_an_interrupted_league_stops_its_work_and_goes_on_from_there(world: Path, tmp_path: Path) -> None:
+def test_an_interrupted_league_stops_its_work_and_goes_on_from_there(
+    world: Path, tmp_path: Path, no_pictures: None
+) -> None:
     class Interrupted(Fake):
         def play(
             self, entrant: Entrant, *, seed: int, steps: int, folder: Path
@@ -221,9 +230,10 @@ def test_a_command_that_fails_is_named_with_its_last_line(
 
 # ---- what is written -------------------------------------------------------------------------------------------------
 def test_the_table_has_mean_and_spread_of_every_number(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = Fake(budget(world))
+    monkeypatch.setattr("seglm.evaluation.report.sheet", lambda *_, **__: None)
     command(world, tmp_path, work, "--seeds", "0,1")
     text = (tmp_path / "league.md").read_text()
     assert text in capsys.readouterr().out
@@ -252,7 +262,7 @@ def test_the_table_has_mean_and_spread_of_every_number(
     assert image is not None and image.shape[1] > 4 * 200 and image.shape[0] > 15 * 200
 
 
-def test_one_seed_has_no_spread(world: Path, tmp_path: Path) -> None:
+def test_one_seed_has_no_spread(world: Path, tmp_path: Path, no_pictures: None) -> None:
     command(world, tmp_path, Fake(budget(world)), "--seeds", "0")
     assert "±" not in (tmp_path / "league.md").read_text().replace("mean ± standard", "")
 
