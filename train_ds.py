@@ -74,7 +74,8 @@ def choose(options: cli.Options) -> Chosen:
         or (run_of(options).folder if options.resume is not None else None)
     )
     if weights is not None:
-        chosen = choose_recipe(resolve(weights), name=options.recipe)
+        to_train = not options.eval_only and options.resume is None
+        chosen = choose_recipe(resolve(weights), name=options.recipe, to_train=to_train)
     elif options.recipe is not None:
         chosen = Chosen(named(options.recipe), "--recipe says so")
     else:

@@ -32,16 +32,19 @@ class Chosen:
     reason: str
 
 
-def choose_recipe(path: str | Path, *, name: str | None = None) -> Chosen:
+def choose_recipe(path: str | Path, *, name: str | None = None, to_train: bool = False) -> Chosen:
     """The recipe of the weights at `path`: the one called `name`, else the one the weights tell of.
 
     A merged folder or a manifest holds the whole resolved recipe, which is then taken field by field.
+    to_train: the weights may also be those of another system, from which `name` sets out (KeySeg begins with a trained LISA).
     Raises ValueError if it is not the one called `name`, and Ambiguous, which lists the candidates, if the weights do
     not tell.
     """
     place = Path(path)
     kept = kept_recipe(place)
     if kept is not None:
+        if to_train and name is not None and named(name).system != kept.system:
+            return Chosen(named(name), f"--recipe says so; it starts from weights of {kept.name}")
         if name not in (None, kept.name):
             raise ValueError(f"{place} was made with recipe {kept.name}, not {name}; drop --recipe")
         return Chosen(kept, identify(place).reason)

@@ -25,7 +25,7 @@ TIGHT = pytest.mark.timeout(1200)
 pytestmark = [pytest.mark.slow, TIGHT]
 
 
-def _run(*command: str | Path, cwd: Path, fails: bool = False, **environment: str) -> str:
+def run(*command: str | Path, cwd: Path, fails: bool = False, **environment: str) -> str:
     """What a command prints; runs the checkout's own code."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | environment
     line = [sys.executable, *map(str, command)]
@@ -40,9 +40,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory whose path has a space, with a small toy world in it and one epoch trained on two processes."""
     folder = tmp_path_factory.mktemp("a journey")
     sizes = ("--images", "120", "--val_images", "4", "--test_images", "4")
-    _run("-m", "seglm.dataset.toy", "--dataset_dir", "data", *sizes, cwd=folder)
+    run("-m", "seglm.dataset.toy", "--dataset_dir", "data", *sizes, cwd=folder)
     script = ROOT / "train_ds.py"
-    said = _run("-m", "seglm.utils.launch", script, *SETTINGS, "--epochs=1", cwd=folder, NGPU="2")
+    said = run("-m", "seglm.utils.launch", script, *SETTINGS, "--epochs=1", cwd=folder, NGPU="2")
     (folder / "said.txt").write_text(said)
     return folder
 
@@ -80,12 +80,12 @@ def test_a_run_leaves_curve_scores_manifest_and_checkpoints(place: Path) -> None
 
 
 def test_a_second_run_of_the_same_name_is_refused(place: Path) -> None:
-    said = _run(ROOT / "train_ds.py", *SETTINGS, "--epochs=1", cwd=place, fails=True)
+    said = run(ROOT / "train_ds.py", *SETTINGS, "--epochs=1", cwd=place, fails=True)
     assert "already holds a run" in said and "--resume" in said
 
 
 def test_a_run_goes_on_where_it_stopped(place: Path) -> None:
-    said = _run(ROOT / "train_ds.py", *SETTINGS, "--epochs=2", "--resume", cwd=place)
+    said = run(ROOT / "train_ds.py", *SETTINGS, "--epochs=2", "--resume", cwd=place)
     assert "going on after step 2, sample 8" in said and "done after step 4 of 4" in said
     assert "another setting than before the stop: schedule.epochs: 1 -> 2" in said
     steps = [
@@ -96,9 +96,9 @@ def test_a_run_goes_on_where_it_stopped(place: Path) -> None:
 
 def test_merge_evaluation_and_chat_follow(place: Path) -> None:
     merge = ROOT / "merge_lora_weights_and_save_hf_model.py"
-    said = _run(merge, "--weight", "runs/a run/portable", "--save_path", "merged", cwd=place)
+    said = run(merge, "--weight", "runs/a run/portable", "--save_path", "merged", cwd=place)
     assert "verified against the un-merged model" in said
-    scored = _run(
+    scored = run(
         ROOT / "train_ds.py",
         "--version=merged",
         "--dataset_dir=data",
@@ -110,21 +110,21 @@ def test_merge_evaluation_and_chat_follow(place: Path) -> None:
     assert (place / "runs" / "a run" / "eval" / "ReasonSeg_val" / "scores.json").is_file()
     assert (place / "runs" / "a run" / "ckpt_model" / "latest").is_file()
     image, prompt = ROOT / "imgs" / "toy_ring.png", "Please segment the ring in this image."
-    answer = _run(ROOT / "chat.py", "--version", "merged", "--image", image, "--prompt", prompt, cwd=place)
+    answer = run(ROOT / "chat.py", "--version", "merged", "--image", image, "--prompt", prompt, cwd=place)
     assert "text_output" in answer
 
 
 def test_the_consolidated_checkpoint_merges_to_the_same_model(place: Path) -> None:
-    _run("zero_to_fp32.py", ".", "../pytorch_model.bin", cwd=place / "runs" / "a run" / "ckpt_model")
+    run("zero_to_fp32.py", ".", "../pytorch_model.bin", cwd=place / "runs" / "a run" / "ckpt_model")
     merge = ROOT / "merge_lora_weights_and_save_hf_model.py"
     common = ("--recipe", "lisa_tiny", "--save_path", "merged too")
-    said = _run(merge, "--weight", "runs/a run/pytorch_model.bin", *common, cwd=place)
+    said = run(merge, "--weight", "runs/a run/pytorch_model.bin", *common, cwd=place)
     assert "verified against the un-merged model" in said
 
 
 def test_a_new_run_starts_from_trained_weights(place: Path) -> None:
     settings = [*(setting for setting in SETTINGS if "exp_name" not in setting), "--no_eval", "--epochs=1"]
-    said = _run(
+    said = run(
         ROOT / "train_ds.py", *settings, "--init_from=runs/a run/portable", "--exp_name=more", cwd=place
     )
     assert "done after step 2 of 2" in said

@@ -1,0 +1,64 @@
+"""The same way for the systems after LISA: training, merge, both protocols of evaluation, an answer; one system out of another."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.house.tree import ROOT
+from tests.test_journey import TIGHT, run
+
+pytestmark = [pytest.mark.slow, TIGHT]
+TRAIN, MERGE = ROOT / "train_ds.py", ROOT / "merge_lora_weights_and_save_hf_model.py"
+SHORT = ("--dataset_dir=data", "--epochs=1", "--steps_per_epoch=2", "--batch_size=2", "--no_eval")
+BENCHMARK = {"lisa_tiny": "ReasonSeg|val", "gsva_tiny": "grefcoco|unc|val", "keyseg_tiny": "ReasonSeg|val"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("systems")
+    sizes = ("--images", "120", "--val_images", "4", "--test_images", "4")
+    run("-m", "seglm.dataset.toy", "--dataset_dir", "data", *sizes, cwd=folder)
+    for recipe in BENCHMARK:
+        run(TRAIN, f"--recipe={recipe}", f"--exp_name={recipe}", *SHORT, cwd=folder)
+        weight = f"runs/{recipe}/portable"
+        said = run(MERGE, "--weight", weight, "--save_path", f"merged/{recipe}", cwd=folder)
+        assert "verified against the un-merged model" in said
+    return folder
+
+
+@pytest.mark.parametrize("protocol", ["generate", "forced"])
+@pytest.mark.parametrize("recipe", ["gsva_tiny", "keyseg_tiny"])
+def test_a_merged_system_is_evaluated_by_both_protocols(place: Path, recipe: str, protocol: str) -> None:
+    out = f"eval/{protocol}"
+    flags = ("--version", f"merged/{recipe}", "--dataset_dir", "data", "--val_dataset", BENCHMARK[recipe])
+    said = run("-m", "seglm.evaluation.run", *flags, "--protocol", protocol, "--out", out, cwd=place)
+    assert "gIoU" in said and ("N_acc" in said) == (recipe == "gsva_tiny")
+    [lines] = (place / out).glob(f"{recipe}*/predictions.csv")
+    assert len(list(csv.DictReader(lines.open(encoding="utf-8")))) > 0
+
+
+@pytest.mark.parametrize("recipe", ["gsva_tiny", "keyseg_tiny"])
+def test_a_merged_system_answers(place: Path, recipe: str) -> None:
+    image, prompt = ROOT / "imgs" / "toy_ring.png", "Please segment the ring in this image."
+    version = f"merged/{recipe}"
+    said = run(ROOT / "chat.py", "--version", version, "--image", image, "--prompt", prompt, cwd=place)
+    assert "text_output" in said and f"recipe {recipe}" in said
+
+
+def test_keyseg_sets_out_from_a_trained_lisa(place: Path) -> None:
+    said = run(
+        TRAIN, "--recipe=keyseg_tiny", "--init_from=merged/lisa_tiny", "--exp_name=on lisa", *SHORT, cwd=place
+    )
+    assert "it starts from weights of lisa_tiny" in said and "done after step 2 of 2" in said
+
+
+def test_a_trained_file_of_gsva_is_scored_without_a_merge(place: Path) -> None:
+    run("zero_to_fp32.py", ".", "../gsva.bin", cwd=place / "runs" / "gsva_tiny" / "ckpt_model")
+    said = run(
+        TRAIN, "--recipe=gsva_tiny", "--eval_only", "--weight=runs/gsva_tiny/gsva.bin", "--exp_name=scored",
+        "--dataset_dir=data", "--val_dataset=grefcoco|unc|val", cwd=place,
+    )  # fmt: skip
+    assert "N_acc" in said
