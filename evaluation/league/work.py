@@ -103,11 +103,18 @@ class Processes:
         folder.mkdir(parents=True, exist_ok=True)
         how = ["--resume", run] if run.is_dir() and slots.newest(run) is not None else ["--overwrite"]
         settings = [*entrant.settings, *settled(self.budget.dataset_dir, seed=seed, steps=steps)]
-        return self._call(
+        spent = self._call(
             [TRAIN, "--recipe", entrant.recipe, "--exp_name", run.name, "--log_base_dir", folder, "--no_eval", *how,
              *(f"{path}={text}" for path, text in settings)],
             folder / "train.txt",
         )  # fmt: skip
+        # A training that is asked to stop saves and ends well; what it saved is no result.
+        done = slots.newest(run)
+        if done is None or done.step < steps:
+            raise RuntimeError(
+                f"{run} was stopped at step {done.step if done else 0} of {steps}; the same command goes on"
+            )
+        return spent
 
     def _call(self, arguments: Sequence[str | Path], said: Path) -> float:
         """CPU seconds of a command. Raises RuntimeError with its last line if it fails; all that it says is in `said`."""

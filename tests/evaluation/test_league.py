@@ -223,6 +223,9 @@ def test_a_command_that_fails_is_named_with_its_last_line(
     [row] = entrants("lisa_tiny")
     with pytest.raises(RuntimeError, match=r"train\.txt ends, with status 1: error: the disk is full"):
         work.play(row, seed=0, steps=2, folder=tmp_path / "run")
+    broken.write_text("print('asked to stop')")
+    with pytest.raises(RuntimeError, match="was stopped at step 0 of 2; the same command goes on"):
+        work.play(row, seed=0, steps=2, folder=tmp_path / "run")
     work.stop()
     with pytest.raises(RuntimeError, match="the league was stopped"):
         work.play(row, seed=0, steps=2, folder=tmp_path / "run")
