@@ -14,6 +14,7 @@ from seglm.evaluation.results import Scores
 from seglm.evaluation.table import MISSING, POSITIVES
 
 MARKDOWN, CSV = "league.md", "league.csv"
+SPREAD = "\N{PLUS-MINUS SIGN}"
 GIOU, CIOU, EMISSION, N_ACC, T_ACC = "gIoU", "cIoU", "[SEG] rate", "N-acc", "T-acc"
 
 
@@ -42,7 +43,7 @@ class Cell:
     def __str__(self) -> str:
         if self.mean is None:
             return MISSING
-        return f"{self.mean:.1f}" if self.spread is None else f"{self.mean:.1f} ± {self.spread:.1f}"
+        return f"{self.mean:.1f}" if self.spread is None else f"{self.mean:.1f} {SPREAD} {self.spread:.1f}"
 
 
 def cells(games: Sequence[Played], spec: str) -> list[list[Cell]]:
@@ -100,7 +101,8 @@ def _markdown(
         "",
         f"{budget.minutes:g} minutes of one core for the training steps of every row and seed (starting and scoring not "
         "counted), the same toy world for all. How many steps fit was found once for each row, so its seeds differ in nothing "
-        "else. Percent; mean ± standard deviation over seeds. A column under the name of a kind is the gIoU of its expressions.",
+        f"else. Percent; mean {SPREAD} standard deviation over seeds. A column under the name of a kind is the gIoU of its "
+        "expressions.",
         "",
         "| row | steps | CPU seconds a step | seeds |",
         "|---|---:|---:|---|",

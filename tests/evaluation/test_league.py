@@ -19,7 +19,7 @@ from seglm.evaluation.league.__main__ import main
 from seglm.evaluation.league.compete import Played, compete, steps_of
 from seglm.evaluation.league.entrants import Budget, Entrant, entrants, fingerprint, resolved, seeds_of
 from seglm.evaluation.league.picture import chosen
-from seglm.evaluation.league.standings import cells
+from seglm.evaluation.league.standings import SPREAD, cells
 from seglm.evaluation.league.work import scores_folder
 from seglm.evaluation.results import Said, Scores
 from seglm.evaluation.run import evaluate_asker
@@ -252,7 +252,7 @@ def test_the_table_has_mean_and_spread_of_every_number(
         exact == pytest.approx(100, abs=1e-2) and off < 99 and giou.mean == pytest.approx((exact + off) / 2)
     )
     assert giou.spread == pytest.approx((exact - off) / 2**0.5)
-    assert f"{giou.mean:.1f} ± {giou.spread:.1f}" in text
+    assert f"{giou.mean:.1f} {SPREAD} {giou.spread:.1f}" in text
     with (tmp_path / "league.csv").open(newline="") as stream:
         lines = list(csv.DictReader(stream))
     [line] = [
@@ -267,7 +267,7 @@ def test_the_table_has_mean_and_spread_of_every_number(
 
 def test_one_seed_has_no_spread(world: Path, tmp_path: Path, no_pictures: None) -> None:
     command(world, tmp_path, Fake(budget(world)), "--seeds", "0")
-    assert "±" not in (tmp_path / "league.md").read_text().replace("mean ± standard", "")
+    assert SPREAD not in (tmp_path / "league.md").read_text().replace(f"mean {SPREAD} standard", "")
 
 
 def test_questions_are_of_every_kind_and_of_different_pictures() -> None:
