@@ -18,8 +18,8 @@ from seglm.dataset.toy.language import Question, questions
 from seglm.dataset.toy.scenes import Scene, Split
 
 PER_IMAGE = 18  # questions behind one image
-EASY_UNTIL = 0.75  # share of the run in which things are named by their looks alone
-EASY_FORMS = ("", "attribute", "class", "reasoning")
+EASY_UNTIL = 0.4  # share of the run in which things are named by their looks alone
+EASY_FORMS = ("", "attribute", "class", "multi", "reasoning")
 CAPTION_ODDS = 0.1  # of a step in which every image is described, too
 
 

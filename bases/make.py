@@ -21,11 +21,11 @@ SCORED = 300  # held-out scenes
 TOWER_STEPS, TOWER_IMAGES = 7000, 12
 TOWER_WEIGHT, TOWER_UNTIL = (
     0.5,
-    0.8,
+    0.6,
 )  # of the tower's own lessons beside the talk; they fade out at this share of the run
 TOWER_OFFSET = 30_000  # those lessons show other scenes than the talk of the same step
 GAZE_WEIGHT = 1.0  # fades out at the end of the run
-TALKER_STEPS, TALKER_IMAGES = 5500, 4
+TALKER_STEPS, TALKER_IMAGES = 7000, 4
 PROMPTABLE_STEPS, PROMPTABLE_IMAGES = 3400, 8
 CURVE_POINTS = 12  # of the scores over the run, in the manifest
 

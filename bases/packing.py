@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seglm.bases.words import IMAGE_TOKENS
+from seglm.dataset.toy.facts import FACTS, Fact
 from seglm.dataset.toy.language import Question
 from seglm.model.backbones.templates import LLAVA_V1
 
@@ -49,6 +50,8 @@ class Packed:
     """int64 [A], those tokens"""
     spans: tuple[tuple[Question, int, int], ...]
     """each question with the first of its rows in `predicts` and `answers`, and the end"""
+    facts: tuple[tuple[Question, Fact, tuple[int, int]], ...]
+    """each fact that a question tells, with the (row, position) of its last token"""
 
 
 class Packer:
@@ -62,6 +65,8 @@ class Packer:
         self._ids = lru_cache(maxsize=200_000)(
             lambda text: tuple(tokenizer(text, add_special_tokens=False).input_ids)
         )
+        self._verbs = {self._ids(fact.verb): fact for fact in FACTS}
+        self._facts = lru_cache(maxsize=200_000)(self._find_facts)
         before = (tokenizer.bos_token_id, *self._ids(LLAVA_V1.first + IMAGE_TOKENS[0]))
         self.image_start = len(before)
         self.prefix = [*before, *[0] * patches, self.end]
@@ -76,6 +81,15 @@ class Packer:
             f"{IMAGE_TOKENS[1]}\n{question.text}{LLAVA_V1.reply}{LLAVA_V1.lead}{question.answer}{LLAVA_V1.close}"
         )[1:]
         return question, whole, len(self.question(question.text))
+
+    def _find_facts(self, ids: tuple[int, ...]) -> tuple[tuple[Fact, int], ...]:
+        """The facts that some ids tell, each with the index of its last token."""
+        return tuple(
+            (fact, at + len(verb) - 1)
+            for verb, fact in self._verbs.items()
+            for at in range(len(ids) - len(verb) + 1)
+            if ids[at : at + len(verb)] == verb
+        )
 
     def word_ids(self, words: Sequence[str]) -> list[int]:
         """The one token of each word. Raises ValueError if a word has more."""
@@ -99,7 +113,7 @@ class Packer:
         ids[:, :start] = torch.tensor(self.prefix)
         positions, group = torch.zeros_like(ids), torch.full_like(ids, -1)
         positions[:, :start] = torch.arange(start)
-        predicts, answers, spans = [], list[int](), []
+        predicts, answers, spans, facts = [], list[int](), [], []
         for row, chunks in enumerate(told):
             for chunk, first in zip(chunks, ends, strict=False):
                 at = first
@@ -110,6 +124,7 @@ class Packer:
                     predicts += [(row, place) for place in range(at + asked - 1, end - 1)]
                     spans.append((question, len(answers), len(answers) + len(own) - asked))
                     answers += own[asked:]
+                    facts += [(question, fact, (row, at + last)) for fact, last in self._facts(own[:asked])]
                     at = end
         borders = tuple(zip(ends, ends[1:], strict=False))
         masks = tuple(_mask(group[:, first:end], start) for first, end in borders)
@@ -123,6 +138,7 @@ class Packer:
             predicts=torch.tensor(predicts),
             answers=torch.tensor(answers),
             spans=tuple(spans),
+            facts=tuple(facts),
         )
 
 

@@ -30,6 +30,7 @@ VISION_WIDTH = 128
 HEAD_WEIGHTS = {"shape": 5.0, "size": 2.0}  # shape is the slow one
 KEPT = 24  # of 64 patches, when only the tower is trained
 SPOKEN_WEIGHT = 0.5
+FACT_LAYERS, FACT_WEIGHT = (0, 1), 0.5  # of the language model: where a fact becomes the look that it means
 PLACE_SCALE, SHARPNESS = 0.3, 3.0  # of the tower's start: where a patch is counts, and attention is not flat
 WAVES = (0.5, 0.8, 1.2, 1.6, 2.2, 3.0)  # radians per patch
 
@@ -119,11 +120,12 @@ def hidden_states(
     *,
     watched: Mapping[int, Tensor] | None = None,
     gazes: list[Tensor] | None = None,
+    thoughts: list[Tensor] | None = None,
 ) -> Tensor:
     """The last hidden state of a packed row of dialogues per image: [N, T, D]; the same numbers as a dense mask gives.
 
     watched: layer -> int64 [G, 2] (row, position); gazes: gets, layer by layer, how these attend to
-    the image: logits [G, heads, P].
+    the image: logits [G, heads, P]. thoughts: gets what each layer hands on, [N, T, D].
     """
     lm = llava.model.language_model
     hidden = lm.embed_tokens(packed.ids)
@@ -138,6 +140,8 @@ def hidden_states(
             gazes.append(gaze)
         hidden = hidden + attended
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+        if thoughts is not None:
+            thoughts.append(hidden)
     return lm.norm(hidden)  # type: ignore[no-any-return]
 
 
@@ -218,15 +222,17 @@ def _spoken_loss(
 def talk_loss(
     base: Talker, batch: Drawn, packed: Packed, *, which: NDArray[np.int64], gaze_weight: float
 ) -> tuple[Tensor, Mapping[str, float]]:
-    """Cross entropy of the answers (mean over answer tokens), and of where the model looks while it answers.
+    """Cross entropy of the answers (mean over answer tokens), of where the model looks while it answers, and of what it makes
+    of a fact.
 
     which: int [N], the filter by which each picture was shrunk. gaze_weight: of the second term, which only training knows.
     """
     gazes: list[Tensor] = []
+    thoughts: list[Tensor] = []
     aims = aims_of(base.words, batch, packed)
     features = see(base.llava, batch.pictures[np.arange(len(which)), which])
     watched = {layer: aim[0] for layer, aim in aims.items()}
-    hidden = hidden_states(base.llava, packed, features, watched=watched, gazes=gazes)
+    hidden = hidden_states(base.llava, packed, features, watched=watched, gazes=gazes, thoughts=thoughts)
     row, column = packed.predicts.unbind(1)
     logits = base.llava.lm_head(hidden[row, column])
     loss = F.cross_entropy(logits, packed.answers)
@@ -238,7 +244,34 @@ def talk_loss(
         missed = -(wanted[:, None] * gaze[:, :GAZE_HEADS].log_softmax(-1)).sum(-1).mean()
         loss = loss + gaze_weight / len(aims) * missed
         values[f"gaze{layer}"] = float(missed.detach())
+    if packed.facts:
+        meant, values["meant"] = _fact_loss(base, packed, [thoughts[layer] for layer in FACT_LAYERS])
+        loss = loss + FACT_WEIGHT * meant
     return loss, values
+
+
+def _fact_loss(base: Talker, packed: Packed, thoughts: Sequence[Tensor]) -> tuple[Tensor, float]:
+    """Knowledge, for which nobody has to look: after the last word of a fact the first layers hold what the word for its look is.
+
+    The state is compared with the embeddings of all words of that sort ("a lemon" with red, green, ...). So a fact that is
+    never asked of a picture is looked for like one that is.
+    """
+    embedded, total, right = base.llava.model.language_model.embed_tokens.weight, torch.zeros(()), []
+    for name in LOOKS:
+        told = [(fact.value, place) for _, fact, place in packed.facts if fact.attribute == name]
+        if not told:
+            continue
+        rows, columns = torch.tensor([place for _, place in told]).unbind(1)
+        truth = torch.tensor([LOOKS[name].index(value) for value, _ in told])
+        for thought in thoughts:
+            state = thought[rows, columns]
+            level = state * torch.rsqrt(state.square().mean(-1, keepdim=True) + 1e-5)
+            logits = level @ embedded[base.words[name]].T
+            total = total + F.cross_entropy(logits, truth, reduction="sum") / (
+                len(thoughts) * len(packed.facts)
+            )
+            right.append((logits.argmax(1) == truth).float())
+    return total, float(torch.cat(right).mean())
 
 
 @torch.no_grad()
