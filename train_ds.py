@@ -147,6 +147,8 @@ def validate(module: nn.Module, *, out_dir: Path) -> dict[str, float]:
     """What the curve shows and the best state is chosen by."""
     scores = evaluate(cast(Segmenter, module), out_dir=out_dir).all
     found = {"giou": scores.giou, "ciou": scores.ciou}
+    if scores.n_acc is not None and scores.t_acc is not None:
+        found |= {"n_acc": scores.n_acc, "t_acc": scores.t_acc}
     return found if scores.emission is None else {**found, "seg_rate": scores.emission}
 
 

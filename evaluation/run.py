@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -146,19 +147,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(given: argparse.Namespace, world: dist.World, published: Row | None) -> bool:
     """Scores and prints; False if a published row was to be reproduced and was not."""
-    from seglm.model.load import load
+    from seglm.model.load import load, load_unmerged
     from seglm.model.released.identify import manifest_of
     from seglm.utils.resolve import resolve
 
     chosen = [benchmark(spec) for spec in given.val_dataset.split(",")]
     folders = [_folder(given, one) for one in chosen]
-    manifest = manifest_of(resolve(given.version, what="the model (--version)"))
+    scored = given.weight or given.version
+    manifest = manifest_of(resolve(scored, what="the weights to score (--weight, else --version)"))
     for one in chosen:
-        check(one.data, version=given.version, manifest=manifest, allow=given.allow_leak)
+        check(one.data, version=scored, manifest=manifest, allow=given.allow_leak)
     views = [one.open(given.dataset_dir) for one in chosen]
     if published is not None:
         check_count(published, views[0])
-    model, recipe = load(
+    opened = load if given.weight is None else partial(load_unmerged, weight=given.weight)
+    model, recipe = opened(
         given.version,
         recipe=given.recipe,
         precision=given.precision,
@@ -182,7 +185,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
             )
             message = f"{scores}\n\nfiles: {folder}"
             if published is not None:
-                outcome = compare(published, scores, version=given.version)
+                outcome = compare(published, scores, version=scored)
                 is_inside = outcome.is_inside
                 message = f"{message}\n\n{outcome}"
                 if world.is_main:
@@ -199,7 +202,7 @@ def folder_name(version: str, chosen: Benchmark) -> str:
 
 def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
     """Where a benchmark's files go. Raises ValueError if an earlier outcome lies there."""
-    folder: Path = given.out / folder_name(given.version, chosen)
+    folder: Path = given.out / folder_name(given.weight or given.version, chosen)
     if (folder / SAID).exists() and not given.overwrite:
         what = SCORES if (folder / SCORES).exists() else SAID
         raise ValueError(
@@ -259,6 +262,9 @@ def _parser() -> argparse.ArgumentParser:
         "--inference_only", action="store_true", help="write masks and predictions.csv, score nothing"
     )
     parser.add_argument("--allow_leak", action="store_true", help="score a split the weights were trained on")
+    parser.add_argument(
+        "--weight", help="trained weights that were never merged, with their base as --version (GSVA's .bin)"
+    )
     parser.add_argument("--recipe", help="name of the recipe; found out from the weights if not given")
     parser.add_argument("--precision", choices=get_args(Precision), help="default: the recipe's")
     parser.add_argument("--vision_tower", "--vision-tower", help="CLIP, for releases that do not hold it")

@@ -132,6 +132,35 @@ def load_with_trained(
     return replace(built, report=report)
 
 
+def load_unmerged(
+    base: str,
+    *,
+    weight: str,
+    recipe: str | None = None,
+    precision: Precision | None = None,
+    device: str = "cpu",
+    vision: str | None = None,
+    decoder: str | None = None,
+) -> tuple[Segmenter, Recipe]:
+    """A model that is to be used, from trained weights that were never merged and the base they were trained on.
+
+    The rank of the adapters is the one that the weights have. Raises as `load_with_trained`.
+    """
+    trained = read_trained(resolve(weight, what="the trained weights (--weight)"))
+    chosen = choose_recipe(Path(trained.source), name=recipe).recipe
+    chosen = replace(
+        chosen,
+        backbone=replace(chosen.backbone, weights=base, vision=vision or chosen.backbone.vision),
+        decoder=replace(chosen.decoder, weights=decoder or chosen.decoder.weights),
+        trainable=replace(
+            chosen.trainable, lora=replace(chosen.trainable.lora, r=trained.lora_rank, dropout=0.0)
+        ),
+    )
+    checkpoint = base_weights(chosen)
+    used = _used(chosen, checkpoint, precision)
+    return load_with_trained(checkpoint, trained, used, device=device).model, used
+
+
 def _used(recipe: Recipe, checkpoint: Checkpoint, precision: Precision | None) -> Recipe:
     """The recipe for use: no gradient checkpointing, the SAM's own image size."""
     size = (checkpoint.decoder or {}).get("image_size", recipe.decoder.image_size)

@@ -1,4 +1,4 @@
-"""The same way for the systems after LISA: training, merge, both protocols of evaluation, an answer; one system out of another."""
+"""The same way for the systems after LISA: training, merge, both protocols of evaluation, an answer."""
 
 from __future__ import annotations
 
@@ -60,5 +60,11 @@ def test_a_trained_file_of_gsva_is_scored_without_a_merge(place: Path) -> None:
     said = run(
         TRAIN, "--recipe=gsva_tiny", "--eval_only", "--weight=runs/gsva_tiny/gsva.bin", "--exp_name=scored",
         "--dataset_dir=data", "--val_dataset=grefcoco|unc|val", cwd=place,
+    )  # fmt: skip
+    assert "N_acc" in said
+    said = run(
+        "-m", "seglm.evaluation.run", "--recipe", "gsva_tiny", "--version", ROOT / "bases/llava",
+        "--vision_pretrained", ROOT / "bases/sam", "--weight", "runs/gsva_tiny/gsva.bin", "--dataset_dir", "data",
+        "--val_dataset", "grefcoco|unc|val", "--out", "eval/unmerged", cwd=place,
     )  # fmt: skip
     assert "N_acc" in said
