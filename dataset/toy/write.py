@@ -65,7 +65,7 @@ class _Pool:
 
 POOLS = (
     _Pool("coco train", "train", 0.40, "images"),
-    _Pool("reasonseg train", "train", 0.20, "images"),
+    _Pool("reasonseg train", "train", 0.40, "images"),
     _Pool("ade20k train", "train", 0.10, "images"),
     _Pool("mapillary train", "train", 0.10, "images"),
     _Pool("pascal_part train", "train", 0.10, "images"),

@@ -47,6 +47,8 @@ ITEMS = ("{} ", "{}:", "the mask of {} is ", "the segmentation of {} is ", "the 
 """aligned with OPENINGS; the slot follows (model/llava/constants.py)"""
 VAL_QUESTION = "\n What are {}in this image? Please output segmentation masks."
 """without the space before "in", as released weights are evaluated (data/dataset.py:506)"""
+TOGETHER = 0.25
+"""of the toy recipe's samples: how often all targets are asked for at once"""
 APART = "ReasonSeg|"
 """begins the keys of the data set whose expressions keep a dialogue each"""
 
@@ -64,8 +66,10 @@ def all_in_one_answer(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> S
 
 
 def all_in_one_or_each(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> Script:
-    """By a fair coin one dialogue for all targets, or one for each in LISA's short words, which a small model learns sooner."""
-    if clip.turns or clip.key.startswith(APART) or rng.random() < 0.5:
+    """Now and then one dialogue for all targets, mostly one for each in LISA's short words: a small model spends its little
+    training on `[SEG]` or `[REJ]` then, and not on repeating expressions.
+    """
+    if clip.turns or clip.key.startswith(APART) or rng.random() < TOGETHER:
         return all_in_one_answer(clip, rng, recipe)
     return tuple(_short(clip, number, rng) for number in range(len(clip.targets)))
 
@@ -148,4 +152,5 @@ def gsva_llama2_13b() -> Recipe:
 def gsva_tiny() -> Recipe:
     """The same system on the committed tiny bases and the toy world."""
     recipe = toy_sized(gsva_7b(), name="gsva_tiny")
-    return replace(recipe, script=all_in_one_or_each)
+    data = replace(recipe.data, refer_seg=("grefcoco",), rates=(1.0, 6.0, 0.5, 2.5))
+    return replace(recipe, script=all_in_one_or_each, data=data)

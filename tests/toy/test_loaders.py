@@ -50,8 +50,8 @@ def test_every_ref_is_a_whole_thing_and_every_sentence_has_its_kind(
 def test_reasonseg_asks_for_things_or_parts_outside_of_what_is_ignored(root: Path, split: str) -> None:
     found = samples(f"ReasonSeg|{split}", root)
     assert (
-        len(found) == {"train": 4, "val": 8, "test": 4}[split]
-    )  # a fifth of training's, twice val's, all of test's
+        len(found) == {"train": 8, "val": 8, "test": 4}[split]
+    )  # two fifths of training's, twice val's, all of test's
     for sample in found:
         scene = scene_of(root, Path(sample.path))
         [target] = sample.targets
