@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 Record = dict[str, Any]
 """JSON values; `id` (str, unique in the index) and `image` (path) always, `coco` (the image's COCO id) where there is one"""
 
-VERSION = 3  # of the records; a change makes every cached index anew
+VERSION = 4  # of the records; a change makes every cached index anew
 LARGE = 20_000  # records; a smaller index is made in well under a second and is not worth a file
 NO_COCO = -1
 

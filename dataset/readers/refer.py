@@ -132,6 +132,7 @@ def _target(ref: dict[str, Any], masks: Any) -> Target:
         asked_apart=True,
         kinds=kinds,
         keys=tuple(ref["keys"]),
+        keyword=ref["keyword"],
     )
 
 
@@ -181,6 +182,7 @@ def _ref(ref: dict[str, Any], meant: Sequence[dict[str, Any]]) -> dict[str, Any]
         "texts": [sentence["sent"].strip().lower() for sentence in sentences],
         "kinds": [sentence.get("kind", "" if meant else NO_TARGET) for sentence in sentences],
         "keys": [str(sentence["sent_id"]) for sentence in sentences],
+        "keyword": ref.get("keyword"),
         # One list of polygons and run lengths of all its things: what is decoded is their union.
         "mask": [part for mask in masks for part in (mask if isinstance(mask, list) else [mask])],
     }

@@ -17,13 +17,13 @@ from seglm.dataset.toy.scenes import GRID, Mask
 
 FOLDER = Path("reason_seg/ReasonSeg")
 KIND_SHARES = {  # mostly reasoning, but every kind that has a referent, so that one data set scores them all
-    "reasoning": 0.36,
-    "multi": 0.20,  # seldom elsewhere, and one answer has to cover several things
-    "part": 0.10,
-    "attribute": 0.07,
-    "position": 0.07,
-    "relation": 0.07,
-    "superlative": 0.07,
+    "reasoning": 0.34,
+    "multi": 0.28,  # seldom elsewhere, and one answer has to cover several things
+    "part": 0.08,
+    "attribute": 0.06,
+    "position": 0.06,
+    "relation": 0.06,
+    "superlative": 0.06,
     "class": 0.06,
 }
 MAX_TEXTS = 3  # of one picture
@@ -63,8 +63,17 @@ def _choose(shot: Shot) -> list[Phrase]:
     Drawing among the kinds that the scene allows would crowd some of them into the scenes with few things.
     """
     kind = str(shot.rng("reasonseg kind").choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
-    of_kind = [phrase for phrase in positives(shot, "reasonseg", rounds=ROUNDS) if phrase.kind == kind]
+    of_kind = [
+        phrase
+        for phrase in positives(shot, "reasonseg", rounds=ROUNDS)
+        if phrase.kind == kind and not _is_most_of(shot, phrase)
+    ]
     return [phrase for phrase in of_kind if _meaning(phrase) == _meaning(of_kind[0])][:MAX_TEXTS]
+
+
+def _is_most_of(shot: Shot, phrase: Phrase) -> bool:
+    """True if several things are meant that are more than half of the picture's: who marks everything then scores by that."""
+    return len(phrase.targets) > 1 and 2 * len(phrase.targets) > len(shot.scene.things)
 
 
 def _meaning(phrase: Phrase) -> tuple[object, ...]:

@@ -1,7 +1,7 @@
 """RefCOCO, RefCOCO+, RefCOCOg and refCLEF: instances.json and a Python-2 pickle of refs.
 
-Added to the real format: "kind" in each sentence, which its readers do not look at. Only phrases that name one whole thing
-are written, since a ref of these sets has exactly one annotation.
+Added to the real format: "kind" in each sentence and "keyword" in each ref, which other readers do not look at. Only phrases
+that name one whole thing are written, since a ref of these sets has exactly one annotation.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +15,7 @@ from seglm.dataset.toy.layouts.pickles import dump
 from seglm.dataset.toy.layouts.shots import Shot, positives, save_json, save_shot
 from seglm.dataset.toy.scenes import Mask, visible_masks
 from seglm.dataset.toy.shapes import SHAPES
+from seglm.dataset.toy.words import describe
 
 Json = dict[str, object]
 
@@ -177,6 +178,7 @@ def _ref(tables: _Tables, refer: ReferSet, shot: Shot, index: int, phrases: list
         "split": split,
         "sentences": sentences,
         "category_id": category_of(shot, index),
+        "keyword": describe(shot.scene.things[index], ("colour", "shape")).say(),
     }
 
 
