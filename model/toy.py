@@ -31,7 +31,7 @@ def toy_sized(parent: Recipe, *, name: str) -> Recipe:
         ),
         optim=Optim(lr=1e-3, warmup_steps=30),
         schedule=Schedule(
-            epochs=3, steps_per_epoch=310, batch_size=8, grad_accumulation_steps=1, world_size=1
+            epochs=3, steps_per_epoch=360, batch_size=8, grad_accumulation_steps=1, world_size=1
         ),
         engine=replace(parent.engine, precision="fp32", gradient_checkpointing=False, workers=1),
         evaluate=replace(parent.evaluate, batch_size=8),
