@@ -208,12 +208,21 @@ def test_a_missing_key_deep_inside_is_named(tmp_path: Path, tensors: dict[str, t
 
 def test_a_foreign_key_is_named(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
     folder = write_lisa_release(tmp_path / "lisa", tensors, vision="clip")
-    state = torch.load(folder / "pytorch_model-00001-of-00002.bin") | {"keyword_fusion.weight": torch.ones(2)}
+    state = torch.load(folder / "pytorch_model-00001-of-00002.bin") | {"depth_head.weight": torch.ones(2)}
     torch.save(state, folder / "pytorch_model-00001-of-00002.bin")
     with pytest.raises(
-        WrongNames, match=r"1 names that the LISA layout does not have:\n  keyword_fusion\.weight"
+        WrongNames, match=r"1 names that the LISA layout does not have:\n  depth_head\.weight"
     ):
         load_lisa(folder)
+
+
+def test_keysegs_weights_are_no_lisa(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    clip = write_clip(tmp_path / "clip", tensors)
+    folder = write_lisa_release(tmp_path / "keyseg", tensors, vision=str(clip))
+    file = folder / "pytorch_model-00001-of-00002.bin"
+    torch.save(torch.load(file) | {"keyword_fusion.query_proj.weight": torch.ones(2, 2)}, file)
+    with pytest.raises(WrongNames, match=r"fuse\.query_proj\.weight"):
+        load(str(folder), recipe="lisa_7b", vision=str(clip), precision="fp32")
 
 
 def test_a_config_of_another_size_is_refused(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
