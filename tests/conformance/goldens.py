@@ -43,6 +43,14 @@ def weights_of(family: str, case: str) -> tuple[dict[str, Tensor], dict[str, Any
     return {name: _widen(value) for name, value in load_file(folder / "model.safetensors").items()}, sizes
 
 
+def constants_of(family: str, case: str) -> dict[str, Any]:
+    """What the JSON beside a case's weights says of the family's own constants; empty if nothing."""
+    relative = facts(family, case, "io.json").get("weights", "../weights/model.safetensors").split()[0]
+    content = json.loads((ROOT / family / case / relative).with_suffix(".json").resolve().read_text())
+    found: dict[str, Any] = content.get(family, {})
+    return found
+
+
 def assert_close(got: Tensor, want: Tensor, name: str, *, rtol: float = RELATIVE) -> None:
     """Equal to the tolerance of the goldens' README."""
     assert got.shape == want.shape, f"{name}: shape {tuple(got.shape)}, the original has {tuple(want.shape)}"

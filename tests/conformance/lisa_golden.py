@@ -20,7 +20,7 @@ from seglm.model.released.lisa import lisa_names
 from seglm.model.released.report import load_canonical
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import IMAGE_POSITION, Branch, Example, Placed, Slot
-from tests.conformance.goldens import tensors, weights_of
+from tests.conformance.goldens import constants_of, tensors, weights_of
 
 PLACEHOLDER = -200  # the original's own sentinel: one position for all patches
 SLOT_NAMES = ("SEG", "REJ", "KEY")
@@ -66,6 +66,24 @@ def golden_recipe(about: Mapping[str, Any], family: str = "lisa") -> Recipe:
     return replace(base, engine=engine, trainable=replace(base.trainable, lora=lora))
 
 
+def _with_constants(recipe: Recipe, lisa: Mapping[str, Any], keyseg: Mapping[str, Any]) -> Recipe:
+    """The weights of the losses, and the sizes of KeySeg's fusion, that the case was computed with."""
+    weights = {
+        "language": lisa["ce_loss_weight"],
+        "bce": lisa["bce_loss_weight"],
+        "dice": lisa["dice_loss_weight"],
+        "keyword": keyseg.get("key_loss_weight", 0.0),
+    }
+    fusion = replace(
+        recipe.fusion,
+        hidden=keyseg.get("fusion_hidden", recipe.fusion.hidden),
+        rows=keyseg.get("upsample_size", recipe.fusion.rows),
+        temperature=keyseg.get("temperature", recipe.fusion.temperature),
+    )
+    terms = tuple(replace(term, weight=weights[term.name]) for term in recipe.terms)
+    return replace(recipe, terms=terms, fusion=fusion)
+
+
 def load(family: str, case: str, about: dict[str, Any]) -> Golden:
     """Every tensor of the case is loaded strictly: nothing may be missing, nothing may be left over."""
     weights, config = weights_of(family, case)
@@ -76,7 +94,8 @@ def load(family: str, case: str, about: dict[str, Any]) -> Golden:
     )
     llama = {key: value for key, value in config["llama"].items() if key != "use_cache"}
     encoder = cast(DialogueEncoder, GoldenIds(config["tokens"]))
-    model, _ = construct(golden_recipe(about, family), Dims(llama, config["clip"], sam), encoder)
+    recipe = _with_constants(golden_recipe(about, family), config["lisa"], constants_of(family, case))
+    model, _ = construct(recipe, Dims(llama, config["clip"], sam), encoder)
     load_canonical(model, lisa_names({**weights, **adapters}, source=f"{family}/{case}"))
     return Golden(model, io, about, config["tokens"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -12,7 +11,7 @@ from torch import Tensor
 from seglm.dataset.collate import collate
 from seglm.model.answer import answer
 from seglm.model.fuse import KeyFusion
-from seglm.model.recipe import Fusion, Term
+from seglm.model.recipe import Fusion
 from tests.conformance.checks import check_forward, check_training
 from tests.conformance.goldens import GRADIENT_RELATIVE, assert_close, cases, facts, tensors
 from tests.conformance.lisa_golden import Golden, examples, load, original_gradients
@@ -28,11 +27,8 @@ UNWEIGHTED = ("bce", "dice")
 
 @cache
 def golden(case: str) -> Golden:
-    """The released recipe with the case's weight of the language loss, and every weight of the fusion trained, as in the case."""
+    """The released recipe with every weight of the fusion trained, as in the case."""
     said = load(FAMILY, case, facts(FAMILY, case, "io.json"))
-    recipe = said.model.recipe
-    terms = tuple(Term(term.name, 1.0) if term.name == "language" else term for term in recipe.terms)
-    said.model.recipe = replace(recipe, terms=terms)
     assert said.model.fuse is not None
     said.model.fuse.requires_grad_(True)
     return said
