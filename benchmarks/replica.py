@@ -73,8 +73,8 @@ def training_loss(model: Segmenter, examples: list[Example]) -> Tensor:
         low, _ = decoder.decode(features[number : number + 1].expand(len(mine), -1, -1, -1), prompts)
         masks = restore(low[:, :1], resized=item.resized, size=item.size, square=decoder.dims.image_size)
         target = torch.from_numpy(item.masks[:, 0]).float().flatten(1)
-        bce = bce + Bce().each(masks.flatten(1), target, None).sum()
-        dice = dice + Dice().each(masks.flatten(1), target, None).sum()
+        bce = bce + Bce(model.recipe).each(masks.flatten(1), target, None).sum()
+        dice = dice + Dice(model.recipe).each(masks.flatten(1), target, None).sum()
     weights = {term.name: term.weight for term in model.recipe.terms}
     count = len(rows.slot_at)
     return weights["language"] * loss + (weights["bce"] * bce + weights["dice"] * dice) / count
