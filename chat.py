@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, get_args
 
 from seglm.dataset.faults import Fault
 from seglm.dataset.frames import read_frame
-from seglm.evaluation.ask import ask
-from seglm.evaluation.opening import open_model
-from seglm.evaluation.show import described, save
+from seglm.evaluation.asking.ask import ask
+from seglm.evaluation.asking.chat_answer import described, save
+from seglm.evaluation.asking.open_model import open_model
 from seglm.model.recipe import Precision
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from setuptools import setup
 
 ROOT = Path(__file__).resolve().parent
-FOLDERS = ("model", "utils", "dataset", "evaluation", "bases")
+FOLDERS = ("model", "utils", "dataset", "evaluation", "training", "bases")
 
 
 def packages() -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import cast
 from torch import nn
 
 from seglm.dataset.faults import Fault
-from seglm.evaluation.leak import check
+from seglm.evaluation.asking.leak import check
 from seglm.evaluation.run import evaluate
 from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, start
 from seglm.model.names import canonical
@@ -29,16 +29,16 @@ from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import WITHOUT_BASE, layout_of, manifest_of
 from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import fate
-from seglm.training import contents, feed, found_data, heading, settings, training_sources
+from seglm.training.engine import Engine
+from seglm.training.from_recipe import contents, feed, found_data, heading, settings, training_sources
+from seglm.training.run_folder import Run, open_run
+from seglm.training.trainer import Hooks, Plan, Trainer
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
-from seglm.utils.checkpoint import is_portable
 from seglm.utils.config import difference, override
-from seglm.utils.engine import Engine
 from seglm.utils.manifest import write_manifest
+from seglm.utils.portable import is_portable
 from seglm.utils.resolve import resolve
-from seglm.utils.run import Run, open_run
-from seglm.utils.trainer import Hooks, Plan, Trainer
 
 log = logging.getLogger("seglm.train_ds")
 

@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from seglm.bases import lessons, packing, patches, promptable, schedule, stock, talker, words
+from seglm.bases import (
+    packing,
+    patch_lessons,
+    questions,
+    scene_cache,
+    tiny_llava,
+    tiny_sam,
+    training_run,
+    vocabulary,
+)
 from seglm.model.backbones.tokenizer import load_tokenizer
 
 HOME = Path(__file__).resolve().parent
@@ -58,35 +67,37 @@ def main() -> None:
 def make_talker(out: Path, *, work: Path, minutes: float) -> None:
     """Trains and writes the tiny LLaVA: its words, its tower, then all of it."""
     if not (out / "tokenizer.model").exists():
-        words.write_tokenizer(out)
-    tokenizer = load_tokenizer(out, tokens=(), image_tokens=words.IMAGE_TOKENS)
-    packer = packing.Packer(tokenizer, patches=(stock.SIDE // patches.PATCH) ** 2)
+        vocabulary.write_tokenizer(out)
+    tokenizer = load_tokenizer(out, tokens=(), image_tokens=vocabulary.IMAGE_TOKENS)
+    packer = packing.Packer(tokenizer, patches=(scene_cache.SIDE // patch_lessons.PATCH) ** 2)
     torch.manual_seed(0)
-    base = talker.Talker(packer.word_ids)
-    scenes = stock.Stock(split="train", cache=work / "drawn", chunks=60)
-    plan = schedule.Plan(steps=TOWER_STEPS, minutes=0.2 * minutes, lr=1.2e-3, save_every=500)
-    schedule.train(
+    base = tiny_llava.Talker(packer.word_ids)
+    scenes = scene_cache.Stock(split="train", cache=work / "drawn", chunks=60)
+    plan = training_run.Plan(steps=TOWER_STEPS, minutes=0.2 * minutes, lr=1.2e-3, save_every=500)
+    training_run.train(
         base, _tower_step(base, scenes), plan, folder=work, name="tower", saved=lambda module, progress: None
     )
-    held_out = stock.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
-    plan = schedule.Plan(steps=TALKER_STEPS, minutes=0.8 * minutes, lr=1.2e-3, save_every=250)
+    held_out = scene_cache.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
+    plan = training_run.Plan(steps=TALKER_STEPS, minutes=0.8 * minutes, lr=1.2e-3, save_every=250)
 
-    def saved(module: torch.nn.Module, progress: schedule.Progress) -> None:
-        talker.save(base.llava, out)
+    def saved(module: torch.nn.Module, progress: training_run.Progress) -> None:
+        tiny_llava.save(base.llava, out)
         found = _talker_scores(base.llava, packer, held_out, whole=progress.share >= 1)
         write_manifest(out, found, progress, plan, work / "talker.jsonl", images=TALKER_IMAGES)
 
-    schedule.train(base, _talker_step(base, scenes, packer), plan, folder=work, name="talker", saved=saved)
+    training_run.train(
+        base, _talker_step(base, scenes, packer), plan, folder=work, name="talker", saved=saved
+    )
 
 
 def score(out: Path, *, work: Path) -> None:
     """Measures both bases on held-out scenes and writes the scores into their manifests."""
-    held_out = stock.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
-    tokenizer = load_tokenizer(out / "llava", tokens=(), image_tokens=words.IMAGE_TOKENS)
-    packer = packing.Packer(tokenizer, patches=(stock.SIDE // patches.PATCH) ** 2)
+    held_out = scene_cache.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
+    tokenizer = load_tokenizer(out / "llava", tokens=(), image_tokens=vocabulary.IMAGE_TOKENS)
+    packer = packing.Packer(tokenizer, patches=(scene_cache.SIDE // patch_lessons.PATCH) ** 2)
     found: dict[str, Mapping[str, Any]] = {
-        "llava": _talker_scores(talker.load(out / "llava"), packer, held_out, whole=True),
-        "sam": promptable.scores(promptable.load(out / "sam"), held_out),
+        "llava": _talker_scores(tiny_llava.load(out / "llava"), packer, held_out, whole=True),
+        "sam": tiny_sam.scores(tiny_sam.load(out / "sam"), held_out),
     }
     for name, scores in found.items():
         path = out / name / "manifest.json"
@@ -96,30 +107,32 @@ def score(out: Path, *, work: Path) -> None:
 
 
 def _talker_scores(
-    llava: Any, packer: packing.Packer, held_out: stock.Drawn, *, whole: bool
+    llava: Any, packer: packing.Packer, held_out: scene_cache.Drawn, *, whole: bool
 ) -> dict[str, dict[str, float]]:
     """Exact match with the wordings of training; `whole`: also with all wordings, and with the wrong image."""
-    found = {"familiar": lessons.scores(llava, packer, held_out, split="train")}
+    found = {"familiar": questions.scores(llava, packer, held_out, split="train")}
     if whole:
-        found["held_out_wordings"] = lessons.scores(llava, packer, held_out, split="val")
-        found["wrong_image"] = lessons.scores(llava, packer, held_out, split="train", wrong_image=True)
+        found["held_out_wordings"] = questions.scores(llava, packer, held_out, split="val")
+        found["wrong_image"] = questions.scores(llava, packer, held_out, split="train", wrong_image=True)
     return found
 
 
-def _talker_step(base: talker.Talker, scenes: stock.Stock, packer: packing.Packer) -> schedule.Step:
+def _talker_step(
+    base: tiny_llava.Talker, scenes: scene_cache.Stock, packer: packing.Packer
+) -> training_run.Step:
     def step(number: int, share: float) -> tuple[torch.Tensor, Mapping[str, float]]:
         base.train()
         rng = np.random.default_rng([3, number])
         batch = scenes.pick(number * TALKER_IMAGES, TALKER_IMAGES)
-        captioned = bool(rng.random() < lessons.CAPTION_ODDS)
-        rows = [lessons.lesson(scene, rng, share=share, captioned=captioned) for scene in batch.scenes]
+        captioned = bool(rng.random() < questions.CAPTION_ODDS)
+        rows = [questions.lesson(scene, rng, share=share, captioned=captioned) for scene in batch.scenes]
         which = rng.integers(0, 2, TALKER_IMAGES)
-        loss, values = talker.talk_loss(
+        loss, values = tiny_llava.talk_loss(
             base, batch, packer.pack(rows), which=which, gaze_weight=GAZE_WEIGHT * (1 - share)
         )
         if share < TOWER_UNTIL:
             more = scenes.pick(number * TOWER_IMAGES + TOWER_OFFSET, TOWER_IMAGES)
-            tower, seen = talker.tower_loss(base, more, rng)
+            tower, seen = tiny_llava.tower_loss(base, more, rng)
             loss = loss + TOWER_WEIGHT * (1 - share / TOWER_UNTIL) * tower
             values = {**values, "dense_shape": seen["dense_shape"], "said_cell": seen["said_cell"]}
         return loss, values
@@ -127,10 +140,10 @@ def _talker_step(base: talker.Talker, scenes: stock.Stock, packer: packing.Packe
     return step
 
 
-def _tower_step(base: talker.Talker, scenes: stock.Stock) -> schedule.Step:
+def _tower_step(base: tiny_llava.Talker, scenes: scene_cache.Stock) -> training_run.Step:
     def step(number: int, share: float) -> tuple[torch.Tensor, dict[str, float]]:
         batch = scenes.pick(number * TOWER_IMAGES, TOWER_IMAGES)
-        return talker.tower_loss(base, batch, np.random.default_rng([2, number]))
+        return tiny_llava.tower_loss(base, batch, np.random.default_rng([2, number]))
 
     return step
 
@@ -138,32 +151,32 @@ def _tower_step(base: talker.Talker, scenes: stock.Stock) -> schedule.Step:
 def make_promptable(out: Path, *, work: Path, minutes: float) -> None:
     """Trains and writes the tiny SAM."""
     torch.manual_seed(0)
-    base = promptable.Promptable()
-    scenes = stock.Stock(split="train", cache=work / "drawn", chunks=60)
-    held_out = stock.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
-    plan = schedule.Plan(steps=PROMPTABLE_STEPS, minutes=minutes, lr=1.5e-3)
+    base = tiny_sam.Promptable()
+    scenes = scene_cache.Stock(split="train", cache=work / "drawn", chunks=60)
+    held_out = scene_cache.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
+    plan = training_run.Plan(steps=PROMPTABLE_STEPS, minutes=minutes, lr=1.5e-3)
 
     def step(number: int, share: float) -> tuple[torch.Tensor, dict[str, float]]:
         base.train()
         rng = np.random.default_rng([1, number])
-        loss, values = promptable.loss_of(
+        loss, values = tiny_sam.loss_of(
             base, scenes.pick(number * PROMPTABLE_IMAGES, PROMPTABLE_IMAGES), rng, share=share
         )
         return loss, dict(values)
 
-    def saved(module: torch.nn.Module, progress: schedule.Progress) -> None:
-        promptable.save(base.sam, out)
-        scores = promptable.scores(base.sam, held_out)
+    def saved(module: torch.nn.Module, progress: training_run.Progress) -> None:
+        tiny_sam.save(base.sam, out)
+        scores = tiny_sam.scores(base.sam, held_out)
         write_manifest(out, scores, progress, plan, work / "promptable.jsonl", images=PROMPTABLE_IMAGES)
 
-    schedule.train(base, step, plan, folder=work, name="promptable", saved=saved)
+    training_run.train(base, step, plan, folder=work, name="promptable", saved=saved)
 
 
 def write_manifest(
     out: Path,
     scores: Mapping[str, Any],
-    progress: schedule.Progress,
-    plan: schedule.Plan,
+    progress: training_run.Progress,
+    plan: training_run.Plan,
     curve: Path,
     *,
     images: int,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from seglm.bases.words import IMAGE_TOKENS
+from seglm.bases.vocabulary import IMAGE_TOKENS
 from seglm.dataset.toy.facts import FACTS, Fact
 from seglm.dataset.toy.language import Question
 from seglm.model.backbones.templates import LLAVA_V1

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from seglm.dataset.pixels import decoder_pixels
 from seglm.dataset.toy.scenes import visible_masks
 from seglm.dataset.toy.write import read_manifest, scene_of
-from seglm.evaluation.ask import Asker, asker
-from seglm.evaluation.benchmarks import Benchmark, benchmark
-from seglm.evaluation.results import Scores
+from seglm.evaluation.asking.ask import Asker, asker
+from seglm.evaluation.asking.benchmark import Benchmark, benchmark
+from seglm.evaluation.asking.expressions import View
 from seglm.evaluation.run import evaluate_asker
+from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import markdown, table, write_table
-from seglm.evaluation.view import View
 from seglm.model.decoders.base import restore
 from seglm.model.decoders.sam import SamDecoder, SamDims
 from seglm.model.recipe import Pixels, Recipe

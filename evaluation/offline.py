@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from seglm.dataset.faults import Fault
 from seglm.dataset.pipeline import clip
-from seglm.evaluation.benchmarks import Benchmark, benchmark
-from seglm.evaluation.metrics.iou import count
-from seglm.evaluation.predict import read_mask, truth_of
-from seglm.evaluation.report import write_report
-from seglm.evaluation.results import Convention, Result, Said, Scores, read_said, said, summarise
+from seglm.evaluation.asking.benchmark import Benchmark, benchmark
+from seglm.evaluation.asking.expressions import View
+from seglm.evaluation.asking.predict import read_mask, truth_of
 from seglm.evaluation.run import MASKS, SAID
-from seglm.evaluation.view import View
+from seglm.evaluation.scores.metrics.iou import count
+from seglm.evaluation.scores.report import write_report
+from seglm.evaluation.scores.results import Convention, Result, Said, Scores, read_said, said, summarise
 from seglm.model.recipe import Protocol
 from seglm.utils.types import Answer, Clip, Frames, Sample
 

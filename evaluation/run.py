@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, get_args
 from tqdm import tqdm
 
 from seglm.dataset.faults import Fault
-from seglm.evaluation.ask import Asker, asker, refuse_half_on_cpu
-from seglm.evaluation.benchmarks import Benchmark, benchmark
-from seglm.evaluation.leak import check
-from seglm.evaluation.predict import batches, load_clip, predict, read_mask
-from seglm.evaluation.published import Row, listing, row
-from seglm.evaluation.report import SCORES, write_report
-from seglm.evaluation.reproduce import as_published, check_count, compare, write_outcome
-from seglm.evaluation.results import Convention, Result, Scores, summarise, write_said
-from seglm.evaluation.view import View
+from seglm.evaluation.asking.ask import Asker, asker, refuse_half_on_cpu
+from seglm.evaluation.asking.benchmark import Benchmark, benchmark
+from seglm.evaluation.asking.expressions import View
+from seglm.evaluation.asking.leak import check
+from seglm.evaluation.asking.predict import batches, load_clip, predict, read_mask
+from seglm.evaluation.published.records import Row, listing, row
+from seglm.evaluation.published.reproduce import as_published, check_count, compare, write_outcome
+from seglm.evaluation.scores.report import SCORES, write_report
+from seglm.evaluation.scores.results import Convention, Result, Scores, summarise, write_said
 from seglm.model.recipe import Precision, Protocol, Recipe
 from seglm.utils import dist
 

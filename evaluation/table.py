@@ -12,10 +12,10 @@ from pathlib import Path
 
 from PIL import ImageDraw
 
-from seglm.evaluation.drawing import BAND, FAINT, INK, LINE, Colour, blank, font, shortened, write
-from seglm.evaluation.metrics.iou import Score
-from seglm.evaluation.report import read_scores
-from seglm.evaluation.results import Scores
+from seglm.evaluation.pictures.text import BAND, FAINT, INK, LINE, Colour, blank, font, shortened, write
+from seglm.evaluation.scores.metrics.iou import Score
+from seglm.evaluation.scores.report import read_scores
+from seglm.evaluation.scores.results import Scores
 
 MISSING = "-"
 POSITIVES = "positives"

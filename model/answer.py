@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seglm.model.decoders.base import restore
-from seglm.model.fuse import paired
+from seglm.model.fusion import paired
 from seglm.model.generate import generate
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import NOTHING_DRAWN, Answer, Batch, status_of
@@ -121,7 +121,7 @@ def _draw(model: Segmenter, batch: Batch, spoken: Sequence[_Spoken], states: Ten
     if states is not None and jobs:
         prompts = model.prompts(model.queries(states), spoken)
         with model.autocast():
-            features = model.decoder.encode(batch.drawn, batch.resized)
+            features = model.encode_frames(batch, {frame for _, frame in jobs})
         slot_of, frame_of = torch.tensor(jobs, device=features.device).unbind(1)
         low, iou = model.decode(features[frame_of], prompts[slot_of])
     keys = paired(spoken, draws=model.recipe.tokens[0], keys=model.recipe.key_token)

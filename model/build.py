@@ -16,8 +16,8 @@ from seglm.model.decoders.sam import SamDims
 from seglm.model.recipe import Recipe
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.open import open_weights
-from seglm.model.released.report import Report, load_canonical
 from seglm.model.released.sam import load_sam
+from seglm.model.released.strict import Report, load_canonical
 from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import Table
 from seglm.utils.resolve import resolve

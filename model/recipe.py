@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from seglm.utils.nearest import unknown
+from seglm.utils.did_you_mean import unknown
 from seglm.utils.types import Clip, Frames, Script
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -76,7 +76,7 @@ class Trainable:
 
 @dataclass(frozen=True)
 class Fusion:
-    """What becomes of the slots' vectors between the projection and the mask decoder (model/fuse.py)."""
+    """What becomes of the slots' vectors between the projection and the mask decoder (model/fusion.py)."""
 
     kind: Literal["identity", "paper", "faithful"] = "identity"
     """`identity`: LISA; `paper`, `faithful`: KeySeg's fusion of `[SEG]` with its `[KEY]`, as drawn and as released"""

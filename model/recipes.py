@@ -11,7 +11,7 @@ from functools import cache
 from seglm.model import systems
 from seglm.model.recipe import Recipe
 from seglm.utils.config import leaves, spell
-from seglm.utils.nearest import unknown
+from seglm.utils.did_you_mean import unknown
 
 
 @cache

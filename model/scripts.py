@@ -12,6 +12,8 @@ from seglm.model.recipe import Recipe
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Piece, Script, Slot, Target, Turn
 
 SEG = "[SEG]"
+REASONSEG = "ReasonSeg|"
+"""begins the keys of the data set whose expressions systems treat apart: each has a dialogue of its own"""
 PHRASE_QUESTIONS = (
     "Can you segment the {} in this image?",
     "Please segment the {} in this image.",

@@ -17,7 +17,7 @@ from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.llava import LlavaBackbone, is_sharded
 from seglm.model.decoders.base import restore
 from seglm.model.decoders.sam import SamDecoder
-from seglm.model.fuse import KeyFusion, Mention
+from seglm.model.fusion import KeyFusion, Mention
 from seglm.model.project import Projection
 from seglm.model.recipe import Precision, Recipe
 from seglm.model.terms import Predicted, make_terms
@@ -95,20 +95,24 @@ class Segmenter(nn.Module):
         The encoder is skipped for a batch without jobs, except under ZeRO-3, where every rank has to take part.
         """
         if batch.jobs:
-            asked = sorted({frame for _, frame in batch.jobs})
-            found = self.decoder.encode(
-                [batch.drawn[frame] for frame in asked], [batch.resized[frame] for frame in asked]
-            )
-            if len(asked) == len(batch.drawn):
-                return found
-            blank = torch.zeros_like(found[:1])
-            of = dict(zip(asked, found.split(1), strict=True))
-            return torch.cat([of.get(frame, blank) for frame in range(len(batch.drawn))])
+            return self.encode_frames(batch, {frame for _, frame in batch.jobs})
         dims, device = self.decoder.dims, batch.ids.device
         if is_sharded(self.decoder.image_encoder):
             blank = torch.zeros((1, 3, dims.image_size, dims.image_size), dtype=torch.uint8, device=device)
             return self.decoder.encode(blank, [(dims.image_size, dims.image_size)])
         return torch.zeros((1, dims.prompt_dim, dims.grid, dims.grid), device=device)
+
+    def encode_frames(self, batch: Batch, asked: set[int]) -> Tensor:
+        """The decoder's features of the drawn frames in `asked`, at least one, and zeros for the others: [M, C, g, g]."""
+        frames = sorted(asked)
+        found = self.decoder.encode(
+            [batch.drawn[frame] for frame in frames], [batch.resized[frame] for frame in frames]
+        )
+        if len(frames) == len(batch.drawn):
+            return found
+        blank = torch.zeros_like(found[:1])
+        of = dict(zip(frames, found.split(1), strict=True))
+        return torch.cat([of.get(frame, blank) for frame in range(len(batch.drawn))])
 
     def slot_states(self, states: Tensor, batch: Batch) -> Tensor:
         """The state read for each slot, [S, D], from all states [R * T, D]; one dummy row where there is no slot.

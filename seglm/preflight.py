@@ -23,8 +23,8 @@ from seglm.model.load import start
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
-from seglm.training import training_set, training_sources
-from seglm.utils import optim
+from seglm.training import optim
+from seglm.training.from_recipe import training_set, training_sources
 from seglm.utils.config import override
 from seglm.utils.types import Batch, Example
 

@@ -10,7 +10,7 @@ import pytest
 
 import train_ds
 from seglm.model.recipes import listing, recipe
-from seglm.training import effective_batch, found_data
+from seglm.training.from_recipe import effective_batch, found_data
 from seglm.utils.cli import read
 from seglm.utils.config import to_json
 

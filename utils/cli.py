@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from seglm.utils.config import parse
-from seglm.utils.nearest import unknown
+from seglm.utils.did_you_mean import unknown
 
 
 @dataclass(frozen=True)

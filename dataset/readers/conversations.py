@@ -9,7 +9,7 @@ from typing import Any
 
 from seglm.dataset.description import Description
 from seglm.dataset.index import Record
-from seglm.dataset.readers.places import read_json
+from seglm.dataset.readers.files import read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Sample
 

@@ -16,7 +16,7 @@ from seglm.dataset.faults import fault
 from seglm.dataset.frames import Pixels, read_bytes
 from seglm.dataset.index import Record
 from seglm.dataset.masks import IGNORE, TARGET, Mask, paint
-from seglm.dataset.readers.places import files_in, first_of, read_json
+from seglm.dataset.readers.files import files_in, first_of, read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Sample, Target
 

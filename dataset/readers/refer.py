@@ -18,7 +18,7 @@ from seglm.dataset.description import Description
 from seglm.dataset.faults import fault
 from seglm.dataset.index import Record
 from seglm.dataset.masks import Mask, decode
-from seglm.dataset.readers.places import first_of, read_json
+from seglm.dataset.readers.files import first_of, read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.dataset.readers.unpickle import unpickle
 from seglm.utils.types import Sample, Target

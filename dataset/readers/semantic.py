@@ -15,7 +15,7 @@ from seglm.dataset.faults import fault
 from seglm.dataset.frames import Pixels, read_labels
 from seglm.dataset.index import Record
 from seglm.dataset.masks import Mask
-from seglm.dataset.readers.places import files_in
+from seglm.dataset.readers.files import files_in
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Sample, Target
 

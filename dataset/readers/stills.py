@@ -15,7 +15,7 @@ from seglm.dataset.description import Description
 from seglm.dataset.faults import fault
 from seglm.dataset.frames import Pixels, frame_size, read_frame
 from seglm.dataset.index import Index, Record, open_index
-from seglm.dataset.readers.places import missing
+from seglm.dataset.readers.files import missing
 from seglm.utils.types import Sample
 
 

@@ -14,7 +14,7 @@ from seglm.dataset.description import Description
 from seglm.dataset.faults import Missing
 from seglm.dataset.readers.refer import GREFS, coco_ids
 from seglm.dataset.readers.stills import Stills
-from seglm.utils.nearest import unknown
+from seglm.utils.did_you_mean import unknown
 
 log = logging.getLogger(__name__)
 

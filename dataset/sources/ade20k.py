@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seglm.dataset.description import Description
-from seglm.dataset.readers.places import class_names, first_of
+from seglm.dataset.readers.files import class_names, first_of
 from seglm.dataset.readers.semantic import Pairs, ReadSemantic, open_semantic
 from seglm.dataset.readers.stills import Stills
 

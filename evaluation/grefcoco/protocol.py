@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from seglm.evaluation.benchmarks import Benchmark, pick
+from seglm.evaluation.asking.benchmark import Benchmark, pick
 
 SPLITS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "grefcoco": ("unc", ("val", "testA", "testB", "train")),

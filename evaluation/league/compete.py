@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from seglm.evaluation.league.entrants import Budget, Entrant, fingerprint
 from seglm.evaluation.league.work import Work
-from seglm.evaluation.report import scores_of
-from seglm.evaluation.results import Scores
+from seglm.evaluation.scores.report import scores_of
+from seglm.evaluation.scores.results import Scores
 from seglm.utils.manifest import commit, write_manifest
 
 log = logging.getLogger(__name__)

@@ -127,7 +127,7 @@ def seeds_of(text: str) -> tuple[int, ...]:
 
 def benchmarks_of(text: str) -> tuple[str, ...]:
     """The specs of `--benchmarks`, checked. Raises ValueError for one that does not exist."""
-    from seglm.evaluation.benchmarks import benchmark
+    from seglm.evaluation.asking.benchmark import benchmark
 
     specs: Sequence[str] = [part.strip() for part in text.split(",")]
     for spec in specs:

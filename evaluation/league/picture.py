@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seglm.evaluation.benchmarks import benchmark
+from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.asking.expressions import View
+from seglm.evaluation.asking.predict import read_mask, truth_of
 from seglm.evaluation.league.compete import Played
 from seglm.evaluation.league.entrants import Budget
 from seglm.evaluation.league.work import scores_folder
-from seglm.evaluation.metrics.iou import count
 from seglm.evaluation.offline import clip_of
-from seglm.evaluation.overlay import PREDICTED, TRUE, Layer, Row, sheet
-from seglm.evaluation.predict import read_mask, truth_of
-from seglm.evaluation.results import Said, read_said
+from seglm.evaluation.pictures.sheet import PREDICTED, TRUE, Layer, Row, sheet
 from seglm.evaluation.run import MASKS, SAID
-from seglm.evaluation.view import View
+from seglm.evaluation.scores.metrics.iou import count
+from seglm.evaluation.scores.results import Said, read_said
 
 PICTURE = "league.png"
 QUESTIONS = 5  # of each benchmark, one of each kind first

@@ -10,7 +10,7 @@ from statistics import mean, stdev
 
 from seglm.evaluation.league.compete import Failed, Played
 from seglm.evaluation.league.entrants import Budget
-from seglm.evaluation.results import Scores
+from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import MISSING, POSITIVES
 
 MARKDOWN, CSV = "league.md", "league.csv"

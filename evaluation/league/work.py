@@ -12,12 +12,12 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Protocol
 
-from seglm.evaluation.benchmarks import benchmark
+from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.league.entrants import Budget, Entrant, settled
-from seglm.evaluation.report import read_scores
-from seglm.evaluation.results import Scores
 from seglm.evaluation.run import folder_name
-from seglm.utils import slots
+from seglm.evaluation.scores.report import read_scores
+from seglm.evaluation.scores.results import Scores
+from seglm.training import saves
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN, MERGE = ROOT / "train_ds.py", ROOT / "merge_lora_weights_and_save_hf_model.py"
@@ -101,7 +101,7 @@ class Processes:
     def _train(self, entrant: Entrant, *, seed: int, steps: int, folder: Path) -> float:
         run = folder / "train"
         folder.mkdir(parents=True, exist_ok=True)
-        how = ["--resume", run] if run.is_dir() and slots.newest(run) is not None else ["--overwrite"]
+        how = ["--resume", run] if run.is_dir() and saves.newest(run) is not None else ["--overwrite"]
         settings = [*entrant.settings, *settled(self.budget.dataset_dir, seed=seed, steps=steps)]
         spent = self._call(
             [TRAIN, "--recipe", entrant.recipe, "--exp_name", run.name, "--log_base_dir", folder, "--no_eval", *how,
@@ -109,7 +109,7 @@ class Processes:
             folder / "train.txt",
         )  # fmt: skip
         # A training that is asked to stop saves and ends well; what it saved is no result.
-        done = slots.newest(run)
+        done = saves.newest(run)
         if done is None or done.step < steps:
             raise RuntimeError(
                 f"{run} was stopped at step {done.step if done else 0} of {steps}; the same command goes on"

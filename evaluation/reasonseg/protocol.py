@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from seglm.evaluation.benchmarks import Benchmark, pick
-from seglm.evaluation.view import Texts
+from seglm.evaluation.asking.benchmark import Benchmark, pick
+from seglm.evaluation.asking.expressions import Texts
 from seglm.utils.types import Sample
 
 NAMES = ("ReasonSeg",)

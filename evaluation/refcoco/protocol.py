@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from seglm.evaluation.benchmarks import Benchmark, pick
-from seglm.evaluation.view import Texts
+from seglm.evaluation.asking.benchmark import Benchmark, pick
+from seglm.evaluation.asking.expressions import Texts
 
 SPLITS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "refcoco": {"unc": ("val", "testA", "testB", "train"), "google": ("val", "test", "train")},

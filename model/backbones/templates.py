@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from seglm.utils.nearest import unknown
+from seglm.utils.did_you_mean import unknown
 from seglm.utils.types import Dialogue, Piece
 
 

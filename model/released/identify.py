@@ -190,11 +190,8 @@ def _fitting(
             fitting = [one for one in fitting if one[1] == rows] or [
                 one for one in fitting if one[0] != "gsva"
             ]
-    return (
-        _of_parent([(system, recipe) for system, _, recipe in fitting])
-        if layout == "llava"
-        else [(system, recipe) for system, _, recipe in fitting]
-    )
+    found = [(system, recipe) for system, _, recipe in fitting]
+    return _of_parent(found) if layout == "llava" else found
 
 
 def _of_parent(found: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from seglm.model.released.errors import WrongNames
-from seglm.model.released.report import listed
+from seglm.model.released.strict import listed
 
 Value = TypeVar("Value")
 Rule = tuple[str, str | None]

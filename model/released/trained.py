@@ -18,8 +18,8 @@ from seglm.model.released.errors import WeightsError, WrongNames
 from seglm.model.released.files import read_tensors
 from seglm.model.released.identify import manifest_of, refuse_adapter
 from seglm.model.released.lisa import lisa_names, lora_rank, unwrapped
-from seglm.model.released.report import Report, listed, load_canonical
-from seglm.utils.checkpoint import is_portable, read_portable
+from seglm.model.released.strict import Report, listed, load_canonical
+from seglm.utils.portable import is_portable, read_portable
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ import numpy as np
 from seglm.model.recipe import Backbone, Data, Evaluate, Lora, MaskDecoder, Recipe, Schedule, Trainable
 from seglm.model.scripts import (
     ANSWERS,
+    REASONSEG,
     SEG,
     one_expression_a_dialogue,
     one_frame,
@@ -49,14 +50,12 @@ VAL_QUESTION = "\n What are {}in this image? Please output segmentation masks."
 """without the space before "in", as released weights are evaluated (data/dataset.py:506)"""
 TOGETHER = 0.25
 """of the toy recipe's samples: how often all targets are asked for at once"""
-APART = "ReasonSeg|"
-"""begins the keys of the data set whose expressions keep a dialogue each"""
 
 
 # ---- what is said ---------------------------------------------------------------------------------------------------
 def all_in_one_answer(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> Script:
     """One dialogue for all targets; conversations and ReasonSeg as in LISA."""
-    if clip.turns or clip.key.startswith(APART):
+    if clip.turns or clip.key.startswith(REASONSEG):
         return one_expression_a_dialogue(clip, rng, recipe)
     names = [str(rng.choice(target.texts)).strip().strip(".") for target in clip.targets]
     style = int(rng.integers(len(OPENINGS)))
@@ -69,7 +68,7 @@ def all_in_one_or_each(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> 
     """Now and then one dialogue for all targets, mostly one for each in LISA's short words: a small model spends its little
     training on `[SEG]` or `[REJ]` then, and not on repeating expressions.
     """
-    if clip.turns or clip.key.startswith(APART) or rng.random() < TOGETHER:
+    if clip.turns or clip.key.startswith(REASONSEG) or rng.random() < TOGETHER:
         return all_in_one_answer(clip, rng, recipe)
     return tuple(_short(clip, number, rng) for number in range(len(clip.targets)))
 

@@ -2,7 +2,7 @@
 
 What changes against LISA:
 - behind the answer stands `[KEY]` and the keyword of what is meant: "It is [SEG].[KEY] red ring";
-- the `[SEG]` vector takes in the `[KEY]` vector before the mask decoder sees it (model/fuse.py, `fusion.kind`);
+- the `[SEG]` vector takes in the `[KEY]` vector before the mask decoder sees it (model/fusion.py, `fusion.kind`);
 - the `[KEY]` vector is pulled towards the word embedding of its keyword's first token (the `keyword` term);
 - training starts from LISA-7B-v1, on referring and reasoning data alone; the language loss weighs 1e-4.
 A keyword is what the data set names (ReasonSeg's keyword_outputs.json), else the expression itself.
@@ -35,6 +35,7 @@ from seglm.model.recipe import (
 )
 from seglm.model.scripts import (
     ANSWERS,
+    REASONSEG,
     SEG,
     conversation,
     one_frame,
@@ -48,7 +49,6 @@ from seglm.utils.types import Clip, Dialogue, Piece, Script, Slot, Target, Turn
 KEY = "[KEY]"
 FORCED_GAP = ". "
 """between the two slots of a validation answer, "[SEG]. [KEY]." """
-REASONING = "ReasonSeg|"
 
 
 # ---- what is said ---------------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ def with_keywords(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> Scrip
 
 def with_keywords_as_released(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> Script:
     """The same, but ReasonSeg's questions are the bare text and their answer is the slot alone."""
-    if not clip.key.startswith(REASONING):
+    if not clip.key.startswith(REASONSEG):
         return with_keywords(clip, rng, recipe)
     texts = [str(rng.choice(target.texts)) for target in clip.targets]
     return tuple(

@@ -7,32 +7,34 @@ import numpy as np
 import pytest
 import torch
 
-from seglm.bases import promptable, stock, talker, words
+from seglm.bases import scene_cache, tiny_llava, tiny_sam, vocabulary
 from seglm.bases.packing import Packer
-from seglm.bases.patches import LOOKS, PATCH
-from seglm.bases.stock import Drawn
+from seglm.bases.patch_lessons import LOOKS, PATCH
+from seglm.bases.scene_cache import Drawn
 from seglm.dataset.toy.language import Question, questions
 from seglm.dataset.toy.scenes import make_scene
 from seglm.model.backbones.llava import CLIP_MEAN, CLIP_STD
 from seglm.model.backbones.tokenizer import load_tokenizer
 from seglm.model.decoders.sam_package import load_sam_package
 
-BASES = Path(stock.__file__).resolve().parent
+BASES = Path(scene_cache.__file__).resolve().parent
 LLAVA, SAM = BASES / "llava", BASES / "sam"
 MAX_BYTES = 12_000_000  # both bases, as committed
-PATCHES = (stock.SIDE // PATCH) ** 2
+PATCHES = (scene_cache.SIDE // PATCH) ** 2
 
 
 @pytest.fixture(scope="module")
 def packer() -> Packer:
-    return Packer(load_tokenizer(LLAVA, tokens=(), image_tokens=words.IMAGE_TOKENS), patches=PATCHES)
+    return Packer(load_tokenizer(LLAVA, tokens=(), image_tokens=vocabulary.IMAGE_TOKENS), patches=PATCHES)
 
 
 @pytest.fixture(scope="module")
 def scenes() -> Drawn:
     made = tuple(make_scene(seed, split="val") for seed in range(4))
     return Drawn(
-        made, np.stack([stock.shrunk(s) for s in made]), np.stack([stock.owner_map(s) for s in made])
+        made,
+        np.stack([scene_cache.shrunk(s) for s in made]),
+        np.stack([scene_cache.owner_map(s) for s in made]),
     )
 
 
@@ -42,7 +44,7 @@ def test_both_bases_together_are_below_twelve_megabytes() -> None:
 
 
 def test_the_talking_base_is_a_llava_with_a_single_linear_projector() -> None:
-    llava = talker.load(LLAVA)
+    llava = tiny_llava.load(LLAVA)
     assert type(llava).__name__ == "LlavaForConditionalGeneration"
     assert sum(p.numel() for p in llava.parameters()) < 2_500_000
     second = llava.model.multi_modal_projector.linear_2
@@ -60,19 +62,21 @@ def test_every_word_of_the_world_is_one_piece(packer: Packer) -> None:
 
 
 def test_image_tokens_follow_the_pieces_and_llava_has_a_row_for_each(packer: Packer) -> None:
-    assert packer.end == words.PIECES + 1
-    assert talker.load(LLAVA).get_input_embeddings().weight.shape[0] == words.PIECES + len(words.IMAGE_TOKENS)
+    assert packer.end == vocabulary.PIECES + 1
+    assert tiny_llava.load(LLAVA).get_input_embeddings().weight.shape[0] == vocabulary.PIECES + len(
+        vocabulary.IMAGE_TOKENS
+    )
 
 
 @torch.no_grad()
 def test_packed_questions_give_the_states_that_each_gives_alone(packer: Packer, scenes: Drawn) -> None:
-    llava = talker.load(LLAVA).eval()
+    llava = tiny_llava.load(LLAVA).eval()
     rows = [
         questions(scene, np.random.default_rng(i), split="val")[:6] for i, scene in enumerate(scenes.scenes)
     ]
-    features = talker.see(llava, scenes.pictures[:, 0])
+    features = tiny_llava.see(llava, scenes.pictures[:, 0])
     packed = packer.pack(rows)
-    states = talker.hidden_states(llava, packed, features)[tuple(packed.predicts.unbind(1))]
+    states = tiny_llava.hidden_states(llava, packed, features)[tuple(packed.predicts.unbind(1))]
     question, start, end = packed.spans[7]
     row = next(i for i, asked in enumerate(rows) if question in asked)
     alone = _state_alone(llava, packer, question, features[row : row + 1])
@@ -81,17 +85,17 @@ def test_packed_questions_give_the_states_that_each_gives_alone(packer: Packer, 
 
 @torch.no_grad()
 def test_the_towers_features_are_those_that_transformers_selects(scenes: Drawn) -> None:
-    llava = talker.load(LLAVA).eval()
+    llava = tiny_llava.load(LLAVA).eval()
     pixels = torch.from_numpy(scenes.pictures[:, 0]).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (CLIP_MEAN, CLIP_STD))
     shown = llava.get_image_features(pixel_values=(pixels - mean) / std)
     shown = getattr(shown, "pooler_output", shown)
-    own = llava.model.multi_modal_projector(talker.see(llava, scenes.pictures[:, 0]))
+    own = llava.model.multi_modal_projector(tiny_llava.see(llava, scenes.pictures[:, 0]))
     assert torch.allclose(torch.stack(tuple(shown)), own, atol=1e-4)
 
 
 def test_the_promptable_base_is_a_segment_anything_model_by_name_and_shape() -> None:
-    sam = promptable.load(SAM)
+    sam = tiny_sam.load(SAM)
     assert sum(p.numel() for p in sam.parameters()) < 1_500_000
     assert {name.split(".")[0] for name in sam.state_dict()} == {
         "image_encoder",
@@ -102,7 +106,7 @@ def test_the_promptable_base_is_a_segment_anything_model_by_name_and_shape() -> 
 
 
 def test_the_promptable_base_finds_things_from_boxes_and_points(scenes: Drawn) -> None:
-    found = promptable.scores(promptable.load(SAM), scenes)
+    found = tiny_sam.scores(tiny_sam.load(SAM), scenes)
     assert found["box"] > 0.75 and found["centre"] > 0.7
 
 
@@ -117,8 +121,8 @@ def test_manifests_say_how_the_bases_were_made_and_what_they_score() -> None:
     "members, want", [([True, False], "#..."), ([True, True], "##.."), ([False, False], "....")]
 )
 def test_a_mask_covers_what_is_seen_of_its_members(members: list[bool], want: str) -> None:
-    owners = torch.tensor([[[0, 1, stock.NOBODY, stock.NOBODY]]], dtype=torch.uint8)
-    covered = promptable.covered(owners, torch.tensor([[members + [False] * 6]]))
+    owners = torch.tensor([[[0, 1, scene_cache.NOBODY, scene_cache.NOBODY]]], dtype=torch.uint8)
+    covered = tiny_sam.covered(owners, torch.tensor([[members + [False] * 6]]))
     assert "".join("#" if value else "." for value in covered[0, 0, 0]) == want
 
 

@@ -8,32 +8,32 @@ import numpy as np
 import pytest
 import torch
 
-from seglm.bases import stock, talker, words
-from seglm.bases.gaze import aims_of
+from seglm.bases import scene_cache, tiny_llava, vocabulary
+from seglm.bases.attention_lessons import aims_of
 from seglm.bases.packing import Packed, Packer
-from seglm.bases.patches import PATCH, filled_by
-from seglm.bases.stock import Drawn
+from seglm.bases.patch_lessons import PATCH, filled_by
+from seglm.bases.scene_cache import Drawn
 from seglm.dataset.toy.asking import Question
 from seglm.dataset.toy.facts import FACTS
 from seglm.dataset.toy.scenes import Scene, make_scene
 from seglm.model.backbones.tokenizer import load_tokenizer
 
-LLAVA = Path(stock.__file__).resolve().parent / "llava"
-PATCHES = (stock.SIDE // PATCH) ** 2
+LLAVA = Path(scene_cache.__file__).resolve().parent / "llava"
+PATCHES = (scene_cache.SIDE // PATCH) ** 2
 
 
 @pytest.fixture(scope="module")
 def packer() -> Packer:
-    return Packer(load_tokenizer(LLAVA, tokens=(), image_tokens=words.IMAGE_TOKENS), patches=PATCHES)
+    return Packer(load_tokenizer(LLAVA, tokens=(), image_tokens=vocabulary.IMAGE_TOKENS), patches=PATCHES)
 
 
 @pytest.fixture(scope="module")
-def base(packer: Packer) -> talker.Talker:
-    return talker.Talker(packer.word_ids)
+def base(packer: Packer) -> tiny_llava.Talker:
+    return tiny_llava.Talker(packer.word_ids)
 
 
 def drawn(scene: Scene) -> Drawn:
-    return Drawn((scene,), stock.shrunk(scene)[None], stock.owner_map(scene)[None])
+    return Drawn((scene,), scene_cache.shrunk(scene)[None], scene_cache.owner_map(scene)[None])
 
 
 def packed(packer: Packer, *questions: Question) -> Packed:
@@ -42,7 +42,7 @@ def packed(packer: Packer, *questions: Question) -> Packed:
     return packer.pack([[*questions, *more]])
 
 
-def aim(base: talker.Talker, scene: Scene, row: Packed, layer: int, place: tuple[int, int]) -> np.ndarray:
+def aim(base: tiny_llava.Talker, scene: Scene, row: Packed, layer: int, place: tuple[int, int]) -> np.ndarray:
     places, shares = aims_of(base.words, drawn(scene), row)[layer]
     [at] = [n for n, one in enumerate(places.tolist()) if tuple(one) == place]
     return shares[at].numpy()
@@ -58,7 +58,7 @@ def test_every_fact_is_found_where_its_last_word_stands(packer: Packer, fact: ob
 
 
 def test_a_fact_is_looked_for_at_the_things_it_means_but_never_when_it_is_asked_alone(
-    packer: Packer, base: talker.Talker
+    packer: Packer, base: tiny_llava.Talker
 ) -> None:
     scene = make_scene(3)
     fact = next(f for f in FACTS if f.attribute == "colour" and f.value == scene.things[0].colour)
@@ -68,7 +68,7 @@ def test_a_fact_is_looked_for_at_the_things_it_means_but_never_when_it_is_asked_
     row = packed(packer, asked)
     [(_, _, place)] = row.facts
     same = [i for i, thing in enumerate(scene.things) if thing.colour == fact.value]
-    there = filled_by(stock.owner_map(scene), len(scene.things))[:, same].sum(1)
+    there = filled_by(scene_cache.owner_map(scene), len(scene.things))[:, same].sum(1)
     np.testing.assert_allclose(aim(base, scene, row, 1, place), there / there.sum(), rtol=1e-6)
     alone = packed(packer, asked, Question(f"Which colour {fact.verb}?", f"It is {fact.value}.", "fact"))
     places = [p for question, _, p in alone.facts if question.kind == "fact"]
@@ -76,13 +76,13 @@ def test_a_fact_is_looked_for_at_the_things_it_means_but_never_when_it_is_asked_
     assert places and not looked & set(places)
 
 
-def test_each_part_of_an_answer_looks_at_the_thing_it_names(packer: Packer, base: talker.Talker) -> None:
+def test_each_part_of_an_answer_looks_at_the_thing_it_names(packer: Packer, base: tiny_llava.Talker) -> None:
     scene = next(s for s in map(make_scene, range(50)) if len(s.things) >= 3)
     left, right = sorted((0, 1), key=lambda i: scene.things[i].x)
     question = Question("Where are they?", "It is c4, 3 by 4 and k9, 5 by 5.", "where", "multi", (0, 1))
     row = packed(packer, question)
     [(_, start, end)] = [span for span in row.spans if span[0] is question]
-    filled = filled_by(stock.owner_map(scene), len(scene.things))
+    filled = filled_by(scene_cache.owner_map(scene), len(scene.things))
     for at, token in zip(range(start, end), packer.words(row.answers[start:end]), strict=True):
         place = (0, int(row.predicts[at, 1]))
         got = aim(base, scene, row, 2, place)
@@ -93,7 +93,7 @@ def test_each_part_of_an_answer_looks_at_the_thing_it_names(packer: Packer, base
         np.testing.assert_allclose(got, want / want.sum(), rtol=1e-6, err_msg=token)
 
 
-def test_knowledge_is_learnt_without_a_look(packer: Packer, base: talker.Talker) -> None:
+def test_knowledge_is_learnt_without_a_look(packer: Packer, base: tiny_llava.Talker) -> None:
     fact = FACTS[0]
     row = packed(packer, Question(f"Which {fact.attribute} {fact.verb}?", f"It is {fact.value}.", "fact"))
     [(_, _, place)] = row.facts
@@ -101,6 +101,6 @@ def test_knowledge_is_learnt_without_a_look(packer: Packer, base: talker.Talker)
     embedded = base.llava.model.language_model.embed_tokens.weight.detach()
     right = base.words[fact.attribute][("red", "green").index(fact.value)]
     state[0, place[1]] = 50 * embedded[right]
-    loss, share = talker._fact_loss(base, row, [state])
-    wrong, _ = talker._fact_loss(base, row, [-state])
+    loss, share = tiny_llava._fact_loss(base, row, [state])
+    wrong, _ = tiny_llava._fact_loss(base, row, [-state])
     assert share == 1.0 and loss < wrong

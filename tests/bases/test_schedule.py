@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seglm.bases.schedule import Plan, Progress, rate, share_at, train
+from seglm.bases.training_run import Plan, Progress, rate, share_at, train
 
 
 @pytest.mark.parametrize("share, want", [(0.0, 0.005), (0.01, 0.505), (0.02, 1.0), (0.51, 0.51), (1.0, 0.02)])

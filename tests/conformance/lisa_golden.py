@@ -17,7 +17,7 @@ from seglm.model.names import names
 from seglm.model.recipe import Lora, Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.lisa import lisa_names
-from seglm.model.released.report import load_canonical
+from seglm.model.released.strict import load_canonical
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import IMAGE_POSITION, Branch, Example, Placed, Slot
 from tests.conformance.goldens import constants_of, tensors, weights_of

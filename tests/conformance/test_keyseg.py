@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seglm.dataset.collate import collate
 from seglm.model.answer import answer
-from seglm.model.fuse import KeyFusion
+from seglm.model.fusion import KeyFusion
 from seglm.model.recipe import Fusion
 from tests.conformance.checks import check_forward, check_training
 from tests.conformance.goldens import GRADIENT_RELATIVE, assert_close, cases, facts, tensors

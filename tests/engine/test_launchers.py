@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from seglm.utils import slots
-from seglm.utils.curve import read
+from seglm.training import saves
+from seglm.training.curve import read
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = str(ROOT / "tests" / "utils" / "train.py")
@@ -139,7 +139,7 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_bit(launcher: list[str], tmp_p
     process.wait(TIMEOUT)
     while "stopped after step" not in (run / "log.txt").read_text() and time.monotonic() < deadline:
         time.sleep(0.1)
-    last = slots.newest(run)
+    last = saves.newest(run)
     assert last is not None and 3 <= last.step < 40, log.read_text()[-3000:]
     assert result(start([*start_line, SCRIPT, str(run), *settings, "resume=1"], log), log)["finished"]
     columns = ("step", "loss", "grad_norm", "lr")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seglm.evaluation.benchmarks import Benchmark
+from seglm.evaluation.asking.benchmark import Benchmark
 from seglm.utils.types import Answer, Clip, Sample, Target
 
 HEIGHT, WIDTH = 24, 32

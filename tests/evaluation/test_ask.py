@@ -9,8 +9,16 @@ import pytest
 import torch
 
 from seglm.dataset.pipeline import clip
-from seglm.evaluation.ask import answers, ask, asker, asks_for_mask, forced, mask_of, refuse_half_on_cpu
-from seglm.evaluation.predict import batches, predict
+from seglm.evaluation.asking.ask import (
+    answers,
+    ask,
+    asker,
+    asks_for_mask,
+    forced,
+    mask_of,
+    refuse_half_on_cpu,
+)
+from seglm.evaluation.asking.predict import batches, predict
 from seglm.model.recipe import Engine
 from seglm.utils.types import Clip, Dialogue, Frames, Slot, Turn
 from tests.evaluation.fakes import BENCHMARK, HEIGHT, WIDTH, FakeSource, answered, rectangle

@@ -9,7 +9,7 @@ import torch
 
 from seglm.dataset.toy.write import write
 from seglm.evaluation import baselines
-from seglm.evaluation.ask import mask_of
+from seglm.evaluation.asking.ask import mask_of
 from seglm.evaluation.baselines import (
     all_objects,
     box_at_truth,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from seglm.evaluation.benchmarks import benchmark
-from seglm.evaluation.leak import check, leak
+from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.asking.leak import check, leak
 from tests.evaluation.fakes import FakeSource
 
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from seglm.evaluation.benchmarks import Benchmark, benchmark
+from seglm.evaluation.asking.benchmark import Benchmark, benchmark
+from seglm.evaluation.asking.predict import read_mask, write_mask
 from seglm.evaluation.offline import score_folder
-from seglm.evaluation.predict import read_mask, write_mask
-from seglm.evaluation.report import read_scores
-from seglm.evaluation.results import rejects
 from seglm.evaluation.run import evaluate_asker
+from seglm.evaluation.scores.report import read_scores
+from seglm.evaluation.scores.results import rejects
 from seglm.evaluation.table import markdown, table
 from seglm.model.recipe import Evaluate, Recipe
 from seglm.model.recipes import recipe as named

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seglm.evaluation.metrics.grefer import (
+from seglm.evaluation.scores.metrics.grefer import (
     Boxes,
     Cells,
     box_of,
@@ -16,7 +16,7 @@ from seglm.evaluation.metrics.grefer import (
     score,
     score_boxes,
 )
-from seglm.evaluation.metrics.iou import Counts
+from seglm.evaluation.scores.metrics.iou import Counts
 
 NOTHING = Counts(0, 0, 0, 0)  # nothing there, nothing drawn
 ALARM = Counts(0, 8, 8, 0)  # nothing there, 8 pixels drawn

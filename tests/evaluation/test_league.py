@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from seglm.dataset.toy.write import write
-from seglm.evaluation.benchmarks import benchmark
+from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.league import work as league_work
 from seglm.evaluation.league.__main__ import main
 from seglm.evaluation.league.compete import Played, compete, steps_of
@@ -21,8 +21,8 @@ from seglm.evaluation.league.entrants import Budget, Entrant, entrants, fingerpr
 from seglm.evaluation.league.picture import chosen
 from seglm.evaluation.league.standings import SPREAD, cells
 from seglm.evaluation.league.work import scores_folder
-from seglm.evaluation.results import Said, Scores
 from seglm.evaluation.run import evaluate_asker
+from seglm.evaluation.scores.results import Said, Scores
 from seglm.model.recipes import recipes
 from seglm.utils.types import Answer, Clip
 from tests.evaluation.fakes import answered
@@ -41,7 +41,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compressing them takes most of the time of these tests; those about pictures do without this."""
-    monkeypatch.setattr("seglm.evaluation.report.sheet", lambda *_, **__: None)
+    monkeypatch.setattr("seglm.evaluation.scores.report.sheet", lambda *_, **__: None)
     monkeypatch.setattr("seglm.evaluation.league.__main__.draw", lambda out, *_: out)
 
 
@@ -236,7 +236,7 @@ def test_the_table_has_mean_and_spread_of_every_number(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = Fake(budget(world))
-    monkeypatch.setattr("seglm.evaluation.report.sheet", lambda *_, **__: None)
+    monkeypatch.setattr("seglm.evaluation.scores.report.sheet", lambda *_, **__: None)
     command(world, tmp_path, work, "--seeds", "0,1")
     text = (tmp_path / "league.md").read_text()
     assert text in capsys.readouterr().out

@@ -12,9 +12,8 @@ import torch
 
 import merge_lora_weights_and_save_hf_model as merge
 from seglm.dataset.toy.write import write
-from seglm.evaluation import published
-from seglm.evaluation.benchmarks import benchmark
-from seglm.evaluation.published import COUNTS, SOURCES, Row, row, rows, short
+from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.published.records import COUNTS, SOURCES, Row, row, rows, short
 from seglm.evaluation.run import main
 from seglm.model.recipes import recipes
 from tests.model.layouts import canonical_tensors, trainable_only, training_state, write_bases
@@ -75,7 +74,7 @@ def reproduce(
     one: Row, world: Path, weights: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *more: str
 ) -> int | str | None:
     """The exit status or message of the command."""
-    monkeypatch.setattr(published, "rows", lambda: {one.name: one})
+    monkeypatch.setattr(records, "rows", lambda: {one.name: one})
     try:
         main(
             [

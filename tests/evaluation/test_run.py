@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from seglm.evaluation.metrics.iou import count
+from seglm.evaluation.asking.predict import batches, predict, read_mask, write_mask
 from seglm.evaluation.offline import score_folder
-from seglm.evaluation.predict import batches, predict, read_mask, write_mask
-from seglm.evaluation.report import read_scores
-from seglm.evaluation.results import Scores
 from seglm.evaluation.run import evaluate_asker
+from seglm.evaluation.scores.metrics.iou import count
+from seglm.evaluation.scores.report import read_scores
+from seglm.evaluation.scores.results import Scores
 from seglm.model.recipe import Evaluate, Recipe
 from seglm.model.recipes import recipe as named
 from tests.evaluation.fakes import BENCHMARK, KINDS, FakeSource, near_the_truth, rectangle

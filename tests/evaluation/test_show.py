@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import chat
-from seglm.evaluation.drawing import font, shortened, wrapped
-from seglm.evaluation.overlay import PREDICTED, TRUE, Layer, Row, overlay, panel, sheet
-from seglm.evaluation.results import Scores
+from seglm.evaluation.asking.chat_answer import described, save
+from seglm.evaluation.pictures.sheet import PREDICTED, TRUE, Layer, Row, overlay, panel, sheet
+from seglm.evaluation.pictures.text import font, shortened, wrapped
 from seglm.evaluation.run import evaluate_asker
-from seglm.evaluation.show import described, save
+from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import main as table_main
 from seglm.evaluation.table import markdown, table
 from seglm.model.recipes import recipe as named

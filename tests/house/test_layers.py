@@ -21,7 +21,14 @@ MAY_IMPORT = {
     "seglm.utils": (),
     "seglm.dataset": ("seglm.utils",),
     "seglm.model": ("seglm.utils",),
-    "seglm.evaluation.metrics": ("seglm.utils",),
+    "seglm.evaluation.scores.metrics": ("seglm.utils",),
+    "seglm.evaluation.league": (
+        "seglm.utils",
+        "seglm.dataset",
+        "seglm.model",
+        "seglm.evaluation",
+        "seglm.training",
+    ),
     "seglm.evaluation": ("seglm.utils", "seglm.dataset", "seglm.model"),
     "seglm.bases": ("seglm.utils", "seglm.dataset", "seglm.model", "seglm.evaluation"),
 }

@@ -12,7 +12,7 @@ from tests.house.tree import ROOT
 
 WRONG = '''"""A planted error."""
 
-from seglm.utils.nearest import nearest
+from seglm.utils.did_you_mean import nearest
 
 count: int = nearest("a", ["b"])
 '''

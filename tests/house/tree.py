@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("model", "utils", "dataset", "evaluation", "bases")
+FOLDERS = ("model", "utils", "dataset", "evaluation", "training", "bases")
 """the top-level folders that become sub-packages of seglm"""
 SCRIPTS = ("train_ds.py", "chat.py", "merge_lora_weights_and_save_hf_model.py")
 

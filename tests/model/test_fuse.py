@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seglm.model.fuse import KeyFusion, paired
+from seglm.model.fusion import KeyFusion, paired
 from seglm.model.recipe import Fusion
 
 WIDTH, HIDDEN = 16, 24

@@ -291,9 +291,9 @@ def test_a_folder_whose_decoder_was_replaced_fails_its_probe(
 def test_a_portable_checkpoint_carries_its_own_recipe_and_data(
     tmp_path: Path, trained: Segmenter, recipe: Recipe, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from seglm.utils.checkpoint import is_portable, save_portable
     from seglm.utils.config import to_json
     from seglm.utils.manifest import describe_ids, manifest
+    from seglm.utils.portable import is_portable, save_portable
 
     content = manifest(
         recipe=recipe.name, system="lisa", resolved=to_json(recipe), data={"toy": describe_ids(["a"])}, step=7

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from seglm.evaluation.ask import asker
-from seglm.evaluation.predict import load_clip
+from seglm.evaluation.asking.ask import asker
+from seglm.evaluation.asking.predict import load_clip
 from seglm.model.quantize import Bits, quantize
 from seglm.model.recipe import Lora
 from seglm.model.segmenter import Segmenter

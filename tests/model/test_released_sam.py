@@ -11,8 +11,8 @@ from torch import nn
 from seglm.model.decoders.sam import SamDecoder, SamDims
 from seglm.model.released.errors import WrongNames, WrongShapes
 from seglm.model.released.keymap import mapped
-from seglm.model.released.report import load_canonical
 from seglm.model.released.sam import HF_NAMES, load_sam, sam_dims
+from seglm.model.released.strict import load_canonical
 from tests.model.layouts import canonical_tensors, sam_dims_of_tiny, write_sam
 from tests.tiny import SAM, tiny_model
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from seglm.utils import checkpoint
-from seglm.utils.checkpoint import is_portable, read_portable, save_portable
+from seglm.utils import portable
+from seglm.utils.portable import is_portable, read_portable, save_portable
 from tests.utils.processes import die_at
 
 WEIGHTS = {"llm.lora_A.weight": torch.randn(2, 3), "project.0.weight": torch.randn(4).double().float()}
@@ -75,7 +75,7 @@ def test_frozen_weights_have_a_fingerprint() -> None:
         layers[0].weight.data[0, 0] += changed
         return layers
 
-    assert checkpoint.fingerprint(model(0)) == checkpoint.fingerprint(model(0))
-    assert checkpoint.fingerprint(model(0)) != checkpoint.fingerprint(model(1))
-    assert checkpoint.fingerprint(model(0)) != checkpoint.fingerprint(model(0, changed=1e-3))
-    assert checkpoint.fingerprint(model(0)) != checkpoint.fingerprint(model(0).to(torch.bfloat16))
+    assert portable.fingerprint(model(0)) == portable.fingerprint(model(0))
+    assert portable.fingerprint(model(0)) != portable.fingerprint(model(1))
+    assert portable.fingerprint(model(0)) != portable.fingerprint(model(0, changed=1e-3))
+    assert portable.fingerprint(model(0)) != portable.fingerprint(model(0).to(torch.bfloat16))

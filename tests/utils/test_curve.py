@@ -4,7 +4,7 @@ from pathlib import Path
 
 import cv2
 
-from seglm.utils.curve import Table, draw, read
+from seglm.training.curve import Table, draw, read
 
 
 def test_numbers_come_back_to_the_bit(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seglm.utils import dist, optim
-from seglm.utils.engine import Engine, Settings
+from seglm.training import optim
+from seglm.training.engine import Engine, Settings
+from seglm.utils import dist
 from seglm.utils.types import Output
 from tests.utils.tiny import Numbers, NumberSet, TwoTerms, collate
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from seglm.utils.loader import Feed
+from seglm.training.sampler import Feed
 from tests.utils.tiny import Numbers, NumberSet, collate
 
 

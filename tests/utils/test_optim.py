@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from seglm.utils import optim
+from seglm.training import optim
 
 
 @pytest.mark.parametrize("total, warmup", [(10, 3), (12, 0), (5, 1), (20, 19), (8, 30)])

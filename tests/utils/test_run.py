@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seglm.utils.run import open_run
+from seglm.training.run_folder import open_run
 
 
 def test_a_run_does_not_write_into_another_unless_told(tmp_path: Path) -> None:

@@ -8,41 +8,41 @@ from pathlib import Path
 
 import pytest
 
-from seglm.utils import slots
+from seglm.training import saves
 from tests.utils.processes import die_at
 
 
-def save(run: Path, step: int) -> slots.Slot:
-    folder = slots.begin(run)
-    state = folder / slots.tag(step)
+def save(run: Path, step: int) -> saves.Slot:
+    folder = saves.begin(run)
+    state = folder / saves.tag(step)
     state.mkdir()
     (state / "weights.pt").write_text(f"weights of {step}")
-    (folder / slots.SCRIPT).write_text("the script")
+    (folder / saves.SCRIPT).write_text("the script")
     (folder / "rng_rank0.pt").write_text(f"rng of {step}")
-    return slots.commit(folder, step=step, facts={"samples": step * 8}, expected=1)
+    return saves.commit(folder, step=step, facts={"samples": step * 8}, expected=1)
 
 
 def best(run: Path) -> str:
     """What the user's `zero_to_fp32.py .` would read in ckpt_model."""
     model = run / "ckpt_model"
-    assert (model / slots.SCRIPT).read_text() == "the script"
-    return (model / (model / slots.LATEST).read_text() / "weights.pt").read_text()
+    assert (model / saves.SCRIPT).read_text() == "the script"
+    return (model / (model / saves.LATEST).read_text() / "weights.pt").read_text()
 
 
 def test_slots_take_turns_and_the_newest_complete_one_counts(tmp_path: Path) -> None:
-    assert slots.newest(tmp_path) is None
+    assert saves.newest(tmp_path) is None
     folders = [save(tmp_path, step).folder.name for step in (1, 2, 3)]
     assert folders == ["a", "b", "a"]
-    last = slots.newest(tmp_path)
+    last = saves.newest(tmp_path)
     assert last is not None and (last.step, last.facts) == (3, {"samples": 24})
 
 
 def test_the_best_state_survives_the_slots_that_come_after_it(tmp_path: Path) -> None:
-    slots.expose(tmp_path, save(tmp_path, 1))
+    saves.expose(tmp_path, save(tmp_path, 1))
     for step in (2, 3, 4, 5):
         save(tmp_path, step)
     assert best(tmp_path) == "weights of 1"
-    slots.expose(tmp_path, save(tmp_path, 6))
+    saves.expose(tmp_path, save(tmp_path, 6))
     assert best(tmp_path) == "weights of 6"
     assert len(list((tmp_path / "ckpt_model").glob("global_step*"))) == 1
 
@@ -52,21 +52,21 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_and_a_whole_best(tmp_pat
     number, seen = 0, set()
     while True:
         run = tmp_path / str(number)
-        slots.expose(run, save_in(run, 1))
+        saves.expose(run, save_in(run, 1))
         save(run, 2)
         child = os.fork()
         if child == 0:
             die_at(number)
-            slots.expose(run, save(run, 3))
+            saves.expose(run, save(run, 3))
             os._exit(0)
         killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
-        last = slots.newest(run)
+        last = saves.newest(run)
         assert last is not None and last.step in (2, 3)
         assert (last.folder / last.tag / "weights.pt").read_text() == f"weights of {last.step}"
         assert best(run) in ("weights of 1", "weights of 3")
         seen.add((last.step, best(run)))
         # And it can go on from there.
-        slots.expose(run, save(run, 4))
+        saves.expose(run, save(run, 4))
         assert best(run) == "weights of 4"
         if not killed:
             break
@@ -75,23 +75,23 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_and_a_whole_best(tmp_pat
     assert seen == {(2, "weights of 1"), (3, "weights of 1"), (3, "weights of 3")}
 
 
-def save_in(run: Path, step: int) -> slots.Slot:
+def save_in(run: Path, step: int) -> saves.Slot:
     run.mkdir()
     return save(run, step)
 
 
 def test_a_state_of_the_same_step_again_replaces_nothing_halfway(tmp_path: Path) -> None:
-    slots.expose(tmp_path, save(tmp_path, 1))
-    slots.expose(tmp_path, save(tmp_path, 1))
+    saves.expose(tmp_path, save(tmp_path, 1))
+    saves.expose(tmp_path, save(tmp_path, 1))
     assert best(tmp_path) == "weights of 1"
 
 
 def test_a_machine_that_writes_elsewhere_is_found_out(tmp_path: Path) -> None:
-    folder = slots.begin(tmp_path)
+    folder = saves.begin(tmp_path)
     (folder / "rng_rank0.pt").write_text("")
     with pytest.raises(RuntimeError, match="files of 1 of 2 processes.*shared file system"):
-        slots.commit(folder, step=1, facts={}, expected=2)
-    assert slots.newest(tmp_path) is None
+        saves.commit(folder, step=1, facts={}, expected=2)
+    assert saves.newest(tmp_path) is None
 
 
 def test_a_file_lost_afterwards_is_an_error_and_no_silent_step_back(tmp_path: Path) -> None:
@@ -99,10 +99,10 @@ def test_a_file_lost_afterwards_is_an_error_and_no_silent_step_back(tmp_path: Pa
     slot = save(tmp_path, 2)
     (slot.folder / slot.tag / "weights.pt").write_text("")
     with pytest.raises(RuntimeError, match=r"weights\.pt was 12 bytes"):
-        slots.newest(tmp_path)
+        saves.newest(tmp_path)
 
 
 def test_the_marker_names_every_file(tmp_path: Path) -> None:
     slot = save(tmp_path, 1)
-    files = json.loads((slot.folder / slots.COMPLETE).read_text())["files"]
+    files = json.loads((slot.folder / saves.COMPLETE).read_text())["files"]
     assert files == {"global_step1/weights.pt": 12, "rng_rank0.pt": 8, "zero_to_fp32.py": 10}

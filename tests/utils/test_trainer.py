@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from seglm.utils import slots
-from seglm.utils.checkpoint import read_portable
-from seglm.utils.curve import Row, read
+from seglm.training import saves
+from seglm.training.curve import Row, read
+from seglm.utils.portable import read_portable
 from tests.utils.processes import Ended, run_ranks
 
 pytestmark = pytest.mark.timeout(900)
@@ -61,7 +61,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(zero: int, straight: Pa
     run = tmp_path / "run"
     dead = run_ranks(tmp_path, 2, run, f"zero={zero}", "die_step=8", "die_at=6")
     assert -9 in dead.codes
-    last = slots.newest(run)
+    last = saves.newest(run)
     assert last is not None and last.step == 4
     run_ranks(tmp_path, 2, run, f"zero={zero}", "resume=1").result  # noqa: B018
     if zero == 1:
@@ -81,7 +81,7 @@ def test_kill_9_anywhere_in_a_save_is_harmless(die_at: int, straight: Path, tmp_
     run = tmp_path / "run"
     dead = run_ranks(tmp_path, 2, run, "die_step=8", f"die_at={die_at}")
     assert -9 in dead.codes
-    last = slots.newest(run)
+    last = saves.newest(run)
     assert last is not None and last.step in (4, 8)
     run_ranks(tmp_path, 2, run, "resume=1").result  # noqa: B018
     assert numbers(run) == numbers(straight)
@@ -96,7 +96,7 @@ def test_the_best_state_is_kept_across_a_resume(straight: Path, tmp_path: Path) 
     run_ranks(tmp_path, 2, run, f"best_at={best_at}", "resume=1").result  # noqa: B018
     assert (run / "ckpt_model" / "latest").read_text() == "global_step8"
     assert read_portable(run / "portable")[1]["step"] == 8
-    last = slots.newest(run)
+    last = saves.newest(run)
     assert last is not None and last.step == 12
 
 

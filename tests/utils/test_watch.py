@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from seglm.utils.watch import Tripwire, Watchdog
+from seglm.training.watch import Tripwire, Watchdog
 
 
 def test_a_step_ten_times_the_median_says_where_it_is(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from seglm.training.engine import Engine, Settings
+from seglm.training.run_folder import open_run
+from seglm.training.sampler import Feed
+from seglm.training.trainer import Hooks, Plan, Trainer
 from seglm.utils import dist, log, rng
-from seglm.utils.engine import Engine, Settings
-from seglm.utils.loader import Feed
-from seglm.utils.run import open_run
-from seglm.utils.trainer import Hooks, Plan, Trainer
 from tests.utils.processes import die_at
 from tests.utils.tiny import NumberSet, TwoTerms, collate
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from seglm.evaluation.ask import refuse_half_on_cpu
+from seglm.evaluation.asking.ask import refuse_half_on_cpu
 from seglm.model.quantize import Bits, bitsandbytes, quantize
 from seglm.model.recipe import Precision
 

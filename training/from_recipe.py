@@ -20,12 +20,13 @@ from seglm.model.recipe import Data, Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import layout_of
 from seglm.model.segmenter import Segmenter
-from seglm.utils import dist, optim
+from seglm.training import optim
+from seglm.training.engine import Settings
+from seglm.training.sampler import Feed
+from seglm.training.trainer import Plan
+from seglm.utils import dist
 from seglm.utils.config import difference, to_json
-from seglm.utils.engine import Settings
-from seglm.utils.loader import Feed
 from seglm.utils.manifest import commit, describe_ids, manifest
-from seglm.utils.trainer import Plan
 from seglm.utils.types import Clip, Script
 
 DATA_FOLDERS = (

@@ -7,10 +7,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from seglm.evaluation.benchmarks import benchmark
-from seglm.evaluation.published import Row
-from seglm.evaluation.results import Scores
-from seglm.evaluation.view import View
+from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.asking.expressions import View
+from seglm.evaluation.published.records import Row
+from seglm.evaluation.scores.results import Scores
 from seglm.model.recipes import recipes
 
 OUTCOME = "reproduce.json"

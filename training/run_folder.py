@@ -3,7 +3,7 @@
 runs/<exp_name>/
     log.txt metrics.csv scores.csv curve.png events.out.tfevents.*      what happened
     manifest.json                                                       what it was made of
-    ckpt_model/    slots/    portable/                                  weights: see slots.py and checkpoint.py
+    ckpt_model/    slots/    portable/                                  weights: see saves.py and checkpoint.py
     eval/<name>/                                                        what --eval_only wrote
 """
 
@@ -13,7 +13,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from seglm.utils import dist, slots
+from seglm.training import saves
+from seglm.utils import dist
 
 MARK = "log.txt"
 
@@ -74,7 +75,7 @@ def _problem(run: Run, resume: bool, overwrite: bool) -> str | None:
     if resume and overwrite:
         return "--resume goes on with a run, --overwrite throws it away; give one of them"
     if resume:
-        if slots.newest(folder) is None:
+        if saves.newest(folder) is None:
             return f"--resume: {folder} holds no complete checkpoint; leave out --resume to start, or check --exp_name"
         return None
     # A folder with nothing but evaluations is no run yet.

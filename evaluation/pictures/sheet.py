@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from seglm.evaluation.drawing import BAND, FAINT, INK, LINE, PAPER, Colour, blank, font, write
+from seglm.evaluation.pictures.text import BAND, FAINT, INK, LINE, PAPER, Colour, blank, font, write
 
 Picture = NDArray[np.uint8]
 """uint8 [H, W, 3], RGB"""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seglm.utils.checkpoint import sync_folder, sync_tree, write_atomic
+from seglm.utils.portable import sync_folder, sync_tree, write_atomic
 
 NAMES = ("a", "b")
 COMPLETE, SCRIPT, LATEST = "COMPLETE", "zero_to_fp32.py", "latest"

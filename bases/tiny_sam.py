@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglm.bases.stock import NOBODY, SIDE, Drawn
+from seglm.bases.scene_cache import NOBODY, SIDE, Drawn
 from seglm.dataset.toy.scenes import COLOURS, GRID, SIZES, Scene
 from seglm.dataset.toy.shapes import SHAPES
 from seglm.model.decoders.sam import SamDecoder, SamDims

@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from seglm.bases.gaze import GAZE_HEADS, aims_of
+from seglm.bases.attention_lessons import GAZE_HEADS, aims_of
 from seglm.bases.packing import Packed
-from seglm.bases.patches import LOOKS, PATCH, SPANS, patch_truths
-from seglm.bases.stock import FILTERS, SIDE, Drawn
-from seglm.bases.words import IMAGE_TOKENS, PIECES
+from seglm.bases.patch_lessons import LOOKS, PATCH, SPANS, patch_truths
+from seglm.bases.scene_cache import FILTERS, SIDE, Drawn
+from seglm.bases.vocabulary import IMAGE_TOKENS, PIECES
 from seglm.dataset.toy.asking import CELLS, COLUMNS
 from seglm.model.backbones.llava import CLIP_MEAN, CLIP_STD
 

@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.evaluation.metrics.iou import Counts
+from seglm.evaluation.scores.metrics.iou import Counts
 
 Convention = Literal["gsva", "rela"]
 THRESHOLDS = (0.7, 0.8, 0.9)

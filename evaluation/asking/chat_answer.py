@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.evaluation.overlay import MASK_COLOURS, Mask, Picture, overlay
-from seglm.evaluation.predict import write_mask
+from seglm.evaluation.asking.predict import write_mask
+from seglm.evaluation.pictures.sheet import MASK_COLOURS, Mask, Picture, overlay
 from seglm.utils.types import NOTHING_DRAWN, Answer
 
 JPEG_QUALITY = 95

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.evaluation.metrics.iou import Score
-from seglm.evaluation.overlay import IGNORED, PREDICTED, TRUE, Layer, Row, sheet
-from seglm.evaluation.predict import truth_of
-from seglm.evaluation.results import Result, Said, Scores, write_results
+from seglm.evaluation.asking.predict import truth_of
+from seglm.evaluation.pictures.sheet import IGNORED, PREDICTED, TRUE, Layer, Row, sheet
+from seglm.evaluation.scores.metrics.iou import Score
+from seglm.evaluation.scores.results import Result, Said, Scores, write_results
 from seglm.utils.types import Clip
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from seglm.utils import dist, rng, slots
-from seglm.utils.engine import Engine
-from seglm.utils.slots import Slot
+from seglm.training import saves
+from seglm.training.engine import Engine
+from seglm.training.saves import Slot
+from seglm.utils import dist, rng
 
 
 def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Slot | None:
@@ -27,10 +28,10 @@ def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Slot | None:
     facts: what the trainer wants back, anything JSON takes.
     """
     world = dist.world()
-    folder = Path(dist.from_main(str(slots.begin(run)) if world.is_main else None))
+    folder = Path(dist.from_main(str(saves.begin(run)) if world.is_main else None))
     step = engine.steps
     engine.deepspeed.save_checkpoint(
-        str(folder), tag=slots.tag(step), save_latest=False, exclude_frozen_parameters=True
+        str(folder), tag=saves.tag(step), save_latest=False, exclude_frozen_parameters=True
     )
     torch.save(rng.capture(), folder / f"rng_rank{world.rank}.pt")
     dist.barrier()
@@ -43,7 +44,7 @@ def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Slot | None:
             "frozen": engine.frozen,
             "precision": engine.settings.precision,
         }
-        slot = slots.commit(folder, step=step, facts={**facts, "engine": own}, expected=world.size)
+        slot = saves.commit(folder, step=step, facts={**facts, "engine": own}, expected=world.size)
     dist.barrier()
     return slot
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seglm.evaluation.benchmarks import benchmark
+from seglm.evaluation.asking.benchmark import benchmark
 
 log = logging.getLogger(__name__)
 

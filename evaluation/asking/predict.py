@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seglm.dataset.pipeline import clip
-from seglm.evaluation.ask import Asker, mask_of
-from seglm.evaluation.metrics.iou import count
-from seglm.evaluation.results import Result, rejects, said
-from seglm.evaluation.view import View
+from seglm.evaluation.asking.ask import Asker, mask_of
+from seglm.evaluation.asking.expressions import View
+from seglm.evaluation.scores.metrics.iou import count
+from seglm.evaluation.scores.results import Result, rejects, said
 from seglm.model.recipe import Recipe
 from seglm.utils.types import Answer, Clip, Sample
 

@@ -1,7 +1,7 @@
 """Files that are there whole or not at all, and the portable checkpoint: trained weights and what they are, free of any library.
 
 A portable checkpoint is a folder with `model.safetensors` (trained weights by canonical name, float32) and `manifest.json`.
-It is what merging, chatting, evaluating and `--init_from` read. What a run needs to go on is another thing: `utils/slots.py`.
+It is what merging, chatting, evaluating and `--init_from` read. What a run needs to go on is another thing: `training/saves.py`.
 """
 
 from __future__ import annotations

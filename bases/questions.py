@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from seglm.bases.packing import CHUNKS, Packer
-from seglm.bases.stock import Drawn
-from seglm.bases.talker import hidden_states, see
+from seglm.bases.scene_cache import Drawn
+from seglm.bases.tiny_llava import hidden_states, see
 from seglm.dataset.toy.asking import COLUMNS
 from seglm.dataset.toy.language import Question, questions
 from seglm.dataset.toy.scenes import Scene, Split

@@ -11,9 +11,9 @@ from pathlib import Path
 from seglm import evaluation
 from seglm.dataset.pipeline import Source
 from seglm.dataset.sources import open_source
-from seglm.evaluation.results import Convention
-from seglm.evaluation.view import Texts, View
-from seglm.utils.nearest import unknown
+from seglm.evaluation.asking.expressions import Texts, View
+from seglm.evaluation.scores.results import Convention
+from seglm.utils.did_you_mean import unknown
 from seglm.utils.types import Sample
 
 

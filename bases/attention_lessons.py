@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seglm.bases.packing import Packed
-from seglm.bases.patches import LOOKS, filled_by
-from seglm.bases.stock import Drawn
+from seglm.bases.patch_lessons import LOOKS, filled_by
+from seglm.bases.scene_cache import Drawn
 from seglm.dataset.toy.asking import Question
 from seglm.dataset.toy.scenes import Scene
 

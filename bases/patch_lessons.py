@@ -6,7 +6,7 @@ Letters: N images, P patches.
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.bases.stock import NOBODY, SIDE, Drawn
+from seglm.bases.scene_cache import NOBODY, SIDE, Drawn
 from seglm.dataset.toy.asking import CELLS
 from seglm.dataset.toy.scenes import COLOURS, GRID, MATERIALS, SIZES
 from seglm.dataset.toy.shapes import SHAPES

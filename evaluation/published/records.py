@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from seglm.evaluation.results import Convention
+from seglm.evaluation.scores.results import Convention
 from seglm.model.recipe import Precision, Protocol
-from seglm.utils.nearest import unknown
+from seglm.utils.did_you_mean import unknown
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.evaluation.metrics import grefer, iou
-from seglm.evaluation.metrics.iou import Counts, Score
+from seglm.evaluation.scores.metrics import grefer, iou
+from seglm.evaluation.scores.metrics.iou import Counts, Score
 from seglm.model.recipe import Protocol
 from seglm.utils.types import Answer, Sample, Target
 

@@ -13,13 +13,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from seglm.utils import dist, resume, rng, slots
-from seglm.utils.checkpoint import save_portable
-from seglm.utils.curve import Board, Row, Table, draw
-from seglm.utils.engine import Engine, Step, not_finite
-from seglm.utils.loader import Feed
-from seglm.utils.run import Run
-from seglm.utils.watch import Tripwire, Watchdog
+from seglm.training import engine_state, saves
+from seglm.training.curve import Board, Row, Table, draw
+from seglm.training.engine import Engine, Step, not_finite
+from seglm.training.run_folder import Run
+from seglm.training.sampler import Feed
+from seglm.training.watch import Tripwire, Watchdog
+from seglm.utils import dist, rng
+from seglm.utils.portable import save_portable
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +123,9 @@ class Trainer:
         world, step = dist.world(), 0
         rng.seed(self.plan.seed, stream=world.rank + 1)
         if go_on:
-            slot = slots.newest(self.run.folder)
+            slot = saves.newest(self.run.folder)
             assert slot is not None, f"{self.run.folder} has no complete checkpoint; open_run says so first"
-            resume.load(slot, self.engine)
+            engine_state.load(slot, self.engine)
             self.samples, step = int(slot.facts["samples"]), slot.step
             log.info("going on after step %d, sample %d, from %s", step, self.samples, slot.folder)
         dist.barrier()
@@ -204,7 +205,7 @@ class Trainer:
         if self._pending:
             self.report()
         self.engine.phase = f"step {self.engine.steps}: saving"
-        slot = resume.save(self.run.folder, self.engine, {"samples": self.samples, "epoch": self.epoch})
+        slot = engine_state.save(self.run.folder, self.engine, {"samples": self.samples, "epoch": self.epoch})
         if dist.from_main(self.best() is None if dist.world().is_main else None):
             self._expose(slot)
 
@@ -232,16 +233,16 @@ class Trainer:
         before = self.best()
         better = before is None or scores[self.plan.best_by] > before[self.plan.best_by]
         if dist.from_main(better):
-            self._expose(slots.newest(self.run.folder) if dist.world().is_main else None)
+            self._expose(saves.newest(self.run.folder) if dist.world().is_main else None)
         self._record("val", self._scores, {"step": self.engine.steps, "epoch": self.epoch, **scores})
         if dist.world().is_main:
             draw(self.run.curve, self._metrics.rows, self._scores.rows)
         self._began, self._waited = time.monotonic(), 0.0
 
-    def _expose(self, slot: slots.Slot | None) -> None:
+    def _expose(self, slot: saves.Slot | None) -> None:
         weights = self.engine.weights()
         if slot is not None:
-            slots.expose(self.run.folder, slot)
+            saves.expose(self.run.folder, slot)
             manifest = {**self.hooks.manifest(), "step": slot.step, "epoch": self.epoch}
             save_portable(self.run.portable, self.hooks.portable(weights), manifest)
         dist.barrier()

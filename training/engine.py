@@ -15,8 +15,9 @@ from typing import Any, Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from seglm.utils import dist, memory, optim, shards
-from seglm.utils.checkpoint import fingerprint
+from seglm.training import optim, out_of_memory, zero3
+from seglm.utils import dist
+from seglm.utils.portable import fingerprint
 from seglm.utils.types import Output
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -121,9 +122,9 @@ class Engine:
             try:
                 numbers.append(self._micro(batch, counts, where))
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not memory.is_out_of_memory(error):
+                if not out_of_memory.is_out_of_memory(error):
                     raise
-                raise MemoryError(memory.report(self.phase, batch, self.device)) from error
+                raise MemoryError(out_of_memory.report(self.phase, batch, self.device)) from error
         keys = tuple(batch.keys for batch in batches)
         step = Step(self.steps, torch.stack(numbers), counts, keys, lr, any_stop)
         self._account(step)
@@ -203,7 +204,7 @@ class Engine:
             if self.settings.zero < 3:
                 yield self.module
             else:
-                with shards.gathered(self.deepspeed):
+                with zero3.gathered(self.deepspeed):
                     yield self.module
         finally:
             self.module.train(was_training)
@@ -213,7 +214,7 @@ class Engine:
         found: dict[str, Tensor] = {}
         for name, parameter in self.module.named_parameters():
             if name in self.trained:
-                with shards.full(parameter):
+                with zero3.full(parameter):
                     if dist.world().is_main:
                         found[name] = parameter.detach().to("cpu", copy=True)
         return found
