@@ -13,6 +13,7 @@ import torch
 import merge_lora_weights_and_save_hf_model as merge
 from seglm.dataset.toy.write import write
 from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.published import records
 from seglm.evaluation.published.records import COUNTS, SOURCES, Row, row, rows, short
 from seglm.evaluation.run import main
 from seglm.model.recipes import recipes
