@@ -18,7 +18,7 @@ from seglm.dataset.frames import read_frame
 from seglm.evaluation.asking.ask import ask
 from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.open_model import open_model
-from seglm.model.recipe import Precision
+from seglm.model.precision import Precision
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter

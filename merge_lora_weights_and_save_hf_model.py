@@ -19,14 +19,14 @@ from typing import Any
 from seglm.model.build import Built
 from seglm.model.load import Chosen, choose_recipe, load_with_trained
 from seglm.model.merge import export
+from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import Ambiguous, WeightsError
 from seglm.model.released.identify import layout_of
-from seglm.model.released.open import open_weights
 from seglm.model.released.trained import Trained, read_trained
 from seglm.utils.cli import Options, read
-from seglm.utils.config import override, to_json
+from seglm.utils.config import to_json
 from seglm.utils.manifest import manifest
 from seglm.utils.resolve import resolve
 
@@ -40,15 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trained = read_trained(resolve(own.weight, what="the trained weights (--weight)"))
     chosen = choose(own.weight, options)
     print(f"recipe {chosen.recipe.name}: {chosen.reason}")
-    recipe = override(chosen.recipe, options.settings)
+    recipe = with_settings(chosen.recipe, options.settings)
     check_rank(recipe, trained)
-    backbone = recipe.backbone
-    base = open_weights(
-        options.version or backbone.weights,
-        vision=backbone.vision,
-        decoder=recipe.decoder.weights,
-        revision=backbone.revision,
-    )
+    backbone = replace(recipe.backbone, weights=options.version or recipe.backbone.weights)
+    base = recipe.decoder.complete(backbone.read())
     built = load_with_trained(base, trained, recipe)
     print(f"{trained.source} on {' + '.join(base.places)}:\n{built.report}")
     content = described(recipe, base, trained, built)

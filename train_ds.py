@@ -22,6 +22,7 @@ from seglm.evaluation.asking.leak import check
 from seglm.evaluation.run import evaluate
 from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, start
 from seglm.model.names import canonical
+from seglm.model.older import with_settings
 from seglm.model.quantize import quantize
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import listing
@@ -35,7 +36,7 @@ from seglm.training.run_folder import Run, open_run
 from seglm.training.trainer import Hooks, Plan, Trainer
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
-from seglm.utils.config import difference, override
+from seglm.utils.config import difference
 from seglm.utils.manifest import write_manifest
 from seglm.utils.portable import is_portable
 from seglm.utils.resolve import resolve
@@ -99,7 +100,7 @@ def configured(recipe: Recipe, options: cli.Options) -> Recipe:
     """The recipe with every setting of the command."""
     if options.version is not None:
         recipe = replace(recipe, backbone=replace(recipe.backbone, weights=options.version))
-    return override(replace(recipe, data=found_data(recipe.data)), options.settings)
+    return with_settings(replace(recipe, data=found_data(recipe.data)), options.settings)
 
 
 # ---- training -------------------------------------------------------------------------------------------------------

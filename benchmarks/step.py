@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,11 +24,12 @@ import torch
 from benchmarks import replica
 from seglm.dataset.collate import collate
 from seglm.model.backbones.encode import DialogueEncoder
-from seglm.model.construct import Dims, construct
+from seglm.model.construct import construct
 from seglm.model.decoders.sam import SamDims
 from seglm.model.generate import generate
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
+from seglm.model.sizes import Sizes
 from seglm.utils.types import IGNORE_LABEL, IMAGE_POSITION, Branch, Example, Placed, Slot
 
 LLAMA = dict(
@@ -60,7 +61,7 @@ def model_and_examples() -> tuple[Segmenter, list[Example]]:
     engine = replace(base.engine, precision="fp32", gradient_checkpointing=False, attention="sdpa")
     lora = replace(base.trainable.lora, dropout=0.0)
     recipe = replace(base, engine=engine, trainable=replace(base.trainable, lora=lora))
-    model, _ = construct(recipe, Dims(LLAMA, CLIP, SAM), cast(DialogueEncoder, _Ids()))
+    model, _ = construct(recipe, Sizes(LLAMA, CLIP, asdict(SAM)), cast(DialogueEncoder, _Ids()))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)

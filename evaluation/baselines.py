@@ -216,7 +216,7 @@ def controls(asked: Benchmark, view: View, recipe: Recipe, dataset_dir: Path) ->
     Nor does anything write a `[REJ]`: an empty mask rejects, whatever the recipe's system has to say for it.
     """
     objects = objects_of(view, dataset_dir)
-    recipe = replace(recipe, reject_token="")
+    recipe = replace(recipe, tokens=recipe.tokens[:1])
     askers: Mapping[str, Asker] = {
         "all objects (text-blind)": all_objects(objects),
         "largest object (text-blind)": largest_object(objects),

@@ -27,7 +27,8 @@ from seglm.evaluation.published.records import Row, listing, row
 from seglm.evaluation.published.reproduce import as_published, check_count, compare, write_outcome
 from seglm.evaluation.scores.report import SCORES, write_report
 from seglm.evaluation.scores.results import Convention, Result, Scores, summarise, write_said
-from seglm.model.recipe import Precision, Protocol, Recipe
+from seglm.model.precision import Precision
+from seglm.model.recipe import Protocol, Recipe
 from seglm.utils import dist
 
 if TYPE_CHECKING:

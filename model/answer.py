@@ -40,14 +40,14 @@ def answer(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[Answe
     that it is not there, and "no_seg_token" without either; whether a mask was asked for at all is the caller's knowledge.
     """
     written = generate(model, batch, max_new_tokens=max_new_tokens)
-    slot_ids = {model.encoder.token_id(token): token for token in model.recipe.tokens}
+    slot_ids = {model.encoder.token_id(token): token for token in model.recipe.vocabulary}
     spoken, states = [], []
     for number, dialogue in enumerate(written):
         places = [place for place, token in enumerate(dialogue.ids) if token in slot_ids]
         for place, stop in zip(places, [*places[1:], len(dialogue.ids)], strict=False):
             token = slot_ids[dialogue.ids[place]]
             words = model.encoder.decode(dialogue.ids[place + 1 : stop])
-            is_drawn = token == model.recipe.tokens[0]
+            is_drawn = token == model.recipe.seg_token
             spoken.append(_Spoken(token, dialogue.example, number, is_drawn, words))
             states.append(dialogue.states[place + 1 + model.recipe.read_at])
     drawn = _draw(model, batch, spoken, torch.stack(states) if states else None)
@@ -90,13 +90,13 @@ def forced(model: Segmenter, batch: Batch) -> list[Answer]:
 def _all_drawing(model: Segmenter, batch: Batch) -> Batch:
     """The batch with `[SEG]` in every slot."""
     ids = batch.ids.clone()
-    ids.view(-1)[batch.slot_at] = model.encoder.token_id(model.recipe.tokens[0])
+    ids.view(-1)[batch.slot_at] = model.encoder.token_id(model.recipe.seg_token)
     return replace(batch, ids=ids)
 
 
 def _written(model: Segmenter, given: str, likely: int) -> str:
     """What the model would have written in a slot, of the two tokens there are: the given one, or else the other."""
-    draws, rejects = model.recipe.tokens[0], model.recipe.reject_token
+    draws, rejects = model.recipe.seg_token, model.recipe.reject_token
     if likely == model.encoder.token_id(given):
         return given
     return rejects if given == draws else draws
@@ -124,7 +124,7 @@ def _draw(model: Segmenter, batch: Batch, spoken: Sequence[_Spoken], states: Ten
             features = model.encode_frames(batch, {frame for _, frame in jobs})
         slot_of, frame_of = torch.tensor(jobs, device=features.device).unbind(1)
         low, iou = model.decode(features[frame_of], prompts[slot_of])
-    keys = paired(spoken, draws=model.recipe.tokens[0], keys=model.recipe.key_token)
+    keys = paired(spoken, draws=model.recipe.seg_token, keys=model.recipe.key_token)
     first_job = {slot: number for number, (slot, _) in reversed(list(enumerate(jobs)))}
     found = []
     for dialogue, frames in enumerate(frames_of):
@@ -169,7 +169,7 @@ def _restored(model: Segmenter, batch: Batch, low_Mhw: Tensor, frames: Sequence[
         low_Mhw[None],
         resized=batch.resized[first],
         size=batch.sizes[first],
-        square=model.decoder.dims.image_size,
+        square=model.decoder.image_size,
     )
     return full[0].cpu()
 

@@ -20,6 +20,38 @@ from seglm.utils.types import Batch
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
+    from seglm.model.recipe import Engine
+
+
+IMPLEMENTATION = {"flex": "flex_attention"}
+
+
+def implementation(engine: Engine) -> str:
+    """transformers' name of the attention to use.
+
+    `auto` is SDPA, which takes any mask and so shares prefixes, or flash-attn where it is installed with a GPU and
+    nothing is shared. Raises ImportError, with the install line, if flash-attn is asked for and absent.
+    """
+    from transformers.utils import is_flash_attn_2_available
+
+    flash = torch.cuda.is_available() and is_flash_attn_2_available()
+    if engine.attention == "auto":
+        return "flash_attention_2" if flash and not engine.share_prefix else "sdpa"
+    if engine.attention == "flash_attention_2" and not flash:
+        raise ImportError(
+            "engine.attention=flash_attention_2 needs flash-attn and a GPU; install it after torch with: "
+            "pip install flash-attn --no-build-isolation (or use engine.attention=sdpa)"
+        )
+    return IMPLEMENTATION.get(engine.attention, engine.attention)
+
+
+def refuse_untrainable(engine: Engine, device: torch.device) -> None:
+    """Raises ValueError for an attention that has no backward pass on the device."""
+    if engine.attention == "flex" and device.type == "cpu":
+        raise ValueError(
+            "engine.attention=flex has no backward pass on a CPU; use engine.attention=sdpa there"
+        )
+
 
 def attention_mask(batch: Batch, *, implementation: str, dtype: torch.dtype) -> Any:
     """The rule in the form that transformers' attention `implementation` takes.

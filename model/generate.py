@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from seglm.model.attention import allowed, any_mask, as_mask
+from seglm.model.attention import allowed
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
@@ -38,12 +38,9 @@ def generate(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[_Wr
 
     A token is fed to the model after it was written, also the last one if it is a slot and the recipe reads the state at it.
     """
-    from transformers import DynamicCache
-
-    cache = DynamicCache()
     layout = _Layout.of(batch)
     written = [_Written(example, [], []) for example, _, _ in batch.ends]
-    with model.autocast(), any_mask(model.backbone.llm):
+    with model.autocast(), model.backbone.generating() as cache:
         states = model.backbone.hidden(batch, cache=cache)
         heads = states.flatten(0, 1)[layout.last_at]
         for step in range(max_new_tokens + 1):
@@ -145,15 +142,7 @@ class _Layout:
 
 def _advance(model: Segmenter, ids: Tensor, layout: _Layout, cache: object) -> Tensor:
     """Feeds one token of each dialogue; returns the new state of each dialogue [dialogues, D]."""
-    llm, seats = model.backbone.llm, ids.shape[1]
+    seats = ids.shape[1]
     free = allowed(layout.group, layout.branch, layout.positions, queries=seats)
-    states = llm.model(
-        inputs_embeds=llm.get_input_embeddings()(ids).to(model.backbone.dtype),
-        attention_mask=as_mask(
-            free, implementation=llm.config._attn_implementation, dtype=model.backbone.dtype
-        ),
-        position_ids=layout.positions[:, -seats:],
-        past_key_values=cache,
-        use_cache=True,
-    ).last_hidden_state
-    return states[layout.row_of, layout.seat_of]  # type: ignore[no-any-return]
+    states = model.backbone.go_on(ids, free=free, positions=layout.positions[:, -seats:], cache=cache)
+    return states[layout.row_of, layout.seat_of]

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from seglm.model import probe
 from seglm.model.build import Built, assemble, base_weights, build
-from seglm.model.recipe import Precision, Recipe
+from seglm.model.older import recipe_from_json, with_settings
+from seglm.model.precision import Precision
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import config_of
 from seglm.model.released.folder import recipe_of
 from seglm.model.released.identify import WITHOUT_BASE, identify, layout_of, manifest_of
-from seglm.model.released.open import open_weights
 from seglm.model.released.trained import Trained, load_trained, read_trained
 from seglm.model.segmenter import Segmenter
-from seglm.utils.config import from_json
 from seglm.utils.resolve import resolve
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def kept_recipe(path: Path) -> Recipe | None:
     if config_of(path).get("model_type") == "seglm":
         return recipe_of(path)
     resolved = manifest_of(path).get("resolved")
-    return from_json(Recipe, resolved) if resolved else None
+    return recipe_from_json(resolved) if resolved else None
 
 
 def load(
@@ -82,17 +82,13 @@ def load(
     folder = resolve(path, what="the model (--version)", revision=revision)
     chosen = choose_recipe(folder, name=recipe)
     log.info("%s: recipe %s (%s)", path, chosen.recipe.name, chosen.reason)
-    checkpoint = open_weights(
-        str(folder),
-        vision=vision,
-        vision_else=chosen.recipe.backbone.vision,
-        decoder=decoder or chosen.recipe.decoder.weights,
-    )
+    used = chosen.recipe if decoder is None else with_settings(chosen.recipe, [("decoder.weights", decoder)])
+    checkpoint = used.decoder.complete(used.backbone.read(str(folder), vision=vision))
     if not checkpoint.has("project."):
         raise WeightsError(
             f"{path}: a base that was never trained to segment; train it (train_ds.py --version {path}) or give a trained model"
         )
-    built = assemble(_used(chosen.recipe, checkpoint, precision), checkpoint, lora=False, device=device)
+    built = assemble(_used(used, checkpoint, precision), checkpoint, lora=False, device=device)
     if ask_probe and checkpoint.manifest:
         saved: Precision = config_of(folder).get("precision", "fp32")
         probe.check(built.model, folder, saved=saved)

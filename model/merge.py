@@ -20,11 +20,9 @@ from seglm.model import probe
 from seglm.model.build import Built, assemble
 from seglm.model.names import names
 from seglm.model.recipe import Lora, Recipe
-from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import WeightsError
-from seglm.model.released.folder import load_folder, recipe_of, write_folder
+from seglm.model.released.folder import recipe_of, write_folder
 from seglm.model.released.lisa_export import write_lisa
-from seglm.model.released.open import open_weights
 from seglm.model.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
@@ -100,7 +98,7 @@ def _write_seglm(
         folder,
         tensors,
         recipe=model.recipe,
-        dims=built.dims,
+        sizes=built.sizes,
         tokenizer=model.encoder.tokenizer,
         manifest=manifest,
     )
@@ -110,7 +108,7 @@ def _write_lisa(
     folder: Path, tensors: Mapping[str, Tensor], built: Built, manifest: Mapping[str, Any]
 ) -> None:
     write_lisa(
-        folder, tensors, recipe=built.model.recipe, dims=built.dims, tokenizer=built.model.encoder.tokenizer
+        folder, tensors, recipe=built.model.recipe, sizes=built.sizes, tokenizer=built.model.encoder.tokenizer
     )
 
 
@@ -118,12 +116,9 @@ def _verified(
     folder: Path, before: Mapping[str, Tensor], recipe: Recipe, kind: Format, vision: str | None
 ) -> dict[str, float]:
     """Reads the folder back, compares its answers, and for our own layout stores the new answers as the golden probe."""
-    checkpoint: Checkpoint = (
-        load_folder(folder) if kind == "seglm" else open_weights(str(folder), vision=vision)
-    )
     used = recipe_of(folder) if kind == "seglm" else recipe
     used = replace(used, engine=replace(recipe.engine, gradient_checkpointing=False))
-    again = assemble(used, checkpoint, lora=False)
+    again = assemble(used, used.backbone.read(str(folder), vision=vision), lora=False)
     after = probe.read(again.model)
     apart = probe.compare(
         after, before, precision=recipe.engine.precision, source=f"{folder.name} (merged, read back)"

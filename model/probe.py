@@ -1,7 +1,9 @@
 """The golden probe: two tiny pictures, one question, and what the model answered when the checkpoint was made.
 
-A loaded model is asked again. Another base, another tokenizer, a decoder that was read over, a wrong precision: each
-changes the answer, and the load fails instead of the user's next evaluation.
+Beside it stands what its recipe says and asks about one clip, to the letter.
+
+A loaded model is asked again. Another base, another tokenizer, a decoder that was read over, a wrong precision, another
+wording: each changes the answer, and the load fails instead of the user's next evaluation.
 Letters: R = 2 rows, one picture each; T tokens; C prompt width; V vocabulary; h w decoder grid; P patches.
 """
 
@@ -15,10 +17,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from seglm.model.recipe import Precision
+from seglm.model.precision import Precision
 from seglm.model.released.errors import WeightsError
 from seglm.model.segmenter import Segmenter
-from seglm.utils.types import Batch, Bound, Branch, Dialogue, Images, Slot, Turn
+from seglm.utils.types import Batch, Bound, Branch, Clip, Dialogue, Images, Script, Slot, Target, Turn
 
 FILE = "probe.safetensors"
 QUESTION = "\nWhat is the bright square in this image? Please output segmentation mask."
@@ -26,6 +28,8 @@ TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 6e-2}
 """largest permitted |difference| / |value| (Euclidean norms) of each reading; measured differences stand in
 docs/numbers.md"""
 READINGS = ("embedding", "logits", "masks")
+SAYINGS = ("training", "question")
+"""of the recipe: `<name>_text` uint8, UTF-8, and `<name>_ids` int64; folders of the first versions have none"""
 
 
 class ProbeFailed(WeightsError):
@@ -37,7 +41,7 @@ def read(model: Segmenter) -> dict[str, Tensor]:
     """What the model says to the probe.
 
     ids: int64 [T]. embedding: float32 [R, C], the projected state of the slot. logits: float32 [R, V] at the state
-    that predicts the slot. masks: float32 [R, h, w], low resolution.
+    that predicts the slot. masks: float32 [R, h, w], low resolution. And the recipe's SAYINGS.
     """
     was_training = model.training
     model.eval()
@@ -54,6 +58,7 @@ def read(model: Segmenter) -> dict[str, Tensor]:
         "embedding": prompts[:, 0].float().cpu(),
         "logits": logits.float().cpu(),
         "masks": masks[:, 0].float().cpu(),
+        **sayings(model),
     }
 
 
@@ -66,6 +71,8 @@ def compare(
             f"{source}: the probe's question has other token ids now ({now['ids'].tolist()} against "
             f"{then['ids'].tolist()}); the tokenizer beside the weights is not the one they were saved with"
         )
+    for name in SAYINGS:
+        _same_words(name, now, then, source)
     limit = TOLERANCE[precision]
     apart = {
         key: float((now[key] - then[key]).norm() / then[key].norm().clamp(min=1e-12)) for key in READINGS
@@ -93,14 +100,68 @@ def check(model: Segmenter, folder: Path, *, saved: Precision) -> dict[str, floa
     return compare(read(model), load_file(folder / FILE), precision=coarser, source=str(folder))
 
 
+def sayings(model: Segmenter) -> dict[str, Tensor]:
+    """What the recipe says in training and asks in evaluation about one clip of two targets, of which one is not there."""
+    recipe, rng = model.recipe, np.random.default_rng(0)
+    frames = recipe.frames(1, rng)
+    there = np.ones((len(frames.drawn), 1, 1), dtype=np.bool_)
+    targets = (
+        Target(("the ring",), lambda _: there, keyword="ring", key="0"),
+        Target(
+            ("Which one could roll away?",),
+            lambda _: ~there,
+            is_sentence=True,
+            explanation="It is round.",
+            key="1",
+        ),
+    )
+    pixel = np.zeros((1, 1, 1, 3), dtype=np.uint8)
+    clip = Clip(
+        key="probe|train/0",
+        size=(1, 1),
+        seen=pixel.repeat(len(frames.seen), 0),
+        drawn=pixel.repeat(len(frames.drawn), 0),
+        targets=targets,
+        masks=(there, ~there),
+    )
+    scripts: dict[str, Script] = {
+        "training": recipe.script(clip, rng, recipe),
+        "question": recipe.prompt(clip, recipe),
+    }
+    found = {}
+    for name, script in scripts.items():
+        text = "\n\n".join(model.encoder.rendered(dialogue) for dialogue in script)
+        found[f"{name}_text"] = torch.from_numpy(np.frombuffer(text.encode(), dtype=np.uint8).copy())
+        branches = model.encoder.encode_script(script, key="probe")
+        found[f"{name}_ids"] = torch.from_numpy(np.concatenate([branch.ids for branch in branches]))
+    return found
+
+
+def _same_words(name: str, now: Mapping[str, Tensor], then: Mapping[str, Tensor], source: str) -> None:
+    """Raises ProbeFailed if the recipe says something else than when the folder was made, or says it in other tokens."""
+    if f"{name}_text" not in then:
+        return
+    texts = [bytes(one[f"{name}_text"].tolist()).decode() for one in (then, now)]
+    if texts[0] != texts[1]:
+        raise ProbeFailed(
+            f"{source}: its recipe's {name} reads {texts[1]!r} now and read {texts[0]!r} when it was saved; the recipe's prompt, "
+            "script or template was changed. Undo the change, or train again with it"
+        )
+    if not torch.equal(now[f"{name}_ids"], then[f"{name}_ids"]):
+        raise ProbeFailed(
+            f"{source}: its recipe's {name}, the same text, has other token ids now; the tokenizer beside the weights is not the "
+            "one they were saved with"
+        )
+
+
 def probe_batch(model: Segmenter) -> Batch:
     """Two pictures with the same dialogue, each a row of its own, on the model's device."""
     recipe = model.recipe
     key = (Slot(recipe.key_token, 0, ()),) if recipe.key_token else ()
-    said = ("It is ", Slot(recipe.tokens[0], 0, (0,)), ".", *key)
+    said = ("It is ", Slot(recipe.seg_token, 0, (0,)), ".", *key)
     branch = model.encoder.encode(Dialogue((Turn((Images((0,)), QUESTION), said),), (0,)))
-    side, square = int(model.backbone.vision.config.image_size), model.decoder.dims.image_size
-    device = model.backbone.llm.lm_head.weight.device
+    side, square = model.backbone.vision_size, model.decoder.image_size
+    device = model.backbone.device
     return _batch(branch, vision=_pictures(side), drawn=_pictures(square)).to(device)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 
-from seglm.model.recipe import Precision
+from seglm.model.precision import COMPUTE
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Bits = Literal["8bit", "4bit"]
 BLOCK = 64  # nf4 keeps one scale for 64 weights; bitsandbytes' CPU kernel needs whole blocks in a row
 INT8_THRESHOLD = 6.0  # LLM.int8(): activations above this are multiplied in half precision
-COMPUTE: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def quantize(model: Segmenter, bits: Bits) -> str:

@@ -2,55 +2,42 @@
 
 A recipe is made by a function in `model/systems`; a variant is `dataclasses.replace(parent(), ...)`. Every field can be set on
 the command line by its dotted path (`optim.lr=1e-4`). No flag changes the meaning of another.
+What a system may choose is a class with only its own fields, and builds itself: `backbone`, `decoder`, `fusion`, each of `terms`.
+Such a class may stand in the system's own file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
+from seglm.model.backbones.base import BackboneChoice
+from seglm.model.decoders.base import DecoderChoice
+from seglm.model.fusion import Fusion, Identity
+from seglm.model.precision import Precision
+from seglm.model.terms import Bce, Dice, Language, Term
 from seglm.utils.did_you_mean import unknown
 from seglm.utils.types import Clip, Frames, Script
 
-Precision = Literal["fp32", "bf16", "fp16"]
 Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
 LossNorm = Literal["global", "peer"]
 Protocol = Literal["generate", "forced"]
 Pixels = Literal["fast", "peer"]
+Role = Literal["draws", "rejects", "names"]
 
 
 @dataclass(frozen=True)
-class Backbone:
-    """The multimodal LLM."""
+class Token:
+    """A token that a system adds to the vocabulary and reads as a slot."""
 
-    weights: str
-    """folder or hub id of the language model with its projector and tokenizer"""
-    vision: str = "openai/clip-vit-large-patch14"
-    """folder or hub id of the vision tower; not read where `weights` holds one"""
-    template: str = "llava_v1"
-    """chat template, a name in `model/backbones/templates.py`"""
-    image_tokens: tuple[str, str] | None = ("<im_start>", "<im_end>")
-    """tokens written around every image, or None"""
-    max_length: int = 512
-    """longest dialogue in training, in tokens after images are expanded; a longer one is cut or, if it loses a slot, an error"""
-    revision: str | None = None
-    """hub revision of `weights`"""
-
-
-@dataclass(frozen=True)
-class MaskDecoder:
-    """The frozen image encoder with the trained mask decoder behind it."""
-
-    weights: str = "sam_vit_h_4b8939.pth"
-    """SAM's .pth, or a folder with config.json and model.safetensors"""
-    kind: Literal["sam"] = "sam"
-    image_size: int = 1024
-    """side of the padded square that the encoder sees, pixels"""
-    restart: bool = False
-    """start from `weights` and a new projection even where the LLM's folder holds trained ones (KeySeg's released script)"""
+    name: str
+    """as it is written, `[SEG]`"""
+    role: Role
+    """`draws` a mask; `rejects`: says that its target is not there, and draws nothing; `names`: stands behind one that draws and
+    before the word for it"""
 
 
 @dataclass(frozen=True)
@@ -74,26 +61,13 @@ class Trainable:
     """paths inside `full` that stay frozen: LISA never uses SAM's IoU estimate, so its head gets no gradient"""
 
 
-@dataclass(frozen=True)
-class Fusion:
-    """What becomes of the slots' vectors between the projection and the mask decoder (model/fusion.py)."""
-
-    kind: Literal["identity", "paper", "faithful"] = "identity"
-    """`identity`: LISA; `paper`, `faithful`: KeySeg's fusion of `[SEG]` with its `[KEY]`, as drawn and as released"""
-    hidden: int = 256
-    """width of the attention of `[SEG]` over `[KEY]`"""
-    rows: int = 12
-    """`faithful`: rows to which the `[SEG]` vectors of an image are interpolated"""
-    temperature: float = 0.07
-    """of the keyword alignment loss"""
-
-
-@dataclass(frozen=True)
-class Term:
-    """One loss term, by name in `model/terms.py`."""
-
-    name: str
-    weight: float
+SETS: Mapping[str, tuple[str, ...]] = {
+    "sem_seg": ("ade20k", "cocostuff", "pascal_part", "paco_lvis", "mapillary"),
+    "refer_seg": ("refclef", "refcoco", "refcoco+", "refcocog"),
+    "vqa": ("llava_instruct_150k",),
+    "reason_seg": ("ReasonSeg|train",),
+}
+"""LISA's data: family -> its data sets"""
 
 
 @dataclass(frozen=True)
@@ -103,10 +77,8 @@ class Data:
     """families to draw from"""
     rates: tuple[float, ...] = (9.0, 3.0, 3.0, 1.0)
     """weight of each family"""
-    sem_seg: tuple[str, ...] = ("ade20k", "cocostuff", "pascal_part", "paco_lvis", "mapillary")
-    refer_seg: tuple[str, ...] = ("refclef", "refcoco", "refcoco+", "refcocog")
-    vqa: tuple[str, ...] = ("llava_instruct_150k",)
-    reason_seg: tuple[str, ...] = ("ReasonSeg|train",)
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: SETS)
+    """family -> its data sets, each of which says itself to which family it belongs"""
     targets_per_sample: int = 3
     """at most this many classes or expressions of one image"""
     explanatory: float = 0.1
@@ -119,17 +91,19 @@ class Data:
     """ReasonSeg's ignore pixels: out of the loss, or background as in the original"""
 
     def families(self) -> dict[str, tuple[str, ...]]:
-        """Family -> its data sets, for each of `mixture`. Raises ValueError for a family that does not exist."""
-        known = {
-            "sem_seg": self.sem_seg,
-            "refer_seg": self.refer_seg,
-            "vqa": self.vqa,
-            "reason_seg": self.reason_seg,
-        }
+        """Family -> its data sets, for each of `mixture`.
+
+        Raises ValueError for a family without data sets, and for data sets of one that neither this mixture nor LISA's has.
+        """
         for family in self.mixture:
-            if family not in known:
-                raise ValueError(unknown("family in data.mixture (--dataset)", family, known))
-        return {family: known[family] for family in self.mixture}
+            if not self.sets.get(family):
+                raise ValueError(unknown("family in data.mixture (--dataset)", family, self.sets))
+        for family in self.sets:
+            if family not in (*self.mixture, *SETS):
+                raise ValueError(
+                    f"data.sets.{family} is drawn from by nobody; name it in data.mixture (--dataset)"
+                )
+        return {family: self.sets[family] for family in self.mixture}
 
     def shares(self) -> dict[str, float]:
         """Family -> its weight. Raises ValueError if there are more or fewer weights than families."""
@@ -173,8 +147,6 @@ class Engine:
     gradient_checkpointing: bool = True
     loss_norm: LossNorm = "global"
     share_prefix: bool = True
-    rejected_masks: Literal["leave_out", "peer"] = "leave_out"
-    """rejected slots in the mask losses: not there, or GSVA's constants (an all-zero logit against an empty mask)"""
     workers: int = 4
     seed: int = 42
     load_in: Literal["full", "8bit", "4bit"] = "full"
@@ -193,10 +165,12 @@ class Recipe:
     name: str
     system: str
     """file in `model/systems` that this recipe belongs to"""
-    backbone: Backbone
-    decoder: MaskDecoder
-    tokens: tuple[str, ...]
-    """tokens added to the vocabulary; the first is the one that draws, the roles of others are named below"""
+    backbone: BackboneChoice
+    """the multimodal LLM"""
+    decoder: DecoderChoice
+    """the frozen image encoder with the trained mask decoder behind it"""
+    tokens: tuple[Token, ...]
+    """the slots' tokens, added to the vocabulary; the first is the one that draws"""
     frames: Callable[[int, np.random.Generator], Frames]
     """number of frames of a sample, rng -> which to use"""
     script: Callable[[Clip, np.random.Generator, Recipe], Script]
@@ -205,16 +179,13 @@ class Recipe:
     """what is asked in evaluation: one open dialogue for each target"""
     forced: Callable[[Clip, Recipe], Script] | None = None
     """the same with the answers filled in, for `evaluate.protocol=forced`; None gives every question one slot and a full stop"""
-    reject_token: str = ""
-    """answers that a target is not there, and draws nothing; empty for systems that always draw"""
-    key_token: str = ""
-    """stands behind a slot that draws and before the word for it (KeySeg); empty for systems without one"""
     parent: str = ""
     """name of the recipe this one was derived from; a run prints the difference"""
     read_at: int = -1
     """which state of a slot is read: 0 at the token, -1 the one that predicts it"""
-    fusion: Fusion = Fusion()
-    terms: tuple[Term, ...] = (Term("language", 1.0), Term("bce", 2.0), Term("dice", 0.5))
+    fusion: Fusion = field(default_factory=Identity)
+    """what becomes of the slots' vectors between the projection and the mask decoder"""
+    terms: tuple[Term, ...] = (Language(1.0), Bce(2.0), Dice(0.5))
     trainable: Trainable = Trainable()
     data: Data = Data()
     optim: Optim = Optim()
@@ -225,3 +196,26 @@ class Recipe:
     """how chat.py wraps what the user typed"""
     notes: tuple[str, ...] = field(default=())
     """deviations from the released code, printed with the recipe"""
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The added tokens, in the order of their ids."""
+        return tuple(token.name for token in self.tokens)
+
+    @property
+    def seg_token(self) -> str:
+        """The token that draws."""
+        return self._token("draws")
+
+    @property
+    def reject_token(self) -> str:
+        """The token that says that a target is not there; empty for a system that always draws."""
+        return self._token("rejects")
+
+    @property
+    def key_token(self) -> str:
+        """The token that a word for the target follows; empty for a system without one."""
+        return self._token("names")
+
+    def _token(self, role: Role) -> str:
+        return next((token.name for token in self.tokens if token.role == role), "")

@@ -56,7 +56,7 @@ def one_expression_a_dialogue(clip: Clip, rng: np.random.Generator, recipe: Reci
     if clip.turns:
         return (conversation(clip),)
     style = _explaining(clip, rng, recipe.data.explanatory)
-    return tuple(_dialogue(number, target, rng, style) for number, target in enumerate(clip.targets))
+    return tuple(_dialogue(clip, number, rng, style) for number in range(len(clip.targets)))
 
 
 def one_question_a_target(clip: Clip, recipe: Recipe) -> Script:
@@ -65,6 +65,11 @@ def one_question_a_target(clip: Clip, recipe: Recipe) -> Script:
         Dialogue((Turn(shown(_val_question(target))),), targets=(number,))
         for number, target in enumerate(clip.targets)
     )
+
+
+def drawn_frames(clip: Clip) -> tuple[int, ...]:
+    """Every drawn frame, as a slot names them."""
+    return tuple(range(len(clip.drawn)))
 
 
 def conversation(clip: Clip) -> Dialogue:
@@ -81,10 +86,11 @@ def _explaining(clip: Clip, rng: np.random.Generator, words_only: float) -> str:
     return "mask" if rng.random() < 0.5 else "both"
 
 
-def _dialogue(number: int, target: Target, rng: np.random.Generator, style: str) -> Dialogue:
+def _dialogue(clip: Clip, number: int, rng: np.random.Generator, style: str) -> Dialogue:
+    target = clip.targets[number]
     text = target.texts[rng.integers(len(target.texts))]
     before, after = ANSWERS[rng.integers(len(ANSWERS))]
-    slot = Slot(SEG, number, (0,))
+    slot = Slot(SEG, number, drawn_frames(clip))
     if target.explanation is None or style == "mask":
         question = question_for(text, target.is_sentence, rng)
         return Dialogue((Turn(shown("\n" + question), (before, slot, after)),), targets=(number,))

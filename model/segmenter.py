@@ -13,34 +13,32 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from seglm.model.backbones.base import Backbone
 from seglm.model.backbones.encode import DialogueEncoder
-from seglm.model.backbones.llava import LlavaBackbone, is_sharded
-from seglm.model.decoders.base import restore
-from seglm.model.decoders.sam import SamDecoder
-from seglm.model.fusion import KeyFusion, Mention
+from seglm.model.decoders.base import Decoder, restore
+from seglm.model.fusion import Mention
+from seglm.model.precision import COMPUTE
 from seglm.model.project import Projection
-from seglm.model.recipe import Precision, Recipe
-from seglm.model.terms import Predicted, make_terms
+from seglm.model.recipe import Recipe
+from seglm.model.terms import Predicted, Term
 from seglm.utils.types import Batch, Output, Part
-
-COMPUTE: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Segmenter(nn.Module):
     """A multimodal LLM that answers in words and in masks."""
 
     def __init__(
-        self, *, recipe: Recipe, encoder: DialogueEncoder, backbone: LlavaBackbone, decoder: SamDecoder
+        self, *, recipe: Recipe, encoder: DialogueEncoder, backbone: Backbone, decoder: Decoder
     ) -> None:
         super().__init__()
         self.recipe = recipe
         self.encoder = encoder
         self.backbone = backbone
         self.decoder = decoder
-        hidden, width = backbone.llm.config.hidden_size, decoder.dims.prompt_dim
+        hidden, width = backbone.hidden_size, decoder.prompt_dim
         self.project = Projection(hidden, width)
-        self.fuse = None if recipe.fusion.kind == "identity" else _fusion(recipe, hidden=hidden, width=width)
-        self.terms = make_terms(recipe)
+        self.fuse = recipe.fusion.build(recipe, width=width, hidden=hidden)
+        self.terms: Mapping[str, Term] = {term.name: term for term in recipe.terms}
 
     # ---- training ----------------------------------------------------------------------------------------------------
     def forward(self, batch: Batch, counts: Mapping[str, float] | None = None) -> Output:
@@ -49,14 +47,6 @@ class Segmenter(nn.Module):
         counts: for each term the number to divide its sum by (the tokens or masks of the whole optimizer step), or None for
         the mean over this micro-batch, as the released code has it.
         """
-        if (
-            self.recipe.engine.attention == "flex"
-            and batch.ids.device.type == "cpu"
-            and torch.is_grad_enabled()
-        ):
-            raise ValueError(
-                "engine.attention=flex has no backward pass on a CPU; use engine.attention=sdpa there"
-            )
         with self.autocast():
             states = self.backbone.hidden(batch).flatten(0, 1)
             logits = self.backbone.head(states[_rows(batch.labelled_at)])
@@ -64,43 +54,35 @@ class Segmenter(nn.Module):
         queries = self.queries(self.slot_states(states, batch))
         low = self.draw(queries, batch, features)
         masks = self.masks_by_frame(low, batch)
-        predicted = Predicted(logits, masks, self.keyword_logits(queries))
-        parts = {name: term(batch, predicted) for name, term in self.terms.items()}
+        predicted = Predicted(logits, masks, queries)
+        parts = {
+            name: Part(term.total(batch, predicted, self), term.count(batch))
+            for name, term in self.terms.items()
+        }
         loss = self._normalised(parts, counts)
-        if not batch.labels.shape[0]:
-            loss = loss + 0 * logits.float().sum()
         if not batch.jobs:
             loss = loss + 0 * low.sum()
-        if predicted.keywords_SV is not None and not parts["keyword"].count:
-            loss = loss + 0 * predicted.keywords_SV.sum()
         return Output(loss, parts)
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """What each term counts in this batch; host only, no device is asked."""
-        return {name: term.count(batch) for name, term in self.terms.items()}  # type: ignore[operator]
+        return {name: term.count(batch) for name, term in self.terms.items()}
 
     def _normalised(self, parts: Mapping[str, Part], counts: Mapping[str, float] | None) -> Tensor:
-        weights = {term.name: term.weight for term in self.recipe.terms}
         loss = torch.zeros((), device=next(iter(parts.values())).sum.device)
         for name, part in parts.items():
             divisor = part.count if counts is None else counts[name]
-            if divisor:
-                loss = loss + weights[name] * part.sum / divisor
+            weighted = self.terms[name].weight * part.sum
+            # Where nothing is counted the sum is 0, but every rank's weights still take part.
+            loss = loss + (weighted / divisor if divisor else 0 * weighted)
         return loss
 
     # ---- slots to masks ----------------------------------------------------------------------------------------------
     def features(self, batch: Batch) -> Tensor:
-        """The decoder's features of all drawn frames [M, C, g, g]; zeros for frames in which no mask is asked for, at least one.
-
-        The encoder is skipped for a batch without jobs, except under ZeRO-3, where every rank has to take part.
-        """
+        """The decoder's features of all drawn frames [M, C, g, g], at least one; zeros where no mask is asked for."""
         if batch.jobs:
             return self.encode_frames(batch, {frame for _, frame in batch.jobs})
-        dims, device = self.decoder.dims, batch.ids.device
-        if is_sharded(self.decoder.image_encoder):
-            blank = torch.zeros((1, 3, dims.image_size, dims.image_size), dtype=torch.uint8, device=device)
-            return self.decoder.encode(blank, [(dims.image_size, dims.image_size)])
-        return torch.zeros((1, dims.prompt_dim, dims.grid, dims.grid), device=device)
+        return self.decoder.blank(batch.ids.device)
 
     def encode_frames(self, batch: Batch, asked: set[int]) -> Tensor:
         """The decoder's features of the drawn frames in `asked`, at least one, and zeros for the others: [M, C, g, g]."""
@@ -141,15 +123,6 @@ class Segmenter(nn.Module):
             fused: Tensor = self.fuse(queries_SC, slots)
         return fused.unsqueeze(1)
 
-    def keyword_logits(self, queries_SC: Tensor) -> Tensor | None:
-        """How near each slot's vector is to each word of the vocabulary, float32 [S, V]; None where no term asks."""
-        if self.fuse is None or "keyword" not in self.terms:
-            return None
-        embed = self.backbone.llm.get_input_embeddings()
-        with torch.autocast(queries_SC.device.type, enabled=False):
-            every = torch.arange(embed.num_embeddings, device=queries_SC.device)
-            return self.fuse.keyword_logits(queries_SC, embed(every).float())
-
     def decode(self, features_JCgg: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
         """Mask 0 of the decoder and its estimated IoU: float32 [J, 1, h, w] and [J, 1]."""
         logits, iou = self.decoder.decode(features_JCgg, prompts_JPC)
@@ -160,7 +133,7 @@ class Segmenter(nn.Module):
         jobs_of = Counter(frame for _, frame in batch.jobs)
         sizes = [jobs_of[frame] for frame in range(len(batch.sizes))]
         groups = low[: len(batch.jobs)].split(sizes) if sizes else ()
-        square = self.decoder.dims.image_size
+        square = self.decoder.image_size
         return tuple(
             restore(group, resized=resized, size=size, square=square)[:, 0]
             for group, resized, size in zip(groups, batch.resized, batch.sizes, strict=True)
@@ -170,18 +143,7 @@ class Segmenter(nn.Module):
     def autocast(self) -> torch.autocast:
         """The compute precision of the recipe; in fp32 it does nothing."""
         dtype = COMPUTE[self.recipe.engine.precision]
-        device = self.backbone.llm.lm_head.weight.device.type
-        return torch.autocast(device, dtype=dtype, enabled=dtype is not torch.float32)
-
-
-def _fusion(recipe: Recipe, *, hidden: int, width: int) -> KeyFusion:
-    if not recipe.key_token:
-        raise ValueError(
-            f"fusion.kind={recipe.fusion.kind} fuses the slots with a key token, and recipe {recipe.name} has none; "
-            "use fusion.kind=identity"
-        )
-    tokens = (recipe.tokens[0], recipe.key_token)
-    return KeyFusion(recipe.fusion, tokens=tokens, width=width, hidden=hidden)
+        return torch.autocast(self.backbone.device.type, dtype=dtype, enabled=dtype is not torch.float32)
 
 
 def _rows(index: Tensor) -> Tensor:

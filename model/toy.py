@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from seglm.model.recipe import MaskDecoder, Optim, Recipe, Schedule
+from seglm.model.recipe import Optim, Recipe, Schedule
 
 BASES = Path(__file__).parents[1] / "bases"
 
@@ -21,7 +21,7 @@ def toy_sized(parent: Recipe, *, name: str) -> Recipe:
         name=name,
         parent=parent.name,
         backbone=replace(parent.backbone, weights=str(BASES / "llava"), vision=str(BASES / "llava")),
-        decoder=MaskDecoder(weights=str(BASES / "sam"), image_size=64),
+        decoder=replace(parent.decoder, weights=str(BASES / "sam"), image_size=64),
         data=replace(
             parent.data,
             dataset_dir="./data/toy",

@@ -16,7 +16,8 @@ import torch
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from seglm.model.load import load
-from seglm.model.recipe import Precision, Recipe
+from seglm.model.precision import Precision
+from seglm.model.recipe import Recipe
 from seglm.model.segmenter import Segmenter
 from seglm.utils.resolve import resolve
 from seglm.utils.types import Batch, Output

@@ -20,12 +20,12 @@ from tqdm import tqdm
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import TrainingSet
 from seglm.model.load import start
+from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
 from seglm.training import optim
 from seglm.training.from_recipe import training_set, training_sources
-from seglm.utils.config import override
 from seglm.utils.types import Batch, Example
 
 SAMPLES, STEPS, ENOUGH = 8, 300, 0.9
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     given = {"data.dataset_dir": options.dataset_dir, "backbone.weights": options.version}
     typed = [setting.partition("=")[::2] for setting in options.settings]
-    recipe = override(named(options.recipe), [*((k, v) for k, v in given.items() if v), *typed])
+    recipe = with_settings(named(options.recipe), [*((k, v) for k, v in given.items() if v), *typed])
     outcome = overfit(
         recipe, samples=options.samples, steps=options.steps, lr=options.lr, device=options.device
     )

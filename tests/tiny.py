@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -13,14 +13,16 @@ from torch import Tensor
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.templates import template
 from seglm.model.backbones.tokenizer import load_tokenizer
-from seglm.model.construct import Dims, construct
+from seglm.model.construct import construct
 from seglm.model.decoders.sam import SamDims
 from seglm.model.recipe import Lora, Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
+from seglm.model.sizes import Sizes
 from seglm.utils.types import Dialogue, Example, Images, Slot, Turn
 
 TOKENIZER = Path(__file__).parent / "goldens" / "tokenizer"
+IMAGE_TOKENS = ("<im_start>", "<im_end>")
 VISION = 28  # pixels a side, patch 14: four visual tokens
 SQUARE = 64
 NOISE = 1e-3
@@ -56,11 +58,11 @@ def tiny_recipe(name: str = "lisa_7b", **changes: object) -> Recipe:
 def tiny_encoder(name: str = "lisa_7b") -> DialogueEncoder:
     recipe = tiny_recipe(name)
     return DialogueEncoder(
-        tokenizer=load_tokenizer(TOKENIZER, recipe.tokens, recipe.backbone.image_tokens),
+        tokenizer=load_tokenizer(TOKENIZER, recipe.vocabulary, IMAGE_TOKENS),
         template=template("llava_v1"),
         patches=(VISION // 14) ** 2,
-        image_tokens=recipe.backbone.image_tokens,
-        tokens=recipe.tokens,
+        image_tokens=IMAGE_TOKENS,
+        tokens=recipe.vocabulary,
         max_length=512,
     )
 
@@ -75,7 +77,7 @@ def tiny_model(recipe: Recipe | None = None, *, seed: int = 0) -> Segmenter:
         eos_token_id=2, tie_word_embeddings=False,
     )  # fmt: skip
     torch.manual_seed(seed)
-    model, _ = construct(recipe, Dims(llama, CLIP, SAM), encoder)
+    model, _ = construct(recipe, Sizes(llama, CLIP, asdict(SAM)), encoder)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

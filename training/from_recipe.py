@@ -70,7 +70,7 @@ def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) ->
         script=partial(spoken, recipe=recipe),
         encode=model.encoder.encode_script,
         targets_per_sample=data.targets_per_sample,
-        vision_size=model.backbone.vision.config.image_size,
+        vision_size=model.backbone.vision_size,
         decoder_size=recipe.decoder.image_size,
         pixels=data.pixels,
         leave_out_ignored=data.ignore == "leave_out",

@@ -1,22 +1,32 @@
 """Nested frozen dataclasses as configuration: dotted overrides from the command line, differences, and JSON for manifests.
 
 A field is addressed by its dotted path: `optim.lr`, an item of a tuple by its index (`optim.betas.0`) or, where the items are
-dataclasses that carry a `name`, by that name (`terms.bce.weight`).
+dataclasses that carry a `name`, by that name (`terms.bce.weight`), an entry of a mapping by its key (`data.sets.refer_seg`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from seglm.utils.did_you_mean import unknown
 
 T = TypeVar("T")
+CLASS = "class"  # in JSON, beside the fields of a Choice
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+class Choice:
+    """Base of frozen dataclasses of which one is chosen: a field that is typed with a class below it takes any class below that.
+
+    The command line picks by the name of the class (`fusion=KeyFusion`, fields stay where the old class is a relative, else they
+    take their defaults); in JSON the class stands under `class`.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +89,30 @@ def parse(text: str, hint: Any, path: str) -> object:
     )
 
 
+def choices(base: type[T]) -> dict[str, type[T]]:
+    """Name -> class, for `base` and what stands below it in modules that were imported, abstract ones left out."""
+    found = {} if inspect.isabstract(base) else {base.__name__: base}
+    for below in base.__subclasses__():
+        found |= choices(below)
+    return found
+
+
+def _choose(old: Choice, name: str, base: type[Choice], path: str) -> Choice:
+    known = choices(base)
+    if name not in known:
+        raise ValueError(unknown(f"choice {path}=", name, known))
+    new = known[name]
+    related = issubclass(new, type(old)) or issubclass(type(old), new)
+    names = {field.name for field in dataclasses.fields(typing.cast(Any, new))} if related else set()
+    kept = {name: value for name, value in vars(old).items() if name in names}
+    try:
+        return new(**kept)
+    except TypeError as error:
+        raise ValueError(
+            f"{path}={name}: {error}; it is chosen in code: write a variant of the recipe"
+        ) from error
+
+
 def _parse_tuple(text: str, inner: Sequence[Any], path: str) -> tuple[object, ...]:
     texts = [part.strip() for part in text.replace("||", ",").split(",") if part.strip()]
     hints = [inner[0]] * len(texts) if inner[1:] == (Ellipsis,) else list(inner)
@@ -106,6 +140,8 @@ class _Place:
 
 def _set(value: Any, keys: Sequence[str], text: str, hint: Any, place: _Place) -> Any:
     if not keys:
+        if isinstance(value, Choice):
+            return _choose(value, text, hint, place.path)
         new = parse(text, hint, place.path)
         if not place.adds:
             return new
@@ -120,6 +156,8 @@ def _set(value: Any, keys: Sequence[str], text: str, hint: Any, place: _Place) -
         if key not in {field.name for field in dataclasses.fields(value)}:
             raise place.unknown()
         return dataclasses.replace(value, **{key: _set(getattr(value, key), rest, text, hints[key], place)})
+    if isinstance(value, Mapping):
+        return {**value, key: _set(value.get(key, ()), rest, text, get_args(hint)[1], place)}
     if isinstance(value, tuple) and value:
         names = [_item_name(item, index) for index, item in enumerate(value)]
         if key not in names:
@@ -132,10 +170,17 @@ def _set(value: Any, keys: Sequence[str], text: str, hint: Any, place: _Place) -
 
 # ---- looking at a configuration -------------------------------------------------------------------------------------
 def leaves(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every field that holds a value and not more fields, as (dotted path, value), in order of declaration."""
+    """Every field that holds a value and not more fields, as (dotted path, value), in order of declaration; of a Choice also the
+    name of its class.
+    """
+    if isinstance(config, Choice):
+        yield prefix, type(config).__name__
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         for field in dataclasses.fields(config):
             yield from leaves(getattr(config, field.name), f"{prefix}.{field.name}" if prefix else field.name)
+    elif isinstance(config, Mapping):
+        for key, item in config.items():
+            yield from leaves(item, f"{prefix}.{key}")
     elif isinstance(config, tuple) and config and all(dataclasses.is_dataclass(item) for item in config):
         for index, item in enumerate(config):
             yield from leaves(item, f"{prefix}.{_item_name(item, index)}")
@@ -175,9 +220,14 @@ ABSENT = _Absent()
 
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 def to_json(value: object) -> Any:
-    """Plain lists, dicts, numbers and strings; a function becomes `module:name`. `from_json` takes it back."""
+    """Plain lists, dicts, numbers and strings; functions and chosen classes become `module:name`. `from_json` takes it back."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        chosen = {CLASS: _function_name(type(value))} if isinstance(value, Choice) else {}
+        return chosen | {
+            field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, Mapping):
+        return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [to_json(item) for item in value]
     return _function_name(value) if callable(value) else value
@@ -193,6 +243,8 @@ def from_json(kind: type[T], data: Any) -> T:
 
 def _read(hint: Any, data: Any, path: str) -> Any:
     origin, inner = get_origin(hint), get_args(hint)
+    if isinstance(hint, type) and issubclass(hint, Choice):
+        hint, data = _find_class(hint, data, path), {key: one for key, one in data.items() if key != CLASS}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         hints = get_type_hints(hint)
         strange = [key for key in data if key not in hints]
@@ -207,22 +259,33 @@ def _read(hint: Any, data: Any, path: str) -> Any:
         return tuple(
             _read(one, item, f"{path}.{i}") for i, (one, item) in enumerate(zip(hints_of, data, strict=True))
         )
+    if origin is Mapping:
+        return {key: _read(inner[1], item, f"{path}.{key}") for key, item in data.items()}
     if origin in (typing.Union, types.UnionType) and data is not None:
         return _read(next(option for option in inner if option is not type(None)), data, path)
     if origin is Callable or hint is Callable:
-        return _find_function(data, path)
+        return _find(data, path)
     return data
+
+
+def _find_class(base: type[Choice], data: Mapping[str, Any], path: str) -> type[Choice]:
+    found = _find(data.get(CLASS, ""), path)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(
+            f"{path}={data[CLASS]!r} is no {base.__name__}; known are {', '.join(sorted(choices(base)))}"
+        )
+    return found
 
 
 def _function_name(function: object) -> str:
     return f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
 
 
-def _find_function(name: str, path: str) -> object:
+def _find(name: str, path: str) -> object:
     module, _, qualname = name.partition(":")
     if not module.startswith("seglm."):
         raise ValueError(
-            f"{path}={name!r} names a function outside seglm; a manifest may not run foreign code"
+            f"{path}={name!r} names something outside seglm; a manifest may not run foreign code"
         )
     try:
         return getattr(import_module(module), qualname)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import torch.distributed as torch_dist
+from torch import nn
 
 TIMEOUT = timedelta(
     minutes=60
@@ -133,3 +134,8 @@ def _free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return str(probe.getsockname()[1])
+
+
+def is_sharded(module: nn.Module) -> bool:
+    """True under ZeRO-3, where every rank has to run every module equally often because weights are gathered on use."""
+    return any(hasattr(parameter, "ds_id") for parameter in module.parameters())

@@ -112,7 +112,7 @@ def forced(script: Script, recipe: Recipe, clip: Clip) -> Script:
     every_frame = tuple(range(len(clip.drawn)))
 
     def fill(dialogue: Dialogue) -> Dialogue:
-        slots = tuple(Slot(recipe.tokens[0], target, every_frame) for target in dialogue.targets)
+        slots = tuple(Slot(recipe.seg_token, target, every_frame) for target in dialogue.targets)
         last = replace(dialogue.turns[-1], answer=(*slots, FORCED_END))
         return replace(dialogue, turns=(*dialogue.turns[:-1], last))
 
@@ -135,7 +135,7 @@ def refuse_half_on_cpu(recipe: Recipe, device: str) -> None:
 
 def device_of(model: Segmenter) -> torch.device:
     """Where the model's weights lie."""
-    device: torch.device = model.backbone.llm.lm_head.weight.device
+    device: torch.device = model.backbone.device
     return device
 
 
@@ -151,8 +151,8 @@ def _example(model: Segmenter, clip: Clip, script: Script) -> Example:
         clip,
         branches,
         script,
-        vision_size=model.backbone.vision.config.image_size,
-        decoder_size=model.decoder.dims.image_size,
+        vision_size=model.backbone.vision_size,
+        decoder_size=model.decoder.image_size,
         pixels=model.recipe.data.pixels,
     )
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from seglm.evaluation.asking.ask import refuse_half_on_cpu
+from seglm.model.precision import Precision
 from seglm.model.quantize import Bits, bitsandbytes, quantize
-from seglm.model.recipe import Precision
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter

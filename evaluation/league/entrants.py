@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from seglm.dataset.toy.write import read_manifest
+from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.recipes import recipes
-from seglm.utils.config import override, to_json
+from seglm.utils.config import to_json
 from seglm.utils.manifest import weights_entry
 from seglm.utils.resolve import resolve
 
@@ -67,7 +68,9 @@ def entrants(rows: str) -> list[Entrant]:
 
 def resolved(entrant: Entrant, dataset_dir: Path, *, seed: int = 0, steps: int = 0) -> Recipe:
     """The recipe as the row is trained. Raises ValueError for a setting that does not exist."""
-    return override(named(entrant.recipe), [*entrant.settings, *settled(dataset_dir, seed=seed, steps=steps)])
+    return with_settings(
+        named(entrant.recipe), [*entrant.settings, *settled(dataset_dir, seed=seed, steps=steps)]
+    )
 
 
 def settled(dataset_dir: Path, *, seed: int, steps: int) -> list[tuple[str, str]]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from seglm.evaluation.scores.results import Convention
-from seglm.model.recipe import Precision, Protocol
+from seglm.model.precision import Precision
+from seglm.model.recipe import Protocol
 from seglm.utils.did_you_mean import unknown
 
 

@@ -15,7 +15,17 @@ import numpy as np
 
 from seglm.model.backbones.templates import Template, Written
 from seglm.model.backbones.tokenizer import token_ids
-from seglm.utils.types import IGNORE_LABEL, IMAGE_POSITION, Branch, Dialogue, Images, Placed, Script, Slot
+from seglm.utils.types import (
+    IGNORE_LABEL,
+    IMAGE_POSITION,
+    Branch,
+    Dialogue,
+    Images,
+    Piece,
+    Placed,
+    Script,
+    Slot,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -96,6 +106,17 @@ class DialogueEncoder:
             )
             for number, dialogue in enumerate(script)
         )
+
+    def rendered(self, dialogue: Dialogue) -> str:
+        """The dialogue as it is written before it becomes ids; `<image>` for every frame."""
+        written = self.template.render(dialogue, open=not dialogue.turns[-1].answer)
+        return "".join(self._spelled(one.piece) for one in written)
+
+    def _spelled(self, piece: Piece) -> str:
+        if isinstance(piece, Images):
+            before, after = self.image_tokens or ("", "")
+            return f"{before}<image>{after}" * len(piece.frames)
+        return piece.token if isinstance(piece, Slot) else piece
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids: slots and other added tokens visible, images and a last end token left out.

@@ -7,20 +7,87 @@ Letters: R rows, T tokens of a row, N frames, P patches of a frame, V visual tok
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from seglm.model.attention import attention_mask
+from seglm.model.attention import any_mask, as_mask, attention_mask
+from seglm.model.backbones.base import BackboneChoice
+from seglm.model.backbones.encode import DialogueEncoder
+from seglm.model.backbones.templates import template
+from seglm.model.backbones.tokenizer import load_tokenizer
+from seglm.model.precision import COMPUTE, Precision, default_dtype
+from seglm.model.sizes import Sizes
+from seglm.utils.dist import is_sharded
 from seglm.utils.types import Batch
+
+if TYPE_CHECKING:
+    from seglm.model.released.checkpoint import Checkpoint
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """RGB on the 0..1 scale; the values of openai/clip-vit-large-patch14's preprocessor"""
 SELECT_LAYER = -2
 """LLaVA v1 reads the output of the last block but one (mm_vision_select_layer)"""
+
+
+@dataclass(frozen=True)
+class Llava(BackboneChoice):
+    """LLaVA v1 or 1.5: CLIP, a projector and a Llama."""
+
+    vision: str = "openai/clip-vit-large-patch14"
+    template: str = "llava_v1"
+    """chat template, a name in `model/backbones/templates.py`"""
+    image_tokens: tuple[str, str] | None = ("<im_start>", "<im_end>")
+    """tokens written around every image, or None"""
+    max_length: int = 512
+    """longest dialogue in training, in tokens after images are expanded; a longer one is cut or, if it loses a slot, an error"""
+
+    def read(self, model: str | None = None, *, vision: str | None = None) -> Checkpoint:
+        from seglm.model.released.open import open_weights
+
+        if model is None:
+            return open_weights(self.weights, vision=self.vision, revision=self.revision)
+        return open_weights(model, vision=vision, vision_else=self.vision)
+
+    def encoder(self, checkpoint: Checkpoint, tokens: tuple[str, ...]) -> DialogueEncoder:
+        if checkpoint.tokenizer is None or checkpoint.vision is None:
+            what = "tokenizer files" if checkpoint.tokenizer is None else "vision tower"
+            raise ValueError(
+                f"{checkpoint.source}: no {what}; give the whole folder of the model as --version"
+            )
+        return DialogueEncoder(
+            tokenizer=load_tokenizer(checkpoint.tokenizer, tokens, self.image_tokens),
+            template=template(self.template),
+            patches=(checkpoint.vision["image_size"] // checkpoint.vision["patch_size"]) ** 2,
+            image_tokens=self.image_tokens,
+            tokens=tokens,
+            max_length=self.max_length,
+        )
+
+    def build(self, sizes: Sizes, *, attention: str, precision: Precision) -> LlavaBackbone:
+        from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+
+        config = LlamaConfig(**sizes.llm)
+        config._attn_implementation = attention
+        with default_dtype(COMPUTE[precision]):
+            llm, vision = LlamaForCausalLM(config), CLIPVisionModel(CLIPVisionConfig(**sizes.vision))
+        projector = _projector(sizes.projector, int(sizes.vision["hidden_size"]), config.hidden_size)
+        return LlavaBackbone(llm=llm, vision=vision, projector=projector, select_layer=sizes.select_layer)
+
+    def preprocessing(self, sizes: Sizes) -> dict[str, Any]:
+        return {
+            "size": sizes.vision["image_size"],
+            "resize": "shortest side, bicubic",
+            "crop": "centre",
+            "mean": list(CLIP_MEAN),
+            "std": list(CLIP_STD),
+            "scale": "0..1",
+        }
 
 
 class LlavaBackbone(nn.Module):
@@ -44,8 +111,20 @@ class LlavaBackbone(nn.Module):
     @property
     def patches(self) -> int:
         """Visual tokens of one frame."""
-        config = self.vision.config
-        return int(config.image_size // config.patch_size) ** 2
+        return int(self.vision_size // self.vision.config.patch_size) ** 2
+
+    @property
+    def vision_size(self) -> int:
+        return int(self.vision.config.image_size)
+
+    @property
+    def hidden_size(self) -> int:
+        return int(self.llm.config.hidden_size)
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.llm.lm_head.weight.device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -75,7 +154,7 @@ class LlavaBackbone(nn.Module):
         embeds = self.llm.get_input_embeddings()(batch.ids.clamp(min=0)).to(self.dtype)
         if batch.image_at.shape[0] == 0 and not is_sharded(self.vision):
             return embeds  # type: ignore[no-any-return]
-        table = self.projector(self.see(_at_least_one(batch.vision, self.vision.config.image_size)))
+        table = self.projector(self.see(_at_least_one(batch.vision, self.vision_size)))
         pooled = torch.cat([table, table.mean(1, keepdim=True)], dim=1)
         features = pooled[batch.image_frame, batch.image_patch].to(embeds.dtype)
         return embeds.flatten(0, 1).index_copy(0, batch.image_at, features).view_as(embeds)  # type: ignore[no-any-return]
@@ -91,16 +170,49 @@ class LlavaBackbone(nn.Module):
             use_cache=cache is not None,
         ).last_hidden_state
 
-    @property
-    def head(self) -> Callable[[Tensor], Tensor]:
+    def head(self, states: Tensor) -> Tensor:
         """The language head: [..., D] -> vocabulary logits [..., V]."""
-        head: Callable[[Tensor], Tensor] = self.llm.lm_head
-        return head
+        logits: Tensor = self.llm.lm_head(states)
+        return logits
+
+    def table(self) -> Tensor:
+        """The embedding of every word, [V, D]. The module is called, as ZeRO-3 wants, but its padding row has a gradient here."""
+        embed = self.llm.get_input_embeddings()
+        every = torch.arange(embed.num_embeddings, device=self.device)
+        padding, embed.padding_idx = embed.padding_idx, None
+        try:
+            table: Tensor = embed(every)
+        finally:
+            embed.padding_idx = padding
+        return table
+
+    # ---- one token at a time -----------------------------------------------------------------------------------------
+    @contextmanager
+    def generating(self) -> Iterator[Any]:
+        """Inside, dialogues are continued one token at a time; gives the cache for `hidden` and `go_on`."""
+        from transformers import DynamicCache
+
+        with any_mask(self.llm):
+            yield DynamicCache()
+
+    def go_on(self, ids: Tensor, *, free: Tensor, positions: Tensor, cache: Any) -> Tensor:
+        """The states [R, Q, D] of ids int64 [R, Q] behind what the cache holds; free: bool [R, 1, Q, T]."""
+        mask = as_mask(free, implementation=self.llm.config._attn_implementation, dtype=self.dtype)
+        return self.llm.model(  # type: ignore[no-any-return]
+            inputs_embeds=self.llm.get_input_embeddings()(ids).to(self.dtype),
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
 
 
-def is_sharded(module: nn.Module) -> bool:
-    """True under ZeRO-3, where every rank has to run every module equally often because weights are gathered on use."""
-    return any(hasattr(parameter, "ds_id") for parameter in module.parameters())
+def _projector(kind: str, wide: int, hidden: int) -> nn.Module:
+    if kind == "linear":
+        return nn.Linear(wide, hidden)
+    if kind == "mlp2x_gelu":
+        return nn.Sequential(nn.Linear(wide, hidden), nn.GELU(), nn.Linear(hidden, hidden))
+    raise ValueError(f"unknown projector {kind!r}; known are linear (LLaVA v1) and mlp2x_gelu (LLaVA 1.5)")
 
 
 def _at_least_one(pixels: Tensor, side: int) -> Tensor:

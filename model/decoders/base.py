@@ -1,13 +1,83 @@
-"""What every mask decoder shares: the way from low-resolution logits back to the original pixels."""
+"""What every mask decoder shares: the choice in a recipe, the module that it builds, and the way back to the original pixels."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from seglm.utils.config import Choice
+
+if TYPE_CHECKING:
+    from seglm.model.released.checkpoint import Checkpoint
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 """SAM's own, RGB, on the 0..255 scale (segment_anything/build_sam.py at dca509f)"""
+
+
+@dataclass(frozen=True)
+class DecoderChoice(Choice, ABC):
+    """A mask decoder as a recipe names it; `build` makes the module."""
+
+    weights: str
+    """file or folder of the decoder before any training"""
+    image_size: int
+    """side of the padded square that the encoder sees, pixels"""
+
+    def at(self, folder: str) -> Self:
+        """The same with its weights in a folder, as a merged model holds them."""
+        return replace(self, weights=folder)
+
+    @abstractmethod
+    def complete(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The checkpoint with this decoder's own weights and sizes, where it holds none."""
+
+    def begin(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The same for the start of a training."""
+        return self.complete(checkpoint)
+
+    @abstractmethod
+    def build(self, sizes: Mapping[str, Any]) -> Decoder:
+        """The module, its weights fresh. sizes: `Sizes.decoder`. Raises ValueError for sizes that contradict the recipe."""
+
+    @abstractmethod
+    def preprocessing(self) -> dict[str, Any]:
+        """How pictures reach the image encoder, in words and numbers; for readers of a merged folder."""
+
+
+class Decoder(Protocol):
+    """Pixels and prompts in, masks out; an nn.Module whose `image_encoder` is frozen.
+
+    Letters: M frames, J jobs, C channels, g grid side, P prompt vectors, K masks of a job, h w logits.
+    """
+
+    image_encoder: Any
+
+    @property
+    def image_size(self) -> int:
+        """Side of the padded square, pixels."""
+
+    @property
+    def prompt_dim(self) -> int:
+        """C."""
+
+    def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
+        """M frames (uint8 [3, h, w], or float squares that are normalised) -> features [M, ...]; no gradient.
+
+        resized: (height, width) of each picture inside the square, pixels.
+        """
+
+    def blank(self, device: torch.device) -> Tensor:
+        """The features of one frame that nobody looks at."""
+
+    def decode(self, features: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
+        """Each job's features and prompt -> logits float32 [J, K, h, w] and estimated IoU float32 [J, K]."""
 
 
 def restore(logits_JKhw: Tensor, *, resized: tuple[int, int], size: tuple[int, int], square: int) -> Tensor:

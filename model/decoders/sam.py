@@ -7,17 +7,25 @@ Letters: M frames, J jobs, C channels of the features, g grid side, P prompt vec
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD
+from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice
 from seglm.model.decoders.sam_package import load_sam_package
+from seglm.utils.dist import is_sharded
+from seglm.utils.resolve import resolve
 
+if TYPE_CHECKING:
+    from seglm.model.released.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
 LAYER_NORM_EPS = 1e-6  # segment_anything/build_sam.py
 
 
@@ -57,6 +65,44 @@ class SamDims:
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
         values.pop("model_type", None)
         return cls(**values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Sam(DecoderChoice):
+    """SAM, any of its sizes."""
+
+    weights: str = "sam_vit_h_4b8939.pth"
+    """SAM's .pth, or a folder with config.json and model.safetensors"""
+    image_size: int = 1024
+
+    def complete(self, checkpoint: Checkpoint) -> Checkpoint:
+        from seglm.model.released.sam import load_sam
+
+        if checkpoint.has("decoder.image_encoder."):
+            if self.weights != checkpoint.source:
+                log.info("%s holds its own SAM; %s is not read", checkpoint.source, self.weights)
+            return checkpoint
+        sam = load_sam(resolve(self.weights, what="SAM (--vision_pretrained)"))
+        return checkpoint.joined(sam, prefixes=("decoder.",))
+
+    def build(self, sizes: Mapping[str, Any]) -> SamDecoder:
+        dims = SamDims.of(sizes)
+        if dims.image_size != self.image_size:
+            raise ValueError(
+                f"decoder.image_size is {self.image_size}, but this SAM was made for {dims.image_size}; "
+                f"set decoder.image_size={dims.image_size}"
+            )
+        return SamDecoder(dims)
+
+    def preprocessing(self) -> dict[str, Any]:
+        return {
+            "size": self.image_size,
+            "resize": "longest side, bilinear",
+            "pad": "right and bottom, zero after normalisation",
+            "mean": list(PIXEL_MEAN),
+            "std": list(PIXEL_STD),
+            "scale": "0..255",
+        }
 
 
 class SamDecoder(nn.Module):
@@ -102,6 +148,26 @@ class SamDecoder(nn.Module):
         )
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+
+    @property
+    def image_size(self) -> int:
+        return self.dims.image_size
+
+    @property
+    def prompt_dim(self) -> int:
+        return self.dims.prompt_dim
+
+    def blank(self, device: torch.device) -> Tensor:
+        """Features [1, C, g, g] of a frame that nobody looks at.
+
+        The encoder is skipped, except under ZeRO-3, where every rank has to take part.
+        """
+        side = self.dims.image_size
+        if is_sharded(self.image_encoder):
+            return self.encode(
+                torch.zeros((1, 3, side, side), dtype=torch.uint8, device=device), [(side, side)]
+            )
+        return torch.zeros((1, self.dims.prompt_dim, self.dims.grid, self.dims.grid), device=device)
 
     def normalise(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
         """uint8 pictures -> float32 [M, 3, I, I], normalised; frames that are float are taken as they are.

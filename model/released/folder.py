@@ -17,16 +17,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from seglm.model.backbones.llava import CLIP_MEAN, CLIP_STD
-from seglm.model.construct import Dims
-from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD
-from seglm.model.recipe import Precision, Recipe
+from seglm.model.older import recipe_from_json
+from seglm.model.precision import COMPUTE, Precision
+from seglm.model.recipe import Recipe
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import config_of, read_json, read_tensors
 from seglm.model.released.identify import MANIFEST
-from seglm.model.segmenter import COMPUTE
-from seglm.utils.config import from_json, to_json
+from seglm.model.sizes import Sizes
+from seglm.utils.config import to_json
 
 MODEL_TYPE = "seglm"
 SHARD = "4GB"  # small enough for every file system and for parallel downloads
@@ -42,17 +41,16 @@ def load_folder(path: str | Path) -> Checkpoint:
         raise WeightsError(
             f"{path}: not a merged SegLM folder (model_type {config.get('model_type')!r}, wanted {MODEL_TYPE!r})"
         )
-    dims = Dims.from_json(config["dims"])
+    sizes = Sizes.from_json(config["dims"])
     manifest = path / MANIFEST
     return Checkpoint(
         source=str(path),
         tensors=read_tensors(path),
-        llm=dict(dims.llama),
-        vision=dict(dims.clip),
-        projector="linear" if dims.projector == "linear" else "mlp2x_gelu",
-        select_layer=dims.select_layer,
-        decoder=to_json(dims.sam),
-        project=(int(dims.llama["hidden_size"]), dims.sam.prompt_dim),
+        llm=dict(sizes.llm),
+        vision=dict(sizes.vision),
+        projector="linear" if sizes.projector == "linear" else "mlp2x_gelu",
+        select_layer=sizes.select_layer,
+        decoder=dict(sizes.decoder),
         tokenizer=str(path),
         system=config["system"],
         recipe=config["recipe"],
@@ -62,13 +60,9 @@ def load_folder(path: str | Path) -> Checkpoint:
 
 def recipe_of(path: str | Path) -> Recipe:
     """The recipe that a merged folder was made with, its weights pointing at the folder itself."""
-    recipe = from_json(Recipe, config_of(path)["resolved"])
+    recipe = recipe_from_json(config_of(path)["resolved"])
     folder = str(path)
-    return replace(
-        recipe,
-        backbone=replace(recipe.backbone, weights=folder, vision=folder, revision=None),
-        decoder=replace(recipe.decoder, weights=folder),
-    )
+    return replace(recipe, backbone=recipe.backbone.at(folder), decoder=recipe.decoder.at(folder))
 
 
 def write_folder(
@@ -76,7 +70,7 @@ def write_folder(
     tensors: Mapping[str, Tensor],
     *,
     recipe: Recipe,
-    dims: Dims,
+    sizes: Sizes,
     tokenizer: Any,
     manifest: Mapping[str, Any],
     shard: str = SHARD,
@@ -92,13 +86,17 @@ def write_folder(
         "architectures": ["SegLMModel"],
         "recipe": recipe.name,
         "system": recipe.system,
-        "tokens": list(recipe.tokens),
+        "tokens": list(recipe.vocabulary),
         "precision": precision,
-        "dims": to_json(dims),
+        "dims": to_json(sizes),
         "resolved": to_json(recipe),
     }
     _write_json(folder / "config.json", config)
-    _write_json(folder / "preprocessor_config.json", _preprocessing(dims))
+    how = {
+        "vision": recipe.backbone.preprocessing(sizes),
+        "decoder": recipe.decoder.preprocessing(),
+    }
+    _write_json(folder / "preprocessor_config.json", how)
     _write_json(folder / MANIFEST, manifest)
     tokenizer.save_pretrained(folder)
     write_shards(folder, {name: _stored(name, tensor, precision) for name, tensor in tensors.items()}, shard)
@@ -119,28 +117,6 @@ def write_shards(folder: Path, tensors: dict[str, Tensor], shard: str = SHARD) -
 def _stored(name: str, tensor: Tensor, precision: Precision) -> Tensor:
     dtype = torch.float32 if name.startswith(FLOAT32_PARTS) else COMPUTE[precision]
     return tensor.detach().to("cpu", dtype).contiguous()
-
-
-def _preprocessing(dims: Dims) -> dict[str, Any]:
-    """How pictures reach the two encoders; for readers of the folder, our own code takes it from `dims`."""
-    return {
-        "vision": {
-            "size": dims.clip["image_size"],
-            "resize": "shortest side, bicubic",
-            "crop": "centre",
-            "mean": list(CLIP_MEAN),
-            "std": list(CLIP_STD),
-            "scale": "0..1",
-        },
-        "decoder": {
-            "size": dims.sam.image_size,
-            "resize": "longest side, bilinear",
-            "pad": "right and bottom, zero after normalisation",
-            "mean": list(PIXEL_MEAN),
-            "std": list(PIXEL_STD),
-            "scale": "0..255",
-        },
-    }
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

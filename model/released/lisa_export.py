@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seglm.model.construct import Dims
+from seglm.model.backbones.llava import Llava
+from seglm.model.precision import COMPUTE
 from seglm.model.recipe import Recipe
-from seglm.model.segmenter import COMPUTE
+from seglm.model.sizes import Sizes
 
 # (our prefix, LISA's); the first that fits wins; None is not in LISA's folders
 PREFIXES: tuple[tuple[str, str | None], ...] = (
@@ -36,7 +37,7 @@ def lisa_name(name: str) -> str | None:
 
 
 def write_lisa(
-    folder: Path, tensors: Mapping[str, Tensor], *, recipe: Recipe, dims: Dims, tokenizer: Any
+    folder: Path, tensors: Mapping[str, Tensor], *, recipe: Recipe, sizes: Sizes, tokenizer: Any
 ) -> None:
     """Writes `pytorch_model.bin`, the old LLaVA config and the tokenizer into a new folder.
 
@@ -55,18 +56,19 @@ def write_lisa(
             state[theirs] = tensor.detach().to("cpu", dtype).contiguous()
     torch.save(state, folder / BIN)
     config = {
-        **dims.llama,
+        **sizes.llm,
         "architectures": ["LISAForCausalLM"],
         "model_type": "llava",
-        "mm_hidden_size": dims.clip["hidden_size"],
-        "mm_projector_type": dims.projector,
-        "mm_use_im_start_end": recipe.backbone.image_tokens is not None,
+        "mm_hidden_size": sizes.vision["hidden_size"],
+        "mm_projector_type": sizes.projector,
+        "mm_use_im_start_end": isinstance(recipe.backbone, Llava)
+        and recipe.backbone.image_tokens is not None,
         "mm_vision_select_feature": "patch",
-        "mm_vision_select_layer": dims.select_layer,
+        "mm_vision_select_layer": sizes.select_layer,
         "mm_vision_tower": recipe.backbone.vision,
         "vision_tower": recipe.backbone.vision,
-        "dec_heads": dims.sam.dec_heads,  # not LISA's: the one size of a SAM that shapes do not tell
-        "out_dim": dims.sam.prompt_dim,
+        "dec_heads": sizes.decoder["dec_heads"],  # not LISA's: the one size of a SAM that shapes do not tell
+        "out_dim": sizes.decoder["prompt_dim"],
         "torch_dtype": DTYPES[recipe.engine.precision],
         "train_mask_decoder": True,
         "use_cache": False,

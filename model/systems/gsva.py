@@ -8,7 +8,8 @@ What changes against LISA:
 - LoRA is optional (rank 0 freezes the LLM's layers, below 0 trains them in full), 20 images a GPU without accumulation.
 
 Deviations from the released code, each with a switch where numbers depend on it:
-- rejected rows leave the mask losses (`engine.rejected_masks=peer` is the original: constants that weaken the other masks);
+- rejected rows leave the mask losses (`terms.bce.rejected=peer terms.dice.rejected=peer` is the original: constants that
+  weaken the other masks);
 - a sample in which everything is rejected is kept, the original draws another (data/refer_seg_dataset.py:238);
 - only the slot becomes `[REJ]`, the original also rewrites the letters SEG inside an expression;
 - validation generates its answers, one question for each expression, and the model decides; `evaluate.protocol=forced` is the
@@ -18,23 +19,28 @@ Deviations from the released code, each with a switch where numbers depend on it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from seglm.model.recipe import Backbone, Data, Evaluate, Lora, MaskDecoder, Recipe, Schedule, Trainable
+from seglm.model.backbones.llava import Llava
+from seglm.model.decoders.sam import Sam
+from seglm.model.recipe import SETS, Data, Evaluate, Lora, Recipe, Schedule, Token, Trainable
 from seglm.model.scripts import (
     ANSWERS,
     REASONSEG,
     SEG,
+    drawn_frames,
     one_expression_a_dialogue,
     one_frame,
     one_question_a_target,
     question_for,
     shown,
 )
+from seglm.model.terms import Bce, Dice, Language, MaskTerm
 from seglm.model.toy import toy_sized
-from seglm.utils.types import Clip, Dialogue, Piece, Script, Slot, Turn
+from seglm.utils.types import Batch, Clip, Dialogue, Piece, Script, Slot, Turn
 
 REJ = "[REJ]"
 QUESTIONS = (
@@ -103,7 +109,37 @@ def _short(clip: Clip, number: int, rng: np.random.Generator) -> Dialogue:
 def _slot(clip: Clip, number: int) -> Slot:
     """`[SEG]` for a target with a pixel in a drawn frame, else `[REJ]`."""
     is_there = bool(clip.masks[number].any())
-    return Slot(SEG, number, tuple(range(len(clip.drawn)))) if is_there else Slot(REJ, number, ())
+    return Slot(SEG, number, drawn_frames(clip)) if is_there else Slot(REJ, number, ())
+
+
+# ---- what is lost ---------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _OfRejected(MaskTerm):
+    rejected: Literal["leave_out", "peer"] = "leave_out"
+    """rejected slots: not there, or the original's constants: a mask of zero logits against an empty target in every drawn frame
+    (model/modeling_lisa_gsva.py at 618dc79)"""
+
+    def blanks(self, batch: Batch) -> list[int]:
+        """The drawn frames of every rejected slot that counts."""
+        if self.rejected == "leave_out":
+            return []
+        return [
+            frame
+            for slot in batch.slots
+            if slot.token == REJ
+            for frame, example in enumerate(batch.frame_example)
+            if example == slot.example
+        ]
+
+
+@dataclass(frozen=True)
+class BceOfRejected(_OfRejected, Bce):
+    """LISA's, which can also count what was rejected."""
+
+
+@dataclass(frozen=True)
+class DiceOfRejected(_OfRejected, Dice):
+    """LISA's, which can also count what was rejected."""
 
 
 # ---- recipes --------------------------------------------------------------------------------------------------------
@@ -113,15 +149,15 @@ def gsva_7b() -> Recipe:
         name="gsva_7b",
         system="gsva",
         parent="lisa_7b",
-        backbone=Backbone(weights="LLaVA-Lightning-7B-v1-1", max_length=1024),
-        decoder=MaskDecoder(),
-        tokens=(SEG, REJ),
-        reject_token=REJ,
+        backbone=Llava(weights="LLaVA-Lightning-7B-v1-1", max_length=1024),
+        decoder=Sam(),
+        tokens=(Token(SEG, "draws"), Token(REJ, "rejects")),
         frames=one_frame,
         script=all_in_one_answer,
         prompt=one_question_a_target,
         forced=everything_given,
-        data=Data(refer_seg=("refclef", "refcoco", "refcoco+", "refcocog", "grefcoco")),
+        terms=(Language(1.0), BceOfRejected(2.0), DiceOfRejected(0.5)),
+        data=Data(sets={**SETS, "refer_seg": (*SETS["refer_seg"], "grefcoco")}),
         schedule=Schedule(batch_size=20, grad_accumulation_steps=1),
         evaluate=Evaluate(dataset="grefcoco|unc|val", max_new_tokens=64),
         chat_prompt="\n{text}",
@@ -144,12 +180,12 @@ def gsva_llama2_13b() -> Recipe:
     """GSVA-Llama2-13B, LoRA of rank 64."""
     parent = gsva_13b()
     weights = "liuhaotian/llava-llama-2-13b-chat-lightning-preview"
-    backbone = replace(parent.backbone, weights=weights, template="llava_llama_2")
+    backbone = Llava(weights=weights, template="llava_llama_2", max_length=1024)
     return replace(parent, name="gsva_llama2_13b", parent=parent.name, backbone=backbone)
 
 
 def gsva_tiny() -> Recipe:
     """The same system on the committed tiny bases and the toy world."""
     recipe = toy_sized(gsva_7b(), name="gsva_tiny")
-    data = replace(recipe.data, refer_seg=("grefcoco",), rates=(1.0, 6.0, 0.5, 2.5))
+    data = replace(recipe.data, sets={**SETS, "refer_seg": ("grefcoco",)}, rates=(1.0, 6.0, 0.5, 2.5))
     return replace(recipe, script=all_in_one_or_each, data=data)

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from seglm.model.recipe import Backbone, MaskDecoder, Recipe
+from seglm.model.backbones.llava import Llava
+from seglm.model.decoders.sam import Sam
+from seglm.model.recipe import Recipe, Token
 from seglm.model.scripts import SEG, one_expression_a_dialogue, one_frame, one_question_a_target
 from seglm.model.toy import toy_sized
 
@@ -28,9 +30,9 @@ def lisa_7b() -> Recipe:
     return Recipe(
         name="lisa_7b",
         system="lisa",
-        backbone=Backbone(weights="LLaVA-Lightning-7B-v1-1"),
-        decoder=MaskDecoder(),
-        tokens=(SEG,),
+        backbone=Llava(weights="LLaVA-Lightning-7B-v1-1"),
+        decoder=Sam(),
+        tokens=(Token(SEG, "draws"),),
         frames=one_frame,
         script=one_expression_a_dialogue,
         prompt=one_question_a_target,
@@ -53,7 +55,7 @@ def lisa_llama2_13b() -> Recipe:
     """LISA-13B-llama2, the original's command-line default, with the chat template its base was trained with."""
     parent = lisa_7b()
     weights = "liuhaotian/llava-llama-2-13b-chat-lightning-preview"
-    backbone = replace(parent.backbone, weights=weights, template="llava_llama_2")
+    backbone = Llava(weights=weights, template="llava_llama_2")
     return replace(parent, name="lisa_llama2_13b", parent=parent.name, backbone=backbone)
 
 

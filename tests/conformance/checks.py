@@ -71,7 +71,7 @@ def forward_values(
     queries = model.queries(picked)
     prompts = model.prompts(queries, batch.slots)
     low, iou = model.decode(features[batch.job_frame], prompts[batch.job_slot])
-    draws = torch.tensor([slot.token == model.recipe.tokens[0] for slot in batch.slots])
+    draws = torch.tensor([slot.token == model.recipe.seg_token for slot in batch.slots])
     places = (batch.slot_at - 1)[draws]
     columns = batch.ids.shape[1]
     got = {

@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from seglm.model.backbones.encode import DialogueEncoder
-from seglm.model.construct import Dims, construct
+from seglm.model.construct import construct
 from seglm.model.decoders.sam import SamDims
 from seglm.model.names import names
+from seglm.model.older import with_settings
 from seglm.model.recipe import Lora, Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.lisa import lisa_names
 from seglm.model.released.strict import load_canonical
 from seglm.model.segmenter import Segmenter
+from seglm.model.sizes import Sizes
 from seglm.utils.types import IMAGE_POSITION, Branch, Example, Placed, Slot
 from tests.conformance.goldens import constants_of, tensors, weights_of
 
@@ -60,9 +62,8 @@ def golden_recipe(about: Mapping[str, Any], family: str = "lisa") -> Recipe:
     base = named(PARENTS[family])
     said = about.get("lora")
     lora = Lora(r=said["r"], alpha=said["alpha"], dropout=said["dropout"]) if said else Lora(r=0)
-    engine = replace(
-        base.engine, precision="fp32", attention="sdpa", gradient_checkpointing=False, rejected_masks="peer"
-    )
+    engine = replace(base.engine, precision="fp32", attention="sdpa", gradient_checkpointing=False)
+    base = with_settings(base, [("engine.rejected_masks", "peer")])
     return replace(base, engine=engine, trainable=replace(base.trainable, lora=lora))
 
 
@@ -74,11 +75,9 @@ def _with_constants(recipe: Recipe, lisa: Mapping[str, Any], keyseg: Mapping[str
         "dice": lisa["dice_loss_weight"],
         "keyword": keyseg.get("key_loss_weight", 0.0),
     }
+    sizes = {"fusion_hidden": "hidden", "upsample_size": "rows", "temperature": "temperature"}
     fusion = replace(
-        recipe.fusion,
-        hidden=keyseg.get("fusion_hidden", recipe.fusion.hidden),
-        rows=keyseg.get("upsample_size", recipe.fusion.rows),
-        temperature=keyseg.get("temperature", recipe.fusion.temperature),
+        recipe.fusion, **{ours: keyseg[theirs] for theirs, ours in sizes.items() if theirs in keyseg}
     )
     terms = tuple(replace(term, weight=weights[term.name]) for term in recipe.terms)
     return replace(recipe, terms=terms, fusion=fusion)
@@ -89,13 +88,12 @@ def load(family: str, case: str, about: dict[str, Any]) -> Golden:
     weights, config = weights_of(family, case)
     io = tensors(family, case, "io.safetensors")
     adapters = {name.removeprefix("lora."): value for name, value in io.items() if name.startswith("lora.")}
-    sam = SamDims.of(
-        {key: value for key, value in config["sam"].items() if key in SamDims.__dataclass_fields__}
-    )
+    sam = {key: value for key, value in config["sam"].items() if key in SamDims.__dataclass_fields__}
     llama = {key: value for key, value in config["llama"].items() if key != "use_cache"}
     encoder = cast(DialogueEncoder, GoldenIds(config["tokens"]))
     recipe = _with_constants(golden_recipe(about, family), config["lisa"], constants_of(family, case))
-    model, _ = construct(recipe, Dims(llama, config["clip"], sam), encoder)
+    recipe = replace(recipe, decoder=replace(recipe.decoder, image_size=sam["image_size"]))
+    model, _ = construct(recipe, Sizes(llama, config["clip"], sam), encoder)
     load_canonical(model, lisa_names({**weights, **adapters}, source=f"{family}/{case}"))
     return Golden(model, io, about, config["tokens"])
 

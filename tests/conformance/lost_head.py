@@ -89,10 +89,10 @@ def _masks_loss(model: Segmenter, batch: Batch, flat: Tensor) -> Tensor:
     masks = model.masks_by_frame(
         model.draw(model.queries(model.slot_states(flat, batch)), batch, model.features(batch)), batch
     )
-    predicted = Predicted(flat[:1], masks)
-    weights = {term.name: term.weight for term in model.recipe.terms}
-    parts = {name: term(batch, predicted) for name, term in model.terms.items() if name != "language"}
-    return torch.stack([weights[name] * part.sum / part.count for name, part in parts.items()]).sum()
+    predicted = Predicted(flat[:1], masks, flat[:1])
+    terms = [term for name, term in model.terms.items() if name != "language"]
+    losses = [term.weight * term.total(batch, predicted, model) / term.count(batch) for term in terms]
+    return torch.stack(losses).sum()
 
 
 def _gradient(value: Tensor, parameters: list[torch.nn.Parameter]) -> Tensor:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from seglm.dataset.collate import collate
 from seglm.model.answer import answer
-from seglm.model.fusion import KeyFusion
-from seglm.model.recipe import Fusion
+from seglm.model.key_fusion import KeyFusion, KeyFusionModule
 from tests.conformance.checks import check_forward, check_training
 from tests.conformance.goldens import GRADIENT_RELATIVE, assert_close, cases, facts, tensors
 from tests.conformance.lisa_golden import Golden, examples, load, original_gradients
@@ -34,12 +33,12 @@ def golden(case: str) -> Golden:
     return said
 
 
-def fusion(case: str, dtype: torch.dtype) -> KeyFusion:
+def fusion(case: str, dtype: torch.dtype) -> KeyFusionModule:
     weights = tensors(FAMILY, "fusion_weights", "model.safetensors")
     width, hidden = weights["query_proj.weight"].shape[1], weights["query_proj.weight"].shape[0]
     rows = facts(FAMILY, "fusion_weights", "model.json")["upsample_size"]
-    kind = Fusion(kind="faithful", hidden=hidden, rows=rows)
-    module = KeyFusion(kind, tokens=("[SEG]", "[KEY]"), width=width, hidden=1)
+    kind = KeyFusion(kind="faithful", hidden=hidden, rows=rows)
+    module = KeyFusionModule(kind, tokens=("[SEG]", "[KEY]"), width=width, hidden=1)
     table = {name: value for name, value in module.state_dict().items() if name.startswith("embedding_table")}
     module.load_state_dict({**weights, **table})
     return module.to(dtype)

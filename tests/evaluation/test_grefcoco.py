@@ -76,7 +76,7 @@ def gref(spec: str = "grefcoco|val") -> Benchmark:
 
 
 def test_all_cells_are_scored_and_printed_as_upstream_prints_them(recipe: Recipe, tmp_path: Path) -> None:
-    recipe = replace(recipe, reject_token="[REJ]")
+    recipe = replace(recipe, tokens=(*recipe.tokens, Token("[REJ]", "rejects")))
     first = replace(gref(), texts="first")
     scores = evaluate_asker(half_right, first, first.view(FakeSource(SAMPLES)), recipe, out_dir=tmp_path)
     assert scores.all.n == 16 and scores.all.num_empty == 2
@@ -103,7 +103,7 @@ def test_rejections_are_read_back_from_the_predictions(recipe: Recipe, tmp_path:
             for clip in clips
         ]
 
-    recipe, chosen = replace(recipe, reject_token="[REJ]"), gref()
+    recipe, chosen = replace(recipe, tokens=(*recipe.tokens, Token("[REJ]", "rejects"))), gref()
     view = chosen.view(FakeSource(SAMPLES))
     now = evaluate_asker(forced, chosen, view, recipe, protocol="forced", out_dir=tmp_path)
     assert now.all.t_acc == 0 and now.all.n_acc == 1 and now.all.giou > 0.2

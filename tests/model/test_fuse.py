@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from seglm.model.fusion import KeyFusion, paired
-from seglm.model.recipe import Fusion
+from seglm.model.fusion import paired
+from seglm.model.key_fusion import KeyFusion, KeyFusionModule
 
 WIDTH, HIDDEN = 16, 24
 SEG, KEY = "[SEG]", "[KEY]"
@@ -22,10 +22,10 @@ class Said:
     branch: int = 0
 
 
-def fusion(kind: str, *, seed: int = 0) -> KeyFusion:
+def fusion(kind: str, *, seed: int = 0) -> KeyFusionModule:
     torch.manual_seed(seed)
-    module = KeyFusion(
-        Fusion(kind=kind, hidden=32),  # type: ignore[arg-type]
+    module = KeyFusionModule(
+        KeyFusion(kind=kind, hidden=32),  # type: ignore[arg-type]
         tokens=(SEG, KEY),
         width=WIDTH,
         hidden=HIDDEN,
@@ -40,7 +40,7 @@ def rows(count: int, *, seed: int = 1) -> Tensor:
     return torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(seed))
 
 
-def influence(module: KeyFusion, slots: list[Said], *, of: int, on: int) -> float:
+def influence(module: KeyFusionModule, slots: list[Said], *, of: int, on: int) -> float:
     """Largest gradient of row `on` of the output by row `of` of the input."""
     queries = rows(len(slots)).requires_grad_()
     module(queries, slots)[on].sum().backward()
@@ -68,7 +68,9 @@ def test_as_drawn_a_seg_takes_in_its_own_key_and_no_other() -> None:
 
 
 def test_as_drawn_it_starts_as_what_it_was_given() -> None:
-    module = KeyFusion(Fusion(kind="paper", hidden=32), tokens=(SEG, KEY), width=WIDTH, hidden=HIDDEN)
+    module = KeyFusionModule(
+        KeyFusion(kind="paper", hidden=32), tokens=(SEG, KEY), width=WIDTH, hidden=HIDDEN
+    )
     queries = rows(4)
     assert torch.equal(module(queries, [Said(SEG), Said(KEY), Said(SEG, 1), Said(KEY, 1)]), queries)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import merge_lora_weights_and_save_hf_model as script
 from seglm.model import merge, probe
+from seglm.model.build import base_weights
 from seglm.model.load import load, load_with_trained
 from seglm.model.recipe import Recipe
 from seglm.model.released.errors import WeightsError, WrongNames, WrongRank, WrongShapes
@@ -110,9 +111,7 @@ def test_trained_weights_in_every_form_give_the_same_model(
     (tmp_path / "run").mkdir()
     tensors = canonical_tensors(trained)
     weight = write(tmp_path / "run", spell(tensors if full else trainable_only(tensors)))
-    base = open_weights(
-        recipe.backbone.weights, vision=recipe.backbone.vision, decoder=recipe.decoder.weights
-    )
+    base = base_weights(recipe)
     built = load_with_trained(base, str(weight), recipe)
     assert built.report.complete
     now = canonical_tensors(built.model)
@@ -240,9 +239,7 @@ def test_adapters_of_another_rank_are_refused_with_the_flag(
     with pytest.raises(WeightsError, match=r"adapters of rank 2, the recipe has rank 8; give --lora_r 2"):
         script.main(flags(recipe, weight, tmp_path / "out", "--lora_r", "8"))
     wide = replace(recipe, trainable=replace(recipe.trainable, lora=replace(recipe.trainable.lora, r=8)))
-    base = open_weights(
-        recipe.backbone.weights, vision=recipe.backbone.vision, decoder=recipe.decoder.weights
-    )
+    base = base_weights(recipe)
     with pytest.raises(WrongRank, match=r"adapters of rank 2, the model has rank 8 .*set --lora_r 2"):
         load_with_trained(base, str(weight), wide)
 

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from seglm.model.build import build
+from seglm.model.decoders.sam import Sam
 from seglm.model.load import load_unmerged
 from seglm.model.recipe import Lora, Recipe
 from seglm.model.released.errors import WrongNames
 from seglm.model.segmenter import Segmenter
+from seglm.model.systems.keyseg import RestartedSam
 from tests.model.layouts import (
     canonical_tensors,
     training_state,
@@ -21,7 +23,7 @@ from tests.model.layouts import (
     write_lisa_release,
     write_sam,
 )
-from tests.tiny import tiny_model, tiny_recipe
+from tests.tiny import SQUARE, tiny_model, tiny_recipe
 
 
 def keyseg_from_lisa(folder: Path, *, restart: bool) -> tuple[Recipe, dict[str, torch.Tensor]]:
@@ -35,7 +37,7 @@ def keyseg_from_lisa(folder: Path, *, restart: bool) -> tuple[Recipe, dict[str, 
     return replace(
         recipe,
         backbone=replace(recipe.backbone, weights=str(release), vision=str(clip)),
-        decoder=replace(recipe.decoder, weights=str(sam), restart=restart),
+        decoder=(RestartedSam if restart else Sam)(weights=str(sam), image_size=SQUARE),
     ), {
         "lisa": lisa["decoder.mask_decoder.iou_token.weight"],
         "sam": other["decoder.mask_decoder.iou_token.weight"],

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from seglm.model.build import build
+from seglm.model.decoders.sam import Sam
 from seglm.model.load import load
 from seglm.model.released.errors import (
     AdapterOnly,
@@ -51,7 +52,7 @@ def test_a_merged_lisa_gives_every_tensor_and_its_trained_decoder_wins(
         for name, tensor in tensors.items()
     }
     sam = write_sam(tmp_path / "sam.pth", plain)
-    found = open_weights(str(folder), decoder=str(sam))
+    found = Sam(str(sam)).complete(open_weights(str(folder)))
     assert set(found.tensors) == set(tensors)
     assert all(torch.equal(found.tensors[name], tensors[name]) for name in tensors)
     assert found.system == "lisa" and found.projector == "linear" and found.project == (32, 16)
@@ -256,8 +257,9 @@ def test_what_no_place_holds_is_asked_for_by_its_flag(
     tmp_path: Path, tensors: dict[str, torch.Tensor]
 ) -> None:
     clip = str(write_clip(tmp_path / "clip", tensors))
-    with pytest.raises(WeightsError, match="holds no SAM; give one with --vision_pretrained"):
-        open_weights(str(write_llava(tmp_path / "llava", tensors)), vision=clip)
+    base = open_weights(str(write_llava(tmp_path / "llava", tensors)), vision=clip)
+    with pytest.raises(FileNotFoundError, match=r"SAM \(--vision_pretrained\)"):
+        Sam(str(tmp_path / "sam.pth")).complete(base)
     with pytest.raises(WeightsError, match="no vision tower and names none; give one with --vision-tower"):
         open_weights(str(write_llava(tmp_path / "bare", tensors)))
 

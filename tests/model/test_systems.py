@@ -12,8 +12,10 @@ import torch
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import example
 from seglm.model.answer import answer, forced
+from seglm.model.key_fusion import KeyFusion
 from seglm.model.names import canonical
-from seglm.model.recipe import Fusion, Lora
+from seglm.model.older import with_settings
+from seglm.model.recipe import Lora
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import NOTHING_DRAWN, Batch, Clip, Script, Slot, Target, Turn
 from tests.tiny import SQUARE, VISION, tiny_model, tiny_recipe
@@ -96,7 +98,7 @@ def test_gsva_is_validated_in_the_released_words() -> None:
 @pytest.mark.parametrize("rejected", ["leave_out", "peer"])
 def test_a_rejected_expression_has_no_mask_to_lose(rejected: str) -> None:
     base = tiny_recipe("gsva_7b")
-    recipe = replace(base, engine=replace(base.engine, rejected_masks=rejected))  # type: ignore[arg-type]
+    recipe = with_settings(base, [("engine.rejected_masks", rejected)])
     model = tiny_model(recipe)
     clip = a_clip(THREE)
     output = model(a_batch(model, clip, recipe.script(clip, np.random.default_rng(0), recipe)))
@@ -215,9 +217,9 @@ def test_a_batch_without_keywords_still_touches_every_weight() -> None:
 
 def test_a_fusion_without_a_key_token_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"fusion.kind=paper .* recipe lisa_7b has none; use fusion.kind=identity"
+        ValueError, match=r"fusion.kind=paper .* recipe lisa_7b has none; use fusion=Identity"
     ):
-        tiny_model(replace(tiny_recipe(), fusion=Fusion(kind="paper")))
+        tiny_model(replace(tiny_recipe(), fusion=KeyFusion(kind="paper")))
 
 
 def test_keyseg_reads_keywords_out_of_what_was_written() -> None:

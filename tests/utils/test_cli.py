@@ -83,7 +83,7 @@ def test_rates_and_split_names_keep_their_meaning() -> None:
         ["--sample_rates", "9,3", "--reason_seg_data", "ReasonSeg|train", "--val_dataset", "refcoco|unc|val"]
     )
     assert changed.data.rates == (9.0, 3.0)
-    assert changed.data.reason_seg == ("ReasonSeg|train",)
+    assert changed.data.sets["reason_seg"] == ("ReasonSeg|train",)
     assert changed.evaluate.dataset == "refcoco|unc|val"
 
 

@@ -1,0 +1,96 @@
+"""What every multimodal LLM shares: the choice in a recipe, and the module that it builds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from seglm.model.precision import Precision
+from seglm.model.sizes import Sizes
+from seglm.utils.config import Choice
+from seglm.utils.types import Batch
+
+if TYPE_CHECKING:
+    from seglm.model.backbones.encode import DialogueEncoder
+    from seglm.model.released.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class BackboneChoice(Choice, ABC):
+    """A multimodal LLM as a recipe names it; `build` makes the module."""
+
+    weights: str
+    """folder or hub id of the language model with its projector and tokenizer"""
+
+    vision: str = ""
+    """folder or hub id of the vision tower, for weights that hold none"""
+    revision: str | None = None
+    """hub revision of `weights`"""
+
+    def at(self, folder: str) -> Self:
+        """The same with everything read from one folder, as a merged model holds it."""
+        return replace(self, weights=folder, vision=folder, revision=None)
+
+    @abstractmethod
+    def read(self, model: str | None = None, *, vision: str | None = None) -> Checkpoint:
+        """The weights that a training starts from, or those of a trained `model` (path or hub id), whatever their layout.
+
+        vision: where the tower of a trained model lies that holds none; else what its config names, else the recipe's.
+        """
+
+    @abstractmethod
+    def encoder(self, checkpoint: Checkpoint, tokens: tuple[str, ...]) -> DialogueEncoder:
+        """The encoder of dialogues with the checkpoint's tokenizer; tokens: added to it."""
+
+    @abstractmethod
+    def build(self, sizes: Sizes, *, attention: str, precision: Precision) -> Backbone:
+        """The module, its weights fresh. attention: transformers' name of it; precision: of the frozen weights."""
+
+    @abstractmethod
+    def preprocessing(self, sizes: Sizes) -> dict[str, Any]:
+        """How pictures reach the vision tower, in words and numbers; for readers of a merged folder."""
+
+
+class Backbone(Protocol):
+    """Pixels and ids in, states and words out; an nn.Module.
+
+    Letters: R rows, T tokens of a row, Q tokens that are fed now, D hidden, V vocabulary.
+    """
+
+    llm: Any
+    """the language model of Hugging Face, whose layers get the adapters"""
+
+    @property
+    def hidden_size(self) -> int:
+        """D."""
+
+    @property
+    def patches(self) -> int:
+        """Visual tokens of one frame."""
+
+    @property
+    def vision_size(self) -> int:
+        """Side of the square that the vision tower sees, pixels."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:
+        """The state after the last norm, [R, T, D]; cache: filled for `go_on`."""
+
+    def head(self, states: Tensor) -> Tensor:
+        """States [..., D] -> vocabulary logits [..., V]."""
+
+    def table(self) -> Tensor:
+        """The embedding of every word, [V, D], with its gradient."""
+
+    def generating(self) -> AbstractContextManager[Any]:
+        """Inside, dialogues are continued one token at a time; gives the cache for `hidden` and `go_on`."""
+
+    def go_on(self, ids: Tensor, *, free: Tensor, positions: Tensor, cache: Any) -> Tensor:
+        """The states [R, Q, D] of ids int64 [R, Q] behind what the cache holds; free: bool [R, 1, Q, T], who may look at whom."""
