@@ -13,6 +13,6 @@ fi
 
 echo "== format";      "$PYTHON" -m ruff format --check .
 echo "== lint";        "$PYTHON" -m ruff check .
-echo "== types";       "$PYTHON" -m tests.house.link_tree
+echo "== types";       "$PYTHON" -m mypy
 echo "== duplication"; "$PYTHON" -m tests.house.duplication
 echo "== tests";       exec "$PYTHON" -m pytest -m "not slow and not gpu and not weights" "$@"

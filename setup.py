@@ -1,7 +1,8 @@
-"""Packaging: maps the folders of the checkout onto the one import name `seglm`; everything else stands in pyproject.toml.
+"""Packaging: what pyproject.toml cannot say; everything else stands there.
 
-`model`, `utils`, `dataset`, `evaluation` and `bases` must never land in anyone's site-packages under these names, so the wheel
-holds `seglm` and nothing else (tests/house/test_wheel.py).
+`seglm` holds links to `model`, `utils`, `dataset`, `evaluation`, `training` and `bases`, which must never land in anyone's
+site-packages under these names: setuptools follows the links, and the wheel holds `seglm` and nothing else
+(tests/house/test_packaging.py). Data in ./dataset/ade20k and the like have no `__init__.py` at their top and are not looked into.
 """
 
 from __future__ import annotations
@@ -9,26 +10,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
-FOLDERS = ("model", "utils", "dataset", "evaluation", "training", "bases")
-
-
-def packages() -> dict[str, str]:
-    """Import name -> folder, for `seglm` and every regular package (a folder with `__init__.py`) below FOLDERS.
-
-    Data that a user keeps in ./dataset/ade20k and the like is not looked into: it has no `__init__.py` at its top.
-    """
-    found = {"seglm": "seglm"}
-    waiting = [ROOT / top for top in FOLDERS]
-    while waiting:
-        folder = waiting.pop(0)
-        if (folder / "__init__.py").is_file():
-            inside = folder.relative_to(ROOT)
-            found["seglm." + ".".join(inside.parts)] = inside.as_posix()
-            waiting += sorted(entry for entry in folder.iterdir() if entry.is_dir())
-    return found
+BASES = ROOT / "seglm" / "bases"
 
 
 def package_data() -> dict[str, list[str]]:
@@ -38,8 +23,8 @@ def package_data() -> dict[str, list[str]]:
         "seglm.dataset": ["classes/*.json"],
         "seglm.evaluation": ["*/*.sh", "*.sh"],
         "seglm.bases": [
-            file.relative_to(ROOT / "bases").as_posix()
-            for file in sorted((ROOT / "bases").rglob("*"))
+            file.relative_to(BASES).as_posix()
+            for file in sorted(BASES.rglob("*"))
             if file.is_file() and file.suffix not in {".py", ".pyc"}
         ],
     }
@@ -52,8 +37,7 @@ def requirements() -> list[str]:
 
 
 setup(
-    packages=list(packages()),
-    package_dir=packages(),
+    packages=find_packages(include=["seglm*"]),
     package_data=package_data(),
     include_package_data=False,
     install_requires=requirements(),

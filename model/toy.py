@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seglm.model.recipe import Optim, Recipe, Schedule
 
-BASES = Path(__file__).parents[1] / "bases"
+BASES = Path(__file__).resolve().parents[1] / "bases"
 
 
 def toy_sized(parent: Recipe, *, name: str) -> Recipe:

@@ -1,13 +1,27 @@
 """SegLM: reasoning segmentation with multimodal LLMs; six systems as recipes over one code base.
 
-The folders of the checkout are the sub-packages: `seglm.model` is `model/`, `seglm.utils` is `utils/` and so on. An installed
-wheel holds them inside this package; in a checkout (editable, or with the checkout on PYTHONPATH) they lie beside it.
+The folders of the checkout are the sub-packages: `seglm/model` is a link to `model/`, `seglm/utils` to `utils/` and so on.
+Python, editors and type checkers find `seglm.model` there without being told. An installed wheel holds the folders themselves.
 """
 
+import sys as _sys
 from pathlib import Path as _Path
 
 __version__ = "0.1.0"
 
-_checkout = _Path(__file__).resolve().parent.parent
-if (_checkout / "train_ds.py").is_file():
-    __path__.append(str(_checkout))
+_here = _Path(__file__).resolve().parent
+_lost = [
+    name
+    for name in ("model", "utils", "dataset", "evaluation", "training", "bases")
+    if not (_here / name).is_dir()
+]
+if _lost:
+    _message = (
+        f"{_here / _lost[0]} is no folder: this copy lost its links (zip programs and git on Windows write them as small files); "
+        f"clone with `git clone -c core.symlinks=true`, or put the folders {', '.join(_lost)} themselves into {_here}"
+    )
+    # A command of this checkout ends in that one line; any other program gets an error that it can catch.
+    _command = getattr(_sys.modules["__main__"], "__file__", None)
+    if _command and _Path(_command).resolve().parent == _here.parent:
+        _sys.exit(f"error: {_message}")
+    raise ImportError(_message)

@@ -46,7 +46,7 @@ def _copy(target: Path) -> Path:
     skip = shutil.ignore_patterns("__pycache__", *USER_DATA)
     for name in PROJECT:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target / name, ignore=skip)
+            shutil.copytree(ROOT / name, target / name, ignore=skip, symlinks=True)
         elif (ROOT / name).is_file():
             shutil.copy(ROOT / name, target / name)
     return target
@@ -131,6 +131,38 @@ def test_the_wheel_asks_for_what_requirements_txt_lists(wheel: zipfile.ZipFile) 
     assert "Requires-Python: >=3.11" in text
 
 
+def test_git_keeps_a_link_for_every_folder() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-s", "seglm"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    links = {line.split("\t")[1] for line in listed.stdout.splitlines() if line.startswith("120000 ")}
+    assert links == {f"seglm/{folder}" for folder in FOLDERS}
+    assert {str((ROOT / link).readlink()) for link in links} == {f"../{folder}" for folder in FOLDERS}
+
+
+@pytest.mark.parametrize(("command", "start"), [("-c", "ImportError: "), ("train_ds.py", "error: ")])
+def test_a_checkout_that_lost_its_links_says_so_in_one_line(command: str, start: str, tmp_path: Path) -> None:
+    root = _copy(tmp_path / "a checkout")
+    for folder in FOLDERS:  # as an unpacked zip has them on Windows
+        (root / "seglm" / folder).unlink()
+        (root / "seglm" / folder).write_text(f"../{folder}")
+    argument = "import seglm.utils.types" if command == "-c" else "--help"
+    done = subprocess.run(
+        [sys.executable, command, argument],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stderr.splitlines()
+    assert done.returncode == 1 and not done.stdout
+    assert said[-1].startswith(f"{start}{root / 'seglm' / 'model'} is no folder") and "git clone" in said[-1]
+    assert command == "-c" or len(said) == 1
+
+
 def test_every_tracked_folder_with_code_is_a_package() -> None:
     listed = subprocess.run(
         ["git", "ls-files", *(f"{f}/*.py" for f in FOLDERS)],
@@ -171,7 +203,7 @@ def test_a_bare_checkout_works_from_anywhere(tmp_path: Path) -> None:
     found = _run(
         sys.executable, "-S", "-c", program, cwd=tmp_path, PYTHONPATH=f"{root}{os.pathsep}{packages_of}"
     )
-    assert found.split(".py ")[0] == str(root / "model" / "recipes")
+    assert found.split(".py ")[0] == str(root / "seglm" / "model" / "recipes")
 
 
 @pytest.mark.slow
