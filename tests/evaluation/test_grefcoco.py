@@ -19,7 +19,7 @@ from seglm.evaluation.run import evaluate_asker
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import rejects
 from seglm.evaluation.table import markdown, table
-from seglm.model.recipe import Evaluate, Recipe
+from seglm.model.recipe import Evaluate, Recipe, Token
 from seglm.model.recipes import recipe as named
 from seglm.utils.types import NOTHING_DRAWN, Answer, Clip
 from tests.evaluation.fakes import HEIGHT, WIDTH, FakeSource, answered, rectangle
