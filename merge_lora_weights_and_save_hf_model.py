@@ -23,7 +23,6 @@ from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import Ambiguous, WeightsError
-from seglm.model.released.identify import layout_of
 from seglm.model.released.trained import Trained, read_trained
 from seglm.utils.cli import Options, read
 from seglm.utils.config import to_json
@@ -101,7 +100,7 @@ def described(recipe: Recipe, base: Checkpoint, trained: Trained, built: Built) 
         recipe=recipe.name,
         system=recipe.system,
         resolved=to_json(recipe),
-        bases={layout_of(part): part for part in base.places} | {"trained": trained.source},
+        bases=base.bases | {"trained": trained.source},
         data=before.get("data"),
         trainable=[to_json(row) for row in built.table.rows],
     )

@@ -20,6 +20,7 @@ from torch import nn
 from seglm.dataset.faults import Fault
 from seglm.evaluation.asking.leak import check
 from seglm.evaluation.run import evaluate
+from seglm.model.attention import refuse_untrainable
 from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, start
 from seglm.model.names import canonical
 from seglm.model.older import with_settings
@@ -111,6 +112,7 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
             "--load_in_8bit and --load_in_4bit are for chat.py and --eval_only; training with less memory: --zero 3, "
             "engine.gradient_checkpointing=true, a smaller --batch_size with more --grad_accumulation_steps"
         )
+    refuse_untrainable(recipe.engine, dist.world().device)
     going_on = options.resume is not None
     run = open_run(run_of(options, recipe.name).folder, resume=going_on, overwrite=options.overwrite)
     logs.start(run.log)

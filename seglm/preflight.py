@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import TrainingSet
+from seglm.model.attention import refuse_untrainable
 from seglm.model.load import start
 from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
@@ -57,6 +58,7 @@ def overfit(
     device: str = "cpu",
 ) -> Outcome:
     """Trains on the first samples that have masks, all in one batch, until their IoU is enough or the steps are used up."""
+    refuse_untrainable(recipe.engine, torch.device(device))
     sources = training_sources(recipe)
     model = start(recipe).model.to(device)
     batch = collate(first_with_masks(training_set(recipe, sources, model), samples)).to(device)

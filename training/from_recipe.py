@@ -18,7 +18,6 @@ from seglm.dataset.sources import open_sources
 from seglm.model.build import Built
 from seglm.model.recipe import Data, Recipe
 from seglm.model.recipes import recipe as named
-from seglm.model.released.identify import layout_of
 from seglm.model.segmenter import Segmenter
 from seglm.training import optim
 from seglm.training.engine import Settings
@@ -142,7 +141,6 @@ def effective_batch(recipe: Recipe) -> str:
 
 def contents(recipe: Recipe, sources: Sequence[Source], built: Built) -> Mapping[str, Any]:
     """The manifest: what the run is made of."""
-    parts = built.checkpoint.places
     shares = recipe.data.shares()
     data = {
         source.name: {**describe_ids(source.keys()), "family": source.family, "rate": shares[source.family]}
@@ -152,7 +150,7 @@ def contents(recipe: Recipe, sources: Sequence[Source], built: Built) -> Mapping
         recipe=recipe.name,
         system=recipe.system,
         resolved=to_json(recipe),
-        bases={layout_of(part): part for part in parts},
+        bases=built.checkpoint.bases,
         data=data,
         trainable=[asdict(row) for row in built.table.rows],
     )

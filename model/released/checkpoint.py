@@ -50,13 +50,20 @@ class Checkpoint:
     recipe: str | None = None
     """what the files say about their own recipe"""
     manifest: dict[str, Any] = field(default_factory=dict)
-    joined_from: tuple[str, ...] = ()
-    """where parts that were fetched from elsewhere came from"""
+    kind: str = ""
+    """what the files are: `llava`, `clip`, `sam`, ...; empty for those of a system's own part"""
+    joined_from: Mapping[str, str] = field(default_factory=dict)
+    """kind -> where parts that were fetched from elsewhere came from"""
 
     @property
     def places(self) -> tuple[str, ...]:
         """Every place that was read, the language model's first."""
-        return (self.source, *self.joined_from)
+        return tuple(self.bases.values())
+
+    @property
+    def bases(self) -> dict[str, str]:
+        """Kind -> place, as a manifest keeps them."""
+        return {self.kind: self.source, **self.joined_from}
 
     def joined(self, other: Checkpoint, *, prefixes: tuple[str, ...]) -> Checkpoint:
         """This checkpoint with the tensors of `other` that start with one of `prefixes`, and the sizes of those parts.
@@ -69,7 +76,7 @@ class Checkpoint:
             tensors={**taken, **self.tensors},
             vision=self.vision or other.vision,
             decoder=self.decoder or other.decoder,
-            joined_from=(*self.joined_from, other.source),
+            joined_from={**self.joined_from, other.kind or prefixes[0].rstrip("."): other.source},
         )
 
     def without(self, prefixes: tuple[str, ...]) -> Checkpoint:

@@ -45,6 +45,7 @@ def load_folder(path: str | Path) -> Checkpoint:
     manifest = path / MANIFEST
     return Checkpoint(
         source=str(path),
+        kind="seglm",
         tensors=read_tensors(path),
         llm=dict(sizes.llm),
         vision=dict(sizes.vision),

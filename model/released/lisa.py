@@ -79,6 +79,7 @@ def lisa_checkpoint(
     tower = "vision.embeddings.patch_embedding.weight" in sizes
     return Checkpoint(
         source=source,
+        kind="lisa",
         tensors=untied(tensors, bool(config.get("tie_word_embeddings"))),
         llm=llama_config(config, sizes, source=source),
         vision=clip_config(config.get("vision_config") or {}, sizes, source=source) if tower else None,

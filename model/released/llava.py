@@ -77,6 +77,7 @@ def llava_checkpoint(
     )
     return Checkpoint(
         source=source,
+        kind="llava",
         tensors=untied(tensors, bool(text.get("tie_word_embeddings"))),
         llm=llama_config(text, sizes, source=source),
         vision=vision,
@@ -94,6 +95,7 @@ def load_clip(path: str | Path) -> Checkpoint:
     sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     return Checkpoint(
         source=source,
+        kind="clip",
         tensors=tensors,
         vision=clip_config(config.get("vision_config") or config, sizes, source=source),
     )

@@ -92,9 +92,8 @@ def load_sam(path: str | Path) -> Checkpoint:
     table, layout = (HF_NAMES, "transformers SamModel") if is_hf_sam(raw) else (SAM_NAMES, "SAM .pth")
     tensors = mapped(raw, table, source=source, layout=layout)
     sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return Checkpoint(
-        source=source, tensors=tensors, decoder=sam_dims(sizes, source=source, config=config_of(path))
-    )
+    dims = sam_dims(sizes, source=source, config=config_of(path))
+    return Checkpoint(source=source, kind="sam", tensors=tensors, decoder=dims)
 
 
 def sam_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:

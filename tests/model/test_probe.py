@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from seglm.model import probe
+from seglm.model.backbones.templates import template
+from seglm.model.scripts import one_question_a_target
+from seglm.utils.types import Clip, Dialogue, Script
 from tests.tiny import tiny_model
 
 SOURCE = "a model"
@@ -67,3 +72,41 @@ def test_the_coarser_precision_sets_the_tolerance(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_probe_is_not_asked(tmp_path: Path) -> None:
     assert probe.check(tiny_model(), tmp_path, saved="fp32") == {}
+
+
+@pytest.mark.parametrize("name", ["training", "question"])
+def test_another_wording_is_an_error_and_not_another_model(name: str) -> None:
+    model = tiny_model()
+    before = probe.read(model)
+
+    def other(clip: Clip, *rest: object) -> Script:
+        (*turns, last) = one_question_a_target(clip, model.recipe)[0].turns
+        return (
+            Dialogue(
+                (*turns, replace(last, question=(*last.question, " Please!"))),
+            ),
+        )
+
+    model.recipe = replace(
+        model.recipe, **{"training": {"script": other}, "question": {"prompt": other}}[name]
+    )
+    with pytest.raises(probe.ProbeFailed, match=rf"its recipe's {name} reads .*Please!"):
+        probe.compare(probe.read(model), before, precision="fp32", source=SOURCE)
+
+
+def test_another_template_is_an_error() -> None:
+    model = tiny_model()
+    before = probe.read(model)
+    model.encoder = copy(model.encoder)
+    model.encoder.template = template("llava_llama_2")
+    now = before | probe.sayings(model)
+    with pytest.raises(probe.ProbeFailed, match=r"its recipe's training reads .*INST"):
+        probe.compare(now, before, precision="fp32", source=SOURCE)
+
+
+def test_a_folder_of_before_that_keeps_no_words_is_compared_by_its_numbers() -> None:
+    reading = probe.read(tiny_model())
+    older = {key: value for key, value in reading.items() if not key.startswith(probe.SAYINGS)}
+    assert probe.compare(reading, older, precision="fp32", source=SOURCE) == dict.fromkeys(
+        probe.READINGS, 0.0
+    )

@@ -1,0 +1,102 @@
+"""Recipes: what is chosen by its class, in commands and in JSON, of today and of before."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from seglm.model.attention import refuse_untrainable
+from seglm.model.decoders.sam import Sam
+from seglm.model.fusion import Identity
+from seglm.model.key_fusion import KeyFusion
+from seglm.model.older import recipe_from_json, with_settings
+from seglm.model.recipe import Data, Engine, Recipe
+from seglm.model.recipes import recipe as named
+from seglm.model.recipes import recipes
+from seglm.model.systems.keyseg import RestartedSam
+from seglm.utils.config import leaves, spell, to_json
+
+FUNCTIONS = ("frames", "script", "prompt", "forced")
+
+
+def changed(name: str, *settings: str) -> Recipe:
+    return with_settings(
+        named(name), [(path, text) for path, _, text in (one.partition("=") for one in settings)]
+    )
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_comes_back_from_json_and_from_its_own_listing(name: str) -> None:
+    recipe = named(name)
+    assert recipe_from_json(json.loads(json.dumps(to_json(recipe)))) == recipe
+    typed = [(path, spell(value)) for path, value in leaves(recipe) if path not in FUNCTIONS and value != ""]
+    assert with_settings(recipe, typed) == recipe
+
+
+def test_a_part_is_chosen_by_the_name_of_its_class() -> None:
+    assert changed("lisa_7b", "fusion=KeyFusion", "fusion.hidden=64").fusion == KeyFusion(hidden=64)
+    assert changed("keyseg_7b", "fusion=Identity").fusion == Identity()
+
+
+def test_relatives_keep_their_fields_and_strangers_do_not() -> None:
+    own = changed("lisa_7b", "decoder.weights=my.pth", "decoder=RestartedSam")
+    assert own.decoder == RestartedSam(weights="my.pth")
+    assert changed("lisa_7b", "decoder=Sam").decoder == Sam()
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("fusion=KeyFusin", "unknown choice fusion= 'KeyFusin'; did you mean KeyFusion"),
+        ("fusion=Sam", "unknown choice fusion= 'Sam'"),
+        ("fusion.rows=3", "unknown setting 'fusion.rows'"),
+        ("decoder=Fusion", "unknown choice"),
+        ("terms.bce=Keyword.x", "unknown choice"),
+    ],
+)
+def test_a_wrong_choice_names_what_is_right(setting: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        changed("lisa_7b", setting)
+
+
+def test_json_names_no_class_of_another_kind() -> None:
+    plain = to_json(named("lisa_7b"))
+    wrong = plain | {"fusion": {"class": "seglm.model.decoders.sam:Sam"}}
+    with pytest.raises(ValueError, match="is no Fusion; known are Identity, KeyFusion"):
+        recipe_from_json(wrong)
+    with pytest.raises(ValueError, match="outside seglm"):
+        recipe_from_json(plain | {"fusion": {"class": "os:system"}})
+
+
+def test_families_are_a_mapping_that_takes_new_ones() -> None:
+    data = changed(
+        "lisa_7b", "data.sets.sem_seg=ade20k", "data.sets.mine=a,b", "data.mixture=mine,sem_seg"
+    ).data
+    assert data.families() == {"mine": ("a", "b"), "sem_seg": ("ade20k",)}
+    with pytest.raises(ValueError, match="data.sets.sem_sge is drawn from by nobody"):
+        changed("lisa_7b", "data.sets.sem_sge=ade20k").data.families()
+    with pytest.raises(ValueError, match="unknown family in data.mixture"):
+        Data(mixture=("reason",)).families()
+
+
+@pytest.mark.parametrize(
+    "before, today",
+    [
+        ("fusion.kind=identity", "fusion=Identity"),
+        ("fusion.kind=faithful", "fusion.kind=faithful"),
+        ("decoder.restart=true", "decoder=RestartedSam"),
+        ("decoder.restart=false", "decoder=Sam"),
+        ("data.refer_seg+=refzom", "data.sets.refer_seg+=refzom"),
+        ("data.sem_seg=ade20k", "data.sets.sem_seg=ade20k"),
+    ],
+)
+def test_a_setting_of_before_means_what_it_meant(before: str, today: str) -> None:
+    assert changed("keyseg_7b", before) == changed("keyseg_7b", today)
+
+
+def test_what_has_no_backward_pass_is_refused_before_training() -> None:
+    with pytest.raises(ValueError, match="no backward pass on a CPU; use engine.attention=sdpa"):
+        refuse_untrainable(Engine(attention="flex"), torch.device("cpu"))
+    refuse_untrainable(Engine(attention="flex"), torch.device("cuda"))
