@@ -41,6 +41,7 @@ from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.templates import template
 from seglm.model.backbones.tokenizer import load_tokenizer
 from seglm.model.recipes import recipe as named
+from seglm.training.from_recipe import spoken
 
 TOKENIZER = Path(__file__).parents[1] / "tests" / "goldens" / "tokenizer"
 VISION, SQUARE, PATCHES = 224, 1024, 256
@@ -185,7 +186,7 @@ def training_set(root: Path, pixels: Mode) -> TrainingSet:
         mixture=Mixture(sources, {"refer_seg": 1.0}, seed=0),
         sources=sources,
         frames=recipe.frames,
-        script=partial(recipe.script, recipe=recipe),
+        script=partial(spoken, recipe=recipe),
         encode=encoder.encode_script,
         targets_per_sample=EXPRESSIONS,
         vision_size=VISION,

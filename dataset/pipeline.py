@@ -23,18 +23,22 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """data set and split, `refcoco|unc|train`; every sample's key begins with it"""
+        ...
 
     @property
     def family(self) -> str:
         """under which it is drawn: sem_seg, refer_seg, vqa, reason_seg"""
+        ...
 
     def __len__(self) -> int: ...
 
     def keys(self) -> Iterator[str]:
         """The key of every sample, in order."""
+        ...
 
     def sample(self, index: int) -> Sample:
         """The sample of that index. Raises Fault with its key if a file is missing or malformed."""
+        ...
 
 
 FramesFn = Callable[[int, np.random.Generator], Frames]

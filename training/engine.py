@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from seglm.training import optim, out_of_memory, zero3
 from seglm.utils import dist
@@ -248,7 +250,9 @@ def _loss_first(module: nn.Module, args: object, output: Output) -> tuple[Tensor
 
 
 # ---- DeepSpeed -------------------------------------------------------------------------------------------------------
-def _initialize(module: nn.Module, optimizer: object, scheduler: object, config: dict[str, Any]) -> Any:
+def _initialize(
+    module: nn.Module, optimizer: Optimizer, scheduler: LRScheduler, config: dict[str, Any]
+) -> Any:
     import logging
     import warnings
 

@@ -41,6 +41,7 @@ class Still:
 class Reader(Protocol):
     def __call__(self, record: Record, still: Still) -> Sample:
         """The sample of a record. ValueError, KeyError and TypeError are taken for a malformed record."""
+        ...
 
 
 @dataclass(frozen=True)

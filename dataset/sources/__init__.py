@@ -35,6 +35,7 @@ class Loader(Protocol):
 
     def load(self, root: Path, split: str) -> Stills:
         """The data set's split under `root`. Raises Fault if files are missing."""
+        ...
 
 
 @cache

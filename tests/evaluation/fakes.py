@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ class FakeSource:
 
     def __len__(self) -> int:
         return self.count
+
+    def keys(self) -> Iterator[str]:
+        return (self.sample(index).key for index in range(self.count))
 
     def sample(self, index: int) -> Sample:
         rng = np.random.default_rng(index)
