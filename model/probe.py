@@ -96,7 +96,8 @@ def check(model: Segmenter, folder: Path, *, saved: Precision) -> dict[str, floa
     """Compares a loaded model with the reading in its folder, at the coarser of the two precisions; {} if there is none."""
     if not (folder / FILE).is_file():
         return {}
-    coarser = max(saved, model.recipe.engine.precision, key=lambda precision: TOLERANCE[precision])
+    own = model.recipe.engine.precision
+    coarser = saved if TOLERANCE[saved] > TOLERANCE[own] else own
     return compare(read(model), load_file(folder / FILE), precision=coarser, source=str(folder))
 
 

@@ -269,7 +269,7 @@ def _read(hint: Any, data: Any, path: str) -> Any:
 
 
 def _find_class(base: type[Choice], data: Mapping[str, Any], path: str) -> type[Choice]:
-    found = _find(data.get(CLASS, ""), path)
+    found = _find(str(data.get(CLASS, "")), path)
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(
             f"{path}={data[CLASS]!r} is no {base.__name__}; known are {', '.join(sorted(choices(base)))}"

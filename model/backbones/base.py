@@ -68,29 +68,37 @@ class Backbone(Protocol):
     @property
     def hidden_size(self) -> int:
         """D."""
+        ...
 
     @property
     def patches(self) -> int:
         """Visual tokens of one frame."""
+        ...
 
     @property
     def vision_size(self) -> int:
         """Side of the square that the vision tower sees, pixels."""
+        ...
 
     @property
     def device(self) -> torch.device: ...
 
     def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:
         """The state after the last norm, [R, T, D]; cache: filled for `go_on`."""
+        ...
 
     def head(self, states: Tensor) -> Tensor:
         """States [..., D] -> vocabulary logits [..., V]."""
+        ...
 
     def table(self) -> Tensor:
         """The embedding of every word, [V, D], with its gradient."""
+        ...
 
     def generating(self) -> AbstractContextManager[Any]:
         """Inside, dialogues are continued one token at a time; gives the cache for `hidden` and `go_on`."""
+        ...
 
     def go_on(self, ids: Tensor, *, free: Tensor, positions: Tensor, cache: Any) -> Tensor:
         """The states [R, Q, D] of ids int64 [R, Q] behind what the cache holds; free: bool [R, 1, Q, T], who may look at whom."""
+        ...

@@ -62,22 +62,27 @@ class Decoder(Protocol):
     @property
     def image_size(self) -> int:
         """Side of the padded square, pixels."""
+        ...
 
     @property
     def prompt_dim(self) -> int:
         """C."""
+        ...
 
     def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
         """M frames (uint8 [3, h, w], or float squares that are normalised) -> features [M, ...]; no gradient.
 
         resized: (height, width) of each picture inside the square, pixels.
         """
+        ...
 
     def blank(self, device: torch.device) -> Tensor:
         """The features of one frame that nobody looks at."""
+        ...
 
     def decode(self, features: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
         """Each job's features and prompt -> logits float32 [J, K, h, w] and estimated IoU float32 [J, K]."""
+        ...
 
 
 def restore(logits_JKhw: Tensor, *, resized: tuple[int, int], size: tuple[int, int], square: int) -> Tensor:
