@@ -27,7 +27,7 @@ from seglm.dataset.toy.scenes import visible_masks
 from seglm.dataset.toy.write import read_manifest, scene_of
 from seglm.evaluation.asking.ask import Asker, asker
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
-from seglm.evaluation.asking.expressions import View
+from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.run import evaluate_asker
 from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import markdown, table, write_table
@@ -83,7 +83,7 @@ def _same_for_all(mask_of: Callable[[Clip, int], Masks]) -> Asker:
 
 
 # ---- a model that looks elsewhere --------------------------------------------------------------------------------------
-def wrong_picture(ask: Asker, view: View, *, to_llm_only: bool = False) -> Asker:
+def wrong_picture(ask: Asker, selection: Selection, *, to_llm_only: bool = False) -> Asker:
     """The same questions about another picture of the benchmark, which the clip's key chooses.
 
     to_llm_only: the LLM sees the other picture, the mask decoder the right one. What is left is what the words alone
@@ -91,19 +91,21 @@ def wrong_picture(ask: Asker, view: View, *, to_llm_only: bool = False) -> Asker
     """
 
     def ask_wrongly(clips: Sequence[Clip]) -> Sequence[Sequence[Answer]]:
-        return ask([_elsewhere(clip, view, to_llm_only=to_llm_only) for clip in clips])
+        return ask([_elsewhere(clip, selection, to_llm_only=to_llm_only) for clip in clips])
 
     return ask_wrongly
 
 
-def _elsewhere(clip: Clip, view: View, *, to_llm_only: bool) -> Clip:
+def _elsewhere(clip: Clip, selection: Selection, *, to_llm_only: bool) -> Clip:
     """The clip with the first frame of another sample in all its frames, brought to the clip's size."""
-    if len(view) < 2:
-        raise ValueError(f"{view.name} has {len(view)} sample; the wrong picture needs two at least")
-    number = zlib.crc32(clip.key.encode()) % len(view)
-    other = view.sample(number)
+    if len(selection) < 2:
+        raise ValueError(
+            f"{selection.name} has {len(selection)} sample; the wrong picture needs two at least"
+        )
+    number = zlib.crc32(clip.key.encode()) % len(selection)
+    other = selection.sample(number)
     if other.key == clip.key:
-        other = view.sample((number + 1) % len(view))
+        other = selection.sample((number + 1) % len(selection))
     height, width = clip.size
     frame = cv2.resize(other.frame(0), (width, height), interpolation=cv2.INTER_AREA)
     seen = np.broadcast_to(frame, clip.seen.shape).astype(np.uint8)
@@ -175,17 +177,17 @@ def _boxed(sam: SamDecoder, clip: Clip, objects: Masks, pixels: Pixels) -> list[
 
 
 # ---- what is in a picture ----------------------------------------------------------------------------------------------
-def objects_of(view: View, dataset_dir: Path) -> Objects:
+def objects_of(selection: Selection, dataset_dir: Path) -> Objects:
     """What is in the pictures of a benchmark: the scene itself in a toy world, else the different targets of the picture.
 
     Raises ValueError where the targets of a picture do not tell, as in ReasonSeg, which has one.
     """
     if read_manifest(dataset_dir) is not None:
-        paths = {sample.key: Path(sample.path) for sample in map(view.sample, range(len(view)))}
+        paths = {sample.key: Path(sample.path) for sample in map(selection.sample, range(len(selection)))}
         return lambda clip: visible_masks(scene_of(dataset_dir, paths[clip.key]))
-    if view.family != "refer_seg":
+    if selection.family != "refer_seg":
         raise ValueError(
-            f"{view.name}: a picture has one target, which does not tell what else is in it; predictors that do not read "
+            f"{selection.name}: a picture has one target, which does not tell what else is in it; predictors that do not read "
             "the words need the toy world or a set of the RefCOCO family"
         )
     return _targets_apart
@@ -210,12 +212,12 @@ def _answer(mask: Masks) -> Answer:
 
 
 # ---- the table ---------------------------------------------------------------------------------------------------------
-def controls(asked: Benchmark, view: View, recipe: Recipe, dataset_dir: Path) -> dict[str, Scores]:
+def controls(asked: Benchmark, selection: Selection, recipe: Recipe, dataset_dir: Path) -> dict[str, Scores]:
     """Name -> scores of every control that needs no trained model; `forced`, as nothing here writes a `[SEG]`.
 
     Nor does anything write a `[REJ]`: an empty mask rejects, whatever the recipe's system has to say for it.
     """
-    objects = objects_of(view, dataset_dir)
+    objects = objects_of(selection, dataset_dir)
     recipe = replace(recipe, tokens=recipe.tokens[:1])
     askers: Mapping[str, Asker] = {
         "all objects (text-blind)": all_objects(objects),
@@ -223,18 +225,24 @@ def controls(asked: Benchmark, view: View, recipe: Recipe, dataset_dir: Path) ->
         "random object (text-blind)": random_object(objects),
         "box at the truth (bound)": box_at_truth(base_sam(recipe), objects, pixels=recipe.data.pixels),
     }
-    return {name: evaluate_asker(ask, asked, view, recipe, protocol="forced") for name, ask in askers.items()}
+    return {
+        name: evaluate_asker(ask, asked, selection, recipe, protocol="forced") for name, ask in askers.items()
+    }
 
 
-def model_rows(name: str, ask: Asker, asked: Benchmark, view: View, recipe: Recipe) -> dict[str, Scores]:
+def model_rows(
+    name: str, ask: Asker, asked: Benchmark, selection: Selection, recipe: Recipe
+) -> dict[str, Scores]:
     """A model beside itself with the wrong picture, and with the wrong picture before the LLM only."""
     protocol = recipe.evaluate.protocol
     askers = {
         name: ask,
-        f"{name}, wrong picture": wrong_picture(ask, view),
-        f"{name}, LLM sees the wrong picture": wrong_picture(ask, view, to_llm_only=True),
+        f"{name}, wrong picture": wrong_picture(ask, selection),
+        f"{name}, LLM sees the wrong picture": wrong_picture(ask, selection, to_llm_only=True),
     }
-    return {row: evaluate_asker(one, asked, view, recipe, protocol=protocol) for row, one in askers.items()}
+    return {
+        row: evaluate_asker(one, asked, selection, recipe, protocol=protocol) for row, one in askers.items()
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> str:
@@ -251,20 +259,22 @@ def main(arguments: Sequence[str] | None = None) -> str:
     given = parser.parse_args(arguments)
     recipe = _recipe(given.recipe)
     asked = benchmark(given.dataset)
-    view = asked.open(given.dataset_dir)
-    rows = controls(asked, view, recipe, given.dataset_dir)
+    selection = asked.open(given.dataset_dir)
+    rows = controls(asked, selection, recipe, given.dataset_dir)
     if given.untrained:
         from seglm.model.build import build
 
         model = build(recipe).model
         ask = asker(model, protocol=recipe.evaluate.protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
-        rows["untrained start"] = evaluate_asker(ask, asked, view, recipe, protocol=recipe.evaluate.protocol)
+        rows["untrained start"] = evaluate_asker(
+            ask, asked, selection, recipe, protocol=recipe.evaluate.protocol
+        )
     if given.version:
         from seglm.model.load import load
 
         model, recipe = load(given.version)
         ask = asker(model, protocol=recipe.evaluate.protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
-        rows |= model_rows("trained", ask, asked, view, recipe)
+        rows |= model_rows("trained", ask, asked, selection, recipe)
     title = f"{asked.name}: the score and its controls"
     if given.out is not None:
         return write_table(given.out, rows, title=title)

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from seglm.dataset.faults import Fault
 from seglm.dataset.pipeline import clip
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
-from seglm.evaluation.asking.expressions import View
 from seglm.evaluation.asking.predict import read_mask, truth_of
+from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.run import MASKS, SAID
 from seglm.evaluation.scores.metrics.iou import count
 from seglm.evaluation.scores.report import write_report
@@ -34,7 +34,7 @@ from seglm.utils.types import Answer, Clip, Frames, Sample
 
 def score_folder(
     predictions: Path,
-    view: View,
+    selection: Selection,
     chosen: Benchmark,
     *,
     out_dir: Path,
@@ -53,8 +53,8 @@ def score_folder(
     results: list[Result] = []
     paths: dict[tuple[int, int], Path | None] = {}
     missing: list[str] = []
-    for number in range(len(view)):
-        sample = view.sample(number)
+    for number in range(len(selection)):
+        sample = selection.sample(number)
         shown = clip_of(sample)
         for position, target in enumerate(sample.targets):
             line = known.get((sample.key, target.key, target.texts[0]))
@@ -76,16 +76,16 @@ def score_folder(
         benchmark=chosen.name,
         protocol=protocol,
         convention=average,
-        rule=chosen.convention,
-        drawn_empty_adds=chosen.drawn_empty_adds,
+        rule=chosen.rule,
+        drawn_empty_adds=chosen.scored.drawn_empty_adds,
     )
     out_dir.mkdir(parents=True, exist_ok=True)
     write_report(
         out_dir,
         scores,
         results,
-        mask=lambda said: _mask(paths[said.sample, said.target], view.sample(said.sample)),
-        load=lambda number: clip_of(view.sample(number)),
+        mask=lambda said: _mask(paths[said.sample, said.target], selection.sample(said.sample)),
+        load=lambda number: clip_of(selection.sample(number)),
     )
     return scores
 

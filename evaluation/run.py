@@ -20,9 +20,9 @@ from tqdm import tqdm
 from seglm.dataset.faults import Fault
 from seglm.evaluation.asking.ask import Asker, asker, refuse_half_on_cpu
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
-from seglm.evaluation.asking.expressions import View
 from seglm.evaluation.asking.leak import check
 from seglm.evaluation.asking.predict import batches, load_clip, predict, read_mask
+from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.published.records import Row, listing, row
 from seglm.evaluation.published.reproduce import as_published, check_count, compare, write_outcome
 from seglm.evaluation.scores.report import SCORES, write_report
@@ -55,18 +55,18 @@ def evaluate(
     """
     recipe = model.recipe
     chosen = benchmark(spec or recipe.evaluate.dataset)
-    view = chosen.open(dataset_dir or recipe.data.dataset_dir)
+    selection = chosen.open(dataset_dir or recipe.data.dataset_dir)
     protocol = protocol or recipe.evaluate.protocol
     ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
     return evaluate_asker(
-        ask, chosen, view, recipe, protocol=protocol, out_dir=out_dir, convention=convention
+        ask, chosen, selection, recipe, protocol=protocol, out_dir=out_dir, convention=convention
     )
 
 
 def evaluate_asker(
     ask: Asker,
     chosen: Benchmark,
-    view: View,
+    selection: Selection,
     recipe: Recipe,
     *,
     protocol: Protocol = "generate",
@@ -75,14 +75,14 @@ def evaluate_asker(
 ) -> Scores:
     """The same for anything that answers: a model, or one of the controls beside it (evaluation/baselines.py)."""
     average = chosen.average(convention)
-    results = ask_everything(ask, view, recipe, out_dir=out_dir, name=chosen.name)
+    results = ask_everything(ask, selection, recipe, out_dir=out_dir, name=chosen.name)
     scores = summarise(
         results,
         benchmark=chosen.name,
         protocol=protocol,
         convention=average,
-        rule=chosen.convention,
-        drawn_empty_adds=chosen.drawn_empty_adds,
+        rule=chosen.rule,
+        drawn_empty_adds=chosen.scored.drawn_empty_adds,
     )
     if out_dir is not None and dist.world().is_main:
         write_report(
@@ -90,26 +90,26 @@ def evaluate_asker(
             scores,
             results,
             mask=lambda said: read_mask(out_dir / MASKS / said.file),
-            load=lambda number: load_clip(view, recipe, number)[1],
+            load=lambda number: load_clip(selection, recipe, number)[1],
         )
     dist.barrier()
     return scores
 
 
 def ask_everything(
-    ask: Asker, view: View, recipe: Recipe, *, out_dir: Path | None = None, name: str = ""
+    ask: Asker, selection: Selection, recipe: Recipe, *, out_dir: Path | None = None, name: str = ""
 ) -> list[Result]:
     """The results of all processes, in the order of the benchmark, on every process; masks and predictions.csv in `out_dir`."""
     world, masks = dist.world(), None
     if out_dir is not None:
         masks = out_dir / MASKS
         masks.mkdir(parents=True, exist_ok=True)  # on every machine: each process writes its own masks
-    own_batches = batches(len(view), recipe.evaluate.batch_size)[world.rank :: world.size]
+    own_batches = batches(len(selection), recipe.evaluate.batch_size)[world.rank :: world.size]
     total = sum(map(len, own_batches))
     with tqdm(total=total, desc=name, unit="img", disable=not world.is_main, dynamic_ncols=True) as bar:
         own = predict(
             ask,
-            view,
+            selection,
             recipe,
             own_batches,
             folder=masks,
@@ -158,9 +158,9 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     manifest = manifest_of(resolve(scored, what="the weights to score (--weight, else --version)"))
     for one in chosen:
         check(one.data, version=scored, manifest=manifest, allow=given.allow_leak)
-    views = [one.open(given.dataset_dir) for one in chosen]
+    selections = [one.open(given.dataset_dir) for one in chosen]
     if published is not None:
-        check_count(published, views[0])
+        check_count(published, selections[0])
     opened = load if given.weight is None else partial(load_unmerged, weight=given.weight)
     model, recipe = opened(
         given.version,
@@ -176,13 +176,13 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     protocol: Protocol = given.protocol or recipe.evaluate.protocol
     ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
     is_inside = True
-    for one, view, folder in zip(chosen, views, folders, strict=True):
+    for one, selection, folder in zip(chosen, selections, folders, strict=True):
         if given.inference_only:
-            ask_everything(ask, view, recipe, out_dir=folder, name=one.name)
+            ask_everything(ask, selection, recipe, out_dir=folder, name=one.name)
             message = f"masks and {SAID}: {folder}"
         else:
             scores = evaluate_asker(
-                ask, one, view, recipe, protocol=protocol, out_dir=folder, convention=given.convention
+                ask, one, selection, recipe, protocol=protocol, out_dir=folder, convention=given.convention
             )
             message = f"{scores}\n\nfiles: {folder}"
             if published is not None:

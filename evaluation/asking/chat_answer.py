@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seglm.evaluation.asking.predict import write_mask
-from seglm.evaluation.pictures.sheet import MASK_COLOURS, Mask, Picture, overlay
+from seglm.evaluation.pictures.masks import MASK_COLOURS, Mask, Picture, overlay
 from seglm.utils.types import NOTHING_DRAWN, Answer
 
 JPEG_QUALITY = 95

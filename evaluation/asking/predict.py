@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from seglm.dataset.pipeline import clip
 from seglm.evaluation.asking.ask import Asker, mask_of
-from seglm.evaluation.asking.expressions import View
+from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.metrics.iou import count
 from seglm.evaluation.scores.results import Result, rejects, said
 from seglm.model.recipe import Recipe
@@ -36,7 +36,7 @@ def batches(count: int, size: int) -> list[range]:
 
 def predict(
     ask: Asker,
-    view: View,
+    selection: Selection,
     recipe: Recipe,
     own: Sequence[range],
     *,
@@ -51,7 +51,7 @@ def predict(
     results: list[Result] = []
 
     def load(numbers: range) -> list[tuple[int, Sample, Clip]]:
-        return [(number, *load_clip(view, recipe, number)) for number in numbers]
+        return [(number, *load_clip(selection, recipe, number)) for number in numbers]
 
     for loaded in _ahead(load, own):
         spoken = ask([shown for _, _, shown in loaded])
@@ -67,9 +67,9 @@ def truth_of(shown: Clip, position: int) -> tuple[NDArray[np.bool_], NDArray[np.
     return shown.masks[position][0], None if shown.ignore is None else shown.ignore[0]
 
 
-def load_clip(view: View, recipe: Recipe, number: int) -> tuple[Sample, Clip]:
+def load_clip(selection: Selection, recipe: Recipe, number: int) -> tuple[Sample, Clip]:
     """A sample with everything that is asked about it, decoded: the same in every process and every run."""
-    sample = view.sample(number)
+    sample = selection.sample(number)
     if not sample.targets:
         raise ValueError(f"{sample.key}: nothing is asked about it, so it cannot be scored; check the split")
     frames = recipe.frames(sample.num_frames, np.random.default_rng(number))

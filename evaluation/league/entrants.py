@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from seglm.dataset.toy.write import read_manifest
+from seglm.dataset.sources import describe
+from seglm.dataset.toy.write import Manifest, read_manifest
 from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
@@ -52,18 +53,24 @@ class Budget:
     benchmarks: tuple[str, ...] = BENCHMARKS
 
 
-def entrants(rows: str) -> list[Entrant]:
-    """The rows of `--rows`, commas between them; none: every recipe whose name ends in `_tiny`.
+def entrants(rows: str, dataset_dir: Path) -> list[Entrant]:
+    """The rows of `--rows`, commas between them; none: every `*_tiny` recipe all of whose data the world holds.
 
     Raises ValueError for an unknown recipe or setting, a field that the league sets, and a row that is there twice.
     """
     typed = [row.strip() for row in rows.split(",") if row.strip()] or [
-        name for name in recipes() if name.endswith(TINY)
+        name for name, make in recipes().items() if name.endswith(TINY) and has_data(make(), dataset_dir)
     ]
     found = [_entrant(row) for row in typed]
     if twice := sorted({one.name for one in found if typed.count(one.name) > 1}):
         raise ValueError(f"--rows names {twice[0]!r} twice")
     return found
+
+
+def has_data(recipe: Recipe, dataset_dir: Path) -> bool:
+    """Whether the toy world there holds every data set that the recipe draws from."""
+    wanted = {describe(spec)[0].name for specs in recipe.data.families().values() for spec in specs}
+    return wanted <= {key.partition("|")[0] for key in _world(dataset_dir).counts}
 
 
 def resolved(entrant: Entrant, dataset_dir: Path, *, seed: int = 0, steps: int = 0) -> Recipe:
@@ -83,11 +90,7 @@ def fingerprint(entrant: Entrant, budget: Budget, *, seed: int = 0, steps: int =
 
     Raises ValueError if there is no toy world at `budget.dataset_dir`.
     """
-    world = read_manifest(budget.dataset_dir)
-    if world is None:
-        raise ValueError(
-            f"{budget.dataset_dir} is no toy world; python -m seglm.dataset.toy --dataset_dir {budget.dataset_dir} writes it"
-        )
+    world = _world(budget.dataset_dir)
     recipe = resolved(entrant, Path("-"), seed=seed, steps=steps)  # where the world lies does not matter
     weights = {recipe.backbone.weights, recipe.backbone.vision, recipe.decoder.weights}
     facts = {
@@ -98,6 +101,15 @@ def fingerprint(entrant: Entrant, budget: Budget, *, seed: int = 0, steps: int =
         "benchmarks": budget.benchmarks,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _world(folder: Path) -> Manifest:
+    world = read_manifest(folder)
+    if world is None:
+        raise ValueError(
+            f"{folder} is no toy world; python -m seglm.dataset.toy --dataset_dir {folder} writes it"
+        )
+    return world
 
 
 def _entrant(row: str) -> Entrant:

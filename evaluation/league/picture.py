@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglm.evaluation.asking.benchmark import benchmark
-from seglm.evaluation.asking.expressions import View
 from seglm.evaluation.asking.predict import read_mask, truth_of
+from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.league.compete import Played
 from seglm.evaluation.league.entrants import Budget
 from seglm.evaluation.league.work import scores_folder
 from seglm.evaluation.offline import clip_of
-from seglm.evaluation.pictures.sheet import PREDICTED, TRUE, Layer, Row, sheet
+from seglm.evaluation.pictures.masks import PREDICTED, TRUE
+from seglm.evaluation.pictures.sheet import Layer, Row, sheet
 from seglm.evaluation.run import MASKS, SAID
 from seglm.evaluation.scores.metrics.iou import count
 from seglm.evaluation.scores.results import Said, read_said
@@ -61,17 +62,17 @@ def chosen(said: Sequence[Said], count: int = QUESTIONS) -> list[Said]:
 
 
 def _lines(out: Path, spec: str, games: Sequence[Played], budget: Budget) -> list[Row]:
-    view = benchmark(spec).open(budget.dataset_dir)
+    selection = benchmark(spec).open(budget.dataset_dir)
     answers = []
     for game in games:
         folder = scores_folder(out / game.folder, spec)
         lines = read_said(folder / SAID)
         answers.append(_Answers(game.row, folder, {(one.sample, one.target): one for one in lines}))
-    return [_line(question, view, answers, spec) for question in chosen(list(answers[0].said.values()))]
+    return [_line(question, selection, answers, spec) for question in chosen(list(answers[0].said.values()))]
 
 
-def _line(question: Said, view: View, answers: Sequence[_Answers], spec: str) -> Row:
-    shown = clip_of(view.sample(question.sample))
+def _line(question: Said, selection: Selection, answers: Sequence[_Answers], spec: str) -> Row:
+    shown = clip_of(selection.sample(question.sample))
     truth, ignore = truth_of(shown, question.target)
     panels: list[tuple[Layer, ...]] = [(), (Layer(truth, TRUE),)]
     words = [question.kind] if question.kind else []

@@ -1,7 +1,6 @@
-"""Masks on pictures: overlays for the chat, and sheets that put picture, truth, prediction and words side by side.
+"""Sheets that put picture, truth, prediction and words side by side.
 
-An overlay tints the mask. A panel of a sheet lights it instead: the rest of the picture is faded, so that a mask is seen on any
-colour.
+A panel lights the mask: the rest of the picture is faded, so that a mask is seen on any colour.
 """
 
 from __future__ import annotations
@@ -13,27 +12,11 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from seglm.evaluation.pictures.masks import OPACITY, Mask, Picture, check_fit, mixed, outlined
 from seglm.evaluation.pictures.text import BAND, FAINT, INK, LINE, PAPER, Colour, blank, font, write
 
-Picture = NDArray[np.uint8]
-"""uint8 [H, W, 3], RGB"""
-Mask = NDArray[np.bool_]
-PREDICTED: Colour = (213, 94, 0)
-TRUE: Colour = (0, 114, 178)
-IGNORED: Colour = (120, 120, 120)
-MASK_COLOURS: tuple[Colour, ...] = (
-    PREDICTED,
-    TRUE,
-    (0, 158, 115),
-    (204, 121, 167),
-    (230, 159, 0),
-    (86, 180, 233),
-)
-"""told apart by colour-blind people as well (Okabe and Ito)"""
-OPACITY = 0.5
 FADE = 0.5  # how far the unlit part of a panel goes to white
 NOTHING = "no mask"
 SIDE, GAP, WORDS = 200, 12, 300  # a panel, the space between panels, the column of words; pixels
@@ -64,24 +47,13 @@ class Row:
     """a heading is written where it changes"""
 
 
-def overlay(picture: Picture, mask: Mask, colour: Colour) -> Picture:
-    """The picture with a mask laid over it, half transparent and outlined.
-
-    picture: uint8 [H, W, 3], RGB. mask: bool [H, W].
-    """
-    _check(mask, picture)
-    result = picture.copy()
-    result[mask] = _mixed(picture[mask], colour, OPACITY)
-    return _outlined(result, mask, colour, max(1, round(min(picture.shape[:2]) / 200)))
-
-
 def panel(picture: Picture, layers: Sequence[Layer], side: int = SIDE) -> Image.Image:
     """The picture with masks, fitted into a square of `side` pixels; without a layer it is shown as it is.
 
     A small picture is enlarged before anything is drawn, so that outlines stay thin.
     """
     for layer in layers:
-        _check(layer.mask, picture)
+        check_fit(layer.mask, picture)
     height, width = picture.shape[:2]
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -96,12 +68,12 @@ def panel(picture: Picture, layers: Sequence[Layer], side: int = SIDE) -> Image.
         else np.zeros(size[::-1], bool)
     )
     grey = np.repeat(shown.mean(2, keepdims=True), 3, axis=2)
-    result: Picture = np.where(lit[..., None], shown, _mixed(grey, PAPER, FADE))
+    result: Picture = np.where(lit[..., None], shown, mixed(grey, PAPER, FADE))
     for mask, layer in masks:
         if layer.style == "veiled":
-            result[mask] = _mixed(result[mask], layer.colour, OPACITY)
+            result[mask] = mixed(result[mask], layer.colour, OPACITY)
         else:
-            result = _outlined(result, mask, layer.colour, 2 if layer.style == "lit" else 1)
+            result = outlined(result, mask, layer.colour, 2 if layer.style == "lit" else 1)
     return Image.fromarray(result)
 
 
@@ -173,21 +145,3 @@ def _words(pen: ImageDraw.ImageDraw, row: Row, *, left: int, top: int) -> None:
 def _resized(mask: Mask, size: tuple[int, int]) -> Mask:
     smooth = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(smooth > 0.5, dtype=np.bool_)
-
-
-def _mixed(pixels: NDArray[np.generic], colour: Colour, share: float) -> Picture:
-    """`share` of the colour and the rest of the pixels."""
-    mixed = (1 - share) * pixels.astype(np.float32) + share * np.array(colour, dtype=np.float32)
-    return np.asarray(np.round(mixed), dtype=np.uint8)
-
-
-def _outlined(picture: Picture, mask: Mask, colour: Colour, thickness: int) -> Picture:
-    """The picture with the mask's outline, holes too."""
-    lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    drawn = cv2.drawContours(picture.copy(), lines, -1, colour, thickness, cv2.LINE_AA)
-    return np.asarray(drawn, dtype=np.uint8)
-
-
-def _check(mask: Mask, picture: Picture) -> None:
-    if mask.shape != picture.shape[:2]:
-        raise ValueError(f"a mask of {mask.shape} does not lie on a picture of {picture.shape[:2]}")

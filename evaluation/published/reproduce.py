@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from seglm.evaluation.asking.benchmark import benchmark
-from seglm.evaluation.asking.expressions import View
+from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.published.records import Row
 from seglm.evaluation.scores.results import Scores
 from seglm.model.recipes import recipes
@@ -69,9 +69,9 @@ def as_published(given: argparse.Namespace, row: Row) -> argparse.Namespace:
     return argparse.Namespace(**{**vars(given), **settled})
 
 
-def check_count(row: Row, view: View) -> None:
+def check_count(row: Row, selection: Selection) -> None:
     """Raises ValueError if the data are not what the row was measured on, by their number."""
-    pictures = len(view)
+    pictures = len(selection)
     if row.pictures not in (None, pictures):
         raise ValueError(
             f"{row.name}: {row.benchmark} has {pictures} pictures here and {row.pictures} where the row was measured; "
@@ -79,7 +79,7 @@ def check_count(row: Row, view: View) -> None:
         )
     if row.expressions is None:
         return
-    expressions = sum(len(view.sample(number).targets) for number in range(pictures))
+    expressions = sum(len(selection.sample(number).targets) for number in range(pictures))
     if expressions != row.expressions:
         raise ValueError(
             f"{row.name}: {row.benchmark} has {expressions} expressions here and {row.expressions} where the row was "

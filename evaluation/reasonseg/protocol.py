@@ -10,38 +10,30 @@ Papers that report 777 pictures of test leave out two whose JSON has no polygon;
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from seglm.evaluation.asking.benchmark import Benchmark, pick
-from seglm.evaluation.asking.expressions import Texts
+from seglm.dataset.description import Description
+from seglm.evaluation.asking.benchmark import WORDINGS, Benchmark, declared, pick
 from seglm.utils.types import Sample
 
 NAMES = ("ReasonSeg",)
 SPLITS = ("val", "test", "train")
 LENGTHS = ("short", "long", "all")
 TEXTS = ("first_text", "all_texts")
-RULES: dict[Texts, str] = {
-    "first": "one expression a picture, its first text (LISA's rule)",
-    "all": "one expression for every text of a picture (not LISA's rule, which takes the first)",
-}
 
 
-def benchmark(name: str, fields: list[str]) -> Benchmark:
-    """The benchmark of a spec that begins with `name`. Raises ValueError that lists what is permitted."""
-    spec = "|".join([name, *fields])
+def benchmark(about: Description, fields: Sequence[str]) -> Benchmark:
+    """The benchmark of a spec of ReasonSeg's. Raises ValueError that lists what is permitted."""
+    spec = "|".join([about.name, *fields])
     split = pick(spec, "split", fields[0] if fields else "", SPLITS)
     length, texts = "all", "first_text"
     for value in fields[1:]:
         chosen = pick(spec, "length or texts", value, LENGTHS + TEXTS)
         length, texts = (chosen, texts) if chosen in LENGTHS else (length, chosen)
-    which: Texts = "first" if texts == "first_text" else "all"
-    return Benchmark(
-        name=f"{name}|{split}|{length}|{texts}",
-        data=f"{name}|{split}",
-        texts=which,
-        convention=RULES[which],
-        keep=_of_length(length),
-    )
+    plain = declared(about, [split])
+    name = f"{plain.data}|{length}|{texts}"
+    return replace(plain, name=name, texts=WORDINGS[texts], keep=_of_length(length))
 
 
 def _of_length(length: str) -> Callable[[Sample], bool] | None:

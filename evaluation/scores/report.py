@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seglm.evaluation.asking.predict import truth_of
-from seglm.evaluation.pictures.sheet import IGNORED, PREDICTED, TRUE, Layer, Row, sheet
+from seglm.evaluation.pictures.masks import IGNORED, PREDICTED, TRUE
+from seglm.evaluation.pictures.sheet import Layer, Row, sheet
 from seglm.evaluation.scores.metrics.iou import Score
 from seglm.evaluation.scores.results import Result, Said, Scores, write_results
 from seglm.utils.types import Clip
@@ -98,7 +99,9 @@ def _score(values: Mapping[str, Any]) -> Score:
 
 def _row(section: str, result: Result, predicted: NDArray[np.bool_], shown: Clip) -> Row:
     said, counts = result.said, result.counts
-    truth, ignore = truth_of(shown, said.target)
+    # Copies: a view would keep the whole clip in memory until the sheet is written.
+    truth, ignore = (None if one is None else one.copy() for one in truth_of(shown, said.target))
+    assert truth is not None
     grey = () if ignore is None or not ignore.any() else (Layer(ignore, IGNORED, "veiled"),)
     words = f"says: {said.answer}" if said.answer else "the answer was given"
     lines = [f"IoU {counts.iou:.3f}" + (f"   {said.kind}" if said.kind else ""), words]
@@ -114,5 +117,9 @@ def _row(section: str, result: Result, predicted: NDArray[np.bool_], shown: Clip
         (Layer(predicted, PREDICTED), Layer(truth, TRUE, "outlined")),
     )
     return Row(
-        shown.drawn[0], panels, title=said.text, lines=(*lines, f"{said.key} {said.name}"), section=section
+        shown.drawn[0].copy(),
+        panels,
+        title=said.text,
+        lines=(*lines, f"{said.key} {said.name}"),
+        section=section,
     )

@@ -23,5 +23,5 @@ if __name__ == "__main__":
     ask = asker(tiny_model(recipe), protocol="forced", max_new_tokens=4)
     # GSVA's convention sums in float32, where the order matters.
     asked = replace(BENCHMARK, conventions=("gsva",))
-    evaluate_asker(ask, asked, asked.view(FakeSource(samples)), recipe, protocol="forced", out_dir=folder)
+    evaluate_asker(ask, asked, asked.select(FakeSource(samples)), recipe, protocol="forced", out_dir=folder)
     dist.stop()

@@ -26,8 +26,8 @@ from tests.tiny import tiny_model, tiny_recipe
 
 
 def clips(count: int) -> list[Clip]:
-    view, frames = BENCHMARK.view(FakeSource(count)), Frames(seen=(0,), drawn=(0,))
-    return [clip(view.sample(number), frames=frames) for number in range(count)]
+    selection, frames = BENCHMARK.select(FakeSource(count)), Frames(seen=(0,), drawn=(0,))
+    return [clip(selection.sample(number), frames=frames) for number in range(count)]
 
 
 @pytest.mark.parametrize("protocol", ["generate", "forced"])
@@ -57,7 +57,7 @@ def test_a_model_that_writes_no_slot_gets_an_empty_mask_and_is_counted() -> None
         model.backbone.llm.lm_head.weight[7] *= 9
     results = predict(
         asker(model, protocol="generate", max_new_tokens=3),
-        BENCHMARK.view(FakeSource(2)),
+        BENCHMARK.select(FakeSource(2)),
         model.recipe,
         batches(2, 2),
     )

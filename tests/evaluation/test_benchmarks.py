@@ -64,9 +64,9 @@ def test_a_slip_is_an_error_that_lists_what_is_permitted(spec: str, message: str
     ],
 )
 def test_first_text_and_all_texts_are_different_benchmarks(spec: str, samples: int, texts: int) -> None:
-    view = benchmark(spec).view(FakeSource(5))
-    assert len(view) == samples
-    targets = view.sample(0).targets
+    selection = benchmark(spec).select(FakeSource(5))
+    assert len(selection) == samples
+    targets = selection.sample(0).targets
     assert len(targets) == texts
     assert all(len(target.texts) == 1 for target in targets)
     assert len({target.key for target in targets}) == texts

@@ -77,8 +77,8 @@ def gref(spec: str = "grefcoco|val") -> Benchmark:
 
 def test_all_cells_are_scored_and_printed_as_upstream_prints_them(recipe: Recipe, tmp_path: Path) -> None:
     recipe = replace(recipe, tokens=(*recipe.tokens, Token("[REJ]", "rejects")))
-    first = replace(gref(), texts="first")
-    scores = evaluate_asker(half_right, first, first.view(FakeSource(SAMPLES)), recipe, out_dir=tmp_path)
+    first = replace(gref(), texts="first", scored=replace(gref().scored, rules={"first": "the first"}))
+    scores = evaluate_asker(half_right, first, first.select(FakeSource(SAMPLES)), recipe, out_dir=tmp_path)
     assert scores.all.n == 16 and scores.all.num_empty == 2
     assert scores.all.n_acc == 0.5 and scores.all.t_acc == pytest.approx(13 / 14)
     assert scores.all.giou == pytest.approx(14 / 16, abs=1e-5)
@@ -104,30 +104,30 @@ def test_rejections_are_read_back_from_the_predictions(recipe: Recipe, tmp_path:
         ]
 
     recipe, chosen = replace(recipe, tokens=(*recipe.tokens, Token("[REJ]", "rejects"))), gref()
-    view = chosen.view(FakeSource(SAMPLES))
-    now = evaluate_asker(forced, chosen, view, recipe, protocol="forced", out_dir=tmp_path)
+    selection = chosen.select(FakeSource(SAMPLES))
+    now = evaluate_asker(forced, chosen, selection, recipe, protocol="forced", out_dir=tmp_path)
     assert now.all.t_acc == 0 and now.all.n_acc == 1 and now.all.giou > 0.2
     with (tmp_path / "predictions.csv").open(newline="") as stream:
         assert {row["rejected"] for row in csv.DictReader(stream)} == {"True"}
-    assert score_folder(tmp_path, view, chosen, out_dir=tmp_path / "later", protocol="forced") == now
+    assert score_folder(tmp_path, selection, chosen, out_dir=tmp_path / "later", protocol="forced") == now
     by_rela = score_folder(
-        tmp_path, view, chosen, out_dir=tmp_path / "rela", protocol="forced", convention="rela"
+        tmp_path, selection, chosen, out_dir=tmp_path / "rela", protocol="forced", convention="rela"
     )
     assert by_rela.all.positives == 0 and by_rela.upstream.startswith("gIoU: 12.5000, cIoU: 0.0000, T_acc: 0")
 
 
 def test_an_empty_mask_of_another_program_rejects(tmp_path: Path) -> None:
     chosen = gref()
-    view = chosen.view(FakeSource(4))
+    selection = chosen.select(FakeSource(4))
     for number in range(4):
-        for target in view.sample(number).targets:
+        for target in selection.sample(number).targets:
             write_mask(tmp_path / f"{target.key}.png", target.masks([0])[0])
-    scores = score_folder(tmp_path, view, chosen, out_dir=tmp_path / "out")
+    scores = score_folder(tmp_path, selection, chosen, out_dir=tmp_path / "out")
     assert (scores.all.giou, scores.all.n_acc, scores.all.t_acc) == (pytest.approx(1, abs=1e-5), 1, 1)
-    missed = view.sample(3).targets[2]
+    missed = selection.sample(3).targets[2]
     assert not read_mask(tmp_path / f"{missed.key}.png").any()
     write_mask(tmp_path / f"{missed.key}.png", SOMETHING)
-    again = score_folder(tmp_path, view, chosen, out_dir=tmp_path / "out")
+    again = score_folder(tmp_path, selection, chosen, out_dir=tmp_path / "out")
     assert again.all.n_acc is not None and again.all.n_acc < 1
 
 
@@ -137,7 +137,7 @@ def test_what_is_drawn_for_nothing_counts_on_grefcoco_and_not_on_refzom(recipe: 
 
     def ciou(spec: str) -> float:
         chosen = gref(spec)
-        return evaluate_asker(draws_always, chosen, chosen.view(FakeSource(4)), recipe).all.ciou
+        return evaluate_asker(draws_always, chosen, chosen.select(FakeSource(4)), recipe).all.ciou
 
     assert ciou("refzom|test") == 1
     assert ciou("grefcoco|val") < 1
@@ -149,4 +149,4 @@ def test_a_convention_belongs_to_a_benchmark(recipe: Recipe) -> None:
         ValueError, match=r"--convention gsva is not for ReasonSeg\|val.*permitted are lisa, plain"
     ):
         chosen = benchmark("ReasonSeg|val")
-        evaluate_asker(half_right, chosen, chosen.view(FakeSource(2)), recipe, convention="gsva")
+        evaluate_asker(half_right, chosen, chosen.select(FakeSource(2)), recipe, convention="gsva")

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from seglm.dataset.toy.write import write
+from seglm.dataset.toy.write import read_manifest, write
 from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.league import entrants as module
 from seglm.evaluation.league import work as league_work
 from seglm.evaluation.league.__main__ import main
 from seglm.evaluation.league.compete import Played, compete, steps_of
@@ -101,8 +102,10 @@ def command(world: Path, out: Path, work: Fake, *more: str) -> None:
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
-def test_a_row_is_a_recipe_with_settings_and_all_tiny_recipes_are_the_default() -> None:
-    one, other = entrants(" lisa_tiny , lisa_tiny:optim.lr=1e-4:data.explanatory=0.2")
+def test_a_row_is_a_recipe_with_settings_and_the_tiny_recipes_of_this_world_are_the_default(
+    world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one, other = entrants(" lisa_tiny , lisa_tiny:optim.lr=1e-4:data.explanatory=0.2", world)
     assert (one.recipe, one.settings) == ("lisa_tiny", ())
     assert other.settings == (("optim.lr", "1e-4"), ("data.explanatory", "0.2"))
     assert other.slug == "lisa_tiny_optim.lr_1e-4_data.explanatory_0.2"
@@ -111,7 +114,14 @@ def test_a_row_is_a_recipe_with_settings_and_all_tiny_recipes_are_the_default() 
         1e-4, 3, 70, 1,
     )  # fmt: skip
     assert (recipe.data.dataset_dir, recipe.engine.workers) == ("d", 0)
-    assert [row.name for row in entrants("")] == [name for name in recipes() if name.endswith("_tiny")]
+    tiny = [name for name in recipes() if name.endswith("_tiny")]
+    assert [row.name for row in entrants("", world)] == tiny
+    with pytest.raises(ValueError, match="is no toy world"):
+        entrants("", tmp_path)
+    # A recipe stays at home where the world lacks one of its data sets.
+    silent = replace(read_manifest(world), counts={"ReasonSeg|train": 4, "refcoco|unc|train": 9})  # type: ignore[type-var]
+    monkeypatch.setattr(module, "read_manifest", lambda folder: silent)
+    assert entrants("", world) == []
 
 
 @pytest.mark.parametrize(
@@ -124,9 +134,9 @@ def test_a_row_is_a_recipe_with_settings_and_all_tiny_recipes_are_the_default() 
         ("lisa_tiny,lisa_tiny", "names 'lisa_tiny' twice"),
     ],
 )
-def test_a_slip_in_a_row_is_said_before_anything_is_trained(rows: str, message: str) -> None:
+def test_a_slip_in_a_row_is_said_before_anything_is_trained(rows: str, message: str, world: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        entrants(rows)
+        entrants(rows, world)
 
 
 @pytest.mark.parametrize("text", ["0,1,1", "0,one"])
@@ -137,7 +147,7 @@ def test_seeds_are_different_numbers(text: str) -> None:
 
 
 def test_a_result_is_known_by_everything_it_depends_on(world: Path, tmp_path: Path) -> None:
-    row, variant = entrants(ROWS)
+    row, variant = entrants(ROWS, world)
     other = tmp_path / "toy"
     write(other, images=10, val_images=4, test_images=4, seed=1)
     prints = [
@@ -220,7 +230,7 @@ def test_a_command_that_fails_is_named_with_its_last_line(
     broken.write_text("import sys; print('step 1'); sys.exit('error: the disk is full')")
     monkeypatch.setattr(league_work, "TRAIN", broken)
     work = league_work.Processes(budget(world), tmp_path / "trials")
-    [row] = entrants("lisa_tiny")
+    [row] = entrants("lisa_tiny", Path())
     with pytest.raises(RuntimeError, match=r"train\.txt ends, with status 1: error: the disk is full"):
         work.play(row, seed=0, steps=2, folder=tmp_path / "run")
     broken.write_text("print('asked to stop')")
@@ -241,7 +251,7 @@ def test_the_table_has_mean_and_spread_of_every_number(
     text = (tmp_path / "league.md").read_text()
     assert text in capsys.readouterr().out
     assert "| lisa_tiny | 240 | 0.250 | 0, 1 |" in text and "1 minutes of one core" in text
-    games, failed = compete(entrants(ROWS), (0, 1), budget(world), work, out=tmp_path, jobs=1)
+    games, failed = compete(entrants(ROWS, world), (0, 1), budget(world), work, out=tmp_path, jobs=1)
     assert not failed and [game.seed for game in games] == [0, 1, 0, 1]
     first = {cell.column: cell for cell in cells(games, "grefcoco|unc|val")[0]}
     assert {"gIoU", "positives", "none", "cIoU", "[SEG] rate", "N-acc", "T-acc"} <= set(first)
@@ -286,7 +296,7 @@ def test_questions_are_of_every_kind_and_of_different_pictures() -> None:
 @pytest.mark.slow
 def test_a_league_of_seconds_trains_merges_and_scores(world: Path, tmp_path: Path) -> None:
     work = league_work.Processes(budget(world), tmp_path / "trials")
-    [row] = entrants("lisa_tiny:schedule.batch_size=2")
+    [row] = entrants("lisa_tiny:schedule.batch_size=2", Path())
     folder = tmp_path / "run"
     scores, spent = work.play(row, seed=0, steps=3, folder=folder)
     assert set(scores) == set(SPECS) and spent > 1

@@ -28,8 +28,8 @@ def recipe() -> Recipe:
 
 
 def scored(recipe: Recipe, folder: Path | None = None, count: int = 10) -> Scores:
-    view = BENCHMARK.view(FakeSource(count))
-    return evaluate_asker(near_the_truth, BENCHMARK, view, recipe, out_dir=folder)
+    selection = BENCHMARK.select(FakeSource(count))
+    return evaluate_asker(near_the_truth, BENCHMARK, selection, recipe, out_dir=folder)
 
 
 def test_every_expression_is_scored_once_and_split_by_kind(recipe: Recipe) -> None:
@@ -77,8 +77,8 @@ def test_files_tell_the_same_story_as_the_scores(recipe: Recipe, tmp_path: Path)
 
 def test_predictions_scored_later_give_the_same_numbers(recipe: Recipe, tmp_path: Path) -> None:
     scores = scored(recipe, tmp_path / "now")
-    view = BENCHMARK.view(FakeSource(10))
-    later = score_folder(tmp_path / "now", view, BENCHMARK, out_dir=tmp_path / "later")
+    selection = BENCHMARK.select(FakeSource(10))
+    later = score_folder(tmp_path / "now", selection, BENCHMARK, out_dir=tmp_path / "later")
     assert later == scores
     assert (tmp_path / "later" / "samples.csv").read_bytes() == (
         tmp_path / "now" / "samples.csv"
@@ -87,11 +87,11 @@ def test_predictions_scored_later_give_the_same_numbers(recipe: Recipe, tmp_path
 
 
 def test_masks_of_another_program_are_scored_by_their_names(recipe: Recipe, tmp_path: Path) -> None:
-    view = BENCHMARK.view(FakeSource(2))
+    selection = BENCHMARK.select(FakeSource(2))
     for number in range(2):
-        for target in view.sample(number).targets:
+        for target in selection.sample(number).targets:
             write_mask(tmp_path / f"{target.key}.png", target.masks([0])[0])
-    assert score_folder(tmp_path, view, BENCHMARK, out_dir=tmp_path / "out").all.giou == pytest.approx(
+    assert score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out").all.giou == pytest.approx(
         1, abs=1e-4
     )
     (tmp_path / "11.png").unlink()
@@ -99,17 +99,17 @@ def test_masks_of_another_program_are_scored_by_their_names(recipe: Recipe, tmp_
         ValueError,
         match=r"no prediction for 1 of 4 expressions, first ReasonSeg\|val/001 11.*--missing empty",
     ):
-        score_folder(tmp_path, view, BENCHMARK, out_dir=tmp_path / "out")
-    less = score_folder(tmp_path, view, BENCHMARK, out_dir=tmp_path / "out", missing_is_empty=True)
+        score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out")
+    less = score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out", missing_is_empty=True)
     assert less.all.giou == pytest.approx(0.75, abs=1e-4)
 
 
 def test_a_mask_of_another_size_is_an_error_that_names_it(tmp_path: Path) -> None:
-    view = BENCHMARK.view(FakeSource(1))
-    for target in view.sample(0).targets:
+    selection = BENCHMARK.select(FakeSource(1))
+    for target in selection.sample(0).targets:
         write_mask(tmp_path / f"{target.key}.png", np.zeros((5, 5), dtype=np.bool_))
     with pytest.raises(ValueError, match=r"0\.png: a mask of \(5, 5\) for the picture ReasonSeg\|val/000"):
-        score_folder(tmp_path, view, BENCHMARK, out_dir=tmp_path / "out")
+        score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out")
 
 
 def test_masks_survive_the_disk_and_jpegs_are_refused(tmp_path: Path) -> None:
@@ -129,12 +129,12 @@ def test_a_sample_without_a_question_is_an_error_that_names_it(recipe: Recipe) -
             return replace(super().sample(index), targets=())
 
     with pytest.raises(ValueError, match=r"ReasonSeg\|val/000: nothing is asked"):
-        predict(near_the_truth, BENCHMARK.view(Silent(1)), recipe, batches(1, 1))
+        predict(near_the_truth, BENCHMARK.select(Silent(1)), recipe, batches(1, 1))
 
 
 def test_forced_answers_have_no_emission_rate(recipe: Recipe, tmp_path: Path) -> None:
-    view = BENCHMARK.view(FakeSource(3))
-    scores = evaluate_asker(near_the_truth, BENCHMARK, view, recipe, protocol="forced", out_dir=tmp_path)
+    selection = BENCHMARK.select(FakeSource(3))
+    scores = evaluate_asker(near_the_truth, BENCHMARK, selection, recipe, protocol="forced", out_dir=tmp_path)
     assert scores.all.emission is None
     assert json.loads((tmp_path / "scores.json").read_text())["protocol"] == "forced"
     assert count(rectangle(0, 0), rectangle(0, 0)).iou == 1

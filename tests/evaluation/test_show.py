@@ -12,7 +12,8 @@ import pytest
 
 import chat
 from seglm.evaluation.asking.chat_answer import described, save
-from seglm.evaluation.pictures.sheet import PREDICTED, TRUE, Layer, Row, overlay, panel, sheet
+from seglm.evaluation.pictures.masks import PREDICTED, TRUE, overlay
+from seglm.evaluation.pictures.sheet import Layer, Row, panel, sheet
 from seglm.evaluation.pictures.text import font, shortened, wrapped
 from seglm.evaluation.run import evaluate_asker
 from seglm.evaluation.scores.results import Scores
@@ -154,8 +155,8 @@ def test_a_sheet_needs_a_panel_for_every_column(tmp_path: Path) -> None:
 
 # ---- tables ---------------------------------------------------------------------------------------------------------
 def fake_scores(folder: Path | None = None) -> Scores:
-    view = BENCHMARK.view(FakeSource(6))
-    return evaluate_asker(near_the_truth, BENCHMARK, view, named("lisa_tiny"), out_dir=folder)
+    selection = BENCHMARK.select(FakeSource(6))
+    return evaluate_asker(near_the_truth, BENCHMARK, selection, named("lisa_tiny"), out_dir=folder)
 
 
 def test_a_table_has_a_column_for_every_kind() -> None:

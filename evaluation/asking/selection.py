@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
 
+from seglm.dataset.description import Wording
 from seglm.dataset.pipeline import Source, each_text
 from seglm.utils.types import Sample, Target
 
-Texts = Literal["first", "all"]
 
-
-class View:
+class Selection:
     """A source in which every target has exactly one text; it is a source itself.
 
     texts: `first` keeps the first wording of each target, `all` makes every wording an expression of its own, with its own kind
@@ -21,7 +19,9 @@ class View:
     keep: which samples belong to the benchmark; None for all. Samples are looked at once, nothing heavy is decoded.
     """
 
-    def __init__(self, source: Source, *, texts: Texts, keep: Callable[[Sample], bool] | None = None) -> None:
+    def __init__(
+        self, source: Source, *, texts: Wording, keep: Callable[[Sample], bool] | None = None
+    ) -> None:
         self.source = source
         self.texts = texts
         self.keep = keep
