@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every check of the project: bash run_tests.sh          format, lint, types, duplication, tests (without the slow ones)
 #                             bash run_tests.sh --slow   the slow tests: training, launchers, packaging
+#                             bash run_tests.sh --goldens FOLDER   the originals' tensors in a folder, against ours
 # Further arguments go to pytest: bash run_tests.sh -k mixture
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -9,6 +10,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 if [ "${1:-}" = "--slow" ]; then
     shift
     exec "$PYTHON" -m pytest -m "slow and not gpu and not weights" "$@"
+fi
+
+if [ "${1:-}" = "--goldens" ]; then
+    [ -d "${2:-}" ] || { echo "run_tests.sh --goldens: '${2:-}' is no folder; give the one that holds lisa, gsva, ..." >&2; exit 2; }
+    SEGLM_GOLDENS=$(cd "$2" && pwd) exec "$PYTHON" -m pytest tests/conformance "${@:3}"
 fi
 
 echo "== format";      "$PYTHON" -m ruff format --check .

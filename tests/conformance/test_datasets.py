@@ -14,7 +14,7 @@ from seglm.dataset.readers.parts import wordings
 from seglm.dataset.readers.stills import Stills
 from seglm.dataset.sources import open_source
 from seglm.utils.types import Sample, Target
-from tests.conformance.goldens import ROOT, facts
+from tests.conformance.goldens import ROOT, each, facts
 
 REFER = ("refcoco", "refcoco_plus", "refcocog", "refclef", "grefcoco")
 OPENCV = tuple(int(part) for part in cv2.__version__.split(".")[:2])
@@ -55,7 +55,7 @@ def crc(target: Target) -> int:
 REFER_SPLITS = [(name, made_by) for name in REFER for made_by in expected(name).get("splitBy", ())]
 
 
-@pytest.mark.parametrize("name, made_by", REFER_SPLITS)
+@each("name, made_by", REFER_SPLITS)
 def test_refer_splits_have_the_refs_sentences_and_images_of_the_files(name: str, made_by: str) -> None:
     want = expected(name)
     for split, counts in want["splitBy"][made_by]["splits"].items():
@@ -65,7 +65,7 @@ def test_refer_splits_have_the_refs_sentences_and_images_of_the_files(name: str,
         assert got == counts, source.name
 
 
-@pytest.mark.parametrize("name, made_by", REFER_SPLITS)
+@each("name, made_by", REFER_SPLITS)
 def test_refer_sentences_and_masks_are_those_of_the_files(name: str, made_by: str) -> None:
     want = expected(name)["splitBy"][made_by]
     found: dict[str, tuple[Sample, Target]] = {}
@@ -85,7 +85,7 @@ def test_refer_sentences_and_masks_are_those_of_the_files(name: str, made_by: st
 
 
 # ---- ReasonSeg ------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("split", expected("reasonseg").get("splits", ()))
+@each("split", expected("reasonseg").get("splits", ()))
 def test_reasonseg_texts_shapes_and_explanations_are_those_of_the_files(split: str) -> None:
     want = {image["image"]: image for image in expected("reasonseg")["splits"][split]}
     got = by_image(open_source(f"ReasonSeg|{split}", root("reasonseg")))
@@ -110,7 +110,7 @@ def test_every_explanation_of_reasonseg_is_joined_to_an_image() -> None:
 SEMANTIC = {"ade20k": "ade20k", "coco_stuff": "cocostuff", "mapillary": "mapillary"}
 
 
-@pytest.mark.parametrize("name", [name for name in SEMANTIC if expected(name)])
+@each("name", [name for name in SEMANTIC if expected(name)])
 def test_label_maps_give_the_classes_and_pixels_of_the_files(name: str) -> None:
     images = expected(name)["samples"]
     for split in {image.get("split", "train2017") for image in images}:
@@ -125,7 +125,7 @@ def test_label_maps_give_the_classes_and_pixels_of_the_files(name: str) -> None:
 
 
 # ---- PACO-LVIS, PASCAL-Part -----------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", [name for name in ("paco_lvis", "pascal_part") if expected(name)])
+@each("name", [name for name in ("paco_lvis", "pascal_part") if expected(name)])
 def test_annotations_of_parts_have_the_names_and_masks_of_the_files(name: str) -> None:
     want = {Path(image["image"]).name: image for image in expected(name)["samples"] if image["anns"]}
     got = by_image(open_source(name, root(name)))

@@ -11,7 +11,7 @@ from seglm.dataset.collate import collate
 from seglm.model.answer import forced
 from seglm.utils.types import IMAGE_POSITION
 from tests.conformance.checks import check_forward, check_training
-from tests.conformance.goldens import assert_close, cases, facts
+from tests.conformance.goldens import assert_close, cases, each, facts
 from tests.conformance.lisa_golden import Golden, examples, load, original_gradients
 
 FAMILY = "gsva"
@@ -30,19 +30,19 @@ def test_every_case_is_checked() -> None:
     assert set(TRAINING) | set(VALIDATION) == set(CASES)
 
 
-@pytest.mark.parametrize("case", TRAINING)
+@each("case", TRAINING)
 @pytest.mark.parametrize("share_prefix", [False, True])
 def test_losses_and_every_gradient_are_the_original_ones(case: str, share_prefix: bool) -> None:
     said = golden(case)
     check_training(said, original_gradients(FAMILY, case, said), share_prefix=share_prefix)
 
 
-@pytest.mark.parametrize("case", TRAINING)
+@each("case", TRAINING)
 def test_every_forward_value_is_the_original_one(case: str) -> None:
     check_forward(golden(case), by_dialogue=True)
 
 
-@pytest.mark.parametrize("case", VALIDATION)
+@each("case", VALIDATION)
 def test_the_model_rejects_what_the_original_rejects(case: str) -> None:
     said = golden(case)
     batch = collate(examples(said))
@@ -54,14 +54,14 @@ def test_the_model_rejects_what_the_original_rejects(case: str) -> None:
     assert written.where(written != IMAGE_POSITION, 0).tolist() == said.io["out.output_ids.0"].tolist()
 
 
-@pytest.mark.parametrize("case", REEVALUATED)
+@each("case", REEVALUATED)
 def test_the_second_pass_draws_every_expression(case: str) -> None:
     said = golden(case)
     [given] = forced(said.model.eval(), collate(examples(said)))
     assert_close(given.masks[:, 0], said.io["out.pred_masks.0"], "pred_masks")
 
 
-@pytest.mark.parametrize("case", [case for case in VALIDATION if case not in REEVALUATED])
+@each("case", [case for case in VALIDATION if case not in REEVALUATED])
 def test_the_first_pass_draws_what_is_there(case: str) -> None:
     said = golden(case)
     model, batch = said.model.eval(), collate(examples(said), share_prefix=False)

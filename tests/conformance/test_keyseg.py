@@ -12,7 +12,7 @@ from seglm.dataset.collate import collate
 from seglm.model.answer import answer
 from seglm.model.key_fusion import KeyFusion, KeyFusionModule
 from tests.conformance.checks import check_forward, check_training
-from tests.conformance.goldens import GRADIENT_RELATIVE, assert_close, cases, facts, tensors
+from tests.conformance.goldens import GRADIENT_RELATIVE, assert_close, cases, each, facts, tensors
 from tests.conformance.lisa_golden import Golden, examples, load, original_gradients
 
 FAMILY = "keyseg"
@@ -48,7 +48,7 @@ def test_every_case_is_checked() -> None:
     assert set(FUSIONS) | set(TRAINING) | set(GENERATED) == set(CASES)
 
 
-@pytest.mark.parametrize("case", FUSIONS)
+@each("case", FUSIONS)
 def test_the_fusion_is_the_original_one(case: str) -> None:
     io = tensors(FAMILY, case, "io.safetensors")
     dtype = io["in.seg.0"].dtype
@@ -75,7 +75,7 @@ def test_the_fusion_is_the_original_one(case: str) -> None:
                 assert_close(got, want, name, rtol=GRADIENT_RELATIVE)
 
 
-@pytest.mark.parametrize("case", TRAINING)
+@each("case", TRAINING)
 @pytest.mark.parametrize("share_prefix", [False, True])
 def test_losses_and_every_gradient_are_the_original_ones(case: str, share_prefix: bool) -> None:
     said = golden(case)
@@ -83,12 +83,12 @@ def test_losses_and_every_gradient_are_the_original_ones(case: str, share_prefix
     check_training(said, wanted, share_prefix=share_prefix, unweighted=UNWEIGHTED)
 
 
-@pytest.mark.parametrize("case", TRAINING)
+@each("case", TRAINING)
 def test_every_forward_value_is_the_original_one(case: str) -> None:
     check_forward(golden(case))
 
 
-@pytest.mark.parametrize("case", GENERATED)
+@each("case", GENERATED)
 def test_generated_ids_and_masks_are_the_original_ones(case: str) -> None:
     said = golden(case)
     batch = collate(examples(said, is_open=True))

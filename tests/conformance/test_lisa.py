@@ -14,7 +14,7 @@ from seglm.model.generate import generate
 from seglm.model.names import module_name
 from seglm.model.released.lisa import lisa_names
 from tests.conformance.checks import check_forward, check_training
-from tests.conformance.goldens import assert_close, cases, facts, tensors
+from tests.conformance.goldens import assert_close, cases, each, facts, tensors
 from tests.conformance.lisa_golden import Golden, examples, load, original_gradients
 from tests.conformance.lost_head import restore_head
 
@@ -34,19 +34,19 @@ def golden(case: str) -> Golden:
     return said
 
 
-@pytest.mark.parametrize("case", TRAINING)
+@each("case", TRAINING)
 @pytest.mark.parametrize("share_prefix", [False, True])
 def test_losses_and_every_gradient_are_the_original_ones(case: str, share_prefix: bool) -> None:
     said = golden(case)
     check_training(said, original_gradients(FAMILY, case, said), share_prefix=share_prefix)
 
 
-@pytest.mark.parametrize("case", TRAINING + FORCED)
+@each("case", TRAINING + FORCED)
 def test_every_forward_value_is_the_original_one(case: str) -> None:
     check_forward(golden(case))
 
 
-@pytest.mark.parametrize("case", FORCED)
+@each("case", FORCED)
 def test_forced_masks_are_the_original_ones(case: str) -> None:
     said = golden(case)
     answers = forced(said.model.eval(), collate(examples(said)))
@@ -55,7 +55,7 @@ def test_forced_masks_are_the_original_ones(case: str) -> None:
     )
 
 
-@pytest.mark.parametrize("case", GENERATED)
+@each("case", GENERATED)
 def test_generated_ids_and_masks_are_the_original_ones(case: str) -> None:
     said = golden(case)
     batch = collate(examples(said, is_open=True))
@@ -74,9 +74,7 @@ def test_generated_ids_and_masks_are_the_original_ones(case: str) -> None:
     assert_close(said.model.queries(states[slots]), said.io["out.pred_embeddings"], "pred_embeddings")
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case in set(cases(FAMILY, having="merged.safetensors"))]
-)
+@each("case", [case for case in CASES if case in set(cases(FAMILY, having="merged.safetensors"))])
 def test_merged_adapters_are_the_original_merged_weights(case: str) -> None:
     said = golden(case)
     wanted = lisa_names(tensors(FAMILY, case, "merged.safetensors"), source=case)

@@ -18,7 +18,7 @@ from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.offline import score_folder
 from seglm.evaluation.scores.metrics.grefer import Boxes, gsva_line, rela_results, score, score_boxes
 from seglm.evaluation.scores.metrics.iou import Counts, ciou, count, giou, precision_at
-from tests.conformance.goldens import ROOT, facts
+from tests.conformance.goldens import ROOT, each, facts
 
 TOLERANCE = 1e-6  # the original sums in float32
 EXACT = 1e-9
@@ -46,7 +46,7 @@ def reasonseg_masks(case: str) -> Iterator[tuple[Mask, NDArray[np.uint8]]]:
         yield logits[picture["image"]] > 0, truth
 
 
-@pytest.mark.parametrize("case", expected(REASONSEG))
+@each("case", expected(REASONSEG))
 def test_reasonseg_counts_and_scores_are_the_original_s(case: str) -> None:
     want = expected(REASONSEG)[case]
     got = [count(mask, truth == 1, ignore=truth == IGNORED) for mask, truth in reasonseg_masks(case)]
@@ -62,14 +62,14 @@ def test_reasonseg_counts_and_scores_are_the_original_s(case: str) -> None:
     assert f"giou: {giou(got):.4f}, ciou: {ciou(got):.4f}" == want["LISA"]["printed"]
 
 
-@pytest.mark.parametrize("case", expected(REASONSEG))
+@each("case", expected(REASONSEG))
 def test_stored_predictions_are_the_thresholded_logits(case: str) -> None:
     names = [picture["image"] for picture in expected(REASONSEG)[case]["per_image"]]
     for name, (mask, _) in zip(names, reasonseg_masks(case), strict=True):
         np.testing.assert_array_equal(grey(REASONSEG / "predictions" / f"{Path(name).stem}.png") > 0, mask)
 
 
-@pytest.mark.parametrize("case", expected(REASONSEG))
+@each("case", expected(REASONSEG))
 def test_gsva_s_reasonseg_score_is_ours_with_ignored_pixels_as_target(case: str) -> None:
     want = expected(REASONSEG)[case]["GSVA_ignore_becomes_target"]
     logits = np.load(REASONSEG / "logits.npz")
@@ -105,7 +105,7 @@ def refcoco_counts(split: str) -> list[Counts]:
     return [count(mask, covered > 0) for mask, covered in refcoco_sums(split)]
 
 
-@pytest.mark.parametrize("split", expected(REFCOCO))
+@each("split", expected(REFCOCO))
 def test_refcoco_counts_are_those_of_binary_masks(split: str) -> None:
     for got, want in zip(refcoco_counts(split), expected(REFCOCO)[split]["per_sentence"], strict=True):
         assert (got.intersection, got.union, got.target) == (
@@ -115,7 +115,7 @@ def test_refcoco_counts_are_those_of_binary_masks(split: str) -> None:
         ), want["sent_id"]
 
 
-@pytest.mark.parametrize("split", expected(REFCOCO))
+@each("split", expected(REFCOCO))
 def test_refcoco_scores_are_gsva_s_and_the_plain_ones(split: str) -> None:
     want, got = expected(REFCOCO)[split], refcoco_counts(split)
     assert giou(got) == pytest.approx(want["GSVA_binary_gt"]["gIoU"], abs=TOLERANCE)
@@ -124,7 +124,7 @@ def test_refcoco_scores_are_gsva_s_and_the_plain_ones(split: str) -> None:
     assert ciou(got, "plain") == pytest.approx(want["plain"]["oIoU(sum I/sum U)"], abs=EXACT)
 
 
-@pytest.mark.parametrize("split", expected(REFCOCO))
+@each("split", expected(REFCOCO))
 def test_refcoco_scores_and_precisions_are_rela_s_in_percent(split: str) -> None:
     want, got = expected(REFCOCO)[split]["ReLA"], refcoco_counts(split)
     assert 100 * giou(got, "plain") == pytest.approx(want["gIoU"], abs=100 * EXACT)
@@ -135,7 +135,7 @@ def test_refcoco_scores_and_precisions_are_rela_s_in_percent(split: str) -> None
         assert 100 * precision_at(got, threshold) == pytest.approx(want[key], abs=100 * EXACT)
 
 
-@pytest.mark.parametrize("split", expected(REFCOCO))
+@each("split", expected(REFCOCO))
 def test_lisa_s_own_refcoco_score_is_ours_with_overlaps_out_of_the_target(split: str) -> None:
     """The released loader adds polygons: a pixel of value 2 is no target, yet a prediction there enlarges the union."""
     want = expected(REFCOCO)[split]["LISA_value2_quirk"]
@@ -173,7 +173,7 @@ def grefcoco_counts(split: str, *, from_zero: bool, crowds: bool) -> list[Counts
     return counts
 
 
-@pytest.mark.parametrize("split", expected(GREFCOCO))
+@each("split", expected(GREFCOCO))
 def test_grefcoco_counts_are_those_of_both_thresholds_with_and_without_crowds(split: str) -> None:
     for names, from_zero, crowds in (
         (("intersection_gt0", "union_gt0", "gt_pixels"), False, True),
@@ -186,7 +186,7 @@ def test_grefcoco_counts_are_those_of_both_thresholds_with_and_without_crowds(sp
             assert numbers == tuple(want[name] for name in names), want["sent_id"]
 
 
-@pytest.mark.parametrize("split", expected(GREFCOCO))
+@each("split", expected(GREFCOCO))
 def test_grefcoco_scores_are_gsva_s_to_the_last_bit(split: str) -> None:
     want = expected(GREFCOCO)[split]["GSVA"]
     rejected = [sentence["pred_nt"] for sentence in expected(GREFCOCO)[split]["per_sentence"]]
@@ -196,7 +196,7 @@ def test_grefcoco_scores_are_gsva_s_to_the_last_bit(split: str) -> None:
     assert gsva_line(got) == line
 
 
-@pytest.mark.parametrize("split", expected(GREFCOCO))
+@each("split", expected(GREFCOCO))
 def test_grefcoco_scores_are_rela_s_to_the_last_bit(split: str) -> None:
     sentences = expected(GREFCOCO)[split]["per_sentence"]
     rejected, empty = ([sentence[name] for sentence in sentences] for name in ("pred_nt", "no_target"))
@@ -205,7 +205,7 @@ def test_grefcoco_scores_are_rela_s_to_the_last_bit(split: str) -> None:
     assert rela_results(got) == expected(GREFCOCO)[split]["ReLA"]
 
 
-@pytest.mark.parametrize("split", expected(GREFCOCO))
+@each("split", expected(GREFCOCO))
 def test_grefcoco_boxes_score_as_in_its_own_repository(split: str) -> None:
     predicted, answers = facts("metrics", "grefcoco", "predictions_boxes.json"), []
     for sentence, meant, _ in grefcoco_annotations(split):
@@ -219,7 +219,7 @@ def test_grefcoco_boxes_score_as_in_its_own_repository(split: str) -> None:
 
 
 # ---- the whole way, from the data set's own files and a folder of masks ----------------------------------------------
-@pytest.mark.parametrize("split", expected(REFCOCO))
+@each("split", expected(REFCOCO))
 def test_run_eval_gives_the_plain_score_of_a_folder_of_masks(split: str, tmp_path: Path) -> None:
     want = expected(REFCOCO)[split]
     chosen = benchmark(f"refcoco|unc|{split}")

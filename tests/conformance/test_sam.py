@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
 from seglm.model.decoders.base import restore
 from seglm.model.decoders.sam import SamDecoder, SamDims
-from tests.conformance.goldens import assert_close, cases, facts, tensors, weights_of
+from tests.conformance.goldens import assert_close, cases, each, facts, tensors, weights_of
 
 SIZES = set(SamDims.__dataclass_fields__)
 
@@ -26,7 +25,7 @@ def decoder_of(case: str) -> SamDecoder:
     return decoder.eval()
 
 
-@pytest.mark.parametrize("case", [c for c in cases("sam") if "image_encoder" in c])
+@each("case", [c for c in cases("sam") if "image_encoder" in c])
 def test_image_encoder_equals_the_original_block_by_block(case: str) -> None:
     io, decoder = tensors("sam", case, "io.safetensors"), decoder_of(case)
     seen: dict[str, Tensor] = {}
@@ -49,9 +48,7 @@ def test_image_encoder_equals_the_original_block_by_block(case: str) -> None:
             assert_close(seen[name.removeprefix("out.")], want, name)
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in cases("sam") if "in.sparse" in tensors("sam", c, "io.safetensors")]
-)
+@each("case", [c for c in cases("sam") if "in.sparse" in tensors("sam", c, "io.safetensors")])
 def test_injected_prompts_draw_the_original_masks(case: str) -> None:
     io, about, decoder = (
         tensors("sam", case, "io.safetensors"),
@@ -75,9 +72,7 @@ def test_injected_prompts_draw_the_original_masks(case: str) -> None:
         assert_close(full, io["out.masks_upscaled"], "masks_upscaled")
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in cases("sam") if "in.point_coords" in tensors("sam", c, "io.safetensors")]
-)
+@each("case", [c for c in cases("sam") if "in.point_coords" in tensors("sam", c, "io.safetensors")])
 def test_prompt_encoder_is_the_original_one(case: str) -> None:
     io, decoder = tensors("sam", case, "io.safetensors"), decoder_of(case)
     points, boxes = (io["in.point_coords"], io["in.point_labels"]), io["in.boxes"]

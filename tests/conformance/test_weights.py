@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
-
 from seglm.model.decoders.sam import SamDims
 from seglm.model.merge import merged
 from seglm.model.released.lisa import lisa_checkpoint, lisa_names
 from seglm.model.released.sam import load_sam
-from tests.conformance.goldens import ROOT, assert_close, cases, facts, tensors
+from tests.conformance.goldens import ROOT, assert_close, cases, each, facts, tensors
 from tests.conformance.lisa_golden import load
 
 FAMILY = "lisa"
 
 
-@pytest.mark.parametrize("case", cases(FAMILY, having="merged.safetensors"))
+@each("case", cases(FAMILY, having="merged.safetensors"))
 def test_merged_weights_are_the_originals(case: str) -> None:
     model = load(FAMILY, case, facts(FAMILY, case, "io.json")).model
     ours = merged(model, model.recipe.trainable.lora)
@@ -25,9 +23,7 @@ def test_merged_weights_are_the_originals(case: str) -> None:
     assert not any(".lora_" in name for name in ours)
 
 
-@pytest.mark.parametrize(
-    "family", [name for name in ("lisa",) if (ROOT / name / "weights" / "hf_config.json").is_file()]
-)
+@each("family", [name for name in ("lisa",) if (ROOT / name / "weights" / "hf_config.json").is_file()])
 def test_a_checkpoint_of_the_original_is_read_strictly_and_its_sizes_are_recognised(family: str) -> None:
     raw = tensors(family, "weights", "model.safetensors")
     sizes = facts(family, "weights", "model.json")["config"]
@@ -47,7 +43,7 @@ def test_a_checkpoint_of_the_original_is_read_strictly_and_its_sizes_are_recogni
     assert len(found.tensors) == len(raw) - len(dropped)
 
 
-@pytest.mark.parametrize("case", [path.name for path in (ROOT / "sam").glob("*") if path.name == "weights"])
+@each("case", [path.name for path in (ROOT / "sam").glob("*") if path.name == "weights"])
 def test_the_sizes_of_the_golden_sam_are_recognised(case: str) -> None:
     found = load_sam(ROOT / "sam" / case / "model.safetensors").decoder
     assert found is not None
