@@ -34,7 +34,8 @@ from seglm.evaluation.table import markdown, table, write_table
 from seglm.model.decoders.base import restore
 from seglm.model.decoders.sam import SamDecoder, SamDims
 from seglm.model.recipe import Pixels, Recipe
-from seglm.utils.types import Answer, Clip
+from seglm.utils.answers import Answer
+from seglm.utils.types import Clip
 
 Masks = NDArray[np.bool_]
 Objects = Callable[[Clip], Masks]

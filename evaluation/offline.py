@@ -29,7 +29,8 @@ from seglm.evaluation.scores.metrics.iou import count
 from seglm.evaluation.scores.report import write_report
 from seglm.evaluation.scores.results import Convention, Result, Said, Scores, read_said, said, summarise
 from seglm.model.recipe import Protocol
-from seglm.utils.types import Answer, Clip, Frames, Sample
+from seglm.utils.answers import Answer
+from seglm.utils.types import Clip, Frames, Sample
 
 
 def score_folder(

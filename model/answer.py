@@ -15,7 +15,8 @@ from seglm.model.decoders.base import restore
 from seglm.model.fusion import paired
 from seglm.model.generate import generate
 from seglm.model.segmenter import Segmenter
-from seglm.utils.types import NOTHING_DRAWN, Answer, Batch, status_of
+from seglm.utils.answers import NOTHING_DRAWN, Answer, status_of
+from seglm.utils.types import Batch
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from seglm.model.precision import COMPUTE
 from seglm.model.project import Projection
 from seglm.model.recipe import Recipe
 from seglm.model.terms import Predicted, Term
-from seglm.utils.types import Batch, Output, Part
+from seglm.utils.answers import Output, Part
+from seglm.utils.types import Batch
 
 
 class Segmenter(nn.Module):

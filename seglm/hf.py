@@ -19,8 +19,9 @@ from seglm.model.load import load
 from seglm.model.precision import Precision
 from seglm.model.recipe import Recipe
 from seglm.model.segmenter import Segmenter
+from seglm.utils.answers import Output
 from seglm.utils.resolve import resolve
-from seglm.utils.types import Batch, Output
+from seglm.utils.types import Batch
 
 PRECISIONS: dict[object, Precision] = {
     torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16",

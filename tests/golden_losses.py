@@ -20,7 +20,7 @@ from seglm.dataset.toy.write import write
 from seglm.model.recipes import recipes
 from seglm.training.curve import read
 from seglm.training.engine import Engine, Step
-from tests.utils.processes import run_ranks
+from tests.training.processes import run_ranks
 
 GOLDENS = Path(__file__).parent / "goldens" / "losses"
 RECIPES = sorted(name for name in recipes() if name.endswith("_tiny"))

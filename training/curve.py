@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seglm.utils.portable import write_atomic
+from seglm.utils.atomic import write_atomic
 
 Row = dict[str, float]
 COUNTERS = ("step", "epoch")

@@ -19,8 +19,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from seglm.training import optim, out_of_memory, zero3
 from seglm.utils import dist
+from seglm.utils.answers import Output
 from seglm.utils.portable import fingerprint
-from seglm.utils.types import Output
 
 Precision = Literal["fp32", "bf16", "fp16"]
 TRAVELS_AS: dict[Precision, str] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}

@@ -18,11 +18,11 @@ from torch import nn
 
 from seglm.training import saves
 from seglm.training.engine import Engine
-from seglm.training.saves import Slot
+from seglm.training.saves import Save
 from seglm.utils import dist, rng
 
 
-def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Slot | None:
+def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Save | None:
     """Writes a slot; all ranks call. Returns it on the main process, None elsewhere.
 
     facts: what the trainer wants back, anything JSON takes.
@@ -49,7 +49,7 @@ def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Slot | None:
     return slot
 
 
-def load(slot: Slot, engine: Engine) -> None:
+def load(slot: Save, engine: Engine) -> None:
     """Puts a slot's state into a fresh engine; all ranks call.
 
     At another number of processes the state goes through DeepSpeed's universal checkpoint, and dropout gets new streams.
@@ -83,7 +83,7 @@ def _load(engine: Engine, folder: Path, tag: str) -> None:
         raise RuntimeError(f"DeepSpeed found no state in {folder / tag}")
 
 
-def _check(slot: Slot, engine: Engine) -> None:
+def _check(slot: Save, engine: Engine) -> None:
     saved = slot.facts["engine"]
     stages = (saved["zero"], engine.settings.zero)
     if (3 in stages) and stages[0] != stages[1]:
@@ -114,7 +114,7 @@ def _same_names(where: str, stored: set[str], wanted: set[str]) -> None:
         )
 
 
-def _stored(slot: Slot) -> set[str]:
+def _stored(slot: Save) -> set[str]:
     """The names in DeepSpeed's own file."""
     path = sorted((slot.folder / slot.tag).glob("*model_states.pt"))[0]
     content = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
@@ -126,7 +126,7 @@ def _storable(module: nn.Module) -> set[str]:
     return set(module.state_dict()) - {name for name, p in module.named_parameters() if not p.requires_grad}
 
 
-def _to_universal(slot: Slot, target: Path) -> None:
+def _to_universal(slot: Save, target: Path) -> None:
     """DeepSpeed's converter, as a process of its own: it starts workers and prints a page."""
     shutil.rmtree(target.parent, ignore_errors=True)
     target.parent.mkdir(parents=True)

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seglm.utils.portable import sync_folder, sync_tree, write_atomic
+from seglm.utils.atomic import sync_folder, sync_tree, write_atomic
 
 NAMES = ("a", "b")
 COMPLETE, SCRIPT, LATEST = "COMPLETE", "zero_to_fp32.py", "latest"
 
 
 @dataclass(frozen=True)
-class Slot:
+class Save:
     """A complete slot."""
 
     folder: Path
@@ -42,7 +42,7 @@ def tag(step: int) -> str:
     return f"global_step{step}"
 
 
-def newest(run: Path) -> Slot | None:
+def newest(run: Path) -> Save | None:
     """The complete slot of the highest step, or None.
 
     Raises RuntimeError if a complete slot has lost a file since.
@@ -64,7 +64,7 @@ def begin(run: Path) -> Path:
     return folder
 
 
-def commit(folder: Path, *, step: int, facts: dict[str, Any], expected: int) -> Slot:
+def commit(folder: Path, *, step: int, facts: dict[str, Any], expected: int) -> Save:
     """Makes the slot count.
 
     expected: files of a rank's own that must be there (RNG of each rank).
@@ -81,10 +81,10 @@ def commit(folder: Path, *, step: int, facts: dict[str, Any], expected: int) -> 
     write_atomic(
         folder / COMPLETE, json.dumps({"step": step, "facts": facts, "files": files}, indent=1) + "\n"
     )
-    return Slot(folder, step, facts)
+    return Save(folder, step, facts)
 
 
-def expose(run: Path, slot: Slot) -> None:
+def expose(run: Path, slot: Save) -> None:
     """Makes `ckpt_model` hold this slot's state: new files first, then `latest`, then the old ones go."""
     model = run / "ckpt_model"
     model.mkdir(exist_ok=True)
@@ -113,7 +113,7 @@ def _link(source: str, target: str) -> str:
     return target
 
 
-def _read(folder: Path) -> Slot | None:
+def _read(folder: Path) -> Save | None:
     marker = folder / COMPLETE
     if not marker.is_file():
         return None
@@ -124,4 +124,4 @@ def _read(folder: Path) -> Slot | None:
             raise RuntimeError(
                 f"{path} was {size} bytes when {marker} was written and is not any more; remove {folder}"
             )
-    return Slot(folder, content["step"], content["facts"])
+    return Save(folder, content["step"], content["facts"])

@@ -239,7 +239,7 @@ class Trainer:
             draw(self.run.curve, self._metrics.rows, self._scores.rows)
         self._began, self._waited = time.monotonic(), 0.0
 
-    def _expose(self, slot: saves.Slot | None) -> None:
+    def _expose(self, slot: saves.Save | None) -> None:
         weights = self.engine.weights()
         if slot is not None:
             saves.expose(self.run.folder, slot)

@@ -8,7 +8,7 @@ h w low resolution of the decoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -17,16 +17,11 @@ from torch import Tensor
 
 IMAGE_POSITION = -200
 """The value that stands in `ids` where a visual feature is written: a sentinel, never a vocabulary id."""
-NOTHING_DRAWN = -1e4
-"""The logit of every pixel of a slot that was rejected."""
 IGNORE_LABEL = -100
 """The label of a token that is not trained; PyTorch's own convention."""
 
 Fidelity = Literal["full", "pooled"]
 """`full`: one token a patch; `pooled`: the mean of a frame's patches as one token."""
-Status = Literal["ok", "rejected", "no_seg_token", "not_asked"]
-"""Why an answer has masks or none: `rejected` means the model says that what was asked for is not there, `no_seg_token` that a
-mask was asked for and the model wrote none."""
 
 
 # ---- what a data set holds ------------------------------------------------------------------------------------------
@@ -285,51 +280,3 @@ class Batch:
             return tuple(map(changed, value)) if isinstance(value, tuple) else value
 
         return replace(self, **{entry.name: changed(getattr(self, entry.name)) for entry in fields(self)})  # type: ignore[arg-type]
-
-
-# ---- what comes out -------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Part:
-    """One loss term of one micro-batch before normalisation."""
-
-    sum: Tensor
-    """float32 [], sum over what is counted"""
-    count: int
-    """over how many tokens or masks; known on the host"""
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a training forward returns."""
-
-    loss: Tensor
-    """float32 [], weighted, normalised, ready for backward"""
-    parts: dict[str, Part]
-    """unweighted, by term name"""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the model says to one dialogue."""
-
-    text: str
-    """decoded with slots visible, end token removed"""
-    ids: tuple[int, ...]
-    """generated (or forced) answer ids, end token included if it was written"""
-    status: Status
-    masks: Tensor
-    """float32 [S, M, H, W], logits at the original size, one for each slot that speaks of a target and each drawn frame; S may be
-    0. A rejected slot draws nothing: all its logits are NOTHING_DRAWN, unless the protocol decodes it nonetheless"""
-    tokens: tuple[str, ...] = ()
-    """the token of each of these slots, `[SEG]` or `[REJ]`"""
-    scores: tuple[float, ...] = field(default=())
-    """for each slot the decoder's own estimate of IoU in the first drawn frame; 0 where nothing was drawn"""
-    keywords: tuple[str, ...] = ()
-    """for each slot the words that the model wrote behind its `[KEY]`; empty for a system that has no such token"""
-
-
-def status_of(tokens: Sequence[str], rejects: str) -> Status:
-    """The status of an answer to a request for masks, by its slots; rejects: the recipe's `reject_token`, may be empty."""
-    if not tokens:
-        return "no_seg_token"
-    return "rejected" if all(token == rejects for token in tokens) else "ok"

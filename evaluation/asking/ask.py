@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import example
 from seglm.model.recipe import Protocol, Recipe
-from seglm.utils.types import Answer, Clip, Dialogue, Example, Images, Script, Slot, Turn, status_of
+from seglm.utils.answers import Answer, status_of
+from seglm.utils.types import Clip, Dialogue, Example, Images, Script, Slot, Turn
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from seglm.evaluation.asking.predict import write_mask
 from seglm.evaluation.pictures.masks import MASK_COLOURS, Mask, Picture, overlay
-from seglm.utils.types import NOTHING_DRAWN, Answer
+from seglm.utils.answers import NOTHING_DRAWN, Answer
 
 JPEG_QUALITY = 95
 NOT_ASKED = "no mask was asked for: the question does not speak of one (say 'segment ...' or '... output segmentation mask')"

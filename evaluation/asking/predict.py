@@ -22,7 +22,8 @@ from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.metrics.iou import count
 from seglm.evaluation.scores.results import Result, rejects, said
 from seglm.model.recipe import Recipe
-from seglm.utils.types import Answer, Clip, Sample
+from seglm.utils.answers import Answer
+from seglm.utils.types import Clip, Sample
 
 In = TypeVar("In")
 Out = TypeVar("Out")

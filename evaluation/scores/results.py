@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from seglm.evaluation.scores.metrics import grefer, iou
 from seglm.evaluation.scores.metrics.iou import Counts, Score
 from seglm.model.recipe import Protocol
-from seglm.utils.types import Answer, Sample, Target
+from seglm.utils.answers import Answer
+from seglm.utils.types import Sample, Target
 
 NO_KIND = "(none)"
 Convention = Literal["lisa", "plain", "gsva", "rela"]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from seglm.dataset.collate import collate, shared_prefix
+from seglm.dataset.collate import collate
+from seglm.dataset.rows import shared_prefix
 from seglm.utils.types import IGNORE_LABEL, IMAGE_POSITION, Batch, Bound, Branch, Example, Placed, Slot
 
 SIDE = 8  # of the square pictures below, pixels

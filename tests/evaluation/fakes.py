@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from seglm.dataset.description import Scored
 from seglm.evaluation.asking.benchmark import Benchmark
-from seglm.utils.types import Answer, Clip, Sample, Target
+from seglm.utils.answers import Answer
+from seglm.utils.types import Clip, Sample, Target
 
 HEIGHT, WIDTH = 24, 32
 KINDS = ("attribute", "reasoning")

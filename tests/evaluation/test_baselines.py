@@ -20,7 +20,8 @@ from seglm.evaluation.baselines import (
     wrong_picture,
 )
 from seglm.model.decoders.sam import SamDecoder, SamDims
-from seglm.utils.types import Answer, Clip, Sample, Target
+from seglm.utils.answers import Answer
+from seglm.utils.types import Clip, Sample, Target
 
 OBJECTS = (("##....", "##...."), ("...#..", "......"), (".....#", ".....#"))
 

@@ -21,7 +21,8 @@ from seglm.evaluation.scores.results import rejects
 from seglm.evaluation.table import markdown, table
 from seglm.model.recipe import Evaluate, Recipe, Token
 from seglm.model.recipes import recipe as named
-from seglm.utils.types import NOTHING_DRAWN, Answer, Clip
+from seglm.utils.answers import NOTHING_DRAWN, Answer
+from seglm.utils.types import Clip
 from tests.evaluation.fakes import HEIGHT, WIDTH, FakeSource, answered, rectangle
 
 NOTHING = np.zeros((HEIGHT, WIDTH), dtype=np.bool_)

@@ -25,7 +25,8 @@ from seglm.evaluation.league.work import scores_folder
 from seglm.evaluation.run import evaluate_asker
 from seglm.evaluation.scores.results import Said, Scores
 from seglm.model.recipes import recipes
-from seglm.utils.types import Answer, Clip
+from seglm.utils.answers import Answer
+from seglm.utils.types import Clip
 from tests.evaluation.fakes import answered
 
 SPECS = ("ReasonSeg|val", "refcoco|unc|val", "grefcoco|unc|val")

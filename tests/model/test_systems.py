@@ -17,7 +17,8 @@ from seglm.model.names import canonical
 from seglm.model.older import with_settings
 from seglm.model.recipe import Lora
 from seglm.model.segmenter import Segmenter
-from seglm.utils.types import NOTHING_DRAWN, Batch, Clip, Script, Slot, Target, Turn
+from seglm.utils.answers import NOTHING_DRAWN
+from seglm.utils.types import Batch, Clip, Script, Slot, Target, Turn
 from tests.tiny import SQUARE, VISION, tiny_model, tiny_recipe
 
 SIZE = (40, 50)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from seglm.training import saves
-from tests.utils.processes import die_at
+from tests.training.processes import die_at
 
 
-def save(run: Path, step: int) -> saves.Slot:
+def save(run: Path, step: int) -> saves.Save:
     folder = saves.begin(run)
     state = folder / saves.tag(step)
     state.mkdir()
@@ -75,7 +75,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_and_a_whole_best(tmp_pat
     assert seen == {(2, "weights of 1"), (3, "weights of 1"), (3, "weights of 3")}
 
 
-def save_in(run: Path, step: int) -> saves.Slot:
+def save_in(run: Path, step: int) -> saves.Save:
     run.mkdir()
     return save(run, step)
 

@@ -1,6 +1,6 @@
 """A run of the two-term module, as a script: what the tests of the trainer start, kill and start again.
 
-python -m tests.utils.train RUN key=value ...     prints one JSON line at the end (main process only)
+python -m tests.training.train RUN key=value ...     prints one JSON line at the end (main process only)
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from seglm.training.run_folder import open_run
 from seglm.training.sampler import Feed
 from seglm.training.trainer import Hooks, Plan, Trainer
 from seglm.utils import dist, log, rng
-from tests.utils.processes import die_at
-from tests.utils.tiny import NumberSet, TwoTerms, collate
+from tests.training.processes import die_at
+from tests.training.tiny import NumberSet, TwoTerms, collate
 
 
 class Slow(NumberSet):

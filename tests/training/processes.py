@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PRELOAD = [
-    "tests.utils.train",
+    "tests.training.train",
     "deepspeed.runtime.zero.muon.original_muon",  # DeepSpeed imports it with the first engine, and torch's compiler with it
     "torch.utils.tensorboard",
     "matplotlib.backends.backend_agg",
@@ -39,7 +39,9 @@ class Ended:
         return dict(json.loads(next(line for line in self.text.splitlines() if line.startswith("{"))))
 
 
-def run_ranks(tmp: Path, size: int, folder: Path, *settings: str, script: str = "tests.utils.train") -> Ended:
+def run_ranks(
+    tmp: Path, size: int, folder: Path, *settings: str, script: str = "tests.training.train"
+) -> Ended:
     """`script`.main(folder, *settings) in `size` processes that meet by the variables a launcher would set."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*PRELOAD, script])

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.utils.processes import run_ranks
+from tests.training.processes import run_ranks
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def trained(tmp_path: Path, size: int, zero: int, checkpointing: int = 0) -> dict[str, Any]:
-    ended = run_ranks(tmp_path, size, tmp_path, str(zero), str(checkpointing), script="tests.engine.segment")
+    ended = run_ranks(
+        tmp_path, size, tmp_path, str(zero), str(checkpointing), script="tests.training.segment"
+    )
     return ended.result
 
 

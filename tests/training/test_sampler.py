@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from seglm.training.sampler import Feed
-from tests.utils.tiny import Numbers, NumberSet, collate
+from tests.training.tiny import Numbers, NumberSet, collate
 
 
 def feed(size: int, accumulation: int, ranks: int, rank: int = 0, workers: int = 0) -> Feed[Numbers]:

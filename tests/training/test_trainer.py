@@ -12,7 +12,7 @@ import torch
 from seglm.training import saves
 from seglm.training.curve import Row, read
 from seglm.utils.portable import read_portable
-from tests.utils.processes import Ended, run_ranks
+from tests.training.processes import Ended, run_ranks
 
 pytestmark = pytest.mark.timeout(900)
 STAGES = [pytest.param(stage, marks=pytest.mark.slow) for stage in (2, 3)]

@@ -9,7 +9,7 @@ from torch import nn
 
 from seglm.utils import portable
 from seglm.utils.portable import is_portable, read_portable, save_portable
-from tests.utils.processes import die_at
+from tests.training.processes import die_at
 
 WEIGHTS = {"llm.lora_A.weight": torch.randn(2, 3), "project.0.weight": torch.randn(4).double().float()}
 

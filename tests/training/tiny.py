@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from seglm.utils.types import Output, Part
+from seglm.utils.answers import Output, Part
 
 DIM = 6
 

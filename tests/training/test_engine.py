@@ -9,8 +9,8 @@ import torch
 from seglm.training import optim
 from seglm.training.engine import Engine, Settings
 from seglm.utils import dist
-from seglm.utils.types import Output
-from tests.utils.tiny import Numbers, NumberSet, TwoTerms, collate
+from seglm.utils.answers import Output
+from tests.training.tiny import Numbers, NumberSet, TwoTerms, collate
 
 BASIC = Settings(total_steps=6, batch_size=8, warmup_steps=2, lr=1e-2)
 pytestmark = pytest.mark.usefixtures("alone")
