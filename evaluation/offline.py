@@ -76,8 +76,8 @@ def score_folder(
         benchmark=chosen.name,
         protocol=protocol,
         convention=average,
-        rule=chosen.convention,
-        drawn_empty_adds=chosen.drawn_empty_adds,
+        rule=chosen.rule,
+        drawn_empty_adds=chosen.scored.drawn_empty_adds,
     )
     out_dir.mkdir(parents=True, exist_ok=True)
     write_report(

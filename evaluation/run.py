@@ -81,8 +81,8 @@ def evaluate_asker(
         benchmark=chosen.name,
         protocol=protocol,
         convention=average,
-        rule=chosen.convention,
-        drawn_empty_adds=chosen.drawn_empty_adds,
+        rule=chosen.rule,
+        drawn_empty_adds=chosen.scored.drawn_empty_adds,
     )
     if out_dir is not None and dist.world().is_main:
         write_report(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from seglm.dataset.description import Description
+from seglm.dataset.description import Description, Scored
 from seglm.dataset.faults import fault
 from seglm.dataset.index import Record
 from seglm.dataset.masks import Mask, decode
@@ -48,6 +48,18 @@ GREFS = ("grefs({made_by}).json", "grefs({made_by}).p")
 """the same of gRefCOCO"""
 NO_TARGET = "none"
 """kind of the sentences of a ref without an annotation, where the file names no kind"""
+SENTENCES = Scored(
+    texts={
+        "all": "one expression a sentence, all sentences of all refs",
+        "first": "one expression a ref, its first sentence (KeySeg's rule; the field scores all sentences)",
+    }
+)
+"""as sets are scored in which every expression has one referent"""
+ANY_REFERENTS = Scored(
+    texts={"all": "one expression a sentence, those without a referent too"},
+    conventions=("gsva", "rela", "lisa", "plain"),
+)
+"""as those are in which some have several or none: by GSVA's convention, the official evaluator's is `rela`"""
 NO_ANNOTATION = -1  # stands for none in gRefCOCO's lists of annotations; Ref-ZOM's are empty then
 
 

@@ -17,6 +17,7 @@ DESCRIPTION = Description(
     quirks=(
         "`<image>` stands before or behind the first question; it is taken out, the script says where the image goes",
     ),
+    scored=None,
 )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from seglm.dataset.description import Description
+from seglm.dataset.description import Description, Scored
 from seglm.dataset.readers.reasonseg import open_reasonseg
 from seglm.dataset.readers.stills import Stills
 
@@ -25,6 +25,14 @@ DESCRIPTION = Description(
     known_bad={
         "test": "two files have no polygon (LISA issue 157): empty targets here; papers with 777 images leave them out"
     },
+    scored=Scored(
+        splits=("val", "test", "train"),
+        texts={
+            # utils/dataset.py:386 at 3cb2d43
+            "first": "one expression a picture, its first text (LISA's rule)",
+            "all": "one expression for every text of a picture (not LISA's rule, which takes the first)",
+        },
+    ),
 )
 
 

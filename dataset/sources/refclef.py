@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seglm.dataset.description import Description
-from seglm.dataset.readers.refer import SAIAPR, open_refer
+from seglm.dataset.readers.refer import SAIAPR, SENTENCES, open_refer
 from seglm.dataset.readers.stills import Stills
 
 DESCRIPTION = Description(
@@ -24,6 +24,7 @@ DESCRIPTION = Description(
         "masks are lists of run lengths, annotation ids need not be numbers",
         "a ref of split testAB belongs to testA and to testB",
     ),
+    scored=SENTENCES,
 )  # fmt: skip
 
 

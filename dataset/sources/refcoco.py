@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seglm.dataset.description import Description
-from seglm.dataset.readers.refer import open_refer
+from seglm.dataset.readers.refer import SENTENCES, open_refer
 from seglm.dataset.readers.stills import Stills
 
 DESCRIPTION = Description(
@@ -24,6 +24,7 @@ DESCRIPTION = Description(
         "a ref's file_name has a suffix and is not the image's name",
         "parts of one thing may overlap: a union here, a sum in the released loaders",
     ),
+    scored=SENTENCES,
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seglm.dataset.description import Description
-from seglm.dataset.readers.refer import open_refer
+from seglm.dataset.readers.refer import SENTENCES, open_refer
 from seglm.dataset.readers.stills import Stills
 
 DESCRIPTION = Description(
@@ -18,6 +18,7 @@ DESCRIPTION = Description(
     home="https://github.com/lichengunc/refer (its own host is down; the files are mirrored), images: COCO train2014",
     counts={"umd|train": 21899, "umd|val": 1300, "umd|test": 2600, "google|train": 24698, "google|val": 4650},
     quirks=("google's train and val share images, and google has no test",),
+    scored=SENTENCES,
 )
 
 

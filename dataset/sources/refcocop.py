@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seglm.dataset.description import Description
-from seglm.dataset.readers.refer import open_refer
+from seglm.dataset.readers.refer import SENTENCES, open_refer
 from seglm.dataset.readers.stills import Stills
 
 DESCRIPTION = Description(
@@ -17,6 +17,7 @@ DESCRIPTION = Description(
     ),
     home="https://github.com/lichengunc/refer (its own host is down; the files are mirrored), images: COCO train2014",
     counts={"unc|train": 16992, "unc|val": 1500, "unc|testA": 750, "unc|testB": 750},
+    scored=SENTENCES,
 )
 
 

@@ -1,9 +1,10 @@
 """Ref-ZOM: expressions about one thing, several and none, on COCO images of train2014 and val2014."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from seglm.dataset.description import Description
-from seglm.dataset.readers.refer import TRAIN2014, TRAINVAL2014, open_refer
+from seglm.dataset.readers.refer import ANY_REFERENTS, TRAIN2014, TRAINVAL2014, open_refer
 from seglm.dataset.readers.stills import Stills
 
 DESCRIPTION = Description(
@@ -22,6 +23,7 @@ DESCRIPTION = Description(
         "the file is not split by a group of people; `final` takes the place of `unc`",
         "where there is no folder trainval2014 the images are looked for in train2014",
     ),
+    scored=replace(ANY_REFERENTS, drawn_empty_adds=False),
 )
 
 

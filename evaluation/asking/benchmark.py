@@ -1,20 +1,29 @@
-"""What `--val_dataset` may name: every folder here with a protocol.py is a benchmark."""
+"""What `--val_dataset` may name: every data set whose description says how it is scored.
+
+`NAME[|MAKER]|SPLIT[|first_text|all_texts]`, e.g. `refcoco|unc|testA`; without MAKER the description's first, as papers report it.
+A folder beside this one with a protocol.py reads the specs of the data sets in its NAMES itself, if that is not enough.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from seglm import evaluation
+from seglm.dataset.description import Description, Scored, Texts
 from seglm.dataset.pipeline import Source
-from seglm.dataset.sources import open_source
-from seglm.evaluation.asking.expressions import Texts, View
-from seglm.evaluation.scores.results import Convention
+from seglm.dataset.sources import descriptions, loaders, open_source
+from seglm.evaluation.asking.expressions import View
+from seglm.evaluation.scores.results import CONVENTIONS, Convention
 from seglm.utils.did_you_mean import unknown
 from seglm.utils.types import Sample
+
+TEXTS: Mapping[str, Texts] = {"first_text": "first", "all_texts": "all"}
+"""as a spec says it -> what it means"""
 
 
 @dataclass(frozen=True)
@@ -22,27 +31,26 @@ class Benchmark:
     """Which expressions are scored, and what they are called."""
 
     name: str
-    """as it is printed with the score, e.g. `ReasonSeg|test|long|first`"""
+    """as it is printed with the score, e.g. `ReasonSeg|test|long|first_text`"""
     data: str
     """what `open_source` opens, e.g. `ReasonSeg|test`"""
     texts: Texts
     """which wordings of a target are asked"""
-    convention: str
+    rule: str
     """one line: what is an expression here, and whose rule it is"""
+    scored: Scored
+    """what the data set says of itself as a benchmark"""
     keep: Callable[[Sample], bool] | None = None
     """which samples belong to it; None for all"""
-    conventions: tuple[Convention, ...] = ("lisa", "plain")
-    """by which its expressions may be averaged; the first is the default"""
-    drawn_empty_adds: bool = True
-    """see `metrics.grefer.score`"""
 
     def average(self, convention: Convention | None) -> Convention:
         """The convention that is asked for, or the default. Raises ValueError for one that is not the benchmark's."""
-        if convention is not None and convention not in self.conventions:
+        permitted = self.scored.conventions
+        if convention is not None and convention not in permitted:
             raise ValueError(
-                f"--convention {convention} is not for {self.name}; permitted are {', '.join(self.conventions)}"
+                f"--convention {convention} is not for {self.name}; permitted are {', '.join(permitted)}"
             )
-        return convention or self.conventions[0]
+        return convention or cast(Convention, permitted[0])
 
     def open(self, dataset_dir: Path | str) -> View:
         """The benchmark's expressions on disk."""
@@ -50,20 +58,51 @@ class Benchmark:
 
     def view(self, source: Source) -> View:
         """The benchmark's expressions of a source that is open."""
-        return View(source, texts=self.texts, keep=self.keep)
+        return View(source, texts=self.texts, keep=self.keep, blank=self.scored.blank)
 
 
 def benchmark(spec: str) -> Benchmark:
-    """The benchmark that `ReasonSeg|val`, `ReasonSeg|test|long`, `refcoco|unc|testA`, `ReasonSeg|val|all_texts` ... names.
+    """The benchmark that a spec names, e.g. `refcoco|unc|testA`; upper and lower case do not matter.
 
     Raises ValueError that lists what is permitted.
     """
     name, *fields = [part.strip() for part in spec.split("|")]
-    readers = _readers()
-    known = {one.lower(): one for one in readers}
+    known, scorable = loaders(), [about.name for about in descriptions() if about.scored]
     if name.lower() not in known:
-        raise ValueError(unknown("benchmark", spec, readers, more="e.g. --val_dataset 'ReasonSeg|val'"))
-    return readers[known[name.lower()]](known[name.lower()], fields)
+        raise ValueError(unknown("benchmark", spec, scorable, more="e.g. --val_dataset 'ReasonSeg|val'"))
+    about = known[name.lower()].DESCRIPTION
+    if about.scored is None:
+        raise ValueError(
+            f"{spec!r}: {about.name} is no benchmark (its description says scored=None); permitted are "
+            + ", ".join(scorable)
+        )
+    for convention in about.scored.conventions:
+        if convention not in CONVENTIONS:
+            raise ValueError(unknown(f"entry of {about.name}'s scored.conventions", convention, CONVENTIONS))
+    return _protocols().get(about.name, declared)(about, about.scored, fields)
+
+
+def declared(about: Description, scored: Scored, fields: Sequence[str]) -> Benchmark:
+    """The benchmark of a data set that its description alone declares.
+
+    fields: of the spec, behind the name. Raises ValueError that lists what is permitted.
+    """
+    spec, splits = "|".join([about.name, *fields]), about.scored_splits
+    default = texts = next(iter(scored.texts))
+    if fields and TEXTS.get(fields[-1].lower()) in scored.texts:
+        *fields, last = fields
+        texts = TEXTS[last.lower()]
+    makers = tuple(dict.fromkeys(split.rpartition("|")[0] for split in splits))
+    has_makers = makers != ("",)
+    maker, *rest = fields if has_makers and len(fields) > 1 else (makers[0], *fields)
+    if len(rest) != 1 and (rest or has_makers):
+        raise ValueError(f"{spec!r} has {len(fields)} fields after the name; it is {about.name}|{splits[0]}")
+    maker = pick(spec, "splits by", maker, makers)
+    own = tuple(split.rpartition("|")[2] for split in splits if split.rpartition("|")[0] == maker)
+    split = pick(spec, "split", "".join(rest), own)
+    data = "|".join(part for part in (about.name, maker, split) if part)
+    ending = "" if texts == default else f"|{_word(texts)}"
+    return Benchmark(data + ending, data, texts, scored.texts[texts], scored)
 
 
 def pick(spec: str, name: str, value: str, permitted: tuple[str, ...]) -> str:
@@ -74,8 +113,15 @@ def pick(spec: str, name: str, value: str, permitted: tuple[str, ...]) -> str:
     raise ValueError(f"{spec!r}: {name} {value!r} is not permitted; permitted are {', '.join(permitted)}")
 
 
-def _readers() -> dict[str, Callable[[str, list[str]], Benchmark]]:
-    found: dict[str, Callable[[str, list[str]], Benchmark]] = {}
+def _word(texts: Texts) -> str:
+    return next(word for word, meant in TEXTS.items() if meant == texts)
+
+
+_Protocol = Callable[[Description, Scored, Sequence[str]], Benchmark]
+
+
+def _protocols() -> dict[str, _Protocol]:
+    found: dict[str, _Protocol] = {}
     for info in pkgutil.iter_modules(evaluation.__path__):
         if info.ispkg and (Path(str(evaluation.__path__[0])) / info.name / "protocol.py").exists():
             protocol = importlib.import_module(f"{evaluation.__name__}.{info.name}.protocol")

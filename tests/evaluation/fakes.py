@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seglm.dataset.description import Scored
 from seglm.evaluation.asking.benchmark import Benchmark
 from seglm.utils.types import Answer, Clip, Sample, Target
 
@@ -82,4 +83,4 @@ def near_the_truth(clips: Sequence[Clip]) -> list[list[Answer]]:
     return spoken
 
 
-BENCHMARK = Benchmark(name="fake|val", data="fake|val", texts="first", convention="one expression a target")
+BENCHMARK = Benchmark("fake|val", "fake|val", texts="first", rule="one expression a target", scored=Scored())

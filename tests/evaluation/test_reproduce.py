@@ -195,5 +195,5 @@ def test_every_row_of_a_benchmark_that_exists_is_consistent() -> None:
             0 < value < 100 for value in one.values.values()
         )
         if one.recipe in recipes() and "jf" not in one.values:
-            assert one.source.convention in benchmark(one.benchmark).conventions
+            assert one.source.convention in benchmark(one.benchmark).scored.conventions
     assert set(COUNTS) <= {one.benchmark for one in rows().values()}

@@ -87,4 +87,4 @@ def test_two_new_files_train_merge_answer_and_score(copy: Path) -> None:
         copy, "-m", "seglm.evaluation.run", "--version", "merged", "--dataset_dir", "data", *benchmark
     )
     assert "gIoU" in scored
-    assert (copy / "runs" / "eval" / "worst_and_best.png").is_file()
+    assert (copy / "runs" / "eval" / "merged_dots_val" / "worst_and_best.png").is_file()
