@@ -182,7 +182,7 @@ def _present(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _has_some(root: Path, about: Description) -> bool:
     """Whether the first of the set's own places is there."""
-    return (root / Path(about.tree[0].split("{")[0].split("*")[0].split(" ")[0])).exists()
+    return (root / about.places[0]).exists()
 
 
 if __name__ == "__main__":

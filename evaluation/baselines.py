@@ -186,10 +186,10 @@ def objects_of(selection: Selection, dataset_dir: Path) -> Objects:
     if read_manifest(dataset_dir) is not None:
         paths = {sample.key: Path(sample.path) for sample in map(selection.sample, range(len(selection)))}
         return lambda clip: visible_masks(scene_of(dataset_dir, paths[clip.key]))
-    if selection.family != "refer_seg":
+    if all(len(selection.source.sample(number).targets) < 2 for number in range(len(selection.source))):
         raise ValueError(
             f"{selection.name}: a picture has one target, which does not tell what else is in it; predictors that do not read "
-            "the words need the toy world or a set of the RefCOCO family"
+            "the words need the toy world, or a set with several targets a picture, as the RefCOCO family"
         )
     return _targets_apart
 

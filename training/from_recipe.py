@@ -14,7 +14,7 @@ import numpy as np
 from seglm.dataset.collate import collate
 from seglm.dataset.mixture import Mixture
 from seglm.dataset.pipeline import Source, TrainingSet
-from seglm.dataset.sources import descriptions, open_sources
+from seglm.dataset.sources import open_sources, top_folders
 from seglm.model.build import Built
 from seglm.model.recipe import Data, Recipe
 from seglm.model.recipes import recipe as named
@@ -32,14 +32,13 @@ from seglm.utils.types import Clip, Script
 def found_data(data: Data) -> Data:
     """The data where they lie on this machine, unless the recipe or the command names a folder of its own.
 
-    Looked at: `$SEGLM_DATA`, `./data`, and `./dataset`, where users of the original code keep them. A place is known by a folder
-    of any data set.
+    Looked at: `$SEGLM_DATA`, `./data`, and `./dataset`, where users of the original code keep them. One folder of one data set is
+    enough to know the place.
     """
     if data.dataset_dir != Data().dataset_dir:
         return data
     places = [os.environ.get("SEGLM_DATA", ""), data.dataset_dir, "./dataset"]
-    folders = {folder for about in descriptions() for folder in about.folders}
-    found = [place for place in places if place and any(Path(place, name).is_dir() for name in folders)]
+    found = [place for place in places if place and any(Path(place, name).exists() for name in top_folders())]
     return replace(data, dataset_dir=found[0]) if found else data
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from seglm.dataset.description import Description
+from seglm.dataset.description import Description, Scored
 from seglm.dataset.faults import fault
 from seglm.dataset.index import Record
 from seglm.dataset.masks import Mask, decode
@@ -20,6 +20,12 @@ from seglm.utils.types import Sample, Target
 
 OF = ":"  # between thing and part in a category's name
 SUFFIX = "_("  # a category's name ends here: `car_(automobile)`
+ANNOTATIONS = Scored(
+    texts={
+        "first": "one expression for each annotated thing or part, the first of its names",
+        "all": "one expression for every name of each annotated thing or part",
+    }
+)
 
 
 def open_parts(root: Path, split: str, about: Description, file: str, images: str) -> Stills:

@@ -46,20 +46,20 @@ REFS = ("refs({made_by}).p",)
 """names of the file of refs, `made_by` being the first half of a split; the first that is there is read"""
 GREFS = ("grefs({made_by}).json", "grefs({made_by}).p")
 """the same of gRefCOCO"""
+NO_TARGET = "none"
+"""kind of the sentences of a ref without an annotation, where the file names no kind"""
 SENTENCES = Scored(
-    rules={
+    texts={
         "all": "one expression a sentence, all sentences of all refs",
         "first": "one expression a ref, its first sentence (KeySeg's rule; the field scores all sentences)",
     }
 )
-"""how RefCOCO and its like are scored"""
-SOME_WITHOUT = Scored(
-    rules={"all": "one expression a sentence, those without a referent too"},
+"""as sets are scored in which every expression has one referent"""
+ANY_REFERENTS = Scored(
+    texts={"all": "one expression a sentence, those without a referent too"},
     conventions=("gsva", "rela", "lisa", "plain"),
 )
-"""how they are scored where some sentences mean nothing: GSVA's way, the official evaluator's, or by the masks alone"""
-NO_TARGET = "none"
-"""kind of the sentences of a ref without an annotation, where the file names no kind"""
+"""as those are in which some have several or none: by GSVA's convention, the official evaluator's is `rela`"""
 NO_ANNOTATION = -1  # stands for none in gRefCOCO's lists of annotations; Ref-ZOM's are empty then
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seglm.dataset.description import Description
+from seglm.dataset.description import Description, Scored
 from seglm.dataset.faults import fault
 from seglm.dataset.frames import Pixels, read_labels
 from seglm.dataset.index import Record
@@ -18,6 +18,8 @@ from seglm.dataset.masks import Mask
 from seglm.dataset.readers.files import files_in
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Sample, Target
+
+CLASSES = Scored(texts={"all": "one expression for each class in the picture"}, blank="left_out")
 
 
 @dataclass(frozen=True)

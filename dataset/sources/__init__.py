@@ -55,6 +55,11 @@ def descriptions() -> list[Description]:
     return sorted({id(one): one.DESCRIPTION for one in loaders().values()}.values(), key=lambda one: one.name)
 
 
+def top_folders() -> list[str]:
+    """What lies directly below a data root, by the descriptions of all data sets: coco, refer_seg, ..."""
+    return sorted({place.parts[0] for about in descriptions() for place in about.places if place.parts})
+
+
 def describe(spec: str) -> tuple[Description, str]:
     """The data set and the split that a spec such as `refcoco|unc|testA`, `refcoco|testA` or `refcoco` names.
 
@@ -65,7 +70,12 @@ def describe(spec: str) -> tuple[Description, str]:
     if name.lower() not in known:
         names = [one.name for one in descriptions()]
         raise ValueError(
-            unknown("data set", name, names, more="own data: a file in dataset/sources, see docs/own_data.md")
+            unknown(
+                "data set",
+                name,
+                names,
+                more="own data: a file in dataset/sources, see docs/adding_a_dataset.md",
+            )
         )
     about = known[name.lower()].DESCRIPTION
     wanted = "|".join(fields).lower() or about.splits[0].lower()

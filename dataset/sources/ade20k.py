@@ -4,7 +4,7 @@ from pathlib import Path
 
 from seglm.dataset.description import Description
 from seglm.dataset.readers.files import class_names, first_of
-from seglm.dataset.readers.semantic import Pairs, ReadSemantic, open_semantic
+from seglm.dataset.readers.semantic import CLASSES, Pairs, ReadSemantic, open_semantic
 from seglm.dataset.readers.stills import Stills
 
 DESCRIPTION = Description(
@@ -18,6 +18,7 @@ DESCRIPTION = Description(
         "0 is unlabelled, class c is c + 1",
         "ade20k/classes.json, if it is there, replaces the 150 names",
     ),
+    scored=CLASSES,
 )
 
 

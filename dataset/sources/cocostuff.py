@@ -4,7 +4,7 @@ from pathlib import Path
 
 from seglm.dataset.description import Description
 from seglm.dataset.readers.files import class_names
-from seglm.dataset.readers.semantic import Pairs, ReadSemantic, open_semantic
+from seglm.dataset.readers.semantic import CLASSES, Pairs, ReadSemantic, open_semantic
 from seglm.dataset.readers.stills import Stills
 
 DESCRIPTION = Description(
@@ -19,6 +19,7 @@ DESCRIPTION = Description(
         "classes with a hyphen (`wall-other`) are never asked for, as in LISA",
         "cocostuff/classes.json, if it is there, replaces the 182 names",
     ),
+    scored=CLASSES,
 )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seglm.dataset.description import Description
-from seglm.dataset.readers.refer import GREFS, SOME_WITHOUT, open_refer
+from seglm.dataset.readers.refer import ANY_REFERENTS, GREFS, open_refer
 from seglm.dataset.readers.stills import Stills
 
 DESCRIPTION = Description(
@@ -23,7 +23,7 @@ DESCRIPTION = Description(
         "a polygon of fewer than 3 points is no area; a thing that has no other has an empty mask here, while GSVA's validation "
         "skips the mask of such a single thing and then fails its own assertion that there is one for each expression",
     ),
-    scored=SOME_WITHOUT,
+    scored=ANY_REFERENTS,
 )
 
 

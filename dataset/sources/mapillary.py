@@ -4,7 +4,7 @@ from pathlib import Path
 
 from seglm.dataset.description import Description
 from seglm.dataset.readers.files import first_of, read_json
-from seglm.dataset.readers.semantic import Pairs, ReadSemantic, open_semantic
+from seglm.dataset.readers.semantic import CLASSES, Pairs, ReadSemantic, open_semantic
 from seglm.dataset.readers.stills import Stills
 
 DESCRIPTION = Description(
@@ -18,6 +18,7 @@ DESCRIPTION = Description(
         "labels are palette PNG; the index is the class",
         "`unlabeled` and the void classes can be asked for, as in LISA",
     ),
+    scored=CLASSES,
 )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seglm.dataset.description import Description
-from seglm.dataset.readers.parts import open_parts
+from seglm.dataset.readers.parts import ANNOTATIONS, open_parts
 from seglm.dataset.readers.stills import Stills
 
 FILE = "vlpart/paco/annotations/paco_lvis_v1_train.json"
@@ -18,6 +18,7 @@ DESCRIPTION = Description(
         "a category is `thing` or `thing:part`; what follows `_(` is cut off",
         "an annotation is asked for by its class, which may be there more than once, as in LISA",
     ),
+    scored=ANNOTATIONS,
 )
 
 

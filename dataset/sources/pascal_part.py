@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seglm.dataset.description import Description
-from seglm.dataset.readers.parts import open_parts
+from seglm.dataset.readers.parts import ANNOTATIONS, open_parts
 from seglm.dataset.readers.stills import Stills
 
 FILE = "vlpart/pascal_part/train.json"
@@ -15,6 +15,7 @@ DESCRIPTION = Description(
     home="https://github.com/facebookresearch/VLPart/tree/main/datasets (train.json), images: PASCAL VOC 2010",
     counts={},
     quirks=("every category is `thing:part`",),
+    scored=ANNOTATIONS,
 )
 
 

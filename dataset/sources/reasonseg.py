@@ -26,10 +26,12 @@ DESCRIPTION = Description(
         "test": "two files have no polygon (LISA issue 157): empty targets here; papers with 777 images leave them out"
     },
     scored=Scored(
-        rules={
+        splits=("val", "test", "train"),
+        texts={
+            # utils/dataset.py:386 at 3cb2d43
             "first": "one expression a picture, its first text (LISA's rule)",
             "all": "one expression for every text of a picture (not LISA's rule, which takes the first)",
-        }
+        },
     ),
 )
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seglm.dataset.description import Description
-from seglm.dataset.readers.refer import SOME_WITHOUT, TRAIN2014, TRAINVAL2014, open_refer
+from seglm.dataset.readers.refer import ANY_REFERENTS, TRAIN2014, TRAINVAL2014, open_refer
 from seglm.dataset.readers.stills import Stills
 
 DESCRIPTION = Description(
@@ -23,7 +23,7 @@ DESCRIPTION = Description(
         "the file is not split by a group of people; `final` takes the place of `unc`",
         "where there is no folder trainval2014 the images are looked for in train2014",
     ),
-    scored=replace(SOME_WITHOUT, drawn_empty_adds=False),
+    scored=replace(ANY_REFERENTS, drawn_empty_adds=False),
 )
 
 

@@ -1,7 +1,7 @@
-"""What `--val_dataset` may name: every data set that says in its description how it is scored.
+"""What `--val_dataset` may name: every data set whose description says how it is scored.
 
-`NAME[|MADE_BY]|SPLIT[|all_texts|first_text]`, e.g. `refcoco|unc|testA`, `refcoco|testA|first_text`; without the second field the
-split the papers report. A folder `evaluation/<benchmark>` with a protocol.py reads the specs of its own names instead.
+`NAME[|MAKER]|SPLIT[|first_text|all_texts]`, e.g. `refcoco|unc|testA`; without MAKER the description's first, as papers report it.
+A folder beside this one with a protocol.py reads the specs of the data sets in its NAMES itself, if that is not enough.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import cast
 
 from seglm import evaluation
-from seglm.dataset.description import Description, Scored, Wording
+from seglm.dataset.description import Description, Scored, Texts
 from seglm.dataset.pipeline import Source
-from seglm.dataset.sources import descriptions, open_source
+from seglm.dataset.sources import descriptions, loaders, open_source
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.results import CONVENTIONS, Convention
 from seglm.utils.did_you_mean import unknown
 from seglm.utils.types import Sample
 
-WORDINGS: Mapping[str, Wording] = {"all_texts": "all", "first_text": "first"}
+TEXTS: Mapping[str, Texts] = {"first_text": "first", "all_texts": "all"}
+"""as a spec says it -> what it means"""
 
 
 @dataclass(frozen=True)
@@ -30,26 +31,21 @@ class Benchmark:
     """Which expressions are scored, and what they are called."""
 
     name: str
-    """as it is printed with the score, e.g. `ReasonSeg|test|long|first`"""
+    """as it is printed with the score, e.g. `ReasonSeg|test|long|first_text`"""
     data: str
     """what `open_source` opens, e.g. `ReasonSeg|test`"""
-    texts: Wording
+    texts: Texts
     """which wordings of a target are asked"""
+    rule: str
+    """one line: what is an expression here, and whose rule it is"""
     scored: Scored
-    """how, as the data set says it"""
+    """what the data set says of itself as a benchmark"""
     keep: Callable[[Sample], bool] | None = None
     """which samples belong to it; None for all"""
-
-    @property
-    def rule(self) -> str:
-        """One line: what is an expression here, and whose rule it is."""
-        return self.scored.rules[self.texts]
 
     def average(self, convention: Convention | None) -> Convention:
         """The convention that is asked for, or the default. Raises ValueError for one that is not the benchmark's."""
         permitted = self.scored.conventions
-        if strange := [name for name in permitted if name not in CONVENTIONS]:
-            raise ValueError(unknown(f"convention of {self.data}", strange[0], CONVENTIONS))
         if convention is not None and convention not in permitted:
             raise ValueError(
                 f"--convention {convention} is not for {self.name}; permitted are {', '.join(permitted)}"
@@ -62,53 +58,54 @@ class Benchmark:
 
     def select(self, source: Source) -> Selection:
         """The benchmark's expressions of a source that is open."""
-        return Selection(source, texts=self.texts, keep=self.keep)
+        return Selection(source, texts=self.texts, keep=self.keep, blank=self.scored.blank)
 
 
 def benchmark(spec: str) -> Benchmark:
-    """The benchmark that `ReasonSeg|val`, `ReasonSeg|test|long`, `refcoco|unc|testA`, `refcoco|val|first_text` ... names.
+    """The benchmark that a spec names, e.g. `refcoco|unc|testA`; upper and lower case do not matter.
 
     Raises ValueError that lists what is permitted.
     """
     name, *fields = [part.strip() for part in spec.split("|")]
-    known = {name.lower(): about for about in descriptions() if about.scored for name in about.names}
+    known, scorable = loaders(), [about.name for about in descriptions() if about.scored]
     if name.lower() not in known:
-        names = [about.name for about in descriptions() if about.scored]
-        raise ValueError(unknown("benchmark", spec, names, more="e.g. --val_dataset 'ReasonSeg|val'"))
-    about = known[name.lower()]
-    return _protocols().get(about.name, declared)(about, fields)
-
-
-def declared(about: Description, fields: Sequence[str]) -> Benchmark:
-    """The benchmark of a spec by nothing but the data set's description. Raises ValueError that lists what is permitted.
-
-    fields: of the spec, behind the name.
-    """
-    assert about.scored is not None, f"{about.name} is not scored"
-    spec, texts = "|".join([about.name, *fields]), next(iter(about.scored.rules))
-    name_ends = ""
-    if len(about.scored.rules) > 1 and fields and fields[-1].lower() in WORDINGS:
-        chosen, fields = WORDINGS[fields[-1].lower()], fields[:-1]
-        name_ends = "" if chosen == texts else f"|{chosen}_text{'s' * (chosen == 'all')}"
-        texts = chosen
-    makers: dict[str, list[str]] = {}
-    for split in sorted(about.splits, key=lambda one: one.rpartition("|")[2].startswith("train")):
-        maker, _, part = split.rpartition("|")
-        makers.setdefault(maker, []).append(part)
-    if len(fields) == 1:
-        fields = [_first_maker(about), *fields]
-    if len(fields) != 2:
-        example = "|".join(
-            part for part in (about.name, _first_maker(about), makers[_first_maker(about)][0]) if part
+        raise ValueError(unknown("benchmark", spec, scorable, more="e.g. --val_dataset 'ReasonSeg|val'"))
+    about = known[name.lower()].DESCRIPTION
+    if about.scored is None:
+        raise ValueError(
+            f"{spec!r}: {about.name} is no benchmark (its description says scored=None); permitted are "
+            + ", ".join(scorable)
         )
-        raise ValueError(f"{spec!r} has {len(fields)} fields after the name; it is {example}")
-    maker = pick(spec, "splits by", fields[0], tuple(makers))
-    split = pick(spec, "split", fields[1], tuple(makers[maker]))
+    for convention in about.scored.conventions:
+        if convention not in CONVENTIONS:
+            raise ValueError(unknown(f"entry of {about.name}'s scored.conventions", convention, CONVENTIONS))
+    return _protocols().get(about.name, declared)(about, about.scored, fields)
+
+
+def declared(about: Description, scored: Scored, fields: Sequence[str]) -> Benchmark:
+    """The benchmark of a data set that its description alone declares.
+
+    fields: of the spec, behind the name. Raises ValueError that lists what is permitted.
+    """
+    spec, splits = "|".join([about.name, *fields]), about.scored_splits
+    default = texts = next(iter(scored.texts))
+    if fields and TEXTS.get(fields[-1].lower()) in scored.texts:
+        *fields, last = fields
+        texts = TEXTS[last.lower()]
+    makers = tuple(dict.fromkeys(split.rpartition("|")[0] for split in splits))
+    has_makers = makers != ("",)
+    maker, *rest = fields if has_makers and len(fields) > 1 else (makers[0], *fields)
+    if len(rest) != 1 and (rest or has_makers):
+        raise ValueError(f"{spec!r} has {len(fields)} fields after the name; it is {about.name}|{splits[0]}")
+    maker = pick(spec, "splits by", maker, makers)
+    own = tuple(split.rpartition("|")[2] for split in splits if split.rpartition("|")[0] == maker)
+    split = pick(spec, "split", "".join(rest), own)
     data = "|".join(part for part in (about.name, maker, split) if part)
-    return Benchmark(data + name_ends, data, texts, about.scored)
+    ending = "" if texts == default else f"|{_word(texts)}"
+    return Benchmark(data + ending, data, texts, scored.texts[texts], scored)
 
 
-def pick(spec: str, name: str, value: str, permitted: Sequence[str]) -> str:
+def pick(spec: str, name: str, value: str, permitted: tuple[str, ...]) -> str:
     """`value`, if it is permitted; upper and lower case do not matter."""
     for one in permitted:
         if one.lower() == value.lower():
@@ -116,13 +113,15 @@ def pick(spec: str, name: str, value: str, permitted: Sequence[str]) -> str:
     raise ValueError(f"{spec!r}: {name} {value!r} is not permitted; permitted are {', '.join(permitted)}")
 
 
-def _first_maker(about: Description) -> str:
-    return about.splits[0].rpartition("|")[0]
+def _word(texts: Texts) -> str:
+    return next(word for word, meant in TEXTS.items() if meant == texts)
 
 
-def _protocols() -> dict[str, Callable[[Description, Sequence[str]], Benchmark]]:
-    """Name of a data set -> the function that reads the specs of its own protocol."""
-    found: dict[str, Callable[[Description, Sequence[str]], Benchmark]] = {}
+_Protocol = Callable[[Description, Scored, Sequence[str]], Benchmark]
+
+
+def _protocols() -> dict[str, _Protocol]:
+    found: dict[str, _Protocol] = {}
     for info in pkgutil.iter_modules(evaluation.__path__):
         if info.ispkg and (Path(str(evaluation.__path__[0])) / info.name / "protocol.py").exists():
             protocol = importlib.import_module(f"{evaluation.__name__}.{info.name}.protocol")

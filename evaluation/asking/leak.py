@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from seglm.dataset.description import is_for_training
 from seglm.evaluation.asking.benchmark import benchmark
 
 log = logging.getLogger(__name__)
 
-TRAIN = "train"
 LISA_V1 = (
     "ReasonSeg|val",
     "its authors trained it on ReasonSeg train and val (dvlab-research/LISA, issue 56)",
@@ -49,7 +49,7 @@ def leak(spec: str, *, version: str, manifest: Mapping[str, Any]) -> str | None:
     manifest: what lies beside them (`utils.manifest`), or empty; the names in its `data` are the sources trained on.
     """
     data = benchmark(spec).data.lower()
-    if data.endswith(f"|{TRAIN}"):
+    if is_for_training(data):
         return None
     if data in {part for source in manifest.get("data", ()) for part in _parts(str(source).lower())}:
         return f"the manifest beside {version} lists {benchmark(spec).data} as training data"

@@ -47,19 +47,24 @@ def predict(
     """The results of a process's own batches.
 
     folder: where masks are written, or None. progress: called with the number of samples just done.
-    Raises ValueError naming the sample if nothing is asked about it.
+    Raises ValueError naming the sample if nothing is asked about it, unless the benchmark leaves such pictures out.
     """
     results: list[Result] = []
 
     def load(numbers: range) -> list[tuple[int, Sample, Clip]]:
-        return [(number, *load_clip(selection, recipe, number)) for number in numbers]
+        asked = [(number, selection.sample(number)) for number in numbers]
+        return [
+            (number, sample, _decoded(sample, recipe, number))
+            for number, sample in asked
+            if sample.targets or selection.blank == "error"
+        ]
 
-    for loaded in _ahead(load, own):
-        spoken = ask([shown for _, _, shown in loaded])
+    for numbers, loaded in zip(own, _ahead(load, own), strict=True):
+        spoken = ask([shown for _, _, shown in loaded]) if loaded else ()
         for (number, sample, shown), answers in zip(loaded, spoken, strict=True):
             for position, answer in enumerate(answers):
                 results.append(_result(number, position, sample, shown, answer, folder, recipe))
-        progress(len(loaded))
+        progress(len(numbers))
     return results
 
 
@@ -71,10 +76,7 @@ def truth_of(shown: Clip, position: int) -> tuple[NDArray[np.bool_], NDArray[np.
 def load_clip(selection: Selection, recipe: Recipe, number: int) -> tuple[Sample, Clip]:
     """A sample with everything that is asked about it, decoded: the same in every process and every run."""
     sample = selection.sample(number)
-    if not sample.targets:
-        raise ValueError(f"{sample.key}: nothing is asked about it, so it cannot be scored; check the split")
-    frames = recipe.frames(sample.num_frames, np.random.default_rng(number))
-    return sample, clip(sample, frames=frames, targets=range(len(sample.targets)))
+    return sample, _decoded(sample, recipe, number)
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
@@ -103,6 +105,13 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
         )
     mask: NDArray[np.bool_] = grey > 0
     return mask
+
+
+def _decoded(sample: Sample, recipe: Recipe, number: int) -> Clip:
+    if not sample.targets:
+        raise ValueError(f"{sample.key}: nothing is asked about it, so it cannot be scored; check the split")
+    frames = recipe.frames(sample.num_frames, np.random.default_rng(number))
+    return clip(sample, frames=frames, targets=range(len(sample.targets)))
 
 
 def _result(

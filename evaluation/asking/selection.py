@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from typing import Literal
 
-from seglm.dataset.description import Wording
+from seglm.dataset.description import Texts
 from seglm.dataset.pipeline import Source, each_text
 from seglm.utils.types import Sample, Target
 
@@ -17,16 +18,22 @@ class Selection:
     texts: `first` keeps the first wording of each target, `all` makes every wording an expression of its own, with its own kind
     and key.
     keep: which samples belong to the benchmark; None for all. Samples are looked at once, nothing heavy is decoded.
+    blank: see `dataset.description.Scored`.
     """
 
     def __init__(
-        self, source: Source, *, texts: Wording, keep: Callable[[Sample], bool] | None = None
+        self,
+        source: Source,
+        *,
+        texts: Texts,
+        keep: Callable[[Sample], bool] | None = None,
+        blank: Literal["error", "left_out"] = "error",
     ) -> None:
         self.source = source
         self.texts = texts
         self.keep = keep
+        self.blank = blank
         self.name = source.name
-        self.family = source.family
 
     @cached_property
     def _kept(self) -> range | list[int]:

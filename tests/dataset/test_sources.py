@@ -11,9 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seglm.dataset.description import Description
 from seglm.dataset.faults import Fault
 from seglm.dataset.readers.refer import is_in
-from seglm.dataset.sources import describe, descriptions, held_out_images, open_source, open_sources
+from seglm.dataset.sources import (
+    describe,
+    descriptions,
+    held_out_images,
+    open_source,
+    open_sources,
+    top_folders,
+)
 from tests.dataset.mini import MINI, copy_of, world
 
 NAMES = (
@@ -184,3 +192,27 @@ def test_exclude_val_leaves_scored_images_out_of_every_training_source(tmp_path:
 def test_a_name_of_another_family_is_refused() -> None:
     with pytest.raises(ValueError, match="'refcoco' belongs to refer_seg, not to sem_seg"):
         open_sources(MINI / "refcoco", {"sem_seg": ("refcoco",)})
+
+
+@pytest.mark.parametrize(
+    "line, place",
+    [
+        ("ade20k/images/{training,validation}/*.jpg", "ade20k/images"),
+        (
+            "reason_seg/ReasonSeg/explanatory/train.json (optional)",
+            "reason_seg/ReasonSeg/explanatory/train.json",
+        ),
+        ("refer_seg/images/COCO_train2014_*.jpg", "refer_seg/images"),
+        ("*.png", "."),
+    ],
+)
+def test_what_has_a_fixed_name_in_a_tree_can_be_looked_for(line: str, place: str) -> None:
+    about = Description(("things",), "things", ("train",), (line,), "here", {})
+    assert [str(one) for one in about.places] == [place]
+
+
+def test_the_folders_of_a_data_root_are_those_of_the_descriptions() -> None:
+    """LISA's, whose README says how the folder `dataset` looks (dvlab-research/LISA at 3cb2d43)."""
+    assert top_folders() == [
+        "ade20k", "coco", "cocostuff", "llava_dataset", "mapillary", "reason_seg", "refer_seg", "vlpart",
+    ]  # fmt: skip

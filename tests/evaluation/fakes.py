@@ -84,4 +84,4 @@ def near_the_truth(clips: Sequence[Clip]) -> list[list[Answer]]:
     return spoken
 
 
-BENCHMARK = Benchmark("fake|val", "fake|val", "first", Scored({"first": "one expression a target"}))
+BENCHMARK = Benchmark("fake|val", "fake|val", texts="first", rule="one expression a target", scored=Scored())

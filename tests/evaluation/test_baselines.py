@@ -1,6 +1,6 @@
 """Controls are askers whose masks can be checked by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from seglm.dataset.toy.write import write
 from seglm.evaluation import baselines
 from seglm.evaluation.asking.ask import mask_of
+from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.baselines import (
     all_objects,
     box_at_truth,
@@ -23,6 +24,7 @@ from seglm.model.decoders.sam import SamDecoder, SamDims
 from seglm.utils.answers import Answer
 from seglm.utils.types import Clip, Sample, Target
 
+NOTHING = np.zeros((1, 4, 4), dtype=bool)
 OBJECTS = (("##....", "##...."), ("...#..", "......"), (".....#", ".....#"))
 
 
@@ -81,14 +83,23 @@ def test_the_bound_is_prompted_by_a_box_of_each_thing_that_is_asked_for(
 class Pictures:
     name, family = "toy|val", "reason_seg"
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, targets: int = 0) -> None:
         self.count = count
+        self.targets = tuple(Target((f"thing {number}",), lambda _: NOTHING) for number in range(targets))
 
     def __len__(self) -> int:
         return self.count
 
+    def keys(self) -> Iterator[str]:
+        return (f"toy|val/{index}" for index in range(self.count))
+
     def sample(self, index: int) -> Sample:
-        return Sample(f"toy|val/{index}", (4, 4), lambda _: np.full((4, 4, 3), 10 + index, dtype=np.uint8))
+        picture = np.full((4, 4, 3), 10 + index, dtype=np.uint8)
+        return Sample(f"toy|val/{index}", (4, 4), lambda _: picture, targets=self.targets)
+
+
+def view_of(source: Pictures) -> Selection:
+    return Selection(source, texts="all")
 
 
 def test_the_wrong_picture_is_another_one_and_the_questions_are_the_same() -> None:
@@ -99,8 +110,8 @@ def test_the_wrong_picture_is_another_one_and_the_questions_are_the_same() -> No
         return [[] for _ in clips]
 
     clips = [clip_of(rows(*OBJECTS[0]), key=f"toy|val/{n}", value=10 + n) for n in range(5)]
-    wrong_picture(spy, Pictures(5))(clips)
-    wrong_picture(spy, Pictures(5), to_llm_only=True)(clips)
+    wrong_picture(spy, view_of(Pictures(5)))(clips)
+    wrong_picture(spy, view_of(Pictures(5)), to_llm_only=True)(clips)
     for clip, both, llm in zip(clips, shown[:5], shown[5:], strict=True):
         assert both.seen.shape == clip.seen.shape and both.targets == clip.targets and both.key == clip.key
         assert (both.seen == both.drawn).all() and (both.seen != clip.seen).all()
@@ -109,7 +120,7 @@ def test_the_wrong_picture_is_another_one_and_the_questions_are_the_same() -> No
 
 def test_a_wrong_picture_needs_two_pictures() -> None:
     with pytest.raises(ValueError, match="the wrong picture needs two"):
-        wrong_picture(lambda clips: [[] for _ in clips], Pictures(1))([clip_of(rows(*OBJECTS[0]))])
+        wrong_picture(lambda clips: [[] for _ in clips], view_of(Pictures(1)))([clip_of(rows(*OBJECTS[0]))])
 
 
 def random_sam() -> SamDecoder:
@@ -154,13 +165,11 @@ def test_the_table_has_every_control_by_kind(tmp_path: Path, monkeypatch: pytest
     assert all(line.endswith("| - |") for line in lines)  # nothing here writes a [SEG]
 
 
-def test_without_a_toy_world_only_the_refcoco_family_tells_what_is_in_a_picture(tmp_path: Path) -> None:
+def test_without_a_toy_world_several_targets_tell_what_is_in_a_picture(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a picture has one target, which does not tell what else is in it"):
-        objects_of(Pictures(2), tmp_path)
-    refer = Pictures(2)
-    refer.family = "refer_seg"
+        objects_of(view_of(Pictures(2, targets=1)), tmp_path)
     first, second, nothing = rows(*OBJECTS[0]), rows(*OBJECTS[1]), np.zeros((2, 6), dtype=bool)
-    apart = objects_of(refer, tmp_path)
+    apart = objects_of(view_of(Pictures(2, targets=2)), tmp_path)
     assert (apart(clip_of(first, second, first)) == np.stack([first, second])).all()
     both = clip_of(first | second, first, nothing, second)
     assert (

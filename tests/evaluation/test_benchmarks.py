@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from seglm.dataset import sources
+from seglm.dataset.description import Description, Scored
+from seglm.evaluation.asking import benchmark as asking
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.leak import check, leak
-from tests.evaluation.fakes import FakeSource
+from seglm.evaluation.asking.predict import predict
+from seglm.evaluation.scores.results import CONVENTIONS
+from seglm.model.recipes import recipe as named
+from seglm.utils.types import Sample
+from tests.evaluation.fakes import FakeSource, near_the_truth
 
 
 @pytest.mark.parametrize(
@@ -23,6 +34,11 @@ from tests.evaluation.fakes import FakeSource
         ("grefcoco|testA", "grefcoco|unc|testA", "grefcoco|unc|testA"),
         ("gRefCOCO|UNC|val", "grefcoco|unc|val", "grefcoco|unc|val"),
         ("refzom|test", "refzom|final|test", "refzom|final|test"),
+        ("refcocop|val", "refcoco+|unc|val", "refcoco+|unc|val"),
+        ("refcoco|google|test|all_texts", "refcoco|google|test", "refcoco|google|test"),
+        ("ade20k|validation", "ade20k|validation", "ade20k|validation"),
+        ("coco_stuff|val2017", "cocostuff|val2017", "cocostuff|val2017"),
+        ("paco_lvis|train|all_texts", "paco_lvis|train|all_texts", "paco_lvis|train"),
     ],
 )
 def test_a_benchmark_is_named_in_full(spec: str, name: str, data: str) -> None:
@@ -45,6 +61,14 @@ def test_a_benchmark_is_named_in_full(spec: str, name: str, data: str) -> None:
         ("grefcoco|test", "split 'test' is not permitted; permitted are val, testA, testB, train"),
         ("refzom|final|val", "split 'val' is not permitted; permitted are test, train"),
         ("grefcoco", "0 fields after the name; it is grefcoco|unc|val"),
+        ("grefcoco|val|first_text", "splits by 'val' is not permitted; permitted are unc"),
+        ("ade20k", "split '' is not permitted; permitted are validation, training"),
+        ("ade20k|val|short", "2 fields after the name; it is ade20k|validation"),
+        ("ReasonSeg|train_val", "split 'train_val' is not permitted; permitted are val, test, train"),
+        (
+            "llava_instruct|train",
+            "llava_instruct_150k is no benchmark .*scored=None.*permitted are ReasonSeg, ade20k",
+        ),
     ],
 )
 def test_a_slip_is_an_error_that_lists_what_is_permitted(spec: str, message: str) -> None:
@@ -72,6 +96,87 @@ def test_first_text_and_all_texts_are_different_benchmarks(spec: str, samples: i
     assert len({target.key for target in targets}) == texts
 
 
+def described(**scored: Any) -> Description:
+    return Description(
+        ("things",),
+        "things",
+        ("train", "dev", "held"),
+        ("things/*.png",),
+        "here",
+        {},
+        scored=Scored(**scored),
+    )
+
+
+def test_a_data_set_declares_its_benchmark_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = described(
+        texts={"all": "every word counts", "first": "one"},
+        splits=("held", "dev"),
+        conventions=("gsva", "lisa"),
+    )
+    monkeypatch.setattr(sources, "loaders", lambda: {"things": SimpleNamespace(DESCRIPTION=about)})
+    monkeypatch.setattr(asking, "loaders", sources.loaders)
+    assert (benchmark("things|held").texts, benchmark("things|held").rule) == ("all", "every word counts")
+    one = benchmark("Things|DEV|first_text")
+    assert (one.name, one.data, one.texts) == ("things|dev|first_text", "things|dev", "first")
+    assert (one.average(None), one.average("lisa")) == ("gsva", "lisa")
+    with pytest.raises(
+        ValueError, match="--convention plain is not for things.dev.*permitted are gsva, lisa"
+    ):
+        one.average("plain")
+    with pytest.raises(ValueError, match="split 'train' is not permitted; permitted are held, dev"):
+        benchmark("things|train")
+
+
+@pytest.mark.parametrize(
+    "scored, message",
+    [
+        (
+            {"conventions": ("lisa", "gsav")},
+            "unknown entry of things's scored.conventions 'gsav'; did you mean gsva",
+        ),
+        ({"texts": {"firts": "one"}}, "unknown entry of scored.texts 'firts'; did you mean first"),
+        ({"texts": {}}, "scored: texts {}.*each needs an entry"),
+        ({"splits": ("hold",)}, "unknown split in things's scored.splits 'hold'; did you mean held"),
+    ],
+)
+def test_a_slip_in_a_description_is_said(
+    scored: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        monkeypatch.setattr(
+            asking, "loaders", lambda: {"things": SimpleNamespace(DESCRIPTION=described(**scored))}
+        )
+        benchmark("things|held")
+
+
+def test_every_data_set_with_masks_can_be_scored_by_a_known_convention() -> None:
+    for about in sources.descriptions():
+        for split in about.scored_splits:
+            assert benchmark(f"{about.name}|{split}").average(None) in CONVENTIONS
+    assert [about.name for about in sources.descriptions() if not about.scored] == ["llava_instruct_150k"]
+
+
+class Half(FakeSource):
+    """A source of whose pictures every second shows nothing that could be asked for."""
+
+    def sample(self, index: int) -> Sample:
+        sample = super().sample(index)
+        return replace(sample, targets=()) if index % 2 else sample
+
+
+def test_a_picture_without_a_class_is_left_out_where_the_description_says_so() -> None:
+    recipe = named("lisa_tiny")
+    done: list[int] = []
+    classes = benchmark("ade20k|validation").select(Half(4))
+    results = predict(
+        near_the_truth, classes, recipe, [range(2), range(2, 3), range(3, 4)], progress=done.append
+    )
+    assert [result.said.sample for result in results] == [0] * 4 + [2] * 4 and done == [2, 1, 1]
+    with pytest.raises(ValueError, match="ReasonSeg.val/001: nothing is asked about it"):
+        predict(near_the_truth, benchmark("refcoco|val").select(Half(4)), recipe, [range(2)])
+
+
 MANIFEST = {"data": {"ReasonSeg|train": {"samples": 3}, "refcoco|unc|train": {}}}
 
 
@@ -92,6 +197,7 @@ MANIFEST = {"data": {"ReasonSeg|train": {"samples": 3}, "refcoco|unc|train": {}}
             "the manifest beside a lists ReasonSeg|val",
         ),
         ("ReasonSeg|train", "runs/a", MANIFEST, ""),  # its name says that it is training data
+        ("cocostuff|train2017", "runs/a", {"data": {"cocostuff|train2017": {}}}, ""),
         (
             "ReasonSeg|val",
             "xinlai/LISA-7B-v1",
