@@ -8,15 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import example
 from seglm.model.answer import answer, forced
-from seglm.model.key_fusion import KeyFusion
+from seglm.model.key_fusion import NO_WORD, KeyFusion, KeyFusionModule
 from seglm.model.names import canonical
 from seglm.model.older import with_settings
 from seglm.model.recipe import Lora
 from seglm.model.segmenter import Segmenter
+from seglm.model.terms import Predicted
 from seglm.utils.answers import NOTHING_DRAWN
 from seglm.utils.types import Batch, Clip, Script, Slot, Target, Turn
 from tests.tiny import SQUARE, VISION, tiny_model, tiny_recipe
@@ -197,6 +199,27 @@ def test_keyseg_learns_its_keywords_and_its_fusion() -> None:
     assert output.parts["keyword"].count == 2 and output.parts["keyword"].sum > 0
     assert model.fuse is not None
     assert all(parameter.grad is not None for parameter in model.fuse.parameters())
+
+
+def test_the_keyword_loss_moves_every_word_the_padding_token_too() -> None:
+    """As in the original, which projects the whole table at once; a lookup gives its padding row no gradient."""
+    recipe = tiny_recipe("keyseg_7b")
+    model = tiny_model(recipe).train()
+    clip = a_clip([target("the thing that rolls", keyword="red ring"), target("the dog")])
+    batch = a_batch(model, clip, recipe.script(clip, np.random.default_rng(0), recipe))
+    embed = model.backbone.llm.get_input_embeddings()
+    loss = model(batch).parts["keyword"].sum
+    (whole,) = torch.autograd.grad(loss, embed.weight)
+    assert whole[embed.padding_idx].abs().max() > 0
+
+    queries = torch.randn(len(batch.slots), model.decoder.prompt_dim)
+    predicted = Predicted(queries, (), queries)
+    (got,) = torch.autograd.grad(model.terms["keyword"].total(batch, predicted, model), embed.weight)
+    assert isinstance(model.fuse, KeyFusionModule)
+    logits = model.fuse.keyword_logits(queries, embed.weight)
+    plain = cross_entropy(logits, batch.words, ignore_index=NO_WORD, reduction="sum")
+    (want,) = torch.autograd.grad(plain, embed.weight)
+    torch.testing.assert_close(got, want)
 
 
 def test_keyseg_as_released_trains_what_lisa_trains() -> None:
