@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.sizes import Size
 from seglm.dataset.collate import shared_prefix
+from seglm.model.backbones.llava import LlavaBackbone
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import IGNORE_LABEL, Example
 
@@ -43,15 +44,17 @@ class Units:
 @torch.no_grad()
 def units(model: Segmenter, example: Example) -> Units:
     """Counted on one image, alone."""
-    device = model.backbone.llm.lm_head.weight.device
-    drawn, vision = (torch.from_numpy(array[:1]).to(device) for array in (example.drawn, example.vision))
-    dims = model.decoder.dims
-    prompt = torch.zeros((1, 1, dims.prompt_dim), device=device)
-    features = torch.zeros((1, dims.prompt_dim, dims.grid, dims.grid), device=device)
+    backbone, decoder = model.backbone, model.decoder
+    assert isinstance(backbone, LlavaBackbone), f"the sizes are those of LLaVA, not of {type(backbone)}"
+    drawn, vision = (
+        torch.from_numpy(array[:1]).to(backbone.device) for array in (example.drawn, example.vision)
+    )
+    prompt = torch.zeros((1, 1, decoder.prompt_dim), device=backbone.device)
     with model.autocast():
-        encode = executed(lambda: model.decoder.encode(drawn, [example.resized]))
-        see = executed(lambda: model.backbone.projector(model.backbone.see(vision)))
-    return Units(encode, see, executed(lambda: model.decoder.decode(features, prompt)))
+        encode = executed(lambda: decoder.encode(drawn, [example.resized]))
+        see = executed(lambda: backbone.projector(backbone.see(vision)))
+    features = decoder.blank(backbone.device)
+    return Units(encode, see, executed(lambda: decoder.decode(features, prompt)))
 
 
 def least(size: Size, examples: Sequence[Example], counted: Units) -> int:

@@ -14,7 +14,7 @@ from benchmarks.gpu.machine import installed
 from benchmarks.gpu.record import Row
 from benchmarks.sizes import TINY, attend, examples_of, recipe_of, segmenter
 from seglm.dataset.collate import collate
-from seglm.model.recipe import Precision
+from seglm.model.precision import Precision
 from seglm.model.segmenter import Segmenter
 
 LIMITS: dict[str, tuple[float, float]] = {"fp32": (1e-5, 1e-4), "bf16": (2e-2, 1e-1)}
