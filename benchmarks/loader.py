@@ -1,6 +1,6 @@
 """One training sample, from files to a batch, against the original's way to make one.
 
-    python benchmarks/loader.py [--images 16] [--repeats 5] [--size 480 640]
+    python -m benchmarks.loader [--images 16] [--repeats 5] [--size 480 640]
 
 RefCOCO's layout with pictures of COCO's size, three expressions a picture, batches of two. One thread, process CPU seconds, A/B
 interleaved, medians; peak memory is that of a child process a side. Both sides read the same files with the same tokenizer model;
@@ -13,13 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -32,12 +28,14 @@ from PIL import Image
 from pycocotools import mask as coco
 from torch import Tensor
 
+from benchmarks.measure import in_turn, peak_mebibytes, peak_of_child
 from seglm.dataset.collate import collate
 from seglm.dataset.mixture import Mixture
 from seglm.dataset.pipeline import TrainingSet
 from seglm.dataset.pixels import Mode
 from seglm.dataset.sources import open_sources
 from seglm.model.backbones.encode import DialogueEncoder
+from seglm.model.backbones.llava import Llava
 from seglm.model.backbones.templates import template
 from seglm.model.backbones.tokenizer import load_tokenizer
 from seglm.model.recipes import recipe as named
@@ -76,7 +74,8 @@ def write_refcoco(root: Path, images: int, size: tuple[int, int]) -> None:
 def _photograph(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
     smooth = rng.integers(0, 256, (size[0] // 32, size[1] // 32, 3), dtype=np.uint8)
     picture = cv2.resize(smooth, size[::-1], interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    return np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
+    noisy: NDArray[np.uint8] = np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
+    return noisy
 
 
 def _outline(size: tuple[int, int], rng: np.random.Generator) -> list[float]:
@@ -110,7 +109,8 @@ class Original:
         """SAM image, CLIP image, conversations, masks, label, resized."""
         info = self.images[index]
         refs = self.refs[info["id"]]
-        image = cv2.cvtColor(cv2.imread(str(self.folder / info["file_name"])), cv2.COLOR_BGR2RGB)
+        read: Any = cv2.imread(str(self.folder / info["file_name"]))
+        image: Any = cv2.cvtColor(read, cv2.COLOR_BGR2RGB)
         clip = self.clip.preprocess(image, return_tensors="pt")["pixel_values"][0]
         resized = self.longest_side(image)
         questions = [
@@ -138,9 +138,9 @@ class Original:
 
     def mask(self, ref: Any, info: Any) -> NDArray[np.uint8]:
         parts = self.annotations[ref["ann_id"]]["segmentation"]
-        return np.sum(coco.decode(coco.frPyObjects(parts, info["height"], info["width"])), axis=2).astype(
-            np.uint8
-        )
+        planes = coco.decode(coco.frPyObjects(parts, info["height"], info["width"]))
+        mask: NDArray[np.uint8] = np.sum(planes, axis=2).astype(np.uint8)
+        return mask
 
     def ids(self, text: str) -> list[int]:
         """Chunks round the image tokenised apart, with the image's position between them."""
@@ -173,14 +173,16 @@ class Original:
 
 def training_set(root: Path, pixels: Mode) -> TrainingSet:
     recipe = named("lisa_7b")
+    backbone = recipe.backbone
+    assert isinstance(backbone, Llava), f"the original reads as LLaVA v1 does, {recipe.name} as {backbone}"
     sources = open_sources(root, {"refer_seg": ("refcoco",)})
     encoder = DialogueEncoder(
-        tokenizer=load_tokenizer(TOKENIZER, recipe.tokens, recipe.backbone.image_tokens),
-        template=template(recipe.backbone.template),
+        tokenizer=load_tokenizer(TOKENIZER, recipe.vocabulary, backbone.image_tokens),
+        template=template(backbone.template),
         patches=PATCHES,
-        image_tokens=recipe.backbone.image_tokens,
-        tokens=recipe.tokens,
-        max_length=recipe.backbone.max_length,
+        image_tokens=backbone.image_tokens,
+        tokens=recipe.vocabulary,
+        max_length=backbone.max_length,
     )
     return TrainingSet(
         mixture=Mixture(sources, {"refer_seg": 1.0}, seed=0),
@@ -237,62 +239,40 @@ def side(root: Path, images: int, name: str) -> Callable[[], None]:
     return run
 
 
-def peak_memory(root: Path, images: int, side: str) -> float:
-    """MiB resident in a process of its own that makes the batches once."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.loader",
-        "--side",
-        side,
-        "--root",
-        str(root),
-        "--images",
-        str(images),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
-    return float(done.stdout.split()[-1])
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.loader",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("H", "W"))
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     if options.side:
-        run = side(options.root, options.images, options.side)
-        run()
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        side(options.root, options.images, options.side)()
+        print(peak_mebibytes())
         return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_refcoco(root, options.images, tuple(options.size))
         agree(root)
-        runs = {name: side(root, options.images, name) for name in SIDES}
-        seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for run in runs.values():
-            run()
-        for _ in range(options.repeats):
-            for name, run in runs.items():
-                began = time.process_time()
-                run()
-                seconds[name].append((time.process_time() - began) / options.images)
-        medians = {name: statistics.median(times) for name, times in seconds.items()}
+        taken = in_turn({name: side(root, options.images, name) for name in SIDES}, options.repeats)
         print(
             f"{options.size[0]} x {options.size[1]}, {EXPRESSIONS} expressions, CPU ms a sample, one thread"
         )
-        for name, median in medians.items():
-            spread = f"{1e3 * min(seconds[name]):.1f}-{1e3 * max(seconds[name]):.1f}"
-            ratio, memory = medians["original"] / median, peak_memory(root, options.images, name)
+        for name, seconds in taken.items():
+            low, median, high = (pick(seconds) / options.images for pick in (min, statistics.median, max))
+            ratio = statistics.median(taken["original"]) / options.images / median
+            arguments_of = ("--side", name, "--root", str(root), "--images", str(options.images))
+            peak = peak_of_child("benchmarks.loader", *arguments_of)
             print(
-                f"{name:9} {1e3 * median:6.2f} ({spread})  {1 / median:5.0f}/s  x{ratio:.2f}  peak {memory:.0f} MiB"
+                f"{name:9} {1e3 * median:6.2f} ({1e3 * low:.1f}-{1e3 * high:.1f})  {1 / median:5.0f}/s  x{ratio:.2f}"
+                f"  peak {peak:.0f} MiB"
             )
 
 

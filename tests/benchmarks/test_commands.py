@@ -1,0 +1,44 @@
+"""Every benchmark that README.md or docs/ print a command for runs, as printed, with flags behind it that make it small."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.test_readme import ALL
+from tests.house.tree import ROOT
+
+SMALL = {
+    "benchmarks.step": "--size tiny --repeats 1",
+    "benchmarks.loader": "--size 64 96 --images 2 --repeats 1",
+    "benchmarks.gpu": "--size tiny --device cpu --out {folder}",
+    "benchmarks.compare": f"--other {shlex.quote(str(ROOT))} --repeats 1 --parts loader,train,evaluate --steps 6 --images 8",
+}
+SAYS = {
+    "benchmarks.step": "1.00x ours",
+    "benchmarks.loader": "x1.00",
+    "benchmarks.gpu": "## generation (done",
+    "benchmarks.compare": "evaluate",
+}
+PRINTED = sorted({command for _, command in ALL if command.startswith("python -m benchmarks.")})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("command", PRINTED)
+def test_a_benchmark_command_that_a_document_prints_runs(command: str, tmp_path: Path) -> None:
+    _, _, module, *words = shlex.split(command)
+    assert module in SMALL, f"docs print {command!r}; say here how it runs in a minute"
+    small = SMALL[module].format(folder=shlex.quote(str(tmp_path)))
+    line = [sys.executable, "-m", module, *words, *shlex.split(small)]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert SAYS[module] in done.stdout
+
+
+def test_the_documents_print_a_command_for_every_benchmark() -> None:
+    assert {command.split()[2] for command in PRINTED} == set(SMALL)
