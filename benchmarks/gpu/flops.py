@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.sizes import Size
-from seglm.dataset.collate import shared_prefix
+from seglm.dataset.rows import shared_prefix
 from seglm.model.backbones.llava import LlavaBackbone
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import IGNORE_LABEL, Example

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from seglm.utils.portable import write_atomic
+from seglm.utils.atomic import write_atomic
 
 Number = float | str | None
 OURS, ORIGINAL = "#0072b2", "#d55e00"
