@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from seglm.dataset.toy.write import read_manifest
+from seglm.dataset.sources import describe, is_begun
+from seglm.dataset.toy.write import Manifest, read_manifest
 from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
@@ -19,7 +21,8 @@ from seglm.utils.manifest import weights_entry
 from seglm.utils.resolve import resolve
 
 TINY = "_tiny"
-"""how the names of the recipes end that take part by default"""
+"""how the names of the recipes end that may take part unasked"""
+log = logging.getLogger(__name__)
 BENCHMARKS = ("ReasonSeg|val", "refcoco|unc|val", "grefcoco|unc|val")
 SETTLED = ("schedule.epochs", "schedule.steps_per_epoch", "engine.seed", "engine.workers", "data.dataset_dir")
 """fields that the league sets, so that no row may"""
@@ -52,18 +55,34 @@ class Budget:
     benchmarks: tuple[str, ...] = BENCHMARKS
 
 
-def entrants(rows: str) -> list[Entrant]:
-    """The rows of `--rows`, commas between them; none: every recipe whose name ends in `_tiny`.
+def entrants(rows: str, world: Path) -> list[Entrant]:
+    """The rows of `--rows`, commas between them; none: the `_tiny` recipes that are trained on data sets of this world.
 
     Raises ValueError for an unknown recipe or setting, a field that the league sets, and a row that is there twice.
     """
-    typed = [row.strip() for row in rows.split(",") if row.strip()] or [
-        name for name in recipes() if name.endswith(TINY)
-    ]
+    typed = [row.strip() for row in rows.split(",") if row.strip()] or at_home(world)
     found = [_entrant(row) for row in typed]
     if twice := sorted({one.name for one in found if typed.count(one.name) > 1}):
         raise ValueError(f"--rows names {twice[0]!r} twice")
     return found
+
+
+def at_home(world: Path) -> list[str]:
+    """Names of the `_tiny` recipes whose data sets all lie in the world. Raises ValueError if there is none, or no world."""
+    _manifest(world)
+    tiny = [name for name in recipes() if name.endswith(TINY)]
+    elsewhere = {name: absent for name in tiny if (absent := _absent(named(name), world))}
+    for name, absent in elsewhere.items():
+        log.info("%s takes no part: %s is not in %s", name, absent, world)
+    if len(elsewhere) == len(tiny):
+        raise ValueError(f"{world} holds the data of none of {', '.join(tiny)}; name rows by --rows")
+    return [name for name in tiny if name not in elsewhere]
+
+
+def _absent(recipe: Recipe, world: Path) -> str:
+    """The first of the recipe's data sets that is not in the world; empty if all are."""
+    specs = (spec for specs in recipe.data.families().values() for spec in specs)
+    return next((spec for spec in specs if not is_begun(describe(spec)[0], world)), "")
 
 
 def resolved(entrant: Entrant, dataset_dir: Path, *, seed: int = 0, steps: int = 0) -> Recipe:
@@ -83,11 +102,7 @@ def fingerprint(entrant: Entrant, budget: Budget, *, seed: int = 0, steps: int =
 
     Raises ValueError if there is no toy world at `budget.dataset_dir`.
     """
-    world = read_manifest(budget.dataset_dir)
-    if world is None:
-        raise ValueError(
-            f"{budget.dataset_dir} is no toy world; python -m seglm.dataset.toy --dataset_dir {budget.dataset_dir} writes it"
-        )
+    world = _manifest(budget.dataset_dir)
     recipe = resolved(entrant, Path("-"), seed=seed, steps=steps)  # where the world lies does not matter
     weights = {recipe.backbone.weights, recipe.backbone.vision, recipe.decoder.weights}
     facts = {
@@ -98,6 +113,16 @@ def fingerprint(entrant: Entrant, budget: Budget, *, seed: int = 0, steps: int =
         "benchmarks": budget.benchmarks,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _manifest(world: Path) -> Manifest:
+    """Raises ValueError if there is no toy world at this place."""
+    found = read_manifest(world)
+    if found is None:
+        raise ValueError(
+            f"{world} is no toy world; python -m seglm.dataset.toy --dataset_dir {world} writes it"
+        )
+    return found
 
 
 def _entrant(row: str) -> Entrant:
