@@ -20,7 +20,7 @@ from seglm.dataset.mixture import names
 from seglm.dataset.pipeline import clip
 from seglm.dataset.readers.refer import NO_TARGET
 from seglm.dataset.readers.stills import Stills
-from seglm.dataset.sources import describe, descriptions, open_source
+from seglm.dataset.sources import describe, descriptions, is_begun, open_source
 from seglm.utils.types import Frames, Sample
 
 DECODED_SHARE = 0.01
@@ -169,7 +169,7 @@ def _present(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
             try:
                 open_source(f"{about.name}|{split}", root)
             except Missing:
-                is_wanted = split == about.splits[0] and _has_some(root, about)
+                is_wanted = split == about.splits[0] and is_begun(about, root)
             except Fault:
                 is_wanted = True
             else:
@@ -178,11 +178,6 @@ def _present(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         if not any(spec.startswith(f"{about.name}|") for spec in there):
             absent = [spec for spec in absent if not spec.startswith(f"{about.name}|")] + [about.name]
     return tuple(there), tuple(absent)
-
-
-def _has_some(root: Path, about: Description) -> bool:
-    """Whether the first of the set's own places is there."""
-    return (root / about.places[0]).exists()
 
 
 if __name__ == "__main__":

@@ -60,6 +60,11 @@ def top_folders() -> list[str]:
     return sorted({place.parts[0] for about in descriptions() for place in about.places if place.parts})
 
 
+def is_begun(about: Description, root: Path) -> bool:
+    """Whether something of a data set is below `root`: the first of its own places."""
+    return (root / about.places[0]).exists()
+
+
 def describe(spec: str) -> tuple[Description, str]:
     """The data set and the split that a spec such as `refcoco|unc|testA`, `refcoco|testA` or `refcoco` names.
 

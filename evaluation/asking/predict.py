@@ -73,6 +73,17 @@ def truth_of(shown: Clip, position: int) -> tuple[NDArray[np.bool_], NDArray[np.
     return shown.masks[position][0], None if shown.ignore is None else shown.ignore[0]
 
 
+def scored_frame(
+    shown: Clip, position: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """(picture, true mask, ignored pixels) of the same frame, uint8 [H, W, 3] and bool [H, W], for a picture of it.
+
+    Copies: a part of an array keeps the whole alive, and a clip has many frames and the masks of all its targets.
+    """
+    truth, ignore = truth_of(shown, position)
+    return shown.drawn[0].copy(), truth.copy(), None if ignore is None else ignore.copy()
+
+
 def load_clip(selection: Selection, recipe: Recipe, number: int) -> tuple[Sample, Clip]:
     """A sample with everything that is asked about it, decoded: the same in every process and every run."""
     sample = selection.sample(number)

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None, *, work: Work | None = None) ->
     out: Path = given.out.resolve()
     try:
         budget = Budget(given.minutes, given.dataset_dir.resolve(), benchmarks_of(given.benchmarks))
-        rows, seeds = entrants(given.rows, given.dataset_dir), seeds_of(given.seeds)
+        rows, seeds = entrants(given.rows, budget.dataset_dir), seeds_of(given.seeds)
         for row in rows:
             fingerprint(row, budget)
         out.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rows",
         default="",
-        help="RECIPE[:path=value ...], commas between them; default: every *_tiny recipe whose data the world holds",
+        help="RECIPE[:path=value ...], commas between them; default: the *_tiny recipes whose data are there",
     )
     parser.add_argument("--seeds", default="0,1,2", help="with commas between them (default 0,1,2)")
     parser.add_argument("--minutes", type=float, default=6.0, help="of one core, a row and seed (default 6)")

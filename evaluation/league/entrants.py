@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from seglm.dataset.sources import describe
+from seglm.dataset.sources import describe, is_begun
 from seglm.dataset.toy.write import Manifest, read_manifest
 from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
@@ -20,7 +21,8 @@ from seglm.utils.manifest import weights_entry
 from seglm.utils.resolve import resolve
 
 TINY = "_tiny"
-"""how the names of the recipes end that take part by default"""
+"""how the names of the recipes end that may take part unasked"""
+log = logging.getLogger(__name__)
 BENCHMARKS = ("ReasonSeg|val", "refcoco|unc|val", "grefcoco|unc|val")
 SETTLED = ("schedule.epochs", "schedule.steps_per_epoch", "engine.seed", "engine.workers", "data.dataset_dir")
 """fields that the league sets, so that no row may"""
@@ -53,24 +55,34 @@ class Budget:
     benchmarks: tuple[str, ...] = BENCHMARKS
 
 
-def entrants(rows: str, dataset_dir: Path) -> list[Entrant]:
-    """The rows of `--rows`, commas between them; none: every `*_tiny` recipe all of whose data the world holds.
+def entrants(rows: str, world: Path) -> list[Entrant]:
+    """The rows of `--rows`, commas between them; none: the `_tiny` recipes that are trained on data sets of this world.
 
     Raises ValueError for an unknown recipe or setting, a field that the league sets, and a row that is there twice.
     """
-    typed = [row.strip() for row in rows.split(",") if row.strip()] or [
-        name for name, make in recipes().items() if name.endswith(TINY) and has_data(make(), dataset_dir)
-    ]
+    typed = [row.strip() for row in rows.split(",") if row.strip()] or at_home(world)
     found = [_entrant(row) for row in typed]
     if twice := sorted({one.name for one in found if typed.count(one.name) > 1}):
         raise ValueError(f"--rows names {twice[0]!r} twice")
     return found
 
 
-def has_data(recipe: Recipe, dataset_dir: Path) -> bool:
-    """Whether the toy world there holds every data set that the recipe draws from."""
-    wanted = {describe(spec)[0].name for specs in recipe.data.families().values() for spec in specs}
-    return wanted <= {key.partition("|")[0] for key in _world(dataset_dir).counts}
+def at_home(world: Path) -> list[str]:
+    """Names of the `_tiny` recipes whose data sets all lie in the world. Raises ValueError if there is none, or no world."""
+    _manifest(world)
+    tiny = [name for name in recipes() if name.endswith(TINY)]
+    elsewhere = {name: absent for name in tiny if (absent := _absent(named(name), world))}
+    for name, absent in elsewhere.items():
+        log.info("%s takes no part: %s is not in %s", name, absent, world)
+    if len(elsewhere) == len(tiny):
+        raise ValueError(f"{world} holds the data of none of {', '.join(tiny)}; name rows by --rows")
+    return [name for name in tiny if name not in elsewhere]
+
+
+def _absent(recipe: Recipe, world: Path) -> str:
+    """The first of the recipe's data sets that is not in the world; empty if all are."""
+    specs = (spec for specs in recipe.data.families().values() for spec in specs)
+    return next((spec for spec in specs if not is_begun(describe(spec)[0], world)), "")
 
 
 def resolved(entrant: Entrant, dataset_dir: Path, *, seed: int = 0, steps: int = 0) -> Recipe:
@@ -90,7 +102,7 @@ def fingerprint(entrant: Entrant, budget: Budget, *, seed: int = 0, steps: int =
 
     Raises ValueError if there is no toy world at `budget.dataset_dir`.
     """
-    world = _world(budget.dataset_dir)
+    world = _manifest(budget.dataset_dir)
     recipe = resolved(entrant, Path("-"), seed=seed, steps=steps)  # where the world lies does not matter
     weights = {recipe.backbone.weights, recipe.backbone.vision, recipe.decoder.weights}
     facts = {
@@ -103,13 +115,14 @@ def fingerprint(entrant: Entrant, budget: Budget, *, seed: int = 0, steps: int =
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _world(folder: Path) -> Manifest:
-    world = read_manifest(folder)
-    if world is None:
+def _manifest(world: Path) -> Manifest:
+    """Raises ValueError if there is no toy world at this place."""
+    found = read_manifest(world)
+    if found is None:
         raise ValueError(
-            f"{folder} is no toy world; python -m seglm.dataset.toy --dataset_dir {folder} writes it"
+            f"{world} is no toy world; python -m seglm.dataset.toy --dataset_dir {world} writes it"
         )
-    return world
+    return found
 
 
 def _entrant(row: str) -> Entrant:

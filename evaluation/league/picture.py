@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglm.evaluation.asking.benchmark import benchmark
-from seglm.evaluation.asking.predict import read_mask, truth_of
+from seglm.evaluation.asking.predict import read_mask, scored_frame
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.league.compete import Played
 from seglm.evaluation.league.entrants import Budget
@@ -73,7 +73,7 @@ def _lines(out: Path, spec: str, games: Sequence[Played], budget: Budget) -> lis
 
 def _line(question: Said, selection: Selection, answers: Sequence[_Answers], spec: str) -> Row:
     shown = clip_of(selection.sample(question.sample))
-    truth, ignore = truth_of(shown, question.target)
+    picture, truth, ignore = scored_frame(shown, question.target)
     panels: list[tuple[Layer, ...]] = [(), (Layer(truth, TRUE),)]
     words = [question.kind] if question.kind else []
     for one in answers:
@@ -82,4 +82,4 @@ def _line(question: Said, selection: Selection, answers: Sequence[_Answers], spe
         panels.append((Layer(mask, PREDICTED), Layer(truth, TRUE, "outlined")))
         iou = count(mask, truth, ignore=ignore).iou
         words.append(f"{one.row} ({iou:.2f}): {' '.join(line.answer.split()) or '(nothing)'}")
-    return Row(shown.drawn[0], tuple(panels), title=question.text, lines=tuple(words), section=spec)
+    return Row(picture, tuple(panels), title=question.text, lines=tuple(words), section=spec)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.evaluation.asking.predict import truth_of
+from seglm.evaluation.asking.predict import scored_frame
 from seglm.evaluation.pictures.masks import IGNORED, PREDICTED, TRUE
 from seglm.evaluation.pictures.sheet import Layer, Row, sheet
 from seglm.evaluation.scores.metrics.iou import Score
@@ -99,9 +99,7 @@ def _score(values: Mapping[str, Any]) -> Score:
 
 def _row(section: str, result: Result, predicted: NDArray[np.bool_], shown: Clip) -> Row:
     said, counts = result.said, result.counts
-    # Copies: a view would keep the whole clip in memory until the sheet is written.
-    truth, ignore = (None if one is None else one.copy() for one in truth_of(shown, said.target))
-    assert truth is not None
+    picture, truth, ignore = scored_frame(shown, said.target)
     grey = () if ignore is None or not ignore.any() else (Layer(ignore, IGNORED, "veiled"),)
     words = f"says: {said.answer}" if said.answer else "the answer was given"
     lines = [f"IoU {counts.iou:.3f}" + (f"   {said.kind}" if said.kind else ""), words]
@@ -116,10 +114,4 @@ def _row(section: str, result: Result, predicted: NDArray[np.bool_], shown: Clip
         (*grey, Layer(truth, TRUE)),
         (Layer(predicted, PREDICTED), Layer(truth, TRUE, "outlined")),
     )
-    return Row(
-        shown.drawn[0].copy(),
-        panels,
-        title=said.text,
-        lines=(*lines, f"{said.key} {said.name}"),
-        section=section,
-    )
+    return Row(picture, panels, title=said.text, lines=(*lines, f"{said.key} {said.name}"), section=section)

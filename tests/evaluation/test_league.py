@@ -7,14 +7,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
-from seglm.dataset.toy.write import read_manifest, write
+from seglm.dataset import sources
+from seglm.dataset.description import Description
+from seglm.dataset.toy.write import write
 from seglm.evaluation.asking.benchmark import benchmark
-from seglm.evaluation.league import entrants as module
+from seglm.evaluation.league import entrants as league_entrants
 from seglm.evaluation.league import work as league_work
 from seglm.evaluation.league.__main__ import main
 from seglm.evaluation.league.compete import Played, compete, steps_of
@@ -24,6 +27,8 @@ from seglm.evaluation.league.standings import SPREAD, cells
 from seglm.evaluation.league.work import scores_folder
 from seglm.evaluation.run import evaluate_asker
 from seglm.evaluation.scores.results import Said, Scores
+from seglm.model.recipe import Data
+from seglm.model.recipes import recipe as named
 from seglm.model.recipes import recipes
 from seglm.utils.answers import Answer
 from seglm.utils.types import Clip
@@ -31,6 +36,7 @@ from tests.evaluation.fakes import answered
 
 SPECS = ("ReasonSeg|val", "refcoco|unc|val", "grefcoco|unc|val")
 ROWS = "lisa_tiny,lisa_tiny:optim.lr=1e-4"
+NOWHERE = Path("-")  # rows that are named need no world
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +109,8 @@ def command(world: Path, out: Path, work: Fake, *more: str) -> None:
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
-def test_a_row_is_a_recipe_with_settings_and_the_tiny_recipes_of_this_world_are_the_default(
-    world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    one, other = entrants(" lisa_tiny , lisa_tiny:optim.lr=1e-4:data.explanatory=0.2", world)
+def test_a_row_is_a_recipe_with_settings() -> None:
+    one, other = entrants(" lisa_tiny , lisa_tiny:optim.lr=1e-4:data.explanatory=0.2", NOWHERE)
     assert (one.recipe, one.settings) == ("lisa_tiny", ())
     assert other.settings == (("optim.lr", "1e-4"), ("data.explanatory", "0.2"))
     assert other.slug == "lisa_tiny_optim.lr_1e-4_data.explanatory_0.2"
@@ -115,14 +119,28 @@ def test_a_row_is_a_recipe_with_settings_and_the_tiny_recipes_of_this_world_are_
         1e-4, 3, 70, 1,
     )  # fmt: skip
     assert (recipe.data.dataset_dir, recipe.engine.workers) == ("d", 0)
-    tiny = [name for name in recipes() if name.endswith("_tiny")]
-    assert [row.name for row in entrants("", world)] == tiny
-    with pytest.raises(ValueError, match="is no toy world"):
-        entrants("", tmp_path)
-    # A recipe stays at home where the world lacks one of its data sets.
-    silent = replace(read_manifest(world), counts={"ReasonSeg|train": 4, "refcoco|unc|train": 9})  # type: ignore[type-var]
-    monkeypatch.setattr(module, "read_manifest", lambda folder: silent)
-    assert entrants("", world) == []
+
+
+def test_the_default_rows_are_the_tiny_recipes_whose_data_the_world_has(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny = {name: make for name, make in recipes().items() if name.endswith("_tiny")}
+    assert [row.name for row in entrants("", world)] == list(tiny)
+    elsewhere = replace(
+        named("lisa_tiny"), data=Data(mixture=("x",), rates=(1.0,), sets={"x": ("dots|train",)})
+    )
+    about = Description(("dots",), "x", ("train",), ("dots/train.json", "dots/*.png"), "here", {})
+    known = {**sources.loaders(), "dots": SimpleNamespace(DESCRIPTION=about)}
+    monkeypatch.setattr(sources, "loaders", lambda: known)
+    monkeypatch.setattr(league_entrants, "recipes", lambda: [*tiny, "dots_tiny"])
+    monkeypatch.setattr(league_entrants, "named", lambda name: named(name) if name in tiny else elsewhere)
+    with caplog.at_level("INFO"):
+        assert [row.name for row in entrants("", world)] == list(tiny)
+    assert "dots_tiny takes no part: dots|train is not in" in caplog.text
+    assert [row.name for row in entrants("dots_tiny", world)] == ["dots_tiny"]  # asked for by name
+    monkeypatch.setattr(league_entrants, "recipes", lambda: ["dots_tiny"])
+    with pytest.raises(ValueError, match="holds the data of none of dots_tiny; name rows by --rows"):
+        entrants("", world)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +155,7 @@ def test_a_row_is_a_recipe_with_settings_and_the_tiny_recipes_of_this_world_are_
 )
 def test_a_slip_in_a_row_is_said_before_anything_is_trained(rows: str, message: str, world: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        entrants(rows, world)
+        entrants(rows, NOWHERE)
 
 
 @pytest.mark.parametrize("text", ["0,1,1", "0,one"])
@@ -148,7 +166,7 @@ def test_seeds_are_different_numbers(text: str) -> None:
 
 
 def test_a_result_is_known_by_everything_it_depends_on(world: Path, tmp_path: Path) -> None:
-    row, variant = entrants(ROWS, world)
+    row, variant = entrants(ROWS, NOWHERE)
     other = tmp_path / "toy"
     write(other, images=10, val_images=4, test_images=4, seed=1)
     prints = [
@@ -164,8 +182,9 @@ def test_a_result_is_known_by_everything_it_depends_on(world: Path, tmp_path: Pa
     copy = tmp_path / "the same world elsewhere"
     write(copy, images=10, val_images=4, test_images=4)
     assert fingerprint(row, budget(copy)) == prints[0]
-    with pytest.raises(ValueError, match=r"is no toy world; python -m seglm\.dataset\.toy"):
-        fingerprint(row, budget(tmp_path))
+    for ask in (lambda: fingerprint(row, budget(tmp_path)), lambda: entrants("", tmp_path)):
+        with pytest.raises(ValueError, match=r"is no toy world; python -m seglm\.dataset\.toy"):
+            ask()
 
 
 # ---- what is done ----------------------------------------------------------------------------------------------------
@@ -231,7 +250,7 @@ def test_a_command_that_fails_is_named_with_its_last_line(
     broken.write_text("import sys; print('step 1'); sys.exit('error: the disk is full')")
     monkeypatch.setattr(league_work, "TRAIN", broken)
     work = league_work.Processes(budget(world), tmp_path / "trials")
-    [row] = entrants("lisa_tiny", Path())
+    [row] = entrants("lisa_tiny", NOWHERE)
     with pytest.raises(RuntimeError, match=r"train\.txt ends, with status 1: error: the disk is full"):
         work.play(row, seed=0, steps=2, folder=tmp_path / "run")
     broken.write_text("print('asked to stop')")
@@ -252,7 +271,7 @@ def test_the_table_has_mean_and_spread_of_every_number(
     text = (tmp_path / "league.md").read_text()
     assert text in capsys.readouterr().out
     assert "| lisa_tiny | 240 | 0.250 | 0, 1 |" in text and "1 minutes of one core" in text
-    games, failed = compete(entrants(ROWS, world), (0, 1), budget(world), work, out=tmp_path, jobs=1)
+    games, failed = compete(entrants(ROWS, NOWHERE), (0, 1), budget(world), work, out=tmp_path, jobs=1)
     assert not failed and [game.seed for game in games] == [0, 1, 0, 1]
     first = {cell.column: cell for cell in cells(games, "grefcoco|unc|val")[0]}
     assert {"gIoU", "positives", "none", "cIoU", "[SEG] rate", "N-acc", "T-acc"} <= set(first)
@@ -297,7 +316,7 @@ def test_questions_are_of_every_kind_and_of_different_pictures() -> None:
 @pytest.mark.slow
 def test_a_league_of_seconds_trains_merges_and_scores(world: Path, tmp_path: Path) -> None:
     work = league_work.Processes(budget(world), tmp_path / "trials")
-    [row] = entrants("lisa_tiny:schedule.batch_size=2", Path())
+    [row] = entrants("lisa_tiny:schedule.batch_size=2", NOWHERE)
     folder = tmp_path / "run"
     scores, spent = work.play(row, seed=0, steps=3, folder=folder)
     assert set(scores) == set(SPECS) and spent > 1

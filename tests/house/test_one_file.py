@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.house.tree import ROOT
+from tests.house.checkout import copy_checkout, run
 
 HERE = Path(__file__).parent / "one_file"
 NEW = {"model/systems/dots.py": HERE / "system.py", "dataset/sources/dots.py": HERE / "data.py"}
@@ -39,32 +36,12 @@ def write_pictures(root: Path) -> None:
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What git tracks, with the two files."""
-    root = tmp_path_factory.mktemp("copy") / "checkout"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout
-    for name in listed.split("\0"):
-        if name and not name.startswith(("tests/", "docs/")) and (ROOT / name).exists():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name, follow_symlinks=False)
+    root = copy_checkout(tmp_path_factory.mktemp("copy") / "checkout")
     for place, file in NEW.items():
         assert not (root / place).exists()
         shutil.copy(file, root / place)
     write_pictures(root / "data" / "dots")
     return root
-
-
-def run(root: Path, *command: str) -> str:
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "SEGLM_TRACEBACK": "1"}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=root, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.mark.slow
