@@ -1,0 +1,1 @@
+"""Data sets: what lies on disk becomes samples, clips and batches."""

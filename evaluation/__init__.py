@@ -1,0 +1,1 @@
+"""Scores, pictures and conversations: a model is asked, its answers are counted and shown."""

@@ -31,8 +31,7 @@ from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.run import evaluate_asker
 from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import markdown, table, write_table
-from seglm.model.decoders.base import restore
-from seglm.model.decoders.sam import SamDecoder, SamDims
+from seglm.model.decoders.base import TakesBoxes, restore
 from seglm.model.recipe import Pixels, Recipe
 from seglm.utils.answers import Answer
 from seglm.utils.types import Clip
@@ -116,29 +115,29 @@ def _elsewhere(clip: Clip, selection: Selection, *, to_llm_only: bool) -> Clip:
 
 
 # ---- the upper bound ---------------------------------------------------------------------------------------------------
-def box_at_truth(sam: SamDecoder, objects: Objects, *, pixels: Pixels = "fast") -> Asker:
-    """SAM prompted by the box of each thing that is asked for; the masks of several things together are the answer.
+def box_at_truth(decoder: TakesBoxes, objects: Objects, *, pixels: Pixels = "fast") -> Asker:
+    """The decoder prompted by the box of each thing that is asked for; the masks of several things together are the answer.
 
     A target that is no union of whole objects (a part) gets one box of its own.
     """
 
     def ask(clips: Sequence[Clip]) -> list[list[Answer]]:
-        return [_boxed(sam, clip, objects(clip), pixels) for clip in clips]
+        return [_boxed(decoder, clip, objects(clip), pixels) for clip in clips]
 
     return ask
 
 
-def base_sam(recipe: Recipe) -> SamDecoder:
-    """The recipe's SAM before any training, in float32."""
-    from seglm.model.released.sam import load_sam
-    from seglm.utils.resolve import resolve
+def base_decoder(recipe: Recipe) -> TakesBoxes:
+    """The recipe's mask decoder before any training, in float32. Raises ValueError for one that takes no boxes."""
+    from seglm.model.released.checkpoint import Checkpoint
 
-    checkpoint = load_sam(resolve(recipe.decoder.weights))
-    sam = SamDecoder(SamDims.of(checkpoint.decoder or {}))
-    sam.load_state_dict(
-        {name.removeprefix("decoder."): value.float() for name, value in checkpoint.tensors.items()}
-    )
-    return sam.eval()
+    checkpoint = recipe.decoder.complete(Checkpoint(recipe.decoder.weights, {}))
+    decoder = recipe.decoder.build(checkpoint.decoder or {})
+    if not isinstance(decoder, TakesBoxes):
+        raise ValueError(f"recipe {recipe.name}: its decoder takes no boxes, so there is no box at the truth")
+    weights = {name.removeprefix("decoder."): value.float() for name, value in checkpoint.tensors.items()}
+    decoder.load_state_dict(weights)
+    return decoder.eval()
 
 
 def boxes(target: Masks, objects: Masks) -> NDArray[np.float32]:
@@ -160,18 +159,16 @@ def _box(mask: Masks) -> NDArray[np.float32]:
 
 
 @torch.no_grad()
-def _boxed(sam: SamDecoder, clip: Clip, objects: Masks, pixels: Pixels) -> list[Answer]:
-    square = sam.dims.image_size
+def _boxed(decoder: TakesBoxes, clip: Clip, objects: Masks, pixels: Pixels) -> list[Answer]:
+    square = decoder.image_size
     shown, resized = decoder_pixels(clip.drawn[0], square, mode=pixels)
-    device = sam.pixel_mean.device
-    features = sam.encode(torch.from_numpy(shown)[None].to(device), [resized])
+    features = decoder.encode(torch.from_numpy(shown)[None], [resized])
     scale = torch.tensor([resized[1], resized[0]] * 2) / torch.tensor([clip.size[1], clip.size[0]] * 2)
     answers = []
     for masks in clip.masks:
         corners = torch.from_numpy(boxes(masks[0], objects)) * scale
-        # SAM's prompt encoder adds half a pixel, for indices of pixels; these are edges.
-        prompts, _ = sam.prompt_encoder(points=None, boxes=(corners - 0.5).to(device), masks=None)
-        logits, _ = sam.decode(features.expand(len(corners), -1, -1, -1), prompts)
+        prompts = decoder.prompts_of_boxes(corners.to(features.device))
+        logits, _ = decoder.decode(features.expand(len(corners), -1, -1, -1), prompts)
         full = restore(logits[:, :1], resized=resized, size=clip.size, square=square)
         answers.append(_answer((full[:, 0] > 0).any(dim=0).cpu().numpy()))
     return answers
@@ -224,7 +221,7 @@ def controls(asked: Benchmark, selection: Selection, recipe: Recipe, dataset_dir
         "all objects (text-blind)": all_objects(objects),
         "largest object (text-blind)": largest_object(objects),
         "random object (text-blind)": random_object(objects),
-        "box at the truth (bound)": box_at_truth(base_sam(recipe), objects, pixels=recipe.data.pixels),
+        "box at the truth (bound)": box_at_truth(base_decoder(recipe), objects, pixels=recipe.data.pixels),
     }
     return {
         name: evaluate_asker(ask, asked, selection, recipe, protocol="forced") for name, ask in askers.items()

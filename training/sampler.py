@@ -2,7 +2,8 @@
 
 Step s of a run takes the sample numbers that follow those of step s - 1; inside a step they are dealt out micro-batch by
 micro-batch and rank by rank. So k ranks with one micro-batch, one rank with k micro-batches and one big batch hold the same
-samples, the order depends on neither workers nor ranks, and going on at any sample costs nothing.
+samples, the order depends on neither workers nor ranks, and going on at any sample costs nothing: a checkpoint keeps the
+number of the next sample (`Trainer.samples`), and after a resume `Feed.steps` begins there.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What knows nothing of segmentation but its types: settings, flags, processes, files, randomness, names."""

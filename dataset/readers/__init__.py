@@ -1,1 +1,1 @@
-"""How a kind of data set is read, once."""
+"""How a kind of data set is read, once for all that are alike."""

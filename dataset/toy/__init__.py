@@ -1,0 +1,1 @@
+"""The toy world: draws small true data sets in the real layouts."""

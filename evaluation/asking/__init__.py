@@ -1,0 +1,1 @@
+"""Who is asked what: benchmarks, questions, answers, and what chat prints and writes."""

@@ -1,0 +1,1 @@
+"""Masks on pictures: overlays, sheets, and the text on them."""

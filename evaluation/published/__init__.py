@@ -1,0 +1,1 @@
+"""Published numbers as records, and how they are measured again."""

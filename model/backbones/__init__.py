@@ -1,0 +1,1 @@
+"""Multimodal LLMs: dialogues to ids, pixels and ids to states."""

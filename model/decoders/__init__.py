@@ -1,0 +1,1 @@
+"""Mask decoders: pixels and prompts to masks."""

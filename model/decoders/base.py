@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -83,6 +83,19 @@ class Decoder(Protocol):
     def decode(self, features: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
         """Each job's features and prompt -> logits float32 [J, K, h, w] and estimated IoU float32 [J, K]."""
         ...
+
+
+@runtime_checkable
+class TakesBoxes(Decoder, Protocol):
+    """A mask decoder that boxes can prompt, too."""
+
+    def prompts_of_boxes(self, boxes_B4: Tensor) -> Tensor:
+        """float [B, 4], (x0, y0, x1, y1), pixels of the padded square, half open -> prompts [B, P, C]."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
+
+    def eval(self) -> Self: ...
 
 
 def restore(logits_JKhw: Tensor, *, resized: tuple[int, int], size: tuple[int, int], square: int) -> Tensor:

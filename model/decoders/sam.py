@@ -169,6 +169,12 @@ class SamDecoder(nn.Module):
             )
         return torch.zeros((1, self.dims.prompt_dim, self.dims.grid, self.dims.grid), device=device)
 
+    def prompts_of_boxes(self, boxes_B4: Tensor) -> Tensor:
+        """float [B, 4], (x0, y0, x1, y1), pixels of the padded square, half open -> prompts [B, 2, C]."""
+        # SAM's prompt encoder adds half a pixel, for indices of pixels; these are edges.
+        prompts, _ = self.prompt_encoder(points=None, boxes=boxes_B4 - 0.5, masks=None)
+        return prompts  # type: ignore[no-any-return]
+
     def normalise(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
         """uint8 pictures -> float32 [M, 3, I, I], normalised; frames that are float are taken as they are.
 

@@ -1,0 +1,1 @@
+"""Published checkpoints: their layouts, key maps and checks."""

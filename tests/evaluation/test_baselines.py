@@ -147,7 +147,7 @@ def test_a_box_at_the_truth_gives_a_mask_of_the_original_size() -> None:
 
 
 def test_the_table_has_every_control_by_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "base_sam", lambda recipe: random_sam())
+    monkeypatch.setattr(baselines, "base_decoder", lambda recipe: random_sam())
     write(tmp_path / "toy", images=10, val_images=4, test_images=4)
     text = baselines.main(
         ["--dataset_dir", str(tmp_path / "toy"), "--dataset", "refcoco|val", "--out", str(tmp_path / "out")]

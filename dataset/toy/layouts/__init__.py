@@ -1,1 +1,1 @@
-"""One file for each kind of on-disk layout in which the toy world is written."""
+"""How each real data set lies on disk."""

@@ -1,1 +1,1 @@
-"""Scores of masks; knows nothing of models or data sets."""
+"""The formulas, with nothing around them."""
