@@ -33,7 +33,7 @@ from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import fate
 from seglm.training.engine import Engine
 from seglm.training.from_recipe import contents, feed, found_data, heading, settings, training_sources
-from seglm.training.run_folder import Run, open_run
+from seglm.training.run_folder import RunFolder, open_run
 from seglm.training.trainer import Hooks, Plan, Trainer
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
@@ -87,14 +87,14 @@ def choose(options: cli.Options) -> Chosen:
     return replace(chosen, recipe=configured(chosen.recipe, options))
 
 
-def run_of(options: cli.Options, found: str | None = None) -> Run:
+def run_of(options: cli.Options, found: str | None = None) -> RunFolder:
     """The run's folder: what --resume names, else --exp_name, else the recipe's name, which the weights may tell (`found`)."""
     name = options.exp_name or options.recipe or found
     if options.resume:
-        return Run(Path(options.resume))
+        return RunFolder(Path(options.resume))
     if name is None:
         raise ValueError("--resume: which run? give its folder (--resume runs/NAME) or its --exp_name")
-    return Run(Path(options.log_base_dir, name))
+    return RunFolder(Path(options.log_base_dir, name))
 
 
 def configured(recipe: Recipe, options: cli.Options) -> Recipe:
@@ -184,7 +184,7 @@ def score(recipe: Recipe, options: cli.Options) -> None:
     log.info("%s\n\nfiles: %s", scores, out_dir)
 
 
-def weights_to_score(recipe: Recipe, options: cli.Options, run: Run) -> str:
+def weights_to_score(recipe: Recipe, options: cli.Options, run: RunFolder) -> str:
     """--init_from or --version; for the command of a training with --eval_only behind it, the best state of its run."""
     given = options.init_from or recipe.backbone.weights
     if layout_of(resolve(given)) == "llava" and is_portable(run.portable):

@@ -20,7 +20,7 @@ ASIDE = (*COUNTERS, "lr", "grad_norm", "seconds", "images_per_second", "waiting"
 """columns of metrics.csv that are no losses"""
 
 
-class Table:
+class CsvTable:
     """A CSV file of numbers with `step` as its first column."""
 
     def __init__(self, path: Path, *, until: int | None = None) -> None:
@@ -67,8 +67,8 @@ def read(path: Path) -> list[Row]:
     return [{name: float(value) for name, value in row.items()} for row in whole]
 
 
-class Board:
-    """TensorBoard, with the global optimizer step as x."""
+class TensorBoard:
+    """TensorBoard's files, with the global optimizer step as x."""
 
     def __init__(self, folder: Path, *, first_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter

@@ -7,10 +7,11 @@ second copy with other numbers. What `--precision` does here: gradients travel b
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,44 +19,20 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from seglm.training import optim, out_of_memory, zero3
+from seglm.training.settings import Settings
 from seglm.utils import dist
 from seglm.utils.answers import Output
-from seglm.utils.portable import fingerprint
 
-Precision = Literal["fp32", "bf16", "fp16"]
-TRAVELS_AS: dict[Precision, str] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
-BUCKET = 500_000_000  # elements DeepSpeed reduces at once, its own default; never more than there are trained weights
+PROBED = 64  # elements of each frozen weight that enter its fingerprint
 
 
-class Micro(Protocol):
+class MicroBatch(Protocol):
     """What the engine asks of a micro-batch; `Batch` is one."""
 
     @property
     def keys(self) -> tuple[str, ...]: ...
 
     def to(self, device: object) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a module is trained."""
-
-    total_steps: int
-    """optimizer steps of the whole run; the learning rate reaches its end there"""
-    batch_size: int
-    """images in a micro-batch"""
-    accumulation: int = 1
-    """micro-batches of one rank in an optimizer step"""
-    zero: Literal[1, 2, 3] = 1
-    precision: Precision = "fp32"
-    loss_norm: Literal["global", "peer"] = "global"
-    """`global`: sums over the counts of the whole optimizer step; `peer`: the mean of the micro-batches' means"""
-    lr: float = 3e-4
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = 0.0
-    warmup_steps: int = 100
-    clip: float = 1.0
-    """largest gradient norm; 0 does not clip"""
 
 
 @dataclass(frozen=True)
@@ -85,17 +62,17 @@ class Engine:
         Raises ValueError for fp16 without a GPU and for a trained weight that is not float32.
         """
         world = dist.start()
-        _check(module, settings, world.device)
+        settings.check(module, world.device)
         self.module, self.settings, self.device = module, settings, world.device
         self.trained = {name: tuple(p.shape) for name, p in module.named_parameters() if p.requires_grad}
-        self.frozen = fingerprint(module)
+        self.frozen = frozen_fingerprint(module)
         self.phase = "start"
         module.to(world.device)
         optimizer = optim.adamw(
             module.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
         )
         scheduler = optim.schedule(optimizer, total=settings.total_steps, warmup=settings.warmup_steps)
-        self.deepspeed = _initialize(module, optimizer, scheduler, _config(module, settings))
+        self.deepspeed = _initialize(module, optimizer, scheduler, settings.deepspeed(module))
         if settings.precision == "fp16":
             optim.scale_losses(self.deepspeed.optimizer)
 
@@ -105,7 +82,7 @@ class Engine:
         """Optimizer steps so far, those that an fp16 overflow skipped included."""
         return int(self.deepspeed.global_steps)
 
-    def step(self, batches: Sequence[Micro], *, stop: bool = False) -> Step:
+    def step(self, batches: Sequence[MicroBatch], *, stop: bool = False) -> Step:
         """Forward and backward of each micro-batch, then one update.
 
         batches: as many as `accumulation`, all fetched beforehand: what they count is known before the first forward.
@@ -122,11 +99,11 @@ class Engine:
         for index, batch in enumerate(batches):
             where = f"step {self.steps + 1}, micro-batch {index + 1} of {len(batches)}"
             try:
-                numbers.append(self._micro(batch, counts, where))
+                numbers.append(self._train_on(batch, counts, where))
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not out_of_memory.is_out_of_memory(error):
                     raise
-                raise MemoryError(out_of_memory.report(self.phase, batch, self.device)) from error
+                raise MemoryError(out_of_memory.message(self.phase, batch, self.device)) from error
         keys = tuple(batch.keys for batch in batches)
         step = Step(self.steps, torch.stack(numbers), counts, keys, lr, any_stop)
         self._account(step)
@@ -148,7 +125,7 @@ class Engine:
         norm = self.deepspeed.get_global_grad_norm()
         return float("nan") if norm is None else float(norm)
 
-    def _count(self, batches: Sequence[Micro], stop: bool) -> tuple[dict[str, float], bool]:
+    def _count(self, batches: Sequence[MicroBatch], stop: bool) -> tuple[dict[str, float], bool]:
         """(counts of the whole step, whether any rank wants to stop): the one message before the first forward."""
         count = cast(Any, self.module).counts
         own = [count(batch) for batch in batches]
@@ -156,7 +133,7 @@ class Engine:
         *totals, stops = dist.all_sum([*(sum(one[name] for one in own) for name in names), float(stop)])
         return dict(zip(names, totals, strict=True)), stops > 0
 
-    def _micro(self, batch: Micro, counts: Mapping[str, float], where: str) -> Tensor:
+    def _train_on(self, batch: MicroBatch, counts: Mapping[str, float], where: str) -> Tensor:
         """Forward and backward of one micro-batch; float32 [1 + terms], detached."""
         self.phase = f"{where}: forward of {', '.join(batch.keys)}"
         # DeepSpeed takes the mean over ranks and micro-batches; dividing the counts by their number undoes it.
@@ -206,7 +183,7 @@ class Engine:
             if self.settings.zero < 3:
                 yield self.module
             else:
-                with zero3.gathered(self.deepspeed):
+                with zero3.whole_module(self.deepspeed):
                     yield self.module
         finally:
             self.module.train(was_training)
@@ -216,7 +193,7 @@ class Engine:
         found: dict[str, Tensor] = {}
         for name, parameter in self.module.named_parameters():
             if name in self.trained:
-                with zero3.full(parameter):
+                with zero3.whole_weight(parameter):
                     if dist.world().is_main:
                         found[name] = parameter.detach().to("cpu", copy=True)
         return found
@@ -243,6 +220,21 @@ def not_finite(step: Step, what: str) -> str:
         f"step {step.number}: the {what} is not finite; samples of its micro-batches: {' | '.join(named)}. Look at them "
         "(python -m seglm.dataset.check), lower optim.lr, or train in fp32"
     )
+
+
+def frozen_fingerprint(module: nn.Module) -> str:
+    """A hash over names, shapes, dtypes and some values of all frozen weights.
+
+    Taken before DeepSpeed has the module: under ZeRO-3 a rank then holds a share of each weight."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(module.named_parameters()):
+        if parameter.requires_grad:
+            continue
+        flat = parameter.detach().flatten()
+        probe = flat[:: max(1, flat.numel() // PROBED)][:PROBED].double().cpu()
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        digest.update(probe.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _loss_first(module: nn.Module, args: object, output: Output) -> tuple[Tensor, Output]:
@@ -272,34 +264,3 @@ def _initialize(
         dist_init_required=False,
     )
     return engine
-
-
-def _config(module: nn.Module, settings: Settings) -> dict[str, Any]:
-    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    bucket = min(BUCKET, trained)
-    return {
-        "train_micro_batch_size_per_gpu": settings.batch_size,
-        "gradient_accumulation_steps": settings.accumulation,
-        "gradient_clipping": settings.clip,
-        "communication_data_type": TRAVELS_AS[settings.precision],
-        "zero_optimization": {
-            "stage": settings.zero,
-            "reduce_bucket_size": bucket,
-            "allgather_bucket_size": bucket,
-            "contiguous_gradients": True,
-            "overlap_comm": settings.zero != 1 and torch.cuda.is_available(),
-        },
-        "steps_per_print": None,
-    }
-
-
-def _check(module: nn.Module, settings: Settings, device: torch.device) -> None:
-    if settings.precision == "fp16" and device.type == "cpu":
-        raise ValueError("precision=fp16 needs a GPU; on a CPU use --precision fp32 (or bf16)")
-    wrong = [
-        f"{n} {p.dtype}" for n, p in module.named_parameters() if p.requires_grad and p.dtype != torch.float32
-    ]
-    if wrong:
-        raise ValueError(
-            f"trained weights must be float32 in every precision; these are not: {', '.join(wrong[:5])}"
-        )

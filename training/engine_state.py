@@ -1,4 +1,4 @@
-"""The engine's state in a slot, out and in, to the bit: trained weights, optimizer, schedule, scaler, RNG of every rank.
+"""The engine's state, into a save and out of it, to the bit: trained weights, optimizer, schedule, scaler, RNG of every rank.
 
 Frozen weights are not stored. What is loaded must therefore lack exactly the frozen names, and the frozen weights of the new
 process must be those of the old one: both are checked here, because DeepSpeed's non-strict loading checks neither.
@@ -23,7 +23,7 @@ from seglm.utils import dist, rng
 
 
 def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Save | None:
-    """Writes a slot; all ranks call. Returns it on the main process, None elsewhere.
+    """Writes a save; all ranks call. Returns it on the main process, None elsewhere.
 
     facts: what the trainer wants back, anything JSON takes.
     """
@@ -35,7 +35,7 @@ def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Save | None:
     )
     torch.save(rng.capture(), folder / f"rng_rank{world.rank}.pt")
     dist.barrier()
-    slot = None
+    done = None
     if world.is_main:
         own = {
             "world_size": world.size,
@@ -44,34 +44,34 @@ def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Save | None:
             "frozen": engine.frozen,
             "precision": engine.settings.precision,
         }
-        slot = saves.commit(folder, step=step, facts={**facts, "engine": own}, expected=world.size)
+        done = saves.commit(folder, step=step, facts={**facts, "engine": own}, expected=world.size)
     dist.barrier()
-    return slot
+    return done
 
 
-def load(slot: Save, engine: Engine) -> None:
-    """Puts a slot's state into a fresh engine; all ranks call.
+def load(saved: Save, engine: Engine) -> None:
+    """Puts a save's state into a fresh engine; all ranks call.
 
     At another number of processes the state goes through DeepSpeed's universal checkpoint, and dropout gets new streams.
-    Raises ValueError if the slot's state does not belong to this engine.
+    Raises ValueError if the save's state does not belong to this engine.
     """
-    _check(slot, engine)
-    world, saved = dist.world(), slot.facts["engine"]
-    if saved["world_size"] == world.size:
-        _load(engine, slot.folder, slot.tag)
-        rng.restore(torch.load(slot.folder / f"rng_rank{world.rank}.pt", weights_only=True))
+    _check(saved, engine)
+    world = dist.world()
+    if saved.facts["engine"]["world_size"] == world.size:
+        _load(engine, saved.folder, saved.tag)
+        rng.restore(torch.load(saved.folder / f"rng_rank{world.rank}.pt", weights_only=True))
         return
-    root = slot.folder.parent.parent / "ckpt_universal"
+    root = saved.folder.parent.parent / "ckpt_universal"
     if world.is_main:
-        _to_universal(slot, root / slot.tag)
+        _to_universal(saved, root / saved.tag)
     dist.barrier()
     config = engine.deepspeed._config
     config.load_universal_checkpoint = True
     try:
-        _load(engine, root, slot.tag)
+        _load(engine, root, saved.tag)
     finally:
         config.load_universal_checkpoint = False
-    rng.seed(slot.step, stream=world.rank + 1)
+    rng.seed(saved.step, stream=world.rank + 1)
     dist.barrier()
     if world.is_main:
         shutil.rmtree(root)
@@ -83,27 +83,27 @@ def _load(engine: Engine, folder: Path, tag: str) -> None:
         raise RuntimeError(f"DeepSpeed found no state in {folder / tag}")
 
 
-def _check(slot: Save, engine: Engine) -> None:
-    saved = slot.facts["engine"]
-    stages = (saved["zero"], engine.settings.zero)
+def _check(saved: Save, engine: Engine) -> None:
+    facts = saved.facts["engine"]
+    stages = (facts["zero"], engine.settings.zero)
     if (3 in stages) and stages[0] != stages[1]:
         raise ValueError(
-            f"{slot.folder} was saved under ZeRO-{stages[0]}, this run has --zero {stages[1]}: DeepSpeed does not convert "
+            f"{saved.folder} was saved under ZeRO-{stages[0]}, this run has --zero {stages[1]}: DeepSpeed does not convert "
             f"between ZeRO-3 and the others; resume with --zero {stages[0]}, or start anew from the weights with --init_from"
         )
-    _same_names(f"{slot.folder}", set(saved["trained"]), set(engine.trained))
-    shapes = [n for n, shape in saved["trained"].items() if tuple(shape) != engine.trained[n]]
+    _same_names(f"{saved.folder}", set(facts["trained"]), set(engine.trained))
+    shapes = [n for n, shape in facts["trained"].items() if tuple(shape) != engine.trained[n]]
     if shapes:
         raise ValueError(
-            f"{slot.folder}: {shapes[0]} has shape {saved['trained'][shapes[0]]} in the checkpoint and "
+            f"{saved.folder}: {shapes[0]} has shape {facts['trained'][shapes[0]]} in the checkpoint and "
             f"{list(engine.trained[shapes[0]])} here (of {len(shapes)} such); was --lora_r changed?"
         )
-    if saved["frozen"] != engine.frozen:
+    if facts["frozen"] != engine.frozen:
         raise ValueError(
-            f"{slot.folder} was trained on other frozen weights (fingerprint {saved['frozen']}, here {engine.frozen}): "
+            f"{saved.folder} was trained on other frozen weights (fingerprint {facts['frozen']}, here {engine.frozen}): "
             "resume with the same --version, --vision_pretrained, --precision and --load_in_*bit"
         )
-    _same_names(f"{slot.folder / slot.tag}", _stored(slot), _storable(engine.module))
+    _same_names(f"{saved.folder / saved.tag}", _stored(saved), _storable(engine.module))
 
 
 def _same_names(where: str, stored: set[str], wanted: set[str]) -> None:
@@ -114,9 +114,9 @@ def _same_names(where: str, stored: set[str], wanted: set[str]) -> None:
         )
 
 
-def _stored(slot: Save) -> set[str]:
+def _stored(saved: Save) -> set[str]:
     """The names in DeepSpeed's own file."""
-    path = sorted((slot.folder / slot.tag).glob("*model_states.pt"))[0]
+    path = sorted((saved.folder / saved.tag).glob("*model_states.pt"))[0]
     content = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
     return set(content["module"])
 
@@ -126,14 +126,14 @@ def _storable(module: nn.Module) -> set[str]:
     return set(module.state_dict()) - {name for name, p in module.named_parameters() if not p.requires_grad}
 
 
-def _to_universal(slot: Save, target: Path) -> None:
+def _to_universal(saved: Save, target: Path) -> None:
     """DeepSpeed's converter, as a process of its own: it starts workers and prints a page."""
     shutil.rmtree(target.parent, ignore_errors=True)
     target.parent.mkdir(parents=True)
     line = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
-    line += ["--input_folder", str(slot.folder / slot.tag), "--output_folder", str(target)]
+    line += ["--input_folder", str(saved.folder / saved.tag), "--output_folder", str(target)]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(
-            f"could not convert {slot.folder} for another number of processes: {done.stderr[-2000:]}"
+            f"could not convert {saved.folder} for another number of processes: {done.stderr[-2000:]}"
         )

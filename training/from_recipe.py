@@ -20,8 +20,8 @@ from seglm.model.recipe import Data, Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
 from seglm.training import optim
-from seglm.training.engine import Settings
 from seglm.training.sampler import Feed
+from seglm.training.settings import Settings
 from seglm.training.trainer import Plan
 from seglm.utils import dist
 from seglm.utils.config import difference, to_json

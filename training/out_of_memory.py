@@ -13,8 +13,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def report(phase: str, batch: object, device: torch.device) -> str:
-    """What ran out of memory, with what in hand, and what can be turned down, cheapest first."""
+def message(phase: str, batch: object, device: torch.device) -> str:
+    """The error's text: what ran out of memory, with what in hand, and what can be turned down, cheapest first."""
     shapes = []
     if is_dataclass(batch):
         values = ((field.name, getattr(batch, field.name)) for field in fields(batch))

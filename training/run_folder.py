@@ -3,7 +3,7 @@
 runs/<exp_name>/
     log.txt metrics.csv scores.csv curve.png events.out.tfevents.*      what happened
     manifest.json                                                       what it was made of
-    ckpt_model/    slots/    portable/                                  weights: see saves.py and checkpoint.py
+    ckpt_model/    slots/    portable/                                  weights: see saves.py and utils/portable.py
     eval/<name>/                                                        what --eval_only wrote
 """
 
@@ -20,7 +20,7 @@ MARK = "log.txt"
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     folder: Path
 
     @property
@@ -52,13 +52,13 @@ class Run:
         return self.folder / "eval" / name.replace("|", "_").replace("/", "_")
 
 
-def open_run(folder: Path | str, *, resume: bool = False, overwrite: bool = False) -> Run:
+def open_run(folder: Path | str, *, resume: bool = False, overwrite: bool = False) -> RunFolder:
     """The folder, made or found; all ranks call.
 
     Raises ValueError on every rank: for a folder that holds a run and neither flag, for a folder that holds something else, for
     both flags, and for `resume` without a complete checkpoint.
     """
-    run = Run(Path(folder))
+    run = RunFolder(Path(folder))
     problem = dist.from_main(_problem(run, resume, overwrite) if dist.world().is_main else None)
     if problem:
         raise ValueError(problem)
@@ -70,7 +70,7 @@ def open_run(folder: Path | str, *, resume: bool = False, overwrite: bool = Fals
     return run
 
 
-def _problem(run: Run, resume: bool, overwrite: bool) -> str | None:
+def _problem(run: RunFolder, resume: bool, overwrite: bool) -> str | None:
     folder = run.folder
     if resume and overwrite:
         return "--resume goes on with a run, --overwrite throws it away; give one of them"

@@ -2,15 +2,16 @@
 
 Step s of a run takes the sample numbers that follow those of step s - 1; inside a step they are dealt out micro-batch by
 micro-batch and rank by rank. So k ranks with one micro-batch, one rank with k micro-batches and one big batch hold the same
-samples, the order depends on neither workers nor ranks, and going on at any sample costs nothing: a checkpoint keeps the
-number of the next sample (`Trainer.samples`), and after a resume `Feed.steps` begins there.
+samples, the order depends on neither workers nor ranks, and going on at any sample costs nothing.
+
+Where a run goes on is therefore one number: `SamplerState`, which each save holds (training/saves.py) and `--resume` puts back.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -25,6 +26,23 @@ class Numbered(Protocol):
     """What the loader asks of a data set: sample n for every n >= 0."""
 
     def __getitem__(self, n: int, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class SamplerState:
+    """Where a run stands in its samples."""
+
+    next_sample: int = 0
+    """global number of the first sample that no optimizer step has taken: how many the run has seen, all ranks together"""
+
+    def facts(self) -> dict[str, int]:
+        """What a save keeps of it."""
+        return {"samples": self.next_sample}
+
+    @staticmethod
+    def of(facts: Mapping[str, Any]) -> SamplerState:
+        """What `facts` wrote."""
+        return SamplerState(int(facts["samples"]))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Where a run keeps what it needs to go on: two slots written in turn, and `ckpt_model`, which always holds the best state.
+"""Where a run keeps what it needs to go on: two saves written in turn, and `ckpt_model`, which always holds the best state.
 
     runs/<exp_name>/slots/a  slots/b     DeepSpeed's sharded files, one state file and one RNG file a rank, COMPLETE
     runs/<exp_name>/ckpt_model/          latest, zero_to_fp32.py, global_step<n>/: the best state so far
 
-A slot counts only when COMPLETE is there, which is written last and names every file with its size. The slot that is written is
-never the newest complete one, so a kill at any moment leaves that one as it was. `ckpt_model` shares files with the slots by hard
-links; a slot is emptied, not overwritten, so what `ckpt_model` holds survives. All functions here are for the main process.
+A save counts only when COMPLETE is there, which is written last and names every file with its size. The folder that is written
+is never that of the newest complete save, so a kill at any moment leaves that one as it was. `ckpt_model` shares files with the
+saves by hard links; a folder is emptied, not overwritten, so what `ckpt_model` holds survives. For the main process only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COMPLETE, SCRIPT, LATEST = "COMPLETE", "zero_to_fp32.py", "latest"
 
 @dataclass(frozen=True)
 class Save:
-    """A complete slot."""
+    """A complete save."""
 
     folder: Path
     step: int
@@ -43,19 +43,19 @@ def tag(step: int) -> str:
 
 
 def newest(run: Path) -> Save | None:
-    """The complete slot of the highest step, or None.
+    """The complete save of the highest step, or None.
 
-    Raises RuntimeError if a complete slot has lost a file since.
+    Raises RuntimeError if a complete save has lost a file since.
     """
-    slots = [slot for slot in (_read(run / "slots" / name) for name in NAMES) if slot is not None]
-    return max(slots, key=lambda slot: slot.step, default=None)
+    found = [save for save in (_read(run / "slots" / name) for name in NAMES) if save is not None]
+    return max(found, key=lambda save: save.step, default=None)
 
 
 def begin(run: Path) -> Path:
-    """Empties the slot that is not the newest and returns it."""
+    """Empties the folder that does not hold the newest save and returns it."""
     last = newest(run)
     folder = next(run / "slots" / name for name in NAMES if last is None or last.folder.name != name)
-    # The marker goes first: a half-emptied slot must not count.
+    # The marker goes first: a half-emptied save must not count.
     (folder / COMPLETE).unlink(missing_ok=True)
     if folder.exists():
         sync_folder(folder)
@@ -65,7 +65,7 @@ def begin(run: Path) -> Path:
 
 
 def commit(folder: Path, *, step: int, facts: dict[str, Any], expected: int) -> Save:
-    """Makes the slot count.
+    """Makes what lies in the folder a save that counts.
 
     expected: files of a rank's own that must be there (RNG of each rank).
     Raises RuntimeError if files of other ranks are missing: the run's folder is then not shared between machines.
@@ -84,21 +84,21 @@ def commit(folder: Path, *, step: int, facts: dict[str, Any], expected: int) -> 
     return Save(folder, step, facts)
 
 
-def expose(run: Path, slot: Save) -> None:
-    """Makes `ckpt_model` hold this slot's state: new files first, then `latest`, then the old ones go."""
+def keep_as_best(run: Path, save: Save) -> None:
+    """Makes `ckpt_model` hold this save's state: new files first, then `latest`, then the old ones go."""
     model = run / "ckpt_model"
     model.mkdir(exist_ok=True)
-    final = model / slot.tag
-    fresh = model / f"{slot.tag}.new"
+    final = model / save.tag
+    fresh = model / f"{save.tag}.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(slot.folder / slot.tag, fresh, copy_function=_link)
+    shutil.copytree(save.folder / save.tag, fresh, copy_function=_link)
     # The same step again, e.g. after an overwritten run: `latest` must never point at a folder in pieces.
     if final.exists():
         shutil.rmtree(fresh)
     else:
         os.replace(fresh, final)
-    write_atomic(model / SCRIPT, (slot.folder / SCRIPT).read_text(encoding="utf-8"))
-    write_atomic(model / LATEST, slot.tag)
+    write_atomic(model / SCRIPT, (save.folder / SCRIPT).read_text(encoding="utf-8"))
+    write_atomic(model / LATEST, save.tag)
     for other in model.glob("global_step*"):
         if other != final:
             shutil.rmtree(other)

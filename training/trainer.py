@@ -14,10 +14,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from seglm.training import engine_state, saves
-from seglm.training.curve import Board, Row, Table, draw
+from seglm.training.curve import CsvTable, Row, TensorBoard, draw
 from seglm.training.engine import Engine, Step, not_finite
-from seglm.training.run_folder import Run
-from seglm.training.sampler import Feed
+from seglm.training.run_folder import RunFolder
+from seglm.training.sampler import Feed, SamplerState
 from seglm.training.watch import Tripwire, Watchdog
 from seglm.utils import dist, rng
 from seglm.utils.portable import save_portable
@@ -61,12 +61,11 @@ class Hooks:
 class Trainer:
     """One run, from its first step or from where it stopped, to its last."""
 
-    def __init__(self, engine: Engine, feed: Feed[Any], run: Run, plan: Plan, hooks: Hooks) -> None:
+    def __init__(self, engine: Engine, feed: Feed[Any], run: RunFolder, plan: Plan, hooks: Hooks) -> None:
         self.engine, self.feed, self.run, self.plan, self.hooks = engine, feed, run, plan, hooks
-        self.samples = 0
-        """global number of the next sample: how many the run has seen, all ranks together"""
-        self._metrics = self._scores = Table(run.metrics, until=None)
-        self._board: Board | None = None
+        self.sampler_state = SamplerState()
+        self._metrics = self._scores = CsvTable(run.metrics, until=None)
+        self._board: TensorBoard | None = None
         self._pending: list[Step] = []
         self._began = time.monotonic()
         self._waited = 0.0
@@ -87,13 +86,13 @@ class Trainer:
             for batches in stack.enter_context(closing(self._batches(watchdog))):
                 step = self.engine.step(batches, stop=bool(asked))
                 watchdog.step_ends()
-                self.samples += self.feed.per_step
+                self.sampler_state = SamplerState(self.sampler_state.next_sample + self.feed.per_step)
                 self._pending.append(step)
                 bar.update()
                 if step.number % self.plan.print_freq == 0:
                     bar.set_postfix(loss=f"{self.report()['loss']:.4f}")
                 if tripwire is not None and step.number == self.plan.tripwire:
-                    self._judge(tripwire)
+                    self._check_tripwire(tripwire)
                     tripwire = None
                 if step.number % self.plan.steps_per_epoch == 0 or step.stop:
                     self.save()
@@ -105,12 +104,12 @@ class Trainer:
 
     def _batches(self, watchdog: Watchdog) -> Generator[list[Any], None, None]:
         """The micro-batches of each step that is left; keeps count of how long the loop waits for them."""
-        with closing(self.feed.steps(self.samples, self.plan.steps - self.engine.steps)) as left:
+        with closing(
+            self.feed.steps(self.sampler_state.next_sample, self.plan.steps - self.engine.steps)
+        ) as left:
             while True:
                 watchdog.step_begins()
-                self.engine.phase = (
-                    f"step {self.engine.steps + 1}: loading samples from number {self.samples}"
-                )
+                self.engine.phase = f"step {self.engine.steps + 1}: loading samples from number {self.sampler_state.next_sample}"
                 asked_at = time.monotonic()
                 batches = next(left, None)
                 self._waited += time.monotonic() - asked_at
@@ -123,16 +122,21 @@ class Trainer:
         world, step = dist.world(), 0
         rng.seed(self.plan.seed, stream=world.rank + 1)
         if go_on:
-            slot = saves.newest(self.run.folder)
-            assert slot is not None, f"{self.run.folder} has no complete checkpoint; open_run says so first"
-            engine_state.load(slot, self.engine)
-            self.samples, step = int(slot.facts["samples"]), slot.step
-            log.info("going on after step %d, sample %d, from %s", step, self.samples, slot.folder)
+            save = saves.newest(self.run.folder)
+            assert save is not None, f"{self.run.folder} has no complete checkpoint; open_run says so first"
+            engine_state.load(save, self.engine)
+            self.sampler_state, step = SamplerState.of(save.facts), save.step
+            log.info(
+                "going on after step %d, sample %d, from %s",
+                step,
+                self.sampler_state.next_sample,
+                save.folder,
+            )
         dist.barrier()
-        self._metrics = Table(self.run.metrics, until=step if world.is_main else None)
-        self._scores = Table(self.run.scores, until=step if world.is_main else None)
+        self._metrics = CsvTable(self.run.metrics, until=step if world.is_main else None)
+        self._scores = CsvTable(self.run.scores, until=step if world.is_main else None)
         if world.is_main:
-            self._board = Board(self.run.folder, first_step=step)
+            self._board = TensorBoard(self.run.folder, first_step=step)
         self._began, self._waited = time.monotonic(), 0.0
 
     def _end(self) -> None:
@@ -153,7 +157,7 @@ class Trainer:
             return None
         return Tripwire(self.engine.shards(), self.hooks.group_of)
 
-    def _judge(self, tripwire: Tripwire) -> None:
+    def _check_tripwire(self, tripwire: Tripwire) -> None:
         ratios = tripwire.check(self.engine.shards(), step=self.engine.steps)
         said = ", ".join(f"{group} {ratio:.1e}" for group, ratio in ratios.items())
         log.info("weights have moved by (|change| / |weight| after %d steps): %s", self.engine.steps, said)
@@ -186,7 +190,7 @@ class Trainer:
         self._record("train", self._metrics, row)
         return row
 
-    def _record(self, group: str, table: Table, row: Row) -> None:
+    def _record(self, group: str, table: CsvTable, row: Row) -> None:
         if self._board is None:
             return
         table.add(row)
@@ -205,9 +209,11 @@ class Trainer:
         if self._pending:
             self.report()
         self.engine.phase = f"step {self.engine.steps}: saving"
-        slot = engine_state.save(self.run.folder, self.engine, {"samples": self.samples, "epoch": self.epoch})
+        save = engine_state.save(
+            self.run.folder, self.engine, {**self.sampler_state.facts(), "epoch": self.epoch}
+        )
         if dist.from_main(self.best() is None if dist.world().is_main else None):
-            self._expose(slot)
+            self._keep_as_best(save)
 
     def best(self) -> Row | None:
         """The row of the best validation so far, the first of equals; known on the main process."""
@@ -233,17 +239,17 @@ class Trainer:
         before = self.best()
         better = before is None or scores[self.plan.best_by] > before[self.plan.best_by]
         if dist.from_main(better):
-            self._expose(saves.newest(self.run.folder) if dist.world().is_main else None)
+            self._keep_as_best(saves.newest(self.run.folder) if dist.world().is_main else None)
         self._record("val", self._scores, {"step": self.engine.steps, "epoch": self.epoch, **scores})
         if dist.world().is_main:
             draw(self.run.curve, self._metrics.rows, self._scores.rows)
         self._began, self._waited = time.monotonic(), 0.0
 
-    def _expose(self, slot: saves.Save | None) -> None:
+    def _keep_as_best(self, save: saves.Save | None) -> None:
         weights = self.engine.weights()
-        if slot is not None:
-            saves.expose(self.run.folder, slot)
-            manifest = {**self.hooks.manifest(), "step": slot.step, "epoch": self.epoch}
+        if save is not None:
+            saves.keep_as_best(self.run.folder, save)
+            manifest = {**self.hooks.manifest(), "step": save.step, "epoch": self.epoch}
             save_portable(self.run.portable, self.hooks.portable(weights), manifest)
         dist.barrier()
 

@@ -10,7 +10,7 @@ from torch import nn
 
 
 @contextmanager
-def full(parameter: nn.Parameter) -> Iterator[None]:
+def whole_weight(parameter: nn.Parameter) -> Iterator[None]:
     """The parameter's whole value under ZeRO-3; nothing to do elsewhere."""
     if not hasattr(parameter, "ds_id"):
         yield
@@ -22,7 +22,7 @@ def full(parameter: nn.Parameter) -> Iterator[None]:
 
 
 @contextmanager
-def gathered(engine: Any) -> Iterator[None]:
+def whole_module(engine: Any) -> Iterator[None]:
     """A ZeRO-3 module as a plain one: weights gathered, partitioning hooks off (as TRL's `unwrap_model_for_generation` does)."""
     import deepspeed
 

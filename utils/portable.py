@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from seglm.utils.atomic import settle, write_folder
 
 WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 HASHED_AT_ONCE = 1 << 24  # bytes
-PROBED = 64  # elements of each frozen weight that enter its fingerprint
 
 
 def sha256(path: Path) -> str:
@@ -27,21 +26,6 @@ def sha256(path: Path) -> str:
         while block := file.read(HASHED_AT_ONCE):
             digest.update(block)
     return digest.hexdigest()
-
-
-def fingerprint(module: nn.Module) -> str:
-    """A hash over names, shapes, dtypes and some values of all frozen weights.
-
-    Taken before DeepSpeed has the module: under ZeRO-3 a rank then holds a share of each weight."""
-    digest = hashlib.sha256()
-    for name, parameter in sorted(module.named_parameters()):
-        if parameter.requires_grad:
-            continue
-        flat = parameter.detach().flatten()
-        probe = flat[:: max(1, flat.numel() // PROBED)][:PROBED].double().cpu()
-        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
-        digest.update(probe.numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def save_portable(folder: Path | str, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:

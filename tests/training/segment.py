@@ -6,8 +6,9 @@ import json
 from dataclasses import replace
 
 from seglm.dataset.collate import collate
-from seglm.training.engine import Engine, Settings
+from seglm.training.engine import Engine
 from seglm.training.sampler import Feed
+from seglm.training.settings import Settings
 from seglm.utils import dist
 from seglm.utils.types import Example
 from tests.tiny import tiny_example, tiny_model, tiny_recipe

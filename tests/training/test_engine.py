@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from seglm.training import optim
-from seglm.training.engine import Engine, Settings
+from seglm.training.engine import Engine, frozen_fingerprint
+from seglm.training.settings import Settings
 from seglm.utils import dist
 from seglm.utils.answers import Output
 from tests.training.tiny import Numbers, NumberSet, TwoTerms, collate
@@ -185,3 +187,17 @@ def test_validation_sees_whole_weights_and_training_goes_on(zero: int) -> None:
         assert module.training
     engine.close()
     assert losses == plain
+
+
+def test_frozen_weights_have_a_fingerprint() -> None:
+    def model(seed: int, changed: float = 0) -> nn.Module:
+        torch.manual_seed(seed)
+        layers = nn.Sequential(nn.Linear(40, 40), nn.Linear(4, 4))
+        layers[0].requires_grad_(False)
+        layers[0].weight.data[0, 0] += changed
+        return layers
+
+    assert frozen_fingerprint(model(0)) == frozen_fingerprint(model(0))
+    assert frozen_fingerprint(model(0)) != frozen_fingerprint(model(1))
+    assert frozen_fingerprint(model(0)) != frozen_fingerprint(model(0, changed=1e-3))
+    assert frozen_fingerprint(model(0)) != frozen_fingerprint(model(0).to(torch.bfloat16))

@@ -1,4 +1,4 @@
-"""The slots' promise under a kill at every single change of the file system, with stand-ins for DeepSpeed's files."""
+"""The saves' promise under a kill at every single change of the file system, with stand-ins for DeepSpeed's files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def best(run: Path) -> str:
     return (model / (model / saves.LATEST).read_text() / "weights.pt").read_text()
 
 
-def test_slots_take_turns_and_the_newest_complete_one_counts(tmp_path: Path) -> None:
+def test_saves_take_turns_and_the_newest_complete_one_counts(tmp_path: Path) -> None:
     assert saves.newest(tmp_path) is None
     folders = [save(tmp_path, step).folder.name for step in (1, 2, 3)]
     assert folders == ["a", "b", "a"]
@@ -37,27 +37,27 @@ def test_slots_take_turns_and_the_newest_complete_one_counts(tmp_path: Path) -> 
     assert last is not None and (last.step, last.facts) == (3, {"samples": 24})
 
 
-def test_the_best_state_survives_the_slots_that_come_after_it(tmp_path: Path) -> None:
-    saves.expose(tmp_path, save(tmp_path, 1))
+def test_the_best_state_survives_the_saves_that_come_after_it(tmp_path: Path) -> None:
+    saves.keep_as_best(tmp_path, save(tmp_path, 1))
     for step in (2, 3, 4, 5):
         save(tmp_path, step)
     assert best(tmp_path) == "weights of 1"
-    saves.expose(tmp_path, save(tmp_path, 6))
+    saves.keep_as_best(tmp_path, save(tmp_path, 6))
     assert best(tmp_path) == "weights of 6"
     assert len(list((tmp_path / "ckpt_model").glob("global_step*"))) == 1
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_and_a_whole_best(tmp_path: Path) -> None:
-    """Save and expose step 3 over 1 and 2, killed before the n-th change of the file system, for every n."""
+    """Save step 3 and keep it as the best over 1 and 2, killed before the n-th change of the file system, for every n."""
     number, seen = 0, set()
     while True:
         run = tmp_path / str(number)
-        saves.expose(run, save_in(run, 1))
+        saves.keep_as_best(run, save_in(run, 1))
         save(run, 2)
         child = os.fork()
         if child == 0:
             die_at(number)
-            saves.expose(run, save(run, 3))
+            saves.keep_as_best(run, save(run, 3))
             os._exit(0)
         killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
         last = saves.newest(run)
@@ -66,7 +66,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_and_a_whole_best(tmp_pat
         assert best(run) in ("weights of 1", "weights of 3")
         seen.add((last.step, best(run)))
         # And it can go on from there.
-        saves.expose(run, save(run, 4))
+        saves.keep_as_best(run, save(run, 4))
         assert best(run) == "weights of 4"
         if not killed:
             break
@@ -81,8 +81,8 @@ def save_in(run: Path, step: int) -> saves.Save:
 
 
 def test_a_state_of_the_same_step_again_replaces_nothing_halfway(tmp_path: Path) -> None:
-    saves.expose(tmp_path, save(tmp_path, 1))
-    saves.expose(tmp_path, save(tmp_path, 1))
+    saves.keep_as_best(tmp_path, save(tmp_path, 1))
+    saves.keep_as_best(tmp_path, save(tmp_path, 1))
     assert best(tmp_path) == "weights of 1"
 
 
@@ -96,13 +96,13 @@ def test_a_machine_that_writes_elsewhere_is_found_out(tmp_path: Path) -> None:
 
 def test_a_file_lost_afterwards_is_an_error_and_no_silent_step_back(tmp_path: Path) -> None:
     save(tmp_path, 1)
-    slot = save(tmp_path, 2)
-    (slot.folder / slot.tag / "weights.pt").write_text("")
+    last = save(tmp_path, 2)
+    (last.folder / last.tag / "weights.pt").write_text("")
     with pytest.raises(RuntimeError, match=r"weights\.pt was 12 bytes"):
         saves.newest(tmp_path)
 
 
 def test_the_marker_names_every_file(tmp_path: Path) -> None:
-    slot = save(tmp_path, 1)
-    files = json.loads((slot.folder / saves.COMPLETE).read_text())["files"]
+    last = save(tmp_path, 1)
+    files = json.loads((last.folder / saves.COMPLETE).read_text())["files"]
     assert files == {"global_step1/weights.pt": 12, "rng_rank0.pt": 8, "zero_to_fp32.py": 10}

@@ -15,9 +15,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from seglm.training.engine import Engine, Settings
+from seglm.training.engine import Engine
 from seglm.training.run_folder import open_run
 from seglm.training.sampler import Feed
+from seglm.training.settings import Settings
 from seglm.training.trainer import Hooks, Plan, Trainer
 from seglm.utils import dist, log, rng
 from tests.training.processes import die_at
