@@ -1,8 +1,8 @@
-"""Where the talking base is taught to look while it reads and answers.
+"""Which image patches some attention heads of the tiny LLaVA are taught to attend to while it reads and answers.
 
-Some heads of the first layers learn that the word for a look is at the things of that look, and so are the words of a fact
-about it; some heads of the next layers learn that an answer is at what its question is about, and the words for one of several
-things at that one. Without these lessons naming the right thing took several times as many steps.
+Some heads of the first layers learn to go from the word for an attribute, or from a fact that means it, to the things that have
+it; some heads of the next layers go from an answer to what its question is about, and from the words for one of several things to
+that one. Without these lessons naming the right thing took several times as many steps.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,26 +13,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seglm.bases.packing import Packed
-from seglm.bases.patch_lessons import LOOKS, filled_by
-from seglm.bases.scene_cache import Drawn
+from seglm.bases.patch_lessons import ATTRIBUTES, filled_by
+from seglm.bases.scene_cache import DrawnScenes
 from seglm.dataset.toy.asking import Question
 from seglm.dataset.toy.scenes import Scene
 
-WORD_GAZE_LAYERS = (0, 1)
-GAZE_LAYERS, GAZE_HEADS = (
-    (2, 3),
-    2,
-)  # of the language model: where it is taught to look at what it is asked about
-
+WORD_LAYERS = (0, 1)  # of the language model, where it is taught what a word or a fact is at
+ANSWER_LAYERS = (2, 3)  # where it is taught what an answer is at
+TAUGHT_HEADS = 2  # the first of each of these layers
 
 Place = tuple[int, int]  # (row, position)
 
 
-def aims_of(words: Mapping[str, Tensor], batch: Drawn, packed: Packed) -> dict[int, tuple[Tensor, Tensor]]:
-    """Where some states should look: layer -> (int64 [G, 2] (row, position), float [G, P], shares of the patches that sum to 1).
+def attention_targets(
+    words: Mapping[str, Tensor], batch: DrawnScenes, packed: Packed
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """Where some states should attend: layer -> (int64 [G, 2] (row, position), float [G, P], a state's shares sum to 1).
 
-    Early layers: the word for a look, and the last word of a fact about it, at all things of that look. Later ones: the
-    answer, at what its question is about.
+    Early layers: the word for an attribute, and the last word of a fact that means it, to all things that have it. Later ones:
+    the answer, to what its question is about.
     """
     filled = [
         filled_by(owners, len(scene.things)) for owners, scene in zip(batch.owners, batch.scenes, strict=True)
@@ -45,23 +44,23 @@ def aims_of(words: Mapping[str, Tensor], batch: Drawn, packed: Packed) -> dict[i
             for at, things in zip(range(start, end), said, strict=True):
                 answers.append(((row, int(packed.predicts[at, 1])), filled[row][:, things].sum(1)))
     read: list[tuple[Place, NDArray[np.float64]]] = []
-    for name, value, (row, place) in _looks_read(words, packed):
+    for name, value, (row, place) in _attributes_read(words, packed):
         same = [i for i, thing in enumerate(batch.scenes[row].things) if getattr(thing, name) == value]
         if same:
             read.append(((row, place), filled[row][:, same].sum(1)))
-    aims: dict[int, tuple[Tensor, Tensor]] = {}
-    for layers, aimed in ((WORD_GAZE_LAYERS, read), (GAZE_LAYERS, answers)):
+    targets: dict[int, tuple[Tensor, Tensor]] = {}
+    for layers, aimed in ((WORD_LAYERS, read), (ANSWER_LAYERS, answers)):
         if not aimed:
             continue
         places = torch.tensor([place for place, _ in aimed])
         shares = torch.from_numpy(np.stack([there / there.sum() for _, there in aimed])).float()
-        aims |= dict.fromkeys(layers, (places, shares))
-    return aims
+        targets |= dict.fromkeys(layers, (places, shares))
+    return targets
 
 
-def _looks_read(words: Mapping[str, Tensor], packed: Packed) -> Iterator[tuple[str, str, Place]]:
-    """Every place where a look is named or meant by a fact: (field of Thing, value, place); facts asked alone are left out."""
-    for name, values in LOOKS.items():
+def _attributes_read(words: Mapping[str, Tensor], packed: Packed) -> Iterator[tuple[str, str, Place]]:
+    """Every place where an attribute is named or meant by a fact: (field of Thing, value, place); not of facts asked alone."""
+    for name, values in ATTRIBUTES.items():
         for token, value in zip(words[name].tolist(), values, strict=True):
             for row, place in (packed.ids == token).nonzero().tolist():
                 yield name, value, (row, place)

@@ -19,6 +19,7 @@ from seglm.bases import (
     questions,
     scene_cache,
     tiny_llava,
+    tiny_llava_losses,
     tiny_sam,
     training_run,
     vocabulary,
@@ -28,14 +29,13 @@ from seglm.model.backbones.tokenizer import load_tokenizer
 HOME = Path(__file__).resolve().parent
 SCORED = 300  # held-out scenes
 TOWER_STEPS, TOWER_IMAGES = 7000, 12
-TOWER_WEIGHT, TOWER_UNTIL = (
-    0.5,
-    0.6,
-)  # of the tower's own lessons beside the talk; they fade out at this share of the run
-TOWER_OFFSET = 30_000  # those lessons show other scenes than the talk of the same step
-GAZE_WEIGHT = 1.0  # fades out at the end of the run
-TALKER_STEPS, TALKER_IMAGES = 7000, 4
-PROMPTABLE_STEPS, PROMPTABLE_IMAGES = 3400, 8
+TOWER_WEIGHT = 0.5  # of the tower's own loss beside the talk
+TOWER_UNTIL = 0.6  # share of the run at which that loss has faded out
+TOWER_OFFSET = 30_000  # it sees other scenes than the talk of the same step
+ATTENTION_WEIGHT = 1.0  # of the attention lessons beside the talk; fades out at the end of the run
+TOWER_RUN, TALK_RUN, SAM_RUN = "tower", "talker", "promptable"  # what the files in --work are called
+TALK_STEPS, TALK_IMAGES = 7000, 4
+SAM_STEPS, SAM_IMAGES = 3400, 8
 CURVE_POINTS = 12  # of the scores over the run, in the manifest
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--only", choices=("talker", "promptable"), help="make one base; by default first one, then the other"
+        "--only", choices=("llava", "sam"), help="make one base; by default first one, then the other"
     )
     parser.add_argument(
         "--minutes", type=float, default=600.0, help="limit per base; the schedule is shortened to end by it"
@@ -58,45 +58,50 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.score:
         return score(args.out, work=args.work)
-    if args.only != "promptable":
-        make_talker(args.out / "llava", work=args.work, minutes=args.minutes)
-    if args.only != "talker":
-        make_promptable(args.out / "sam", work=args.work, minutes=args.minutes)
+    if args.only != "sam":
+        make_tiny_llava(args.out / "llava", work=args.work, minutes=args.minutes)
+    if args.only != "llava":
+        make_tiny_sam(args.out / "sam", work=args.work, minutes=args.minutes)
 
 
-def make_talker(out: Path, *, work: Path, minutes: float) -> None:
+def make_tiny_llava(out: Path, *, work: Path, minutes: float) -> None:
     """Trains and writes the tiny LLaVA: its words, its tower, then all of it."""
     if not (out / "tokenizer.model").exists():
         vocabulary.write_tokenizer(out)
     tokenizer = load_tokenizer(out, tokens=(), image_tokens=vocabulary.IMAGE_TOKENS)
     packer = packing.Packer(tokenizer, patches=(scene_cache.SIDE // patch_lessons.PATCH) ** 2)
     torch.manual_seed(0)
-    base = tiny_llava.Talker(packer.word_ids)
-    scenes = scene_cache.Stock(split="train", cache=work / "drawn", chunks=60)
-    plan = training_run.Plan(steps=TOWER_STEPS, minutes=0.2 * minutes, lr=1.2e-3, save_every=500)
+    base = tiny_llava.TinyLlava(packer.word_ids)
+    scenes = scene_cache.SceneCache(split="train", cache=work / "drawn", chunks=60)
+    settings = training_run.RunSettings(steps=TOWER_STEPS, minutes=0.2 * minutes, lr=1.2e-3, save_every=500)
     training_run.train(
-        base, _tower_step(base, scenes), plan, folder=work, name="tower", saved=lambda module, progress: None
+        base,
+        _tower_step(base, scenes),
+        settings,
+        folder=work,
+        name=TOWER_RUN,
+        saved=lambda module, progress: None,
     )
-    held_out = scene_cache.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
-    plan = training_run.Plan(steps=TALKER_STEPS, minutes=0.8 * minutes, lr=1.2e-3, save_every=250)
+    held_out = scene_cache.SceneCache(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
+    settings = training_run.RunSettings(steps=TALK_STEPS, minutes=0.8 * minutes, lr=1.2e-3, save_every=250)
 
     def saved(module: torch.nn.Module, progress: training_run.Progress) -> None:
         tiny_llava.save(base.llava, out)
-        found = _talker_scores(base.llava, packer, held_out, whole=progress.share >= 1)
-        write_manifest(out, found, progress, plan, work / "talker.jsonl", images=TALKER_IMAGES)
+        found = _talk_scores(base.llava, packer, held_out, whole=progress.share >= 1)
+        write_manifest(out, found, progress, settings, work / f"{TALK_RUN}.jsonl", images=TALK_IMAGES)
 
     training_run.train(
-        base, _talker_step(base, scenes, packer), plan, folder=work, name="talker", saved=saved
+        base, _talk_step(base, scenes, packer), settings, folder=work, name=TALK_RUN, saved=saved
     )
 
 
 def score(out: Path, *, work: Path) -> None:
     """Measures both bases on held-out scenes and writes the scores into their manifests."""
-    held_out = scene_cache.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
+    held_out = scene_cache.SceneCache(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
     tokenizer = load_tokenizer(out / "llava", tokens=(), image_tokens=vocabulary.IMAGE_TOKENS)
     packer = packing.Packer(tokenizer, patches=(scene_cache.SIDE // patch_lessons.PATCH) ** 2)
     found: dict[str, Mapping[str, Any]] = {
-        "llava": _talker_scores(tiny_llava.load(out / "llava"), packer, held_out, whole=True),
+        "llava": _talk_scores(tiny_llava.load(out / "llava"), packer, held_out, whole=True),
         "sam": tiny_sam.scores(tiny_sam.load(out / "sam"), held_out),
     }
     for name, scores in found.items():
@@ -106,8 +111,8 @@ def score(out: Path, *, work: Path) -> None:
         print(name, scores)
 
 
-def _talker_scores(
-    llava: Any, packer: packing.Packer, held_out: scene_cache.Drawn, *, whole: bool
+def _talk_scores(
+    llava: Any, packer: packing.Packer, held_out: scene_cache.DrawnScenes, *, whole: bool
 ) -> dict[str, dict[str, float]]:
     """Exact match with the wordings of training; `whole`: also with all wordings, and with the wrong image."""
     found = {"familiar": questions.scores(llava, packer, held_out, split="train")}
@@ -117,22 +122,25 @@ def _talker_scores(
     return found
 
 
-def _talker_step(
-    base: tiny_llava.Talker, scenes: scene_cache.Stock, packer: packing.Packer
-) -> training_run.Step:
+def _talk_step(
+    base: tiny_llava.TinyLlava, scenes: scene_cache.SceneCache, packer: packing.Packer
+) -> training_run.StepFn:
     def step(number: int, share: float) -> tuple[torch.Tensor, Mapping[str, float]]:
         base.train()
         rng = np.random.default_rng([3, number])
-        batch = scenes.pick(number * TALKER_IMAGES, TALKER_IMAGES)
+        batch = scenes.pick(number * TALK_IMAGES, TALK_IMAGES)
         captioned = bool(rng.random() < questions.CAPTION_ODDS)
-        rows = [questions.lesson(scene, rng, share=share, captioned=captioned) for scene in batch.scenes]
-        which = rng.integers(0, 2, TALKER_IMAGES)
-        loss, values = tiny_llava.talk_loss(
-            base, batch, packer.pack(rows), which=which, gaze_weight=GAZE_WEIGHT * (1 - share)
+        rows = [
+            questions.training_questions(scene, rng, share=share, captioned=captioned)
+            for scene in batch.scenes
+        ]
+        which = rng.integers(0, 2, TALK_IMAGES)
+        loss, values = tiny_llava_losses.talk_loss(
+            base, batch, packer.pack(rows), which=which, attention_weight=ATTENTION_WEIGHT * (1 - share)
         )
         if share < TOWER_UNTIL:
             more = scenes.pick(number * TOWER_IMAGES + TOWER_OFFSET, TOWER_IMAGES)
-            tower, seen = tiny_llava.tower_loss(base, more, rng)
+            tower, seen = tiny_llava_losses.tower_loss(base, more, rng)
             loss = loss + TOWER_WEIGHT * (1 - share / TOWER_UNTIL) * tower
             values = {**values, "dense_shape": seen["dense_shape"], "said_cell": seen["said_cell"]}
         return loss, values
@@ -140,43 +148,43 @@ def _talker_step(
     return step
 
 
-def _tower_step(base: tiny_llava.Talker, scenes: scene_cache.Stock) -> training_run.Step:
+def _tower_step(base: tiny_llava.TinyLlava, scenes: scene_cache.SceneCache) -> training_run.StepFn:
     def step(number: int, share: float) -> tuple[torch.Tensor, dict[str, float]]:
         batch = scenes.pick(number * TOWER_IMAGES, TOWER_IMAGES)
-        return tiny_llava.tower_loss(base, batch, np.random.default_rng([2, number]))
+        return tiny_llava_losses.tower_loss(base, batch, np.random.default_rng([2, number]))
 
     return step
 
 
-def make_promptable(out: Path, *, work: Path, minutes: float) -> None:
+def make_tiny_sam(out: Path, *, work: Path, minutes: float) -> None:
     """Trains and writes the tiny SAM."""
     torch.manual_seed(0)
-    base = tiny_sam.Promptable()
-    scenes = scene_cache.Stock(split="train", cache=work / "drawn", chunks=60)
-    held_out = scene_cache.Stock(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
-    plan = training_run.Plan(steps=PROMPTABLE_STEPS, minutes=minutes, lr=1.5e-3)
+    base = tiny_sam.TinySam()
+    scenes = scene_cache.SceneCache(split="train", cache=work / "drawn", chunks=60)
+    held_out = scene_cache.SceneCache(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
+    settings = training_run.RunSettings(steps=SAM_STEPS, minutes=minutes, lr=1.5e-3)
 
     def step(number: int, share: float) -> tuple[torch.Tensor, dict[str, float]]:
         base.train()
         rng = np.random.default_rng([1, number])
-        loss, values = tiny_sam.loss_of(
-            base, scenes.pick(number * PROMPTABLE_IMAGES, PROMPTABLE_IMAGES), rng, share=share
+        loss, values = tiny_sam.training_loss(
+            base, scenes.pick(number * SAM_IMAGES, SAM_IMAGES), rng, share=share
         )
         return loss, dict(values)
 
     def saved(module: torch.nn.Module, progress: training_run.Progress) -> None:
         tiny_sam.save(base.sam, out)
         scores = tiny_sam.scores(base.sam, held_out)
-        write_manifest(out, scores, progress, plan, work / "promptable.jsonl", images=PROMPTABLE_IMAGES)
+        write_manifest(out, scores, progress, settings, work / f"{SAM_RUN}.jsonl", images=SAM_IMAGES)
 
-    training_run.train(base, step, plan, folder=work, name="promptable", saved=saved)
+    training_run.train(base, step, settings, folder=work, name=SAM_RUN, saved=saved)
 
 
 def write_manifest(
     out: Path,
     scores: Mapping[str, Any],
     progress: training_run.Progress,
-    plan: training_run.Plan,
+    settings: training_run.RunSettings,
     curve: Path,
     *,
     images: int,
@@ -195,9 +203,9 @@ def write_manifest(
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU thread(s)",
         "steps": progress.step,
-        "steps_planned": plan.steps,
+        "steps_planned": settings.steps,
         "images_per_step": images,
-        "peak_lr": plan.lr,
+        "peak_lr": settings.lr,
         "minutes": round(progress.seconds / 60, 1),
         "cpu_minutes": round(progress.cpu_seconds / 60, 1),
         "scores": scores,

@@ -1,4 +1,4 @@
-"""Many questions about one image behind one prefix, as one row: a question sees the prefix and itself, no other question.
+"""Packed rows: many questions about one image behind one prefix; a question sees the prefix and itself, no other question.
 
 The text is that of the llava_v1 template with the image between its two tokens, tokenised as our dialogues are.
 Letters: N images (rows), T tokens of a row, A answer tokens.
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-Dialogue = tuple[
-    Question, tuple[int, ...], int
-]  # ids after the image's end token; how many are not yet the answer
+EncodedQuestion = tuple[Question, tuple[int, ...], int]
+"""the question, its ids after the image's end token, and how many of them are not yet the answer"""
 CHUNKS = 4  # in which the questions of a row are attended; more save attention and cost padding
 
 
@@ -71,16 +70,16 @@ class Packer:
         self.image_start = len(before)
         self.prefix = [*before, *[0] * patches, self.end]
 
-    def question(self, text: str) -> tuple[int, ...]:
+    def prompt_ids(self, text: str) -> tuple[int, ...]:
         """The ids after the image's end token up to where the answer begins."""
         return self._ids(f"{IMAGE_TOKENS[1]}\n{text}{LLAVA_V1.reply}")[1:]
 
-    def dialogue(self, question: Question) -> Dialogue:
+    def encode(self, question: Question) -> EncodedQuestion:
         """The ids after the image's end token, and how many of them are not yet the answer."""
         whole = self._ids(
             f"{IMAGE_TOKENS[1]}\n{question.text}{LLAVA_V1.reply}{LLAVA_V1.lead}{question.answer}{LLAVA_V1.close}"
         )[1:]
-        return question, whole, len(self.question(question.text))
+        return question, whole, len(self.prompt_ids(question.text))
 
     def _find_facts(self, ids: tuple[int, ...]) -> tuple[tuple[Fact, int], ...]:
         """The facts that some ids tell, each with the index of its last token."""
@@ -105,7 +104,7 @@ class Packer:
 
     def pack(self, rows: Sequence[Sequence[Question]]) -> Packed:
         """One row per image; every row needs at least CHUNKS questions."""
-        told = [_shares([self.dialogue(question) for question in questions]) for questions in rows]
+        told = [_in_chunks([self.encode(question) for question in questions]) for questions in rows]
         start = len(self.prefix)
         lengths = [max(sum(len(ids) for _, ids, _ in row[chunk]) for row in told) for chunk in range(CHUNKS)]
         ends = list(accumulate(lengths, initial=start))
@@ -142,7 +141,7 @@ class Packer:
         )
 
 
-def _shares(dialogues: Sequence[Dialogue]) -> list[list[Dialogue]]:
+def _in_chunks(dialogues: Sequence[EncodedQuestion]) -> list[list[EncodedQuestion]]:
     """The questions of a row in CHUNKS shares, long ones together, so that the shares of different rows are of one length."""
     ordered = sorted(dialogues, key=lambda dialogue: -len(dialogue[1]))
     borders = [len(ordered) * i // CHUNKS for i in range(CHUNKS + 1)]

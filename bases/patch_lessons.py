@@ -1,4 +1,4 @@
-"""What each patch of the talking base's tower shows: the truths of the throw-away lessons.
+"""What each image patch shows: the truths on which the tiny LLaVA's vision tower is warmed up.
 
 Letters: N images, P patches.
 """
@@ -6,19 +6,19 @@ Letters: N images, P patches.
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.bases.scene_cache import NOBODY, SIDE, Drawn
+from seglm.bases.scene_cache import NOBODY, SIDE, DrawnScenes
 from seglm.dataset.toy.asking import CELLS
 from seglm.dataset.toy.scenes import COLOURS, GRID, MATERIALS, SIZES
 from seglm.dataset.toy.shapes import SHAPES
 
 PATCH = 8  # px of the 64 that the tower sees
-LOOKS: dict[str, tuple[str, ...]] = {
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "colour": tuple(COLOURS),
     "shape": SHAPES,
     "size": SIZES,
     "material": MATERIALS,
 }
-SPANS = (
+BOX_SIDES = (
     "left",
     "right",
     "top",
@@ -27,22 +27,23 @@ SPANS = (
 LEAST_SHARE = 0.2  # of a patch that a thing must fill to be what the patch shows
 
 
-def patch_truths(batch: Drawn) -> dict[str, NDArray[np.int64]]:
+def patch_truths(batch: DrawnScenes) -> dict[str, NDArray[np.int64]]:
     """What each patch shows, per head: int64 [N, P], 0 for ground."""
     side = SIDE // PATCH
     truths = {
-        name: np.zeros((len(batch.scenes), side * side), dtype=np.int64) for name in (*LOOKS, *SPANS, "cell")
+        name: np.zeros((len(batch.scenes), side * side), dtype=np.int64)
+        for name in (*ATTRIBUTES, *BOX_SIDES, "cell")
     }
     for row, (scene, owners) in enumerate(zip(batch.scenes, batch.owners, strict=True)):
         filled = filled_by(owners, len(scene.things))
         owner = np.where(filled.max(1) >= LEAST_SHARE, filled.argmax(1), NOBODY)
         for i, thing in enumerate(scene.things):
             mine = owner == i
-            for name, values in LOOKS.items():
+            for name, values in ATTRIBUTES.items():
                 truths[name][row, mine] = values.index(getattr(thing, name)) + 1
             rows, columns = np.nonzero(owners == i)
             sides = (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1)
-            for name, line in zip(SPANS, sides, strict=True):
+            for name, line in zip(BOX_SIDES, sides, strict=True):
                 truths[name][row, mine] = round(float(line) * CELLS / GRID) + 1
             column, line = (int(0.5 * (low + high) * CELLS / GRID) for low, high in (sides[:2], sides[2:]))
             truths["cell"][row, mine] = line * CELLS + column + 1

@@ -1,4 +1,4 @@
-"""What the talking base is asked, and how its answers are scored.
+"""The questions that the tiny LLaVA is asked, and how its answers are scored.
 
 An answer is right if greedy decoding gives it to the letter. That is read off one pass over the true answer: greedy decoding
 gives it exactly if each of its tokens is the most likely one after the true ones before it.
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from seglm.bases.packing import CHUNKS, Packer
-from seglm.bases.scene_cache import Drawn
-from seglm.bases.tiny_llava import hidden_states, see
+from seglm.bases.scene_cache import DrawnScenes
+from seglm.bases.tiny_llava import hidden_states, vision_features
 from seglm.dataset.toy.asking import COLUMNS
 from seglm.dataset.toy.language import Question, questions
 from seglm.dataset.toy.scenes import Scene, Split
@@ -23,7 +23,9 @@ EASY_FORMS = ("", "attribute", "class", "multi", "reasoning")
 CAPTION_ODDS = 0.1  # of a step in which every image is described, too
 
 
-def lesson(scene: Scene, rng: np.random.Generator, *, share: float, captioned: bool) -> list[Question]:
+def training_questions(
+    scene: Scene, rng: np.random.Generator, *, share: float, captioned: bool
+) -> list[Question]:
     """Training questions about a scene; at the beginning easy ones."""
     asked = questions(scene, rng, split="train")
     chosen = [q for q in asked if q.kind != "caption" and (share >= EASY_UNTIL or q.form in EASY_FORMS)][
@@ -36,7 +38,7 @@ def lesson(scene: Scene, rng: np.random.Generator, *, share: float, captioned: b
 
 @torch.no_grad()
 def scores(
-    llava: Any, packer: Packer, held_out: Drawn, *, split: Split, wrong_image: bool = False
+    llava: Any, packer: Packer, held_out: DrawnScenes, *, split: Split, wrong_image: bool = False
 ) -> dict[str, float]:
     """Exact match per kind, and per kind and form of naming ("colour/attribute"); for places also the first cell alone.
 
@@ -51,7 +53,7 @@ def scores(
             for i, scene in enumerate(scenes)
         ]
         packed = packer.pack(rows)
-        features = see(llava, np.roll(pictures, 1, axis=0) if wrong_image else pictures)
+        features = vision_features(llava, np.roll(pictures, 1, axis=0) if wrong_image else pictures)
         hidden = hidden_states(llava, packed, features)
         row, place = packed.predicts.unbind(1)
         guesses = llava.lm_head(hidden[row, place]).argmax(-1)

@@ -1,4 +1,4 @@
-"""Scenes drawn ahead of time, so that a training step costs no drawing: chunks of arrays in a cache folder.
+"""A cache of drawn scenes, so that a training step costs no drawing: chunks of arrays in a folder.
 
 A chunk holds consecutive scenes of one split and is made by whoever needs it first; it is a pure function of its number.
 Letters: N scenes of a chunk; S side of the canvas (128); I side of what the networks see (64).
@@ -22,7 +22,7 @@ FILTERS = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR)  # CLIP's and SA
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnScenes:
     """Some scenes with their pictures."""
 
     scenes: tuple[Scene, ...]
@@ -33,7 +33,7 @@ class Drawn:
     """[N, S, S], index of the thing that is seen at a pixel, NOBODY on the ground"""
 
 
-def drawn(number: int, *, split: Split, cache: Path) -> Drawn:
+def chunk_of_scenes(number: int, *, split: Split, cache: Path) -> DrawnScenes:
     """A chunk, from the cache or made now."""
     path = cache / f"scenes_{split}_{number:04d}.npz"
     scenes = tuple(make_scene(number * CHUNK + i, split=split) for i in range(CHUNK))
@@ -47,22 +47,22 @@ def drawn(number: int, *, split: Split, cache: Path) -> Drawn:
         )
         halfway.replace(path)
     with np.load(path) as stored:
-        return Drawn(scenes, stored["pictures"], stored["owners"])
+        return DrawnScenes(scenes, stored["pictures"], stored["owners"])
 
 
-class Stock:
+class SceneCache:
     """Scenes by their running number, as if all were in memory."""
 
     def __init__(self, *, split: Split, cache: Path, chunks: int) -> None:
         """chunks: after so many the scenes come round again."""
         self.chunks = chunks
-        self._chunk = lru_cache(maxsize=3)(lambda number: drawn(number, split=split, cache=cache))
+        self._chunk = lru_cache(maxsize=3)(lambda number: chunk_of_scenes(number, split=split, cache=cache))
 
-    def pick(self, first: int, count: int) -> Drawn:
+    def pick(self, first: int, count: int) -> DrawnScenes:
         """`count` scenes from running number `first` on."""
         places = [divmod((first + i) % (self.chunks * CHUNK), CHUNK) for i in range(count)]
         found = [(self._chunk(number), row) for number, row in places]
-        return Drawn(
+        return DrawnScenes(
             tuple(chunk.scenes[row] for chunk, row in found),
             np.stack([chunk.pictures[row] for chunk, row in found]),
             np.stack([chunk.owners[row] for chunk, row in found]),

@@ -1,4 +1,4 @@
-"""The promptable base: a tiny SAM that segments the thing under a point or in a box, and knows no word.
+"""A tiny SAM, the base that segments the thing under a point or in a box, and knows no word.
 
 It also learns by example: besides the thing itself (mask 0) it marks, for the same prompt, all things of its colour, of its shape
 and of its size (masks 1, 2, 3, where the released SAM has its whole / part / subpart). That is why its features know shapes.
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglm.bases.scene_cache import NOBODY, SIDE, Drawn
+from seglm.bases.scene_cache import NOBODY, SIDE, DrawnScenes
 from seglm.dataset.toy.scenes import COLOURS, GRID, SIZES, Scene
 from seglm.dataset.toy.shapes import SHAPES
 from seglm.model.decoders.sam import SamDecoder, SamDims
@@ -64,7 +64,7 @@ class Prompts:
     """bool [J, K, 8], which things of the image each mask covers"""
 
 
-class Promptable(nn.Module):
+class TinySam(nn.Module):
     """The tiny SAM, with per-patch heads that only training uses (colour, shape and size of the thing under a patch)."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Promptable(nn.Module):
 
 
 def sample_prompts(
-    batch: Drawn, rng: np.random.Generator, *, per_image: int, kind: str | None = None
+    batch: DrawnScenes, rng: np.random.Generator, *, per_image: int, kind: str | None = None
 ) -> Prompts:
     """Prompts at random things; `kind` None mixes the kinds."""
     rows = []
@@ -116,8 +116,8 @@ def encode(sam: SamDecoder, pictures: NDArray[np.uint8]) -> Tensor:
     return features
 
 
-def loss_of(
-    base: Promptable, batch: Drawn, rng: np.random.Generator, *, share: float
+def training_loss(
+    base: TinySam, batch: DrawnScenes, rng: np.random.Generator, *, share: float
 ) -> tuple[Tensor, Mapping[str, float]]:
     """The loss of one step, and values to log. Mask loss: BCE (mean over pixels) and dice, mask 0 once, each group less."""
     picked = batch.pictures[np.arange(len(batch.scenes)), rng.integers(0, 2, len(batch.scenes))]
@@ -158,7 +158,7 @@ def covered(owners: Tensor, members: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def scores(sam: SamDecoder, held_out: Drawn) -> dict[str, float]:
+def scores(sam: SamDecoder, held_out: DrawnScenes) -> dict[str, float]:
     """Mean IoU at 128 px per kind of prompt, and by example (from a centre point) per group; one prompt for
     each thing of `held_out`.
     """
@@ -167,7 +167,7 @@ def scores(sam: SamDecoder, held_out: Drawn) -> dict[str, float]:
     for kind in KINDS:
         for first in range(0, len(held_out.scenes), 50):
             some = slice(first, first + 50)
-            batch = Drawn(held_out.scenes[some], held_out.pictures[some], held_out.owners[some])
+            batch = DrawnScenes(held_out.scenes[some], held_out.pictures[some], held_out.owners[some])
             prompts = sample_prompts(batch, np.random.default_rng([7, first]), per_image=3, kind=kind)
             features = encode(sam, batch.pictures[:, 1])[prompts.image]
             logits, _ = sam.decode(features, embed(sam, prompts))
@@ -240,8 +240,8 @@ def _mask_loss(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     return BCE_WEIGHT * bce + DICE_WEIGHT * dice, iou
 
 
-def _dense_loss(base: Promptable, features: Tensor, batch: Drawn) -> tuple[Tensor, dict[str, float]]:
-    """Cross entropy of the look of the thing at the centre of each patch (ground is a value of its own)."""
+def _dense_loss(base: TinySam, features: Tensor, batch: DrawnScenes) -> tuple[Tensor, dict[str, float]]:
+    """Cross entropy of the attributes of the thing at the centre of each patch (ground is a value of its own)."""
     step = GRID // features.shape[-1]
     centre = batch.owners[:, step // 2 :: step, step // 2 :: step]
     total, right = torch.zeros(()), {}

@@ -19,11 +19,11 @@ WARM_SHARE = 0.02  # of the run, linear
 FINAL_SHARE = 0.02  # of the peak rate, at the end of the cosine
 AVERAGE_DECAY = 0.998  # of the running average, per step
 CLIP_NORM = 1.0
-Step = Callable[[int, float], tuple[Tensor, Mapping[str, float]]]
+StepFn = Callable[[int, float], tuple[Tensor, Mapping[str, float]]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunSettings:
     """How long and how fast."""
 
     steps: int
@@ -56,8 +56,8 @@ class Progress:
 
 def train(
     module: nn.Module,
-    step: Step,
-    plan: Plan,
+    step: StepFn,
+    settings: RunSettings,
     *,
     folder: Path,
     name: str,
@@ -70,7 +70,7 @@ def train(
     folder: keeps `<name>.pt` (to go on from) and `<name>.jsonl` (the curve).
     """
     average = _Average(module)
-    optimizer = torch.optim.AdamW(_groups(module, plan.weight_decay), lr=plan.lr, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(_groups(module, settings.weight_decay), lr=settings.lr, betas=(0.9, 0.98))
     checkpoint, progress = folder / f"{name}.pt", Progress()
     folder.mkdir(parents=True, exist_ok=True)
     if checkpoint.exists():
@@ -78,10 +78,10 @@ def train(
         print(f"{name}: goes on at step {progress.step}", flush=True)
     before, cpu_before = time.time() - progress.seconds, time.process_time() - progress.cpu_seconds
     sums: dict[str, float] = {}
-    share = share_at(progress, plan)
+    share = share_at(progress, settings)
     while share < 1:
         for group in optimizer.param_groups:
-            group["lr"] = plan.lr * rate(share)
+            group["lr"] = settings.lr * rate(share)
         loss, values = step(progress.step, share)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -90,11 +90,11 @@ def train(
         average.update(module)
         progress.step += 1
         progress.seconds, progress.cpu_seconds = time.time() - before, time.process_time() - cpu_before
-        progress.share = share = max(share, share_at(progress, plan))
+        progress.share = share = max(share, share_at(progress, settings))
         sums = _logged(
-            sums, {"loss": float(loss.detach()), **values}, progress, plan, folder / f"{name}.jsonl"
+            sums, {"loss": float(loss.detach()), **values}, progress, settings, folder / f"{name}.jsonl"
         )
-        if progress.step % plan.save_every == 0 or share >= 1:
+        if progress.step % settings.save_every == 0 or share >= 1:
             _save(checkpoint, module, optimizer, average, progress)
             with average.applied(module):
                 saved(module, progress)
@@ -103,14 +103,14 @@ def train(
     return progress
 
 
-def share_at(progress: Progress, plan: Plan) -> float:
+def share_at(progress: Progress, settings: RunSettings) -> float:
     """How much of the run is done, 0..1: by steps, or by the minutes left where these would not suffice."""
-    by_steps = progress.step / plan.steps
-    by_time = progress.seconds / (60 * plan.minutes)
+    by_steps = progress.step / settings.steps
+    by_time = progress.seconds / (60 * settings.minutes)
     if progress.step < 50:
         return by_steps
-    needed = progress.seconds / progress.step * plan.steps
-    return min(1.0, by_time if needed > 60 * plan.minutes else by_steps)
+    needed = progress.seconds / progress.step * settings.steps
+    return min(1.0, by_time if needed > 60 * settings.minutes else by_steps)
 
 
 def rate(share: float) -> float:
@@ -166,14 +166,14 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def _logged(
-    sums: dict[str, float], values: Mapping[str, float], progress: Progress, plan: Plan, path: Path
+    sums: dict[str, float], values: Mapping[str, float], progress: Progress, settings: RunSettings, path: Path
 ) -> dict[str, float]:
     """Adds to the running sums; at the end of an interval writes their means and starts anew."""
     sums = {key: sums.get(key, 0.0) + value for key, value in values.items()}
-    if progress.step % plan.log_every:
+    if progress.step % settings.log_every:
         return sums
     line = {"step": progress.step, "minutes": round(progress.seconds / 60, 2)}
-    line |= {key: round(value / plan.log_every, 4) for key, value in sums.items()}
+    line |= {key: round(value / settings.log_every, 4) for key, value in sums.items()}
     with path.open("a", encoding="ascii") as stream:
         stream.write(json.dumps(line) + "\n")
     print(path.stem, line, flush=True)

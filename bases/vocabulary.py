@@ -1,4 +1,4 @@
-"""The tokenizer of the talking base: a sentencepiece BPE model with Llama's settings that knows the toy world's words whole."""
+"""The tokenizer of the tiny LLaVA: a sentencepiece BPE model with Llama's settings that knows the toy world's words whole."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from seglm.model.backbones.templates import LLAVA_LLAMA_2, LLAVA_V1
 PIECES = 1400  # 3 controls, 256 bytes, the letters, and merges up to whole words
 IMAGE_TOKENS = ("<im_start>", "<im_end>")
 SAMPLED = 1500  # scenes
-OTHER_SAYINGS = (  # words of LISA's templates and of small talk that the toy world itself does not say
+OTHER_TEXTS = (  # words of LISA's templates and of small talk that the toy world itself does not say
     "Sure, the segmentation result is this one. Sure, it is these. Please output segmentation mask and explain why.",
     "Please output segmentation mask and explain the reason. Please output segmentation mask and give some explanation.",
     "Can you segment the video? Please segment all of them in this video. Which one moves, stops, turns, grows or hides?",
@@ -25,9 +25,9 @@ OTHER_SAYINGS = (  # words of LISA's templates and of small talk that the toy wo
 )
 
 
-def sayings() -> Iterator[str]:
+def world_texts() -> Iterator[str]:
     """Text of the toy world and of the prompts around it."""
-    yield from (LLAVA_V1.first + LLAVA_V1.reply, LLAVA_LLAMA_2.first, *OTHER_SAYINGS)
+    yield from (LLAVA_V1.first + LLAVA_V1.reply, LLAVA_LLAMA_2.first, *OTHER_TEXTS)
     yield from (f"{column}{row + 1}" for column in COLUMNS for row in range(CELLS))
     for seed in range(SAMPLED):
         rng, scene = np.random.default_rng([5, seed]), make_scene(seed)
@@ -37,7 +37,7 @@ def sayings() -> Iterator[str]:
             yield f"{question.text} {question.answer}"
 
 
-def vocabulary(texts: Iterable[str]) -> list[str]:
+def word_list(texts: Iterable[str]) -> list[str]:
     """What the pieces are trained on: every word about equally often, so that each becomes a piece, and all ASCII characters.
 
     Words stand alone, so no piece joins a word with a punctuation mark.
@@ -53,7 +53,7 @@ def train_pieces(texts: Iterable[str]) -> bytes:
 
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(vocabulary(texts)),
+        sentence_iterator=iter(word_list(texts)),
         model_writer=model,
         model_type="bpe",
         vocab_size=PIECES,
@@ -76,7 +76,7 @@ def train_pieces(texts: Iterable[str]) -> bytes:
 def write_tokenizer(folder: Path) -> None:
     """Trains the tokenizer and writes the files that a LLaVA-v1 folder has; the image tokens follow the pieces."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tokenizer.model").write_bytes(train_pieces(sayings()))
+    (folder / "tokenizer.model").write_bytes(train_pieces(world_texts()))
     added = {token: PIECES + i for i, token in enumerate(IMAGE_TOKENS)}
     config = {
         "tokenizer_class": "LlamaTokenizer",

@@ -9,8 +9,8 @@ import torch
 
 from seglm.bases import scene_cache, tiny_llava, tiny_sam, vocabulary
 from seglm.bases.packing import Packer
-from seglm.bases.patch_lessons import LOOKS, PATCH
-from seglm.bases.scene_cache import Drawn
+from seglm.bases.patch_lessons import ATTRIBUTES, PATCH
+from seglm.bases.scene_cache import DrawnScenes
 from seglm.dataset.toy.language import Question, questions
 from seglm.dataset.toy.scenes import make_scene
 from seglm.model.backbones.llava import CLIP_MEAN, CLIP_STD
@@ -29,9 +29,9 @@ def packer() -> Packer:
 
 
 @pytest.fixture(scope="module")
-def scenes() -> Drawn:
+def scenes() -> DrawnScenes:
     made = tuple(make_scene(seed, split="val") for seed in range(4))
-    return Drawn(
+    return DrawnScenes(
         made,
         np.stack([scene_cache.shrunk(s) for s in made]),
         np.stack([scene_cache.owner_map(s) for s in made]),
@@ -43,7 +43,7 @@ def test_both_bases_together_are_below_twelve_megabytes() -> None:
     assert sum(path.stat().st_size for path in files) < MAX_BYTES
 
 
-def test_the_talking_base_is_a_llava_with_a_single_linear_projector() -> None:
+def test_the_tiny_llava_is_a_llava_with_a_single_linear_projector() -> None:
     llava = tiny_llava.load(LLAVA)
     assert type(llava).__name__ == "LlavaForConditionalGeneration"
     assert sum(p.numel() for p in llava.parameters()) < 2_500_000
@@ -53,7 +53,7 @@ def test_the_talking_base_is_a_llava_with_a_single_linear_projector() -> None:
 
 
 def test_every_word_of_the_world_is_one_piece(packer: Packer) -> None:
-    spoken = [word for values in LOOKS.values() for word in values]
+    spoken = [word for values in ATTRIBUTES.values() for word in values]
     assert (
         len(set(packer.word_ids([*spoken, "f7", "p16", "USER", "ASSISTANT", "segment"]))) == len(spoken) + 5
     )
@@ -69,12 +69,12 @@ def test_image_tokens_follow_the_pieces_and_llava_has_a_row_for_each(packer: Pac
 
 
 @torch.no_grad()
-def test_packed_questions_give_the_states_that_each_gives_alone(packer: Packer, scenes: Drawn) -> None:
+def test_packed_questions_give_the_states_that_each_gives_alone(packer: Packer, scenes: DrawnScenes) -> None:
     llava = tiny_llava.load(LLAVA).eval()
     rows = [
         questions(scene, np.random.default_rng(i), split="val")[:6] for i, scene in enumerate(scenes.scenes)
     ]
-    features = tiny_llava.see(llava, scenes.pictures[:, 0])
+    features = tiny_llava.vision_features(llava, scenes.pictures[:, 0])
     packed = packer.pack(rows)
     states = tiny_llava.hidden_states(llava, packed, features)[tuple(packed.predicts.unbind(1))]
     question, start, end = packed.spans[7]
@@ -84,17 +84,17 @@ def test_packed_questions_give_the_states_that_each_gives_alone(packer: Packer, 
 
 
 @torch.no_grad()
-def test_the_towers_features_are_those_that_transformers_selects(scenes: Drawn) -> None:
+def test_the_towers_features_are_those_that_transformers_selects(scenes: DrawnScenes) -> None:
     llava = tiny_llava.load(LLAVA).eval()
     pixels = torch.from_numpy(scenes.pictures[:, 0]).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (CLIP_MEAN, CLIP_STD))
     shown = llava.get_image_features(pixel_values=(pixels - mean) / std)
     shown = getattr(shown, "pooler_output", shown)
-    own = llava.model.multi_modal_projector(tiny_llava.see(llava, scenes.pictures[:, 0]))
+    own = llava.model.multi_modal_projector(tiny_llava.vision_features(llava, scenes.pictures[:, 0]))
     assert torch.allclose(torch.stack(tuple(shown)), own, atol=1e-4)
 
 
-def test_the_promptable_base_is_a_segment_anything_model_by_name_and_shape() -> None:
+def test_the_tiny_sam_is_a_segment_anything_model_by_name_and_shape() -> None:
     sam = tiny_sam.load(SAM)
     assert sum(p.numel() for p in sam.parameters()) < 1_500_000
     assert {name.split(".")[0] for name in sam.state_dict()} == {
@@ -105,7 +105,7 @@ def test_the_promptable_base_is_a_segment_anything_model_by_name_and_shape() -> 
     assert isinstance(sam.mask_decoder, load_sam_package().MaskDecoder)
 
 
-def test_the_promptable_base_finds_things_from_boxes_and_points(scenes: Drawn) -> None:
+def test_the_tiny_sam_finds_things_from_boxes_and_points(scenes: DrawnScenes) -> None:
     found = tiny_sam.scores(tiny_sam.load(SAM), scenes)
     assert found["box"] > 0.75 and found["centre"] > 0.7
 
@@ -129,7 +129,7 @@ def test_a_mask_covers_what_is_seen_of_its_members(members: list[bool], want: st
 def _state_alone(
     llava: torch.nn.Module, packer: Packer, question: Question, features: torch.Tensor
 ) -> torch.Tensor:
-    _, ids, _ = packer.dialogue(question)
+    _, ids, _ = packer.encode(question)
     model = llava.model  # type: ignore[union-attr]
     embeds = model.language_model.embed_tokens(torch.tensor([[*packer.prefix, *ids]]))
     embeds[:, packer.image_start : packer.image_start + PATCHES] = model.multi_modal_projector(features)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seglm.bases.training_run import Plan, Progress, rate, share_at, train
+from seglm.bases.training_run import Progress, RunSettings, rate, share_at, train
 
 
 @pytest.mark.parametrize("share, want", [(0.0, 0.005), (0.01, 0.505), (0.02, 1.0), (0.51, 0.51), (1.0, 0.02)])
@@ -25,8 +25,8 @@ def test_the_rate_warms_up_and_falls_along_one_cosine(share: float, want: float)
 def test_progress_is_by_steps_unless_the_time_would_not_suffice(
     step: int, seconds: float, want: float
 ) -> None:
-    plan = Plan(steps=1000, minutes=30, lr=1e-3)
-    assert share_at(Progress(step=step, seconds=seconds), plan) == pytest.approx(want)
+    settings = RunSettings(steps=1000, minutes=30, lr=1e-3)
+    assert share_at(Progress(step=step, seconds=seconds), settings) == pytest.approx(want)
 
 
 def test_a_run_that_was_cut_goes_on_to_the_same_weights(tmp_path: Path) -> None:
@@ -40,8 +40,8 @@ def test_a_run_that_was_cut_goes_on_to_the_same_weights(tmp_path: Path) -> None:
             x = torch.full((4, 3), float(number % 3))
             return module(x).sub(2.0).square().mean(), {}
 
-        plan = Plan(steps=10, minutes=10, lr=1e-2, save_every=5, log_every=5)
-        train(module, step, plan, folder=folder, name="line", saved=lambda module, progress: None)
+        settings = RunSettings(steps=10, minutes=10, lr=1e-2, save_every=5, log_every=5)
+        train(module, step, settings, folder=folder, name="line", saved=lambda module, progress: None)
         return module.weight.detach().clone()
 
     whole = run(tmp_path / "whole", stops=False)

@@ -1,4 +1,4 @@
-"""Where the talking base is taught to look: facts at things of their look, each part of an answer at its own thing."""
+"""Where the tiny LLaVA is taught to attend: facts at the things they mean, each part of an answer at its own thing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from seglm.bases import scene_cache, tiny_llava, vocabulary
-from seglm.bases.attention_lessons import aims_of
+from seglm.bases import scene_cache, tiny_llava, tiny_llava_losses, vocabulary
+from seglm.bases.attention_lessons import attention_targets
 from seglm.bases.packing import Packed, Packer
 from seglm.bases.patch_lessons import PATCH, filled_by
-from seglm.bases.scene_cache import Drawn
+from seglm.bases.scene_cache import DrawnScenes
 from seglm.dataset.toy.asking import Question
 from seglm.dataset.toy.facts import FACTS
 from seglm.dataset.toy.scenes import Scene, make_scene
@@ -28,12 +28,12 @@ def packer() -> Packer:
 
 
 @pytest.fixture(scope="module")
-def base(packer: Packer) -> tiny_llava.Talker:
-    return tiny_llava.Talker(packer.word_ids)
+def base(packer: Packer) -> tiny_llava.TinyLlava:
+    return tiny_llava.TinyLlava(packer.word_ids)
 
 
-def drawn(scene: Scene) -> Drawn:
-    return Drawn((scene,), scene_cache.shrunk(scene)[None], scene_cache.owner_map(scene)[None])
+def drawn(scene: Scene) -> DrawnScenes:
+    return DrawnScenes((scene,), scene_cache.shrunk(scene)[None], scene_cache.owner_map(scene)[None])
 
 
 def packed(packer: Packer, *questions: Question) -> Packed:
@@ -42,8 +42,10 @@ def packed(packer: Packer, *questions: Question) -> Packed:
     return packer.pack([[*questions, *more]])
 
 
-def aim(base: tiny_llava.Talker, scene: Scene, row: Packed, layer: int, place: tuple[int, int]) -> np.ndarray:
-    places, shares = aims_of(base.words, drawn(scene), row)[layer]
+def aim(
+    base: tiny_llava.TinyLlava, scene: Scene, row: Packed, layer: int, place: tuple[int, int]
+) -> np.ndarray:
+    places, shares = attention_targets(base.words, drawn(scene), row)[layer]
     [at] = [n for n, one in enumerate(places.tolist()) if tuple(one) == place]
     return shares[at].numpy()
 
@@ -58,7 +60,7 @@ def test_every_fact_is_found_where_its_last_word_stands(packer: Packer, fact: ob
 
 
 def test_a_fact_is_looked_for_at_the_things_it_means_but_never_when_it_is_asked_alone(
-    packer: Packer, base: tiny_llava.Talker
+    packer: Packer, base: tiny_llava.TinyLlava
 ) -> None:
     scene = make_scene(3)
     fact = next(f for f in FACTS if f.attribute == "colour" and f.value == scene.things[0].colour)
@@ -72,11 +74,13 @@ def test_a_fact_is_looked_for_at_the_things_it_means_but_never_when_it_is_asked_
     np.testing.assert_allclose(aim(base, scene, row, 1, place), there / there.sum(), rtol=1e-6)
     alone = packed(packer, asked, Question(f"Which colour {fact.verb}?", f"It is {fact.value}.", "fact"))
     places = [p for question, _, p in alone.facts if question.kind == "fact"]
-    looked = {tuple(one) for one in aims_of(base.words, drawn(scene), alone)[1][0].tolist()}
+    looked = {tuple(one) for one in attention_targets(base.words, drawn(scene), alone)[1][0].tolist()}
     assert places and not looked & set(places)
 
 
-def test_each_part_of_an_answer_looks_at_the_thing_it_names(packer: Packer, base: tiny_llava.Talker) -> None:
+def test_each_part_of_an_answer_looks_at_the_thing_it_names(
+    packer: Packer, base: tiny_llava.TinyLlava
+) -> None:
     scene = next(s for s in map(make_scene, range(50)) if len(s.things) >= 3)
     left, right = sorted((0, 1), key=lambda i: scene.things[i].x)
     question = Question("Where are they?", "It is c4, 3 by 4 and k9, 5 by 5.", "where", "multi", (0, 1))
@@ -93,7 +97,7 @@ def test_each_part_of_an_answer_looks_at_the_thing_it_names(packer: Packer, base
         np.testing.assert_allclose(got, want / want.sum(), rtol=1e-6, err_msg=token)
 
 
-def test_knowledge_is_learnt_without_a_look(packer: Packer, base: tiny_llava.Talker) -> None:
+def test_knowledge_is_learnt_without_a_look(packer: Packer, base: tiny_llava.TinyLlava) -> None:
     fact = FACTS[0]
     row = packed(packer, Question(f"Which {fact.attribute} {fact.verb}?", f"It is {fact.value}.", "fact"))
     [(_, _, place)] = row.facts
@@ -101,6 +105,6 @@ def test_knowledge_is_learnt_without_a_look(packer: Packer, base: tiny_llava.Tal
     embedded = base.llava.model.language_model.embed_tokens.weight.detach()
     right = base.words[fact.attribute][("red", "green").index(fact.value)]
     state[0, place[1]] = 50 * embedded[right]
-    loss, share = tiny_llava._fact_loss(base, row, [state])
-    wrong, _ = tiny_llava._fact_loss(base, row, [-state])
+    loss, share = tiny_llava_losses._fact_loss(base, row, [state])
+    wrong, _ = tiny_llava_losses._fact_loss(base, row, [-state])
     assert share == 1.0 and loss < wrong
