@@ -18,8 +18,8 @@ from typing import cast
 from torch import nn
 
 from seglm.dataset.faults import Fault
-from seglm.evaluation.asking.leak import check
-from seglm.evaluation.run import evaluate
+from seglm.evaluation.asking.evaluate import evaluate
+from seglm.evaluation.asking.leak import refuse_leak
 from seglm.model.attention import refuse_untrainable
 from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, start
 from seglm.model.names import canonical
@@ -166,7 +166,7 @@ def score(recipe: Recipe, options: cli.Options) -> None:
         )
     weights = resolve(weights_to_score(recipe, options, run))
     about = manifest_of(weights)
-    check(recipe.evaluate.dataset, version=str(weights), manifest=about, allow=options.allow_leak)
+    refuse_leak(recipe.evaluate.dataset, version=str(weights), manifest=about, allow=options.allow_leak)
     if layout_of(weights) in WITHOUT_BASE:
         model = start(recipe, str(weights)).model
     else:

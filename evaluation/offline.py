@@ -20,17 +20,17 @@ import torch
 from numpy.typing import NDArray
 
 from seglm.dataset.faults import Fault
-from seglm.dataset.pipeline import clip
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
-from seglm.evaluation.asking.predict import read_mask, truth_of
+from seglm.evaluation.asking.predict import still_clip
 from seglm.evaluation.asking.selection import Selection
-from seglm.evaluation.run import MASKS, SAID
-from seglm.evaluation.scores.metrics.iou import count
+from seglm.evaluation.scores.files import MASKS, SAID, read_mask, read_said
+from seglm.evaluation.scores.first_mask import truth_of
+from seglm.evaluation.scores.iou import count
 from seglm.evaluation.scores.report import write_report
-from seglm.evaluation.scores.results import Convention, Result, Said, Scores, read_said, said, summarise
+from seglm.evaluation.scores.results import Convention, Result, Said, Scores, line_of, summarise
 from seglm.model.recipe import Protocol
 from seglm.utils.answers import Answer
-from seglm.utils.types import Clip, Frames, Sample
+from seglm.utils.types import Sample
 
 
 def score_folder(
@@ -56,7 +56,7 @@ def score_folder(
     missing: list[str] = []
     for number in range(len(selection)):
         sample = selection.sample(number)
-        shown = clip_of(sample)
+        shown = still_clip(sample)
         for position, target in enumerate(sample.targets):
             line = known.get((sample.key, target.key, target.texts[0]))
             path = predictions / MASKS / line.file if line else _foreign(predictions, sample, target.key)
@@ -86,14 +86,9 @@ def score_folder(
         scores,
         results,
         mask=lambda said: _mask(paths[said.sample, said.target], selection.sample(said.sample)),
-        load=lambda number: clip_of(selection.sample(number)),
+        load=lambda number: still_clip(selection.sample(number)),
     )
     return scores
-
-
-def clip_of(sample: Sample) -> Clip:
-    """A still picture with all its targets, decoded."""
-    return clip(sample, frames=Frames(seen=(0,), drawn=(0,)), targets=range(len(sample.targets)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -139,7 +134,7 @@ def _foreign_line(
     answer = Answer(
         "", (), "ok" if found else "no_seg_token", torch.zeros((0, 1, *sample.size)), ("?",) * found
     )
-    return said(number, position, sample, target, answer, rejected=not mask.any())
+    return line_of(number, position, sample, target, answer, rejected=not mask.any())
 
 
 def _mask(path: Path | None, sample: Sample) -> NDArray[np.bool_]:

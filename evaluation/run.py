@@ -8,123 +8,28 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
-
-from tqdm import tqdm
+from typing import get_args
 
 from seglm.dataset.faults import Fault
-from seglm.evaluation.asking.ask import Asker, asker, refuse_half_on_cpu
+from seglm.evaluation.asking.ask import asker, refuse_half_on_cpu
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
-from seglm.evaluation.asking.leak import check
-from seglm.evaluation.asking.predict import batches, load_clip, predict, read_mask
-from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker, folder_name
+from seglm.evaluation.asking.leak import refuse_leak
 from seglm.evaluation.published.records import Row, listing, row
 from seglm.evaluation.published.reproduce import as_published, check_count, compare, write_outcome
-from seglm.evaluation.scores.report import SCORES, write_report
-from seglm.evaluation.scores.results import Convention, Result, Scores, summarise, write_said
+from seglm.evaluation.scores.files import SAID
+from seglm.evaluation.scores.report import SCORES
+from seglm.evaluation.scores.results import Convention
 from seglm.model.precision import Precision
 from seglm.model.recipe import Protocol, Recipe
 from seglm.utils import dist
 
-if TYPE_CHECKING:
-    from seglm.model.segmenter import Segmenter
 
-MASKS, SAID = "masks", "predictions.csv"
-
-
-def evaluate(
-    model: Segmenter,
-    spec: str | None = None,
-    *,
-    dataset_dir: Path | str | None = None,
-    protocol: Protocol | None = None,
-    out_dir: Path | None = None,
-    convention: Convention | None = None,
-) -> Scores:
-    """Scores of a model; every process calls it and gets the same.
-
-    spec, dataset_dir, protocol: None takes what the model's recipe says (`evaluate.dataset`, `data.dataset_dir`,
-    `evaluate.protocol`). convention: None takes the benchmark's. out_dir: where masks, CSVs, scores and the sheet go; None writes
-    nothing.
-    Whether the model was trained on this very split is for the caller to ask (`evaluation.leak`).
-    """
-    recipe = model.recipe
-    chosen = benchmark(spec or recipe.evaluate.dataset)
-    selection = chosen.open(dataset_dir or recipe.data.dataset_dir)
-    protocol = protocol or recipe.evaluate.protocol
-    ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
-    return evaluate_asker(
-        ask, chosen, selection, recipe, protocol=protocol, out_dir=out_dir, convention=convention
-    )
-
-
-def evaluate_asker(
-    ask: Asker,
-    chosen: Benchmark,
-    selection: Selection,
-    recipe: Recipe,
-    *,
-    protocol: Protocol = "generate",
-    out_dir: Path | None = None,
-    convention: Convention | None = None,
-) -> Scores:
-    """The same for anything that answers: a model, or one of the controls beside it (evaluation/baselines.py)."""
-    average = chosen.average(convention)
-    results = ask_everything(ask, selection, recipe, out_dir=out_dir, name=chosen.name)
-    scores = summarise(
-        results,
-        benchmark=chosen.name,
-        protocol=protocol,
-        convention=average,
-        rule=chosen.rule,
-        drawn_empty_adds=chosen.scored.drawn_empty_adds,
-    )
-    if out_dir is not None and dist.world().is_main:
-        write_report(
-            out_dir,
-            scores,
-            results,
-            mask=lambda said: read_mask(out_dir / MASKS / said.file),
-            load=lambda number: load_clip(selection, recipe, number)[1],
-        )
-    dist.barrier()
-    return scores
-
-
-def ask_everything(
-    ask: Asker, selection: Selection, recipe: Recipe, *, out_dir: Path | None = None, name: str = ""
-) -> list[Result]:
-    """The results of all processes, in the order of the benchmark, on every process; masks and predictions.csv in `out_dir`."""
-    world, masks = dist.world(), None
-    if out_dir is not None:
-        masks = out_dir / MASKS
-        masks.mkdir(parents=True, exist_ok=True)  # on every machine: each process writes its own masks
-    own_batches = batches(len(selection), recipe.evaluate.batch_size)[world.rank :: world.size]
-    total = sum(map(len, own_batches))
-    with tqdm(total=total, desc=name, unit="img", disable=not world.is_main, dynamic_ncols=True) as bar:
-        own = predict(
-            ask,
-            selection,
-            recipe,
-            own_batches,
-            folder=masks,
-            progress=bar.update,
-        )
-    results = sorted(
-        (result for part in dist.gather(own) for result in part),
-        key=lambda result: (result.said.sample, result.said.target),
-    )
-    if out_dir is not None and world.is_main:
-        write_said(out_dir / SAID, [result.said for result in results])
-    return results
-
-
-# ---- command line ---------------------------------------------------------------------------------------------------
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line at the top of this file."""
     given = _parsed(arguments)
@@ -157,12 +62,12 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     scored = given.weight or given.version
     manifest = manifest_of(resolve(scored, what="the weights to score (--weight, else --version)"))
     for one in chosen:
-        check(one.data, version=scored, manifest=manifest, allow=given.allow_leak)
+        refuse_leak(one.data, version=scored, manifest=manifest, allow=given.allow_leak)
     selections = [one.open(given.dataset_dir) for one in chosen]
     if published is not None:
         check_count(published, selections[0])
-    opened = load if given.weight is None else partial(load_unmerged, weight=given.weight)
-    model, recipe = opened(
+    load_any = load if given.weight is None else partial(load_unmerged, weight=given.weight)
+    model, recipe = load_any(
         given.version,
         recipe=given.recipe,
         precision=given.precision,
@@ -196,11 +101,6 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     return is_inside
 
 
-def folder_name(version: str, chosen: Benchmark) -> str:
-    """What the folder of a model's files of a benchmark is called, inside --out."""
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", f"{Path(version).name}_{chosen.name}")
-
-
 def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
     """Where a benchmark's files go. Raises ValueError if an earlier outcome lies there."""
     folder: Path = given.out / folder_name(given.weight or given.version, chosen)
@@ -213,8 +113,6 @@ def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
 
 
 def _with_flags(recipe: Recipe, given: argparse.Namespace) -> Recipe:
-    from dataclasses import replace
-
     changes = {
         name: value
         for name, value in (("batch_size", given.batch_size), ("max_new_tokens", given.max_new_tokens))

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import ImageDraw
 
 from seglm.evaluation.pictures.text import BAND, FAINT, INK, LINE, Colour, blank, font, shortened, write
-from seglm.evaluation.scores.metrics.iou import Score
+from seglm.evaluation.scores.iou import Score
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
 
@@ -82,7 +82,7 @@ def markdown(content: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(content: Table, path: Path) -> None:
+def save_picture(content: Table, path: Path) -> None:
     """The table as a PNG, cells shaded by value."""
     width = 2 * MARGIN + NAME_WIDTH + CELL_WIDTH * len(content.columns)
     note_height = 20 * (1 + int(font(11).getlength(content.note)) // (width - 2 * MARGIN)) + 12
@@ -116,7 +116,7 @@ def write_table(folder: Path, rows: Mapping[str, Scores], *, title: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     text = markdown(content)
     (folder / "table.md").write_text(text, encoding="utf-8")
-    draw(content, folder / "table.png")
+    save_picture(content, folder / "table.png")
     return text
 
 

@@ -49,7 +49,9 @@ def asker(model: Segmenter, *, protocol: Protocol, max_new_tokens: int) -> Asker
             scripts = (
                 [fill(clip, model.recipe) for clip in clips]
                 if fill
-                else [forced(script, model.recipe, clip) for script, clip in zip(scripts, clips, strict=True)]
+                else [
+                    filled_in(script, model.recipe, clip) for script, clip in zip(scripts, clips, strict=True)
+                ]
             )
         spoken = answers(model, clips, scripts, max_new_tokens=max_new_tokens)
         rejects = model.recipe.reject_token
@@ -108,7 +110,7 @@ def answers(
     return [[next(rest) for _ in script] for script in scripts]
 
 
-def forced(script: Script, recipe: Recipe, clip: Clip) -> Script:
+def filled_in(script: Script, recipe: Recipe, clip: Clip) -> Script:
     """The same questions with the answer filled in: one slot for each target asked for."""
     every_frame = tuple(range(len(clip.drawn)))
 
@@ -118,14 +120,6 @@ def forced(script: Script, recipe: Recipe, clip: Clip) -> Script:
         return replace(dialogue, turns=(*dialogue.turns[:-1], last))
 
     return tuple(fill(dialogue) for dialogue in script)
-
-
-def mask_of(answer: Answer, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The mask an answer is scored by, bool [H, W]: its first slot's, logit above 0; all False if it has no slot."""
-    if not len(answer.masks):
-        return np.zeros(size, dtype=np.bool_)
-    mask: NDArray[np.bool_] = (answer.masks[0, 0] > 0).cpu().numpy()
-    return mask
 
 
 def refuse_half_on_cpu(recipe: Recipe, device: str) -> None:

@@ -7,13 +7,11 @@ A folder beside this one with a protocol.py reads the specs of the data sets in 
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from seglm import evaluation
 from seglm.dataset.description import Description, Scored, Texts
 from seglm.dataset.pipeline import Source
 from seglm.dataset.sources import descriptions, loaders, open_source
@@ -122,8 +120,7 @@ _Protocol = Callable[[Description, Scored, Sequence[str]], Benchmark]
 
 def _protocols() -> dict[str, _Protocol]:
     found: dict[str, _Protocol] = {}
-    for info in pkgutil.iter_modules(evaluation.__path__):
-        if info.ispkg and (Path(str(evaluation.__path__[0])) / info.name / "protocol.py").exists():
-            protocol = importlib.import_module(f"{evaluation.__name__}.{info.name}.protocol")
-            found.update(dict.fromkeys(protocol.NAMES, protocol.benchmark))
+    for file in sorted(Path(__file__).parents[1].glob("*/protocol.py")):
+        protocol = importlib.import_module(f"seglm.evaluation.{file.parent.name}.protocol")
+        found.update(dict.fromkeys(protocol.NAMES, protocol.benchmark))
     return found

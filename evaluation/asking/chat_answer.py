@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.evaluation.asking.predict import write_mask
 from seglm.evaluation.pictures.masks import MASK_COLOURS, Mask, Picture, overlay
+from seglm.evaluation.scores.files import write_mask
 from seglm.utils.answers import NOTHING_DRAWN, Answer
 
 JPEG_QUALITY = 95

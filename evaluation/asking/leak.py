@@ -28,7 +28,7 @@ RELEASED: Mapping[str, tuple[str, str]] = {
 """name of a released model in lower case -> (the split it has seen, who says so)"""
 
 
-def check(spec: str, *, version: str, manifest: Mapping[str, Any], allow: bool) -> None:
+def refuse_leak(spec: str, *, version: str, manifest: Mapping[str, Any], allow: bool) -> None:
     """Stops a score on training data from being written, or warns of it if it is allowed.
 
     spec, version, manifest: see `leak`. Raises ValueError that names the flag by which it is computed all the same.

@@ -12,18 +12,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from seglm.dataset.pipeline import clip
-from seglm.evaluation.asking.ask import Asker, mask_of
+from seglm.evaluation.asking.ask import Asker
 from seglm.evaluation.asking.selection import Selection
-from seglm.evaluation.scores.metrics.iou import count
-from seglm.evaluation.scores.results import Result, rejects, said
+from seglm.evaluation.scores.files import write_mask
+from seglm.evaluation.scores.first_mask import mask_of, rejects, truth_of
+from seglm.evaluation.scores.iou import count
+from seglm.evaluation.scores.results import Result, line_of
 from seglm.model.recipe import Recipe
 from seglm.utils.answers import Answer
-from seglm.utils.types import Clip, Sample
+from seglm.utils.types import Clip, Frames, Sample
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -68,54 +68,15 @@ def predict(
     return results
 
 
-def truth_of(shown: Clip, position: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
-    """(true mask, ignored pixels) of a target in the first drawn frame, bool [H, W]."""
-    return shown.masks[position][0], None if shown.ignore is None else shown.ignore[0]
-
-
-def scored_frame(
-    shown: Clip, position: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_] | None]:
-    """(picture, true mask, ignored pixels) of the same frame, uint8 [H, W, 3] and bool [H, W], for a picture of it.
-
-    Copies: a part of an array keeps the whole alive, and a clip has many frames and the masks of all its targets.
-    """
-    truth, ignore = truth_of(shown, position)
-    return shown.drawn[0].copy(), truth.copy(), None if ignore is None else ignore.copy()
-
-
 def load_clip(selection: Selection, recipe: Recipe, number: int) -> tuple[Sample, Clip]:
     """A sample with everything that is asked about it, decoded: the same in every process and every run."""
     sample = selection.sample(number)
     return sample, _decoded(sample, recipe, number)
 
 
-def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
-    """A mask as a PNG of 0 and 255, lossless. Raises OSError if it cannot be written."""
-    grey = mask.astype(np.uint8) * 255
-    done, data = cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_BILEVEL, 1])
-    if not done:
-        raise OSError(f"{path}: a mask of {mask.shape} could not be encoded as PNG")
-    path.write_bytes(data.tobytes())  # not cv2.imwrite: it returns False instead of saying what went wrong
-
-
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """A mask from a grey picture: any value above 127 counts as the object, so 0/255 and a scaled copy read the same.
-
-    Raises FileNotFoundError, or ValueError for a picture with neither 0/255 nor 0/1 in it.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such mask")
-    grey = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
-    if grey is None:
-        raise ValueError(f"{path} is no picture")
-    values = set(np.unique(grey).tolist())
-    if not values <= {0, 255} and not values <= {0, 1}:
-        raise ValueError(
-            f"{path} holds values {sorted(values)[:8]}; a mask holds 0 and 255 (or 0 and 1), saved lossless"
-        )
-    mask: NDArray[np.bool_] = grey > 0
-    return mask
+def still_clip(sample: Sample) -> Clip:
+    """A still picture with all its targets, decoded; no recipe is needed for that."""
+    return clip(sample, frames=Frames(seen=(0,), drawn=(0,)), targets=range(len(sample.targets)))
 
 
 def _decoded(sample: Sample, recipe: Recipe, number: int) -> Clip:
@@ -136,7 +97,7 @@ def _result(
 ) -> Result:
     mask = mask_of(answer, shown.size)
     no = rejects(answer, mask, token=recipe.reject_token)
-    line = said(number, position, sample, sample.targets[position], answer, rejected=no)
+    line = line_of(number, position, sample, sample.targets[position], answer, rejected=no)
     if folder is not None:
         write_mask(folder / line.file, mask)
     truth, ignore = truth_of(shown, position)

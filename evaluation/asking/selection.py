@@ -13,7 +13,7 @@ from seglm.utils.types import Sample, Target
 
 
 class Selection:
-    """A source in which every target has exactly one text; it is a source itself.
+    """Samples of a source in which every target has exactly one text.
 
     texts: `first` keeps the first wording of each target, `all` makes every wording an expression of its own, with its own kind
     and key.

@@ -27,7 +27,7 @@ from seglm.evaluation.league.entrants import (
     fingerprint,
     seeds_of,
 )
-from seglm.evaluation.league.picture import draw
+from seglm.evaluation.league.picture import save_picture
 from seglm.evaluation.league.standings import write_standings
 from seglm.evaluation.league.work import Processes, Work
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None, *, work: Work | None = None) ->
         )
         print(write_standings(out, games, failed, budget))  # noqa: T201
         if games:
-            print(f"files: {out}, {draw(out, games, budget)}")  # noqa: T201
+            print(f"files: {out}, {save_picture(out, games, budget)}")  # noqa: T201
     except KeyboardInterrupt:
         sys.exit(f"stopped; the same command goes on from what is in {out}")
     except (ValueError, OSError, Fault) as error:

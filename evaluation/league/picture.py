@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglm.evaluation.asking.benchmark import benchmark
-from seglm.evaluation.asking.predict import read_mask, scored_frame
+from seglm.evaluation.asking.predict import still_clip
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.league.compete import Played
 from seglm.evaluation.league.entrants import Budget
 from seglm.evaluation.league.work import scores_folder
-from seglm.evaluation.offline import clip_of
 from seglm.evaluation.pictures.masks import PREDICTED, TRUE
 from seglm.evaluation.pictures.sheet import Layer, Row, sheet
-from seglm.evaluation.run import MASKS, SAID
-from seglm.evaluation.scores.metrics.iou import count
-from seglm.evaluation.scores.results import Said, read_said
+from seglm.evaluation.scores.files import MASKS, SAID, read_mask, read_said
+from seglm.evaluation.scores.first_mask import scored_frame
+from seglm.evaluation.scores.iou import count
+from seglm.evaluation.scores.results import Said
 
 PICTURE = "league.png"
 QUESTIONS = 5  # of each benchmark, one of each kind first
@@ -33,7 +33,7 @@ class _Answers:
     """(sample, target) -> line"""
 
 
-def draw(out: Path, games: Sequence[Played], budget: Budget) -> Path:
+def save_picture(out: Path, games: Sequence[Played], budget: Budget) -> Path:
     """Writes league.png into `out`, of each row's first seed; returns its path."""
     first = {game.row: game for game in reversed(games)}
     own = [first[row] for row in dict.fromkeys(game.row for game in games)]
@@ -48,7 +48,7 @@ def draw(out: Path, games: Sequence[Played], budget: Budget) -> Path:
     return out / PICTURE
 
 
-def chosen(said: Sequence[Said], count: int = QUESTIONS) -> list[Said]:
+def pick_questions(said: Sequence[Said], count: int = QUESTIONS) -> list[Said]:
     """Questions to be shown: of each kind one, from its middle; then further ones, of each picture one if possible."""
     kinds = list(dict.fromkeys(one.kind for one in said))
     found: list[Said] = []
@@ -68,11 +68,14 @@ def _lines(out: Path, spec: str, games: Sequence[Played], budget: Budget) -> lis
         folder = scores_folder(out / game.folder, spec)
         lines = read_said(folder / SAID)
         answers.append(_Answers(game.row, folder, {(one.sample, one.target): one for one in lines}))
-    return [_line(question, selection, answers, spec) for question in chosen(list(answers[0].said.values()))]
+    return [
+        _line(question, selection, answers, spec)
+        for question in pick_questions(list(answers[0].said.values()))
+    ]
 
 
 def _line(question: Said, selection: Selection, answers: Sequence[_Answers], spec: str) -> Row:
-    shown = clip_of(selection.sample(question.sample))
+    shown = still_clip(selection.sample(question.sample))
     picture, truth, ignore = scored_frame(shown, question.target)
     panels: list[tuple[Layer, ...]] = [(), (Layer(truth, TRUE),)]
     words = [question.kind] if question.kind else []

@@ -13,8 +13,8 @@ from threading import Event, Lock
 from typing import Protocol
 
 from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.asking.evaluate import folder_name
 from seglm.evaluation.league.entrants import Budget, Entrant, settled
-from seglm.evaluation.run import folder_name
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
 from seglm.training import saves

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.evaluation.asking.predict import scored_frame
 from seglm.evaluation.pictures.masks import IGNORED, PREDICTED, TRUE
 from seglm.evaluation.pictures.sheet import Layer, Row, sheet
-from seglm.evaluation.scores.metrics.iou import Score
-from seglm.evaluation.scores.results import Result, Said, Scores, write_results
+from seglm.evaluation.scores.files import write_results
+from seglm.evaluation.scores.first_mask import scored_frame
+from seglm.evaluation.scores.iou import Score
+from seglm.evaluation.scores.results import Result, Said, Scores
 from seglm.utils.types import Clip
 
 log = logging.getLogger(__name__)

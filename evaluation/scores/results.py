@@ -1,27 +1,22 @@
-"""One line for every expression: what was asked, what was said, and the pixels. The same lines make CSVs, scores and pictures."""
+"""One line for every expression: what was asked, what was said, and the pixels; and the scores that they make together."""
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
-from seglm.evaluation.scores.metrics import grefer, iou
-from seglm.evaluation.scores.metrics.iou import Counts, Score
+from seglm.evaluation.scores import grefer, iou
+from seglm.evaluation.scores.iou import Counts, Score
 from seglm.model.recipe import Protocol
 from seglm.utils.answers import Answer
 from seglm.utils.types import Sample, Target
 
 NO_KIND = "(none)"
 Convention = Literal["lisa", "plain", "gsva", "rela"]
-"""how expressions are averaged: `metrics/iou.py` has the first two, `metrics/grefer.py` the others"""
+"""how expressions are averaged: `iou.py` has the first two, `grefer.py` the others"""
 CONVENTIONS: Mapping[str, str] = dict([*iou.CONVENTIONS.items(), *grefer.CONVENTIONS.items()])
 
 
@@ -49,7 +44,7 @@ class Said:
     confidence: float | None
     """the decoder's own estimate of the mask's IoU"""
     rejected: bool
-    """whether the answer says that what was asked for is not there, see `rejects`"""
+    """whether the answer says that what was asked for is not there, see `first_mask.rejects`"""
     file: str
     """the mask, relative to the folder of predictions"""
 
@@ -80,18 +75,7 @@ class Scores:
         return _text(self)
 
 
-def rejects(answer: Answer, mask: NDArray[np.bool_], *, token: str) -> bool:
-    """Whether an answer says that its target is not there.
-
-    mask: bool [H, W], the one that is scored. token: the recipe's `reject_token`. A system that has one must write it; for one
-    without, no slot or an empty mask says the same.
-    """
-    if token:
-        return answer.tokens[:1] == (token,)
-    return not answer.tokens or not mask.any()
-
-
-def said(
+def line_of(
     index: int, position: int, sample: Sample, target: Target, answer: Answer, *, rejected: bool
 ) -> Said:
     """The line of one answer; its mask has a name of its own that a reader can still make sense of."""
@@ -123,7 +107,7 @@ def summarise(
 ) -> Scores:
     """Scores of all results and of each kind.
 
-    rule: the benchmark's own line on what an expression is. drawn_empty_adds: see `metrics.grefer.score`.
+    rule: the benchmark's own line on what an expression is. drawn_empty_adds: see `grefer.score`.
     """
     tally = partial(_score, protocol=protocol, convention=convention, drawn_empty_adds=drawn_empty_adds)
     kinds = sorted({result.said.kind for result in results})
@@ -208,55 +192,3 @@ def _line(name: str, score: Score) -> str:
     )
     cells = [str(score.n), *("-" if value is None else f"{value:.4f}" for value in shares)]
     return f"| {name} | " + " | ".join(cells) + " |"
-
-
-# ---- files ----------------------------------------------------------------------------------------------------------
-def write_said(path: Path, lines: Iterable[Said]) -> None:
-    """predictions.csv: what was said, without any truth."""
-    _write(path, [field.name for field in fields(Said)], [asdict(line) for line in lines])
-
-
-def read_said(path: Path) -> list[Said]:
-    """The lines of predictions.csv. Raises FileNotFoundError or ValueError that name the file and what to run."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there; run_inference writes it beside the masks")
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    columns = [field.name for field in fields(Said)]
-    if rows and list(rows[0]) != columns:
-        raise ValueError(f"{path} has columns {list(rows[0])}; run_inference writes {columns}")
-    return [_said(row) for row in rows]
-
-
-def write_results(path: Path, results: Iterable[Result]) -> None:
-    """samples.csv: one line an expression, with its pixels and IoU, so that two programs' scores can be compared line by line."""
-    rows = [
-        {**asdict(result.said), **asdict(result.counts), "iou": f"{result.counts.iou:.6f}"}
-        for result in results
-    ]
-    columns = [field.name for field in (*fields(Said), *fields(Counts))]
-    _write(path, [*columns, "iou"], rows)
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _said(row: Mapping[str, str]) -> Said:
-    return Said(
-        sample=int(row["sample"]),
-        target=int(row["target"]),
-        key=row["key"],
-        name=row["name"],
-        kind=row["kind"],
-        text=row["text"],
-        answer=row["answer"],
-        status=row["status"],
-        slots=int(row["slots"]),
-        confidence=float(row["confidence"]) if row["confidence"] else None,
-        rejected=row["rejected"] == str(True),
-        file=row["file"],
-    )

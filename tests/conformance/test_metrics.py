@@ -16,8 +16,9 @@ from pycocotools import mask as coco
 from seglm.dataset.masks import decode
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.offline import score_folder
-from seglm.evaluation.scores.metrics.grefer import Boxes, gsva_line, rela_results, score, score_boxes
-from seglm.evaluation.scores.metrics.iou import Counts, ciou, count, giou, precision_at
+from seglm.evaluation.scores.boxes import Boxes, score_boxes
+from seglm.evaluation.scores.grefer import gsva_line, rela_results, score
+from seglm.evaluation.scores.iou import Counts, ciou, count, giou, precision_at
 from tests.conformance.goldens import ROOT, each, facts
 
 TOLERANCE = 1e-6  # the original sums in float32

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from seglm.evaluation.asking.ask import asker
-from seglm.evaluation.run import evaluate_asker
+from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.model.recipe import Evaluate
 from seglm.utils import dist
 from tests.evaluation.fakes import BENCHMARK, FakeSource

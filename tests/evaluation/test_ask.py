@@ -14,11 +14,11 @@ from seglm.evaluation.asking.ask import (
     ask,
     asker,
     asks_for_mask,
-    forced,
-    mask_of,
+    filled_in,
     refuse_half_on_cpu,
 )
 from seglm.evaluation.asking.predict import batches, predict
+from seglm.evaluation.scores.first_mask import mask_of
 from seglm.model.recipe import Engine
 from seglm.utils.types import Clip, Dialogue, Frames, Slot, Turn
 from tests.evaluation.fakes import BENCHMARK, HEIGHT, WIDTH, FakeSource, answered, rectangle
@@ -43,7 +43,7 @@ def test_every_target_of_every_picture_gets_one_answer(protocol: str) -> None:
 
 def test_a_forced_answer_is_one_slot_and_a_full_stop() -> None:
     (shown,), recipe = clips(1), tiny_recipe()
-    script = forced(recipe.prompt(shown, recipe), recipe, shown)
+    script = filled_in(recipe.prompt(shown, recipe), recipe, shown)
     assert [dialogue.turns[-1].answer for dialogue in script] == [
         (Slot("[SEG]", 0, (0,)), "."),
         (Slot("[SEG]", 1, (0,)), "."),

@@ -9,9 +9,7 @@ import torch
 
 from seglm.dataset.toy.write import write
 from seglm.evaluation import baselines
-from seglm.evaluation.asking.ask import mask_of
-from seglm.evaluation.asking.selection import Selection
-from seglm.evaluation.baselines import (
+from seglm.evaluation.asking.controls import (
     all_objects,
     box_at_truth,
     boxes,
@@ -20,6 +18,8 @@ from seglm.evaluation.baselines import (
     random_object,
     wrong_picture,
 )
+from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.scores.first_mask import mask_of
 from seglm.model.decoders.sam import SamDecoder, SamDims
 from seglm.utils.answers import Answer
 from seglm.utils.types import Clip, Sample, Target
@@ -98,7 +98,7 @@ class Pictures:
         return Sample(f"toy|val/{index}", (4, 4), lambda _: picture, targets=self.targets)
 
 
-def view_of(source: Pictures) -> Selection:
+def expressions_of(source: Pictures) -> Selection:
     return Selection(source, texts="all")
 
 
@@ -110,8 +110,8 @@ def test_the_wrong_picture_is_another_one_and_the_questions_are_the_same() -> No
         return [[] for _ in clips]
 
     clips = [clip_of(rows(*OBJECTS[0]), key=f"toy|val/{n}", value=10 + n) for n in range(5)]
-    wrong_picture(spy, view_of(Pictures(5)))(clips)
-    wrong_picture(spy, view_of(Pictures(5)), to_llm_only=True)(clips)
+    wrong_picture(spy, expressions_of(Pictures(5)))(clips)
+    wrong_picture(spy, expressions_of(Pictures(5)), to_llm_only=True)(clips)
     for clip, both, llm in zip(clips, shown[:5], shown[5:], strict=True):
         assert both.seen.shape == clip.seen.shape and both.targets == clip.targets and both.key == clip.key
         assert (both.seen == both.drawn).all() and (both.seen != clip.seen).all()
@@ -120,7 +120,9 @@ def test_the_wrong_picture_is_another_one_and_the_questions_are_the_same() -> No
 
 def test_a_wrong_picture_needs_two_pictures() -> None:
     with pytest.raises(ValueError, match="the wrong picture needs two"):
-        wrong_picture(lambda clips: [[] for _ in clips], view_of(Pictures(1)))([clip_of(rows(*OBJECTS[0]))])
+        wrong_picture(lambda clips: [[] for _ in clips], expressions_of(Pictures(1)))(
+            [clip_of(rows(*OBJECTS[0]))]
+        )
 
 
 def random_sam() -> SamDecoder:
@@ -167,9 +169,9 @@ def test_the_table_has_every_control_by_kind(tmp_path: Path, monkeypatch: pytest
 
 def test_without_a_toy_world_several_targets_tell_what_is_in_a_picture(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a picture has one target, which does not tell what else is in it"):
-        objects_of(view_of(Pictures(2, targets=1)), tmp_path)
+        objects_of(expressions_of(Pictures(2, targets=1)), tmp_path)
     first, second, nothing = rows(*OBJECTS[0]), rows(*OBJECTS[1]), np.zeros((2, 6), dtype=bool)
-    apart = objects_of(view_of(Pictures(2, targets=2)), tmp_path)
+    apart = objects_of(expressions_of(Pictures(2, targets=2)), tmp_path)
     assert (apart(clip_of(first, second, first)) == np.stack([first, second])).all()
     both = clip_of(first | second, first, nothing, second)
     assert (

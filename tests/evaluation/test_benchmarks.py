@@ -12,7 +12,7 @@ from seglm.dataset import sources
 from seglm.dataset.description import Description, Scored
 from seglm.evaluation.asking import benchmark as asking
 from seglm.evaluation.asking.benchmark import benchmark
-from seglm.evaluation.asking.leak import check, leak
+from seglm.evaluation.asking.leak import leak, refuse_leak
 from seglm.evaluation.asking.predict import predict
 from seglm.evaluation.scores.results import CONVENTIONS
 from seglm.model.recipes import recipe as named
@@ -220,7 +220,7 @@ def test_a_score_on_training_data_is_refused_unless_it_is_asked_for(caplog: pyte
     with pytest.raises(
         ValueError, match=r"LEAK: the manifest beside runs/a lists refcoco\|unc\|val.*--allow_leak"
     ):
-        check("refcoco|val", **about, allow=False)  # type: ignore[arg-type]
-    check("refcoco|val", **about, allow=True)  # type: ignore[arg-type]
+        refuse_leak("refcoco|val", **about, allow=False)  # type: ignore[arg-type]
+    refuse_leak("refcoco|val", **about, allow=True)  # type: ignore[arg-type]
     assert "LEAK" in caplog.text
-    check("refcoco|testA", **about, allow=False)  # type: ignore[arg-type]
+    refuse_leak("refcoco|testA", **about, allow=False)  # type: ignore[arg-type]

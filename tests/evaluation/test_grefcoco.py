@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
-from seglm.evaluation.asking.predict import read_mask, write_mask
+from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.offline import score_folder
-from seglm.evaluation.run import evaluate_asker
+from seglm.evaluation.scores.files import read_mask, write_mask
+from seglm.evaluation.scores.first_mask import rejects
 from seglm.evaluation.scores.report import read_scores
-from seglm.evaluation.scores.results import rejects
 from seglm.evaluation.table import markdown, table
 from seglm.model.recipe import Evaluate, Recipe, Token
 from seglm.model.recipes import recipe as named

@@ -6,17 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seglm.evaluation.scores.metrics.grefer import (
-    Boxes,
-    Cells,
-    box_of,
-    generalised_iou,
-    gsva_line,
-    rela_results,
-    score,
-    score_boxes,
-)
-from seglm.evaluation.scores.metrics.iou import Counts
+from seglm.evaluation.scores.boxes import Boxes, box_of, generalised_iou, score_boxes
+from seglm.evaluation.scores.grefer import Cells, gsva_line, rela_results, score
+from seglm.evaluation.scores.iou import Counts
 
 NOTHING = Counts(0, 0, 0, 0)  # nothing there, nothing drawn
 ALARM = Counts(0, 8, 8, 0)  # nothing there, 8 pixels drawn

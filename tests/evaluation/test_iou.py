@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seglm.evaluation.scores.metrics.iou import Counts, ciou, count, giou, precision_at, score
+from seglm.evaluation.scores.iou import Counts, ciou, count, giou, precision_at, score
 
 
 def mask(*rows: str) -> NDArray[np.bool_]:

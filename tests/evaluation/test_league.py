@@ -17,15 +17,15 @@ from seglm.dataset import sources
 from seglm.dataset.description import Description
 from seglm.dataset.toy.write import write
 from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.league import entrants as league_entrants
 from seglm.evaluation.league import work as league_work
 from seglm.evaluation.league.__main__ import main
 from seglm.evaluation.league.compete import Played, compete, steps_of
 from seglm.evaluation.league.entrants import Budget, Entrant, entrants, fingerprint, resolved, seeds_of
-from seglm.evaluation.league.picture import chosen
+from seglm.evaluation.league.picture import pick_questions
 from seglm.evaluation.league.standings import SPREAD, cells
 from seglm.evaluation.league.work import scores_folder
-from seglm.evaluation.run import evaluate_asker
 from seglm.evaluation.scores.results import Said, Scores
 from seglm.model.recipe import Data
 from seglm.model.recipes import recipe as named
@@ -50,7 +50,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compressing them takes most of the time of these tests; those about pictures do without this."""
     monkeypatch.setattr("seglm.evaluation.scores.report.sheet", lambda *_, **__: None)
-    monkeypatch.setattr("seglm.evaluation.league.__main__.draw", lambda out, *_: out)
+    monkeypatch.setattr("seglm.evaluation.league.__main__.save_picture", lambda out, *_: out)
 
 
 @dataclass
@@ -307,10 +307,10 @@ def test_questions_are_of_every_kind_and_of_different_pictures() -> None:
     said = [
         line(sample, target, kind) for sample in range(6) for target, kind in enumerate(("a", "b", "none"))
     ]
-    found = chosen(said, 4)
+    found = pick_questions(said, 4)
     assert len(found) == 4 and {one.kind for one in found} == {"a", "b", "none"}
     assert len({one.sample for one in found}) == 4
-    assert len(chosen(said[:2], 4)) == 2
+    assert len(pick_questions(said[:2], 4)) == 2
 
 
 @pytest.mark.slow

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seglm.evaluation.asking.predict import batches, load_clip, predict, read_mask, write_mask
+from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker
+from seglm.evaluation.asking.predict import batches, load_clip, predict
 from seglm.evaluation.offline import score_folder
 from seglm.evaluation.pictures.sheet import Row
-from seglm.evaluation.run import ask_everything, evaluate_asker
 from seglm.evaluation.scores import report
-from seglm.evaluation.scores.metrics.iou import count
+from seglm.evaluation.scores.files import read_mask, write_mask
+from seglm.evaluation.scores.iou import count
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
 from seglm.model.recipe import Evaluate, Recipe

@@ -12,10 +12,10 @@ import pytest
 
 import chat
 from seglm.evaluation.asking.chat_answer import described, save
+from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.pictures.masks import PREDICTED, TRUE, overlay
 from seglm.evaluation.pictures.sheet import Layer, Row, panel, sheet
 from seglm.evaluation.pictures.text import font, shortened, wrapped
-from seglm.evaluation.run import evaluate_asker
 from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import main as table_main
 from seglm.evaluation.table import markdown, table

@@ -68,7 +68,7 @@ def test_a_model_with_adapters_is_refused(request: pytest.FixtureRequest) -> Non
 def test_masks_of_a_small_model_stay(bits: Bits, agreement: float) -> None:
     pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install bitsandbytes")
     recipe = plain_model().recipe
-    shown = load_clip(BENCHMARK.view(FakeSource(1)), recipe, 0)[1]
+    shown = load_clip(BENCHMARK.expressions(FakeSource(1)), recipe, 0)[1]
     masks = []
     for wanted in (None, bits):
         model = plain_model()

@@ -155,3 +155,8 @@ def score(
         t_acc=sum(found) / len(found) if found else None,
         positives=giou(positives, convention) if positives else None,
     )
+
+
+def share(part: int, whole: int) -> float | None:
+    """None if there is nothing to take a share of."""
+    return part / whole if whole else None

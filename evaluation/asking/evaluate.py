@@ -1,0 +1,114 @@
+"""From a model and a benchmark to scores and files, on any number of processes with the same outcome."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from seglm.evaluation.asking.ask import Asker, asker
+from seglm.evaluation.asking.benchmark import Benchmark, benchmark
+from seglm.evaluation.asking.predict import batches, load_clip, predict
+from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.scores.files import MASKS, SAID, read_mask, write_said
+from seglm.evaluation.scores.report import write_report
+from seglm.evaluation.scores.results import Convention, Result, Scores, summarise
+from seglm.model.recipe import Protocol, Recipe
+from seglm.utils import dist
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
+
+
+def evaluate(
+    model: Segmenter,
+    spec: str | None = None,
+    *,
+    dataset_dir: Path | str | None = None,
+    protocol: Protocol | None = None,
+    out_dir: Path | None = None,
+    convention: Convention | None = None,
+) -> Scores:
+    """Scores of a model; every process calls it and gets the same.
+
+    spec, dataset_dir, protocol: None takes what the model's recipe says (`evaluate.dataset`, `data.dataset_dir`,
+    `evaluate.protocol`). convention: None takes the benchmark's. out_dir: where masks, CSVs, scores and the sheet go; None writes
+    nothing.
+    Whether the model was trained on this very split is for the caller to ask (`leak.py`).
+    """
+    recipe = model.recipe
+    chosen = benchmark(spec or recipe.evaluate.dataset)
+    selection = chosen.open(dataset_dir or recipe.data.dataset_dir)
+    protocol = protocol or recipe.evaluate.protocol
+    ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
+    return evaluate_asker(
+        ask, chosen, selection, recipe, protocol=protocol, out_dir=out_dir, convention=convention
+    )
+
+
+def evaluate_asker(
+    ask: Asker,
+    chosen: Benchmark,
+    selection: Selection,
+    recipe: Recipe,
+    *,
+    protocol: Protocol = "generate",
+    out_dir: Path | None = None,
+    convention: Convention | None = None,
+) -> Scores:
+    """The same for anything that answers: a model, or one of the controls beside it (controls.py)."""
+    average = chosen.average(convention)
+    results = ask_everything(ask, selection, recipe, out_dir=out_dir, name=chosen.name)
+    scores = summarise(
+        results,
+        benchmark=chosen.name,
+        protocol=protocol,
+        convention=average,
+        rule=chosen.rule,
+        drawn_empty_adds=chosen.scored.drawn_empty_adds,
+    )
+    if out_dir is not None and dist.world().is_main:
+        write_report(
+            out_dir,
+            scores,
+            results,
+            mask=lambda said: read_mask(out_dir / MASKS / said.file),
+            load=lambda number: load_clip(selection, recipe, number)[1],
+        )
+    dist.barrier()
+    return scores
+
+
+def ask_everything(
+    ask: Asker, selection: Selection, recipe: Recipe, *, out_dir: Path | None = None, name: str = ""
+) -> list[Result]:
+    """The results of all processes, in the order of the benchmark, on every process; masks and predictions.csv in `out_dir`."""
+    world, masks = dist.world(), None
+    if out_dir is not None:
+        masks = out_dir / MASKS
+        masks.mkdir(parents=True, exist_ok=True)  # on every machine: each process writes its own masks
+    own_batches = batches(len(selection), recipe.evaluate.batch_size)[world.rank :: world.size]
+    total = sum(map(len, own_batches))
+    with tqdm(total=total, desc=name, unit="img", disable=not world.is_main, dynamic_ncols=True) as bar:
+        own = predict(
+            ask,
+            selection,
+            recipe,
+            own_batches,
+            folder=masks,
+            progress=bar.update,
+        )
+    results = sorted(
+        (result for part in dist.gather(own) for result in part),
+        key=lambda result: (result.said.sample, result.said.target),
+    )
+    if out_dir is not None and world.is_main:
+        write_said(out_dir / SAID, [result.said for result in results])
+    return results
+
+
+def folder_name(version: str, chosen: Benchmark) -> str:
+    """What the folder of a model's files of a benchmark is called, inside --out."""
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", f"{Path(version).name}_{chosen.name}")

@@ -1,0 +1,96 @@
+"""What an evaluation reads and writes: masks as PNGs, predictions.csv with what was said, samples.csv with the pixels too."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from seglm.evaluation.scores.iou import Counts
+from seglm.evaluation.scores.results import Result, Said
+
+MASKS, SAID = "masks", "predictions.csv"
+
+
+def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
+    """A mask as a PNG of 0 and 255, lossless. Raises OSError if it cannot be written."""
+    grey = mask.astype(np.uint8) * 255
+    done, data = cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    if not done:
+        raise OSError(f"{path}: a mask of {mask.shape} could not be encoded as PNG")
+    path.write_bytes(data.tobytes())  # not cv2.imwrite: it returns False instead of saying what went wrong
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """A mask from a grey picture: any value above 127 counts as the object, so 0/255 and a scaled copy read the same.
+
+    Raises FileNotFoundError, or ValueError for a picture with neither 0/255 nor 0/1 in it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such mask")
+    grey = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise ValueError(f"{path} is no picture")
+    values = set(np.unique(grey).tolist())
+    if not values <= {0, 255} and not values <= {0, 1}:
+        raise ValueError(
+            f"{path} holds values {sorted(values)[:8]}; a mask holds 0 and 255 (or 0 and 1), saved lossless"
+        )
+    mask: NDArray[np.bool_] = grey > 0
+    return mask
+
+
+def write_said(path: Path, lines: Iterable[Said]) -> None:
+    """predictions.csv: what was said, without any truth."""
+    _write(path, [field.name for field in fields(Said)], [asdict(line) for line in lines])
+
+
+def read_said(path: Path) -> list[Said]:
+    """The lines of predictions.csv. Raises FileNotFoundError or ValueError that name the file and what to run."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; run_inference writes it beside the masks")
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    columns = [field.name for field in fields(Said)]
+    if rows and list(rows[0]) != columns:
+        raise ValueError(f"{path} has columns {list(rows[0])}; run_inference writes {columns}")
+    return [_said(row) for row in rows]
+
+
+def write_results(path: Path, results: Iterable[Result]) -> None:
+    """samples.csv: one line an expression, with its pixels and IoU, so that two programs' scores can be compared line by line."""
+    rows = [
+        {**asdict(result.said), **asdict(result.counts), "iou": f"{result.counts.iou:.6f}"}
+        for result in results
+    ]
+    columns = [field.name for field in (*fields(Said), *fields(Counts))]
+    _write(path, [*columns, "iou"], rows)
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _said(row: Mapping[str, str]) -> Said:
+    return Said(
+        sample=int(row["sample"]),
+        target=int(row["target"]),
+        key=row["key"],
+        name=row["name"],
+        kind=row["kind"],
+        text=row["text"],
+        answer=row["answer"],
+        status=row["status"],
+        slots=int(row["slots"]),
+        confidence=float(row["confidence"]) if row["confidence"] else None,
+        rejected=row["rejected"] == str(True),
+        file=row["file"],
+    )

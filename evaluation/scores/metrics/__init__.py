@@ -1,1 +1,0 @@
-"""The formulas, with nothing around them."""
