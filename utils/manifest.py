@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from seglm.utils.atomic import write_atomic
+
 FORMAT = 1
 """raised when a field changes its meaning"""
 PACKAGES = (
@@ -64,10 +66,8 @@ def manifest(
 
 
 def write_manifest(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON by way of a temporary file, so that a reader never sees half of it."""
-    halfway = path.with_name(path.name + ".part")
-    halfway.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    halfway.replace(path)
+    """Writes JSON; a reader never sees half of it."""
+    write_atomic(path, json.dumps(content, indent=1) + "\n")
 
 
 def describe_ids(ids: Iterable[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from seglm.training import saves
 from seglm.training.curve import read
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = str(ROOT / "tests" / "utils" / "train.py")
+SCRIPT = str(ROOT / "tests" / "training" / "train.py")
 PYTHON = [sys.executable]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 DEEPSPEED = [sys.executable, "-m", "deepspeed.launcher.runner"]
