@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from seglm.dataset.description import Scored
 from seglm.evaluation.asking.ask import asker
 from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.model.recipe import Evaluate
@@ -22,6 +23,6 @@ if __name__ == "__main__":
     recipe = replace(tiny_recipe(), evaluate=Evaluate(batch_size=2))
     ask = asker(tiny_model(recipe), protocol="forced", max_new_tokens=4)
     # GSVA's convention sums in float32, where the order matters.
-    asked = replace(BENCHMARK, conventions=("gsva",))
+    asked = replace(BENCHMARK, scored=Scored(conventions=("gsva",)))
     evaluate_asker(ask, asked, asked.select(FakeSource(samples)), recipe, protocol="forced", out_dir=folder)
     dist.stop()
