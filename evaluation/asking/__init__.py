@@ -1,1 +1,1 @@
-"""Who is asked what: benchmarks, questions, answers, and what chat prints and writes."""
+"""Who is asked what: benchmarks, questions, answers, the controls beside a model, and what chat prints and writes."""

@@ -1,1 +1,1 @@
-"""gRefCOCO and Ref-ZOM: phrases that name one thing, several, or nothing that is there."""
+"""Scripts for gRefCOCO and Ref-ZOM: phrases that name one thing, several, or nothing that is there."""

@@ -39,8 +39,8 @@ def overlay(picture: Picture, mask: Mask, colour: Colour) -> Picture:
 
 def mixed(pixels: NDArray[np.generic], colour: Colour, share: float) -> Picture:
     """`share` of the colour and the rest of the pixels."""
-    mixed = (1 - share) * pixels.astype(np.float32) + share * np.array(colour, dtype=np.float32)
-    return np.asarray(np.round(mixed), dtype=np.uint8)
+    blend = (1 - share) * pixels.astype(np.float32) + share * np.array(colour, dtype=np.float32)
+    return np.asarray(np.round(blend), dtype=np.uint8)
 
 
 def outlined(picture: Picture, mask: Mask, colour: Colour, thickness: int) -> Picture:

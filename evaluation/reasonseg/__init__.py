@@ -1,1 +1,1 @@
-"""ReasonSeg: implicit questions about pictures, with pixels that nobody is scored on."""
+"""ReasonSeg's own protocol (its questions by length) and scripts: implicit questions, with pixels that nobody is scored on."""
