@@ -66,6 +66,9 @@ class Size:
 
 # LISA's mixture of 9:3:3:1 as sixteen images: twelve with three masks, three asked in words (500 tokens), one with one mask.
 _SEGMENT, _WORDS, _REASON = Talk(), Talk(1, 13, 194, asks_masks=False), Talk(1)
+_ALL, _ONE = Talk(1, 25, 30), Talk(1)
+GSVA_MIX = (*(_ALL,) * 6, _WORDS, _ONE)
+"""GSVA asks for everything in one dialogue, so that nothing is shared: eight images, six with three expressions"""
 LISA_MIX = (*((*(_SEGMENT,) * 4, _WORDS) * 3), _REASON)
 _COCO = ((480, 640), (427, 640))
 _LLAMA = dict(

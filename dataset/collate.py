@@ -20,8 +20,8 @@ def collate(
 
     share_prefix: False puts every dialogue into a row of its own with nothing shared, which is what kernels without
     an arbitrary mask (flash attention) need, and the slow form that sharing is tested against.
-    row_tokens: pack several examples into a row of at most so many tokens, first fit; None gives each its own row. A
-    longer example has a row to itself.
+    row_tokens: pack several examples into a row of at most so many tokens; None gives each its own row. Where an example is
+    longer, rows are as long as it.
     Raises ValueError naming the sample if a slot asks for a mask or a frame that its example does not have.
     """
     if not examples:

@@ -70,18 +70,30 @@ def stems_of(examples: Sequence[Example], share_prefix: bool) -> Iterator[Stem]:
 
 
 def rows_of(stems: list[Stem], row_tokens: int | None) -> list[list[Stem]]:
-    """Stems by row: first fit in the given order, so that the layout is a function of the examples alone."""
-    rows: list[list[Stem]] = []
-    room: list[int] = []
-    for stem in stems:
-        fits = next((row for row, left in enumerate(room) if stem.length <= left), None)
-        if fits is None:
-            rows.append([stem])
-            room.append(0 if row_tokens is None else row_tokens - stem.length)
-        else:
-            rows[fits].append(stem)
-            room[fits] -= stem.length
-    return rows
+    """Stems by row; the layout is a function of the examples alone.
+
+    All rows are as long as the longest, so what counts is rows x length: the least of it with no row above `row_tokens`, or above
+    the longest stem if that is longer. None: a row each.
+    """
+    if row_tokens is None:
+        return [[stem] for stem in stems]
+    most = max(row_tokens, *(stem.length for stem in stems))
+    layouts = [_even(stems, count) for count in range(1, len(stems) + 1)]
+    lengths = [max(sum(stem.length for stem in row) for row in rows) for rows in layouts]
+    fitting = [pair for pair in zip(lengths, layouts, strict=True) if pair[0] <= most]
+    return min(fitting, key=lambda pair: (pair[0] * len(pair[1]), pair[0]))[1]
+
+
+def _even(stems: Sequence[Stem], count: int) -> list[list[Stem]]:
+    """So many rows, none empty, of about one length: the longest stem first, each into the emptiest row."""
+    rows: list[list[Stem]] = [[] for _ in range(count)]
+    filled = [0] * count
+    for stem in sorted(stems, key=lambda stem: -stem.length):
+        emptiest = filled.index(min(filled))
+        rows[emptiest].append(stem)
+        filled[emptiest] += stem.length
+    in_order = (sorted(row, key=lambda stem: stem.example) for row in rows)
+    return sorted(in_order, key=lambda row: row[0].example)
 
 
 @dataclass

@@ -147,6 +147,8 @@ class Engine:
     gradient_checkpointing: bool = True
     loss_norm: LossNorm = "global"
     share_prefix: bool = True
+    row_tokens: int = 0
+    """several images share a row of at most so many tokens, which leaves less padding; 0 gives each image a row of its own"""
     workers: int = 4
     seed: int = 42
     load_in: Literal["full", "8bit", "4bit"] = "full"

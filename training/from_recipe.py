@@ -75,7 +75,9 @@ def feed(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> Feed[An
     schedule, world = recipe.schedule, dist.world()
     return Feed(
         training_set(recipe, sources, model),
-        partial(collate, share_prefix=recipe.engine.share_prefix),
+        partial(
+            collate, share_prefix=recipe.engine.share_prefix, row_tokens=recipe.engine.row_tokens or None
+        ),
         batch_size=schedule.batch_size,
         accumulation=schedule.grad_accumulation_steps,
         rank=world.rank,

@@ -15,12 +15,14 @@ from tests.house.tree import ROOT
 SMALL = {
     "benchmarks.step": "--size tiny --repeats 1",
     "benchmarks.loader": "--size 64 96 --images 2 --repeats 1",
+    "benchmarks.padding": "--dataset_dir {folder}/toy --size tiny --budgets 400 --batches 2 --repeats 1",
     "benchmarks.gpu": "--size tiny --device cpu --out {folder}",
     "benchmarks.compare": f"--other {shlex.quote(str(ROOT))} --repeats 1 --parts loader,train,evaluate --steps 6 --images 8",
 }
 SAYS = {
     "benchmarks.step": "1.00x ours",
     "benchmarks.loader": "x1.00",
+    "benchmarks.padding": "row_tokens   400",
     "benchmarks.gpu": "## generation (done",
     "benchmarks.compare": "evaluate",
 }
@@ -33,6 +35,10 @@ PRINTED = sorted({command for _, command in ALL if command.startswith("python -m
 def test_a_benchmark_command_that_a_document_prints_runs(command: str, tmp_path: Path) -> None:
     _, _, module, *words = shlex.split(command)
     assert module in SMALL, f"docs print {command!r}; say here how it runs in a minute"
+    if "{folder}/toy" in SMALL[module]:
+        sizes = ["--images", "240", "--val_images", "4", "--test_images", "4"]
+        world = [sys.executable, "-m", "seglm.dataset.toy", "--dataset_dir", str(tmp_path / "toy"), *sizes]
+        subprocess.run(world, cwd=ROOT, capture_output=True, check=True)
     small = SMALL[module].format(folder=shlex.quote(str(tmp_path)))
     line = [sys.executable, "-m", module, *words, *shlex.split(small)]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -123,9 +123,10 @@ def test_without_sharing_every_dialogue_has_a_row_to_itself() -> None:
     "budget, want",
     [
         (None, ["aB..", "cD..", "eeeF", "gH.."]),
-        (4, ["aBcD", "eeeF", "gH.."]),
-        (6, ["aBcDgH", "eeeF.."]),  # first fit: "gH" goes back to the first row with room
-        (3, ["aB..", "cD..", "eeeF", "gH.."]),  # "eeeF" is longer than the budget: a row to itself
+        (4, ["aBgH", "cD..", "eeeF"]),
+        (6, ["aBgH", "cD..", "eeeF"]),  # "aBcD.." and "eeeFgH" would be as many positions, in longer rows
+        (3, ["aBgH", "cD..", "eeeF"]),  # "eeeF" is longer than the budget: all rows may be as long as it
+        (99, ["aBcDeeeFgH"]),
     ],
 )
 def test_rows_are_packed_to_a_budget_and_hold_whole_examples(budget: int | None, want: list[str]) -> None:
@@ -134,6 +135,19 @@ def test_rows_are_packed_to_a_budget_and_hold_whole_examples(budget: int | None,
     assert letters(batch) == want
     pairs = dict(zip(["aB", "cD", "eeeF", "gH"], ["aB", "cD", "eF", "gH"], strict=True))
     assert sorted(predicted(batch)) == sorted(pairs.values())
+
+
+def test_a_row_budget_never_means_more_positions_than_a_row_each() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        lengths = rng.integers(2, 40, rng.integers(1, 9))
+        examples = [example(branch("a" * (length - 1) + "B"), key=str(n)) for n, length in enumerate(lengths)]
+        apart = collate(examples).ids
+        budget = int(rng.integers(1, 120))
+        packed = collate(examples, row_tokens=budget)
+        assert packed.ids.numel() <= apart.numel()
+        assert packed.ids.shape[1] <= max(budget, apart.shape[1])
+        assert int((packed.group >= 0).sum()) == lengths.sum()
 
 
 def dialogue_of(batch: Batch, end: tuple[int, int, int], number: int) -> Branch:
