@@ -8,12 +8,13 @@ in the cache is used without asking the network, so a cluster node without one b
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from seglm.utils.containers import WEIGHT_FILES, containers
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,6 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 FOLDERS = ("checkpoints", "pretrained")
 ROOT_VARIABLE = "WEIGHTS_ROOT"
 SMALL_FILES = ("*.json", "*.model", "*.txt")
-WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth", "*.pt")
 
 
 def resolve(path: str | Path, *, what: str = "weights", revision: str | None = None) -> Path:
@@ -99,14 +99,8 @@ def _from_hub(name: str, revision: str | None, what: str, looked: list[str]) -> 
 
 
 def _complete(folder: Path) -> bool:
-    """True if the folder holds weights and every shard that an index names."""
-    for index in folder.glob("*.index.json"):
-        shards = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
-        if all((folder / shard).is_file() for shard in shards):
-            return True
-    if any(folder.glob("*.index.json")):
-        return False
-    return any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES)
+    """True if one of the folder's sets of weights is whole."""
+    return any(not one.absent for one in containers(folder))
 
 
 def _message(text: str, what: str, looked: list[str], *, hub: str) -> str:
