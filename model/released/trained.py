@@ -48,7 +48,7 @@ def read_trained(path: str | Path) -> Trained:
             f"{path}: no tensor in this file; was the training stopped before its first checkpoint?"
         )
     tensors = _canonical(raw, str(path))
-    rank = lora_rank({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    rank = lora_rank({name: tuple(tensor.shape) for name, tensor in tensors.items()}, source=str(path))
     return Trained(str(path), tensors, rank, manifest_of(path))
 
 
@@ -68,7 +68,7 @@ def load_trained(model: nn.Module, trained: Trained, *, required: Sequence[str])
             f"{trained.source}: {len(absent)} of {len(required)} trained weights are not in the file:\n{listed(absent)}\n{hint}"
         )
     frozen = tuple(_exactly(name) for name in names(model) if name not in trained.tensors)
-    return load_canonical(model, trained.tensors, allow_missing=frozen, source=trained.source)
+    return load_canonical(model, trained.tensors, allow_missing=frozen, place=lambda name: trained.source)
 
 
 def _canonical(raw: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
