@@ -58,7 +58,8 @@ def assemble(recipe: Recipe, checkpoint: Checkpoint, *, lora: bool = True, devic
     lora: False for a merged model that is only to be used.
     Raises ValueError if a part or the tokenizer is missing, or sizes contradict the recipe.
     """
-    encoder = recipe.backbone.encoder(checkpoint, recipe.vocabulary)
+    with _named(checkpoint):
+        encoder = recipe.backbone.encoder(checkpoint, recipe.vocabulary)
     tensors, drawn = with_vocabulary(checkpoint, encoder, seed=recipe.engine.seed, to_train=lora)
     sizes = sizes_of(checkpoint, vocabulary=len(encoder.tokenizer))
     with torch.random.fork_rng(devices=[]):
@@ -86,7 +87,7 @@ def sizes_of(checkpoint: Checkpoint, *, vocabulary: int) -> Sizes:
             "--vision_pretrained, or the whole folder of a model as --version"
         )
     return Sizes(
-        llm={**(checkpoint.llm or {}), "vocab_size": vocabulary},
+        llm={**(checkpoint.llm or {}), "vocab_size": vocabulary, "tie_word_embeddings": False},
         vision=checkpoint.vision or {},
         decoder=checkpoint.decoder or {},
         projector=checkpoint.projector or "",
@@ -159,7 +160,9 @@ def _named(checkpoint: Checkpoint) -> Iterator[None]:
     """Inside, modules are made from sizes that a file tells; what a library says of impossible ones gets the file's name."""
     try:
         yield
-    except (TypeError, KeyError, IndexError, AttributeError, ArithmeticError, AssertionError) as error:
+    except (ValueError, OSError, ImportError, MemoryError, torch.OutOfMemoryError):
+        raise  # these name what is wrong themselves
+    except Exception as error:
         raise WeightsError(
             f"{' and '.join(checkpoint.places)}: no model can be made of these sizes ({type(error).__name__}: {error}); "
             "fetch the config again"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from seglm.model.names import canonical, is_canonical, names
 from seglm.model.released.errors import WeightsError, WrongNames
-from seglm.model.released.files import read_tensors
+from seglm.model.released.files import config_of, read_tensors
 from seglm.model.released.identify import manifest_of, refuse_adapter
 from seglm.model.released.lisa import lisa_names, lora_rank, unwrapped
 from seglm.model.released.strict import Report, listed, load_canonical
@@ -40,6 +40,10 @@ def read_trained(path: str | Path) -> Trained:
     path = Path(path)
     if path.is_dir():
         refuse_adapter(path)
+        if config_of(path).get("model_type") == "seglm":
+            raise WeightsError(
+                f"{path}: this is merged already; use it as --version (python chat.py --version {path}), it needs no base"
+            )
     if path.is_dir() and is_portable(path):
         read_portable(path)  # proves that weights and manifest belong together
     raw = read_tensors(path)
