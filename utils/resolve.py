@@ -28,8 +28,11 @@ def resolve(path: str | Path, *, what: str = "weights", revision: str | None = N
     """The local file or folder that `path` names; a hub id is fetched if it is in no local place.
 
     what: what the thing is, for messages, e.g. "the vision tower". revision: branch, tag or commit of a hub id.
-    Raises ValueError for a revision of something local, FileNotFoundError that lists every place looked at and the next step.
+    Raises ValueError for no path at all and for a revision of something local, FileNotFoundError that lists every place looked at
+    and the next step.
     """
+    if not str(path).strip():
+        raise ValueError(f"{what}: an empty path; give a file, a folder or a hub id such as owner/name")
     text = str(path).rstrip("/") if len(str(path)) > 1 else str(path)
     looked: list[str] = []
     for place in _local_places(text):

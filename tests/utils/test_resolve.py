@@ -141,3 +141,9 @@ def test_a_revision_of_a_local_folder_is_an_error(here: Path) -> None:
     Path("mine").mkdir()
     with pytest.raises(ValueError, match="only a hub id has revisions"):
         resolve("mine", revision="v1")
+
+
+@pytest.mark.parametrize("path", ["", " "])
+def test_no_path_is_not_the_working_directory(here: Path, path: str) -> None:
+    with pytest.raises(ValueError, match=r"SAM \(--vision_pretrained\): an empty path"):
+        resolve(path, what="SAM (--vision_pretrained)")
