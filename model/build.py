@@ -56,7 +56,7 @@ def assemble(recipe: Recipe, checkpoint: Checkpoint, *, lora: bool = True, devic
     What a checkpoint may lack is only what it never had: adapters, the projection of a base that does not segment, and the fusion
     of one that knows no keywords.
     lora: False for a merged model that is only to be used.
-    Raises ValueError if a part or the tokenizer is missing, or sizes contradict the recipe.
+    Raises WeightsError if a part or the tokenizer is missing, ValueError if sizes contradict the recipe.
     """
     with _named(checkpoint):
         encoder = recipe.backbone.encoder(checkpoint, recipe.vocabulary)
@@ -74,7 +74,7 @@ def assemble(recipe: Recipe, checkpoint: Checkpoint, *, lora: bool = True, devic
 
 
 def sizes_of(checkpoint: Checkpoint, *, vocabulary: int) -> Sizes:
-    """The checkpoint's sizes, with room for the added tokens. Raises ValueError if a part is missing."""
+    """The checkpoint's sizes, with room for the added tokens. Raises WeightsError if a part is missing."""
     parts = {
         "language model": checkpoint.llm,
         "projector": checkpoint.projector,
@@ -82,7 +82,7 @@ def sizes_of(checkpoint: Checkpoint, *, vocabulary: int) -> Sizes:
         "mask decoder": checkpoint.decoder,
     }
     if missing := [name for name, part in parts.items() if part is None]:
-        raise ValueError(
+        raise WeightsError(
             f"{checkpoint.source}: no {' and no '.join(missing)}; give the missing ones with --vision-tower and "
             "--vision_pretrained, or the whole folder of a model as --version"
         )

@@ -22,6 +22,7 @@ from seglm.model.backbones.templates import template
 from seglm.model.backbones.tokenizer import extended, read_tokenizer
 from seglm.model.precision import COMPUTE, Precision, default_dtype
 from seglm.model.sizes import Sizes
+from seglm.utils.containers import WeightsError
 from seglm.utils.dist import is_sharded
 from seglm.utils.types import Batch
 
@@ -57,7 +58,7 @@ class Llava(BackboneChoice):
     def encoder(self, checkpoint: Checkpoint, tokens: tuple[str, ...]) -> DialogueEncoder:
         if checkpoint.tokenizer is None or checkpoint.vision is None:
             what = "tokenizer files" if checkpoint.tokenizer is None else "vision tower"
-            raise ValueError(
+            raise WeightsError(
                 f"{checkpoint.source}: no {what}; give the whole folder of the model as --version"
             )
         tokenizer = read_tokenizer(checkpoint.tokenizer)

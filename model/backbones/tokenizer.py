@@ -214,7 +214,7 @@ def _add_listed(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
         _add(tokenizer, (token,), special=token in tokenizer.all_special_tokens)
         got = tokenizer.convert_tokens_to_ids(token)
         if got != number:
-            raise ValueError(f"{path} gives {token!r} the id {number}, but the vocabulary has it at {got}")
+            raise WeightsError(f"{path} gives {token!r} the id {number}, but the vocabulary has it at {got}")
 
 
 def _add(tokenizer: PreTrainedTokenizerFast, tokens: tuple[str, ...], *, special: bool) -> None:

@@ -202,10 +202,12 @@ def _unpickle(file: Path) -> object:
     try:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
     except Exception as error:  # whatever an unpickler says of broken bytes
-        if isinstance(error, EOFError) or "truncated" in str(error):
+        if isinstance(error, EOFError) or "truncated" in str(error) or "unexpected EOF" in str(error):
             raise broken(file, "cut short") from error
         code = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"it holds {code[1]}, which is code and not a tensor" if code else _first_line(error)
+        what = (
+            f"it holds {code[1]}, which is code and not a tensor" if code else "its bytes are no state dict"
+        )
         raise WeightsError(
             f"{file}: cannot be read as tensors alone ({what}); save it again as a plain state dict, or fetch it again"
         ) from error

@@ -25,6 +25,7 @@ Shape = tuple[int, ...]
 
 COUNTS = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
           "max_position_embeddings", "head_dim")  # fmt: skip
+HEADS = {768: 12, 1024: 16}  # channels of OpenAI's CLIPs -> heads
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 LLAMA_DEFAULTS = {  # what configs of transformers 4.31 leave out: its LlamaConfig's own values
     "max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2,
@@ -131,7 +132,7 @@ def ranked(sizes: Mapping[str, Shape], ranks: Mapping[str, int], *, source: str)
 def clip_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, source: str) -> dict[str, Any]:
     """Keyword arguments of CLIPVisionConfig; `config` is a CLIP config or its `vision_config`, empty if there is none.
 
-    Shapes fix all but the heads; without a config these are CLIP's own, one for each 64 channels.
+    Shapes fix all but the heads; without a config these are those of OpenAI's CLIPs (HEADS).
     """
     prefix = "vision.embeddings."
     if f"{prefix}patch_embedding.weight" not in sizes:
@@ -163,8 +164,13 @@ def clip_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, source
         raise WrongShapes(
             f"{source}: config.json contradicts the tensors, which say {wrong}; the two are not of one model"
         )
+    if hidden not in HEADS and "num_attention_heads" not in said:
+        raise WeightsError(
+            f"{source}: no config.json with num_attention_heads for a vision tower of {hidden} channels; without one only "
+            f"OpenAI's CLIPs are known ({', '.join(map(str, HEADS))} channels). Put the tower's config.json beside its weights"
+        )
     defaults = {"hidden_act": CLIP_L["hidden_act"], "layer_norm_eps": CLIP_L["layer_norm_eps"]}
-    result = {"num_attention_heads": max(1, hidden // 64), **defaults, **said, **seen}
+    result = {"num_attention_heads": HEADS.get(hidden), **defaults, **said, **seen}
     if hidden % result["num_attention_heads"]:
         raise WeightsError(
             f"{source}: config.json says num_attention_heads {result['num_attention_heads']} for a vision tower of "

@@ -60,6 +60,11 @@ def tied(state: State) -> None:
     state.pop(HEAD)
 
 
+def as_old_pickle(folder: Path) -> None:
+    state = torch.load(folder / "sam.pth")
+    torch.save(state, folder / "sam.pth", _use_new_zipfile_serialization=False)
+
+
 def as_list(state: State) -> list[Tensor]:
     return list(state.values())
 
@@ -121,6 +126,11 @@ TABLE: dict[str, tuple[str, Mutation, str]] = {
     "SAM is a web page": ("sam", content("sam.pth", PAGE), "sam.pth: a web page"),
     "half a SAM": ("sam", cut("sam.pth", 0.5), "sam.pth: cut short"),
     "CLIP is cut": ("clip", cut(BIN, 0.9), f"{BIN}: cut short"),
+    "half an old pickle": ("sam", both(as_old_pickle, cut("sam.pth", 0.5)), "sam.pth: cut short"),
+    "an old pickle": ("sam", as_old_pickle, RIGHT),
+    "a module instead of tensors": ("sam", saved("sam.pth", lambda s: torch.nn.Linear(2, 2)), "holds torch.nn"),
+    "a token far behind the others": ("lisa", content(ADDED, b'{"[SEG]": 9999}'), ADDED),
+    "no tokenizer": ("lisa", gone("tokenizer.model"), "no tokenizer files"),
     "a list of tensors": ("clip", saved(BIN, as_list), BIN),
     "no tensor at all": ("lisa", tensors(lambda state: {}), "no tensor"),
     "numbers for names": ("lisa", tensors(lambda state: dict(enumerate(state.values()))), BIN),
@@ -185,6 +195,7 @@ TABLE: dict[str, tuple[str, Mutation, str]] = {
     "tower as a list": ("lisa", config(mm_vision_tower=["a"]), "mm_vision_tower"),
     "CLIP is a SigLIP": ("clip", part_of_config("vision_config", model_type="siglip"), "model_type 'siglip'"),
     "CLIP's heads do not divide": ("clip", part_of_config("vision_config", num_attention_heads=3), "heads"),
+    "CLIP's config is gone": ("clip", gone(CONFIG), "num_attention_heads"),
     "CLIP's config is a text": ("clip", config(vision_config="clip"), "vision_config"),
     "SAM's heads are a text": ("sam", config(dec_heads="2"), "dec_heads"),
     "SAM's heads do not divide": ("sam", config(dec_heads=3), "dec_heads"),
