@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given.prompt is not None:
             answer(model, given.image, given.prompt, given)
             return
-    except (ValueError, OSError, ImportError, Fault) as error:
+    except (ValueError, OSError, ImportError, Fault, FloatingPointError) as error:
         sys.exit(f"error: {error}")
     with suppress(EOFError, KeyboardInterrupt):
         talk(lambda image, prompt: answer(model, image, prompt, given))

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             score(chosen.recipe, options)
         else:
             train(chosen.recipe, chosen.reason, options)
-    except (ValueError, OSError, Fault) as error:
+    except (ValueError, OSError, Fault, FloatingPointError, MemoryError) as error:
         if os.environ.get("SEGLM_TRACEBACK"):
             raise
         sys.exit(f"error: {error}")

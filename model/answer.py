@@ -16,6 +16,7 @@ from seglm.model.fusion import paired
 from seglm.model.generate import generate
 from seglm.model.segmenter import Segmenter
 from seglm.utils.answers import NOTHING_DRAWN, Answer, status_of
+from seglm.utils.portable import is_finite
 from seglm.utils.types import Batch
 
 
@@ -125,6 +126,11 @@ def _draw(model: Segmenter, batch: Batch, spoken: Sequence[_Spoken], states: Ten
             features = model.encode_frames(batch, {frame for _, frame in jobs})
         slot_of, frame_of = torch.tensor(jobs, device=features.device).unbind(1)
         low, iou = model.decode(features[frame_of], prompts[slot_of])
+        if not is_finite(low):
+            raise FloatingPointError(
+                "the logits of a mask are NaN or infinite, which would be an empty mask; in fp16 activations overflow, use "
+                "--precision bf16 or fp32; in another precision the weights are damaged"
+            )
     keys = paired(spoken, draws=model.recipe.seg_token, keys=model.recipe.key_token)
     first_job = {slot: number for number, (slot, _) in reversed(list(enumerate(jobs)))}
     found = []

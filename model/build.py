@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.construct import construct
 from seglm.model.recipe import Recipe
 from seglm.model.released.checkpoint import Checkpoint
+from seglm.model.released.errors import WeightsError, WrongShapes
 from seglm.model.released.strict import Report, load_canonical
 from seglm.model.segmenter import Segmenter
 from seglm.model.sizes import Sizes
 from seglm.model.trainable import Table
 
 NEW_ROW_STD = 0.02  # transformers 4.31 draws new embedding rows from N(0, 0.02); today's mean initialisation is another recipe
+PADDED_TO = 8  # rows of a vocabulary that is padded for the hardware are a multiple of this
 VOCABULARY = ("llm.embed_tokens.weight", "llm.lm_head.weight")
 
 
@@ -52,23 +56,25 @@ def assemble(recipe: Recipe, checkpoint: Checkpoint, *, lora: bool = True, devic
     What a checkpoint may lack is only what it never had: adapters, the projection of a base that does not segment, and the fusion
     of one that knows no keywords.
     lora: False for a merged model that is only to be used.
-    Raises ValueError if a part or the tokenizer is missing, or sizes contradict the recipe.
+    Raises WeightsError if a part or the tokenizer is missing, ValueError if sizes contradict the recipe.
     """
-    encoder = recipe.backbone.encoder(checkpoint, recipe.vocabulary)
-    tensors = with_vocabulary(checkpoint.tensors, len(encoder.tokenizer), seed=recipe.engine.seed)
+    with _named(checkpoint):
+        encoder = recipe.backbone.encoder(checkpoint, recipe.vocabulary)
+    tensors, drawn = with_vocabulary(checkpoint, encoder, seed=recipe.engine.seed, to_train=lora)
     sizes = sizes_of(checkpoint, vocabulary=len(encoder.tokenizer))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.engine.seed)
-        model, table = construct(recipe, sizes, encoder, lora=lora, device=device)
+        with _named(checkpoint):
+            model, table = construct(recipe, sizes, encoder, lora=lora, device=device)
     fresh = [rf"{part}\..+" for part in ("project", "fuse") if not checkpoint.has(f"{part}.")]
     if lora and not checkpoint.lora_rank:
         fresh.append(r".+\.lora_[AB]\.weight")
-    report = load_canonical(model, tensors, allow_missing=fresh)
-    return Built(model, table, report, sizes, checkpoint)
+    report = load_canonical(model, tensors, allow_missing=fresh, place=checkpoint.place)
+    return Built(model, table, replace(report, new_rows=drawn), sizes, checkpoint)
 
 
 def sizes_of(checkpoint: Checkpoint, *, vocabulary: int) -> Sizes:
-    """The checkpoint's sizes, with room for the added tokens. Raises ValueError if a part is missing."""
+    """The checkpoint's sizes, with room for the added tokens. Raises WeightsError if a part is missing."""
     parts = {
         "language model": checkpoint.llm,
         "projector": checkpoint.projector,
@@ -76,31 +82,88 @@ def sizes_of(checkpoint: Checkpoint, *, vocabulary: int) -> Sizes:
         "mask decoder": checkpoint.decoder,
     }
     if missing := [name for name, part in parts.items() if part is None]:
-        raise ValueError(
+        raise WeightsError(
             f"{checkpoint.source}: no {' and no '.join(missing)}; give the missing ones with --vision-tower and "
             "--vision_pretrained, or the whole folder of a model as --version"
         )
     return Sizes(
-        llm={**(checkpoint.llm or {}), "vocab_size": vocabulary},
+        llm={**(checkpoint.llm or {}), "vocab_size": vocabulary, "tie_word_embeddings": False},
         vision=checkpoint.vision or {},
         decoder=checkpoint.decoder or {},
         projector=checkpoint.projector or "",
-        select_layer=checkpoint.select_layer,
+        select_layer=_from_the_end(checkpoint),
     )
 
 
-def with_vocabulary(tensors: Mapping[str, Tensor], size: int, *, seed: int) -> dict[str, Tensor]:
-    """Embedding and head of exactly `size` rows: rows of new tokens are drawn from N(0, 0.02), rows past the last
-    token dropped.
+def with_vocabulary(
+    checkpoint: Checkpoint, encoder: DialogueEncoder, *, seed: int, to_train: bool
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """(the checkpoint's tensors, embedding and head with a row for each token of the encoder; the tokens whose rows are new).
+
+    New rows are drawn from N(0, 0.02). They are those of tokens that the recipe adds: in a base, and where a trained model is
+    trained on with a token that it never had. Rows past the last token of a base are padding and dropped.
+    Raises WrongShapes, with the token and the place, for a token of the files without its row, for a new token in a model that is
+    only used, and for rows of a trained model that no token has.
     """
-    result = dict(tensors)
+    result = dict(checkpoint.tensors)
+    wanted, known = len(encoder.tokenizer), encoder.found
+    drawn: tuple[str, ...] = ()
     for number, name in enumerate(VOCABULARY):
         if name not in result:
             continue
         old = result[name]
-        if old.shape[0] < size:
+        rows = old.shape[0]
+        trained = checkpoint.system is not None
+        if rows < known or (rows < wanted and trained and not to_train):
+            raise WrongShapes(
+                f"{checkpoint.place(name)}: {name} has {rows} rows, the tokenizer {wanted} tokens; without a row are "
+                f"{_tokens(encoder, rows, wanted)}. The weights or the tokenizer files (added_tokens.json) are of another model"
+            )
+        if trained and rows > known and rows != wanted:
+            raise WrongShapes(
+                f"{checkpoint.place(name)}: {name} has {rows} rows, the tokenizer {known} tokens and the recipe "
+                f"{wanted - known} more; is added_tokens.json missing beside the weights, or is it another recipe's (--recipe)?"
+            )
+        if not trained and rows > known and rows % PADDED_TO:
+            raise WrongShapes(
+                f"{checkpoint.place(name)}: {name} has {rows} rows, the tokenizer {known} tokens; the rows between would become "
+                "those of the recipe's tokens. Is added_tokens.json missing beside the weights?"
+            )
+        kept = rows if trained else known
+        if kept < wanted:
             generator = torch.Generator().manual_seed(seed + number)
-            new = torch.randn((size - old.shape[0], old.shape[1]), generator=generator) * NEW_ROW_STD
-            old = torch.cat([old, new.to(old.dtype)])
-        result[name] = old[:size].clone()
-    return result
+            new = torch.randn((wanted - kept, *old.shape[1:]), generator=generator) * NEW_ROW_STD
+            old = torch.cat([old[:kept], new.to(old.dtype)])
+            drawn = _tokens(encoder, kept, wanted)
+        result[name] = old[:wanted].clone()
+    return result, drawn
+
+
+def _tokens(encoder: DialogueEncoder, first: int, end: int) -> tuple[str, ...]:
+    return tuple(encoder.tokenizer.convert_ids_to_tokens(list(range(first, end))))
+
+
+def _from_the_end(checkpoint: Checkpoint) -> int:
+    """The selected hidden state of the vision tower, counted from the last one: -1 is behind its last block."""
+    states = int((checkpoint.vision or {})["num_hidden_layers"]) + 1
+    layer = checkpoint.select_layer
+    if not -states <= layer < states:
+        raise WeightsError(
+            f"{checkpoint.source}: config.json selects layer {layer} of a vision tower that has {states} hidden states; "
+            f"known are {-states} to {states - 1}"
+        )
+    return layer if layer < 0 else layer - states
+
+
+@contextmanager
+def _named(checkpoint: Checkpoint) -> Iterator[None]:
+    """Inside, modules are made from sizes that a file tells; what a library says of impossible ones gets the file's name."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError, MemoryError, torch.OutOfMemoryError):
+        raise  # these name what is wrong themselves
+    except Exception as error:
+        raise WeightsError(
+            f"{' and '.join(checkpoint.places)}: no model can be made of these sizes ({type(error).__name__}: {error}); "
+            "fetch the config again"
+        ) from error

@@ -20,6 +20,8 @@ from seglm.utils.types import Batch
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
 
+NOT_A_NUMBER = -1  # stands for a token where the logits are not finite
+
 
 @dataclass
 class _Written:
@@ -44,13 +46,20 @@ def generate(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[_Wr
         states = model.backbone.hidden(batch, cache=cache)
         heads = states.flatten(0, 1)[layout.last_at]
         for step in range(max_new_tokens + 1):
-            chosen = model.backbone.head(heads).argmax(-1)
+            chosen = _best(model.backbone.head(heads))
             _note(written, heads, chosen.tolist(), model=model, full=step >= max_new_tokens)
             if all(dialogue.done for dialogue in written):
                 break
-            layout, inputs = layout.extended(chosen)
+            layout, inputs = layout.extended(chosen.clamp(min=0))
             heads = _advance(model, inputs, layout, cache)
     return written
+
+
+def _best(logits: Tensor) -> Tensor:
+    """The likeliest token of each row, NOT_A_NUMBER where a logit is NaN or infinite; the device is not waited for."""
+    chosen = logits.argmax(-1)  # of a NaN or an infinity, where there is one
+    value = logits.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
+    return chosen.where(value.isfinite(), NOT_A_NUMBER)
 
 
 def _note(
@@ -68,6 +77,11 @@ def _note(
         if full:
             dialogue.done = True
             continue
+        if token == NOT_A_NUMBER:
+            raise FloatingPointError(
+                f"token {len(dialogue.ids) + 1} of an answer: the logits are NaN or infinite; in fp16 activations overflow, use "
+                "--precision bf16 or fp32; in another precision the weights are damaged"
+            )
         dialogue.ids.append(token)
         dialogue.done = token == model.encoder.eos
 

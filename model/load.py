@@ -9,10 +9,12 @@ from pathlib import Path
 from seglm.model import probe
 from seglm.model.build import Built, assemble, base_weights, build
 from seglm.model.older import recipe_from_json, with_settings
-from seglm.model.precision import Precision
+from seglm.model.precision import COMPUTE, Precision
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.checkpoint import Checkpoint
+from seglm.model.released.config_keys import chosen as chosen_of
+from seglm.model.released.config_keys import section
 from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import config_of
 from seglm.model.released.folder import recipe_of
@@ -58,7 +60,7 @@ def kept_recipe(path: Path) -> Recipe | None:
     """The whole recipe that a merged folder, or the manifest beside trained weights, has kept; None if there is none."""
     if config_of(path).get("model_type") == "seglm":
         return recipe_of(path)
-    resolved = manifest_of(path).get("resolved")
+    resolved = section(manifest_of(path), "resolved", source=str(path))
     return recipe_from_json(resolved) if resolved else None
 
 
@@ -90,8 +92,8 @@ def load(
         )
     built = assemble(_used(used, checkpoint, precision), checkpoint, lora=False, device=device)
     if ask_probe and checkpoint.manifest:
-        saved: Precision = config_of(folder).get("precision", "fp32")
-        probe.check(built.model, folder, saved=saved)
+        saved = chosen_of(config_of(folder), "precision", tuple(COMPUTE), source=str(folder))
+        probe.check(built.model, folder, saved=saved or "fp32")
     return built.model, built.model.recipe
 
 

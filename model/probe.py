@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from seglm.model.precision import Precision
 from seglm.model.released.errors import WeightsError
+from seglm.model.released.files import read_tensors
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import Batch, Bound, Branch, Clip, Dialogue, Images, Script, Slot, Target, Turn
 
@@ -98,7 +99,7 @@ def check(model: Segmenter, folder: Path, *, saved: Precision) -> dict[str, floa
         return {}
     own = model.recipe.engine.precision
     coarser = saved if TOLERANCE[saved] > TOLERANCE[own] else own
-    return compare(read(model), load_file(folder / FILE), precision=coarser, source=str(folder))
+    return compare(read(model), read_tensors(folder / FILE), precision=coarser, source=str(folder))
 
 
 def sayings(model: Segmenter) -> dict[str, Tensor]:

@@ -109,3 +109,16 @@ def test_the_listing_names_every_recipe_and_every_field() -> None:
 def test_a_wrong_command_ends_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"error: unknown flag '--batchsize'; did you mean --batch_size"):
         train_ds.main(["--batchsize", "3"])
+
+
+@pytest.mark.parametrize("error", [FloatingPointError("weights hold NaN"), MemoryError("12 GiB asked for")])
+def test_a_run_that_cannot_go_on_ends_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def stop(*_: object) -> None:
+        raise error
+
+    monkeypatch.delenv("SEGLM_TRACEBACK", raising=False)
+    monkeypatch.setattr(train_ds, "train", stop)
+    with pytest.raises(SystemExit, match=f"error: {error}"):
+        train_ds.main(["--recipe", "lisa_tiny"])

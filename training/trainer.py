@@ -20,7 +20,7 @@ from seglm.training.run_folder import RunFolder
 from seglm.training.sampler import Feed, SamplerState
 from seglm.training.watch import Tripwire, Watchdog
 from seglm.utils import dist, rng
-from seglm.utils.portable import save_portable
+from seglm.utils.portable import refuse_not_finite, save_portable
 
 log = logging.getLogger(__name__)
 
@@ -208,12 +208,25 @@ class Trainer:
         """A checkpoint of everything; all ranks call. As long as nothing is scored, it is also the best."""
         if self._pending:
             self.report()
+        self._refuse_not_finite()
         self.engine.phase = f"step {self.engine.steps}: saving"
         save = engine_state.save(
             self.run.folder, self.engine, {**self.sampler_state.facts(), "epoch": self.epoch}
         )
         if dist.from_main(self.best() is None if dist.world().is_main else None):
             self._keep_as_best(save)
+
+    def _refuse_not_finite(self) -> None:
+        """On every rank, if a weight of any rank's part is not finite: none may go on to write."""
+        try:
+            refuse_not_finite(self.engine.shards(), when=f"after step {self.engine.steps}")
+            wrong = None
+        except FloatingPointError as error:
+            wrong = error
+        if dist.all_sum([float(wrong is not None)])[0]:
+            raise wrong or FloatingPointError(
+                f"after step {self.engine.steps}: weights on another rank are not finite"
+            )
 
     def best(self) -> Row | None:
         """The row of the best validation so far, the first of equals; known on the main process."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seglm.utils.atomic import write_atomic
+from seglm.utils.containers import containers
 
 FORMAT = 1
 """raised when a field changes its meaning"""
@@ -82,15 +83,7 @@ def describe_ids(ids: Iterable[str]) -> dict[str, Any]:
 def weights_entry(path: str | Path) -> dict[str, Any]:
     """Path and fingerprints of the weight files at `path`, a file or a folder; an entry without files if it is not local."""
     place = Path(path)
-    if place.is_file():
-        files = [place]
-    else:
-        files = sorted(
-            file
-            for kind in ("*.safetensors", "*.bin", "*.pth")
-            for file in place.glob(kind)
-            if file.is_file()
-        )
+    files = (place,) if place.is_file() else next((one.files for one in containers(place)), ())
     return {"path": str(path), "files": {file.name: fingerprint(file) for file in files}}
 
 

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from seglm.utils.atomic import settle, write_folder
+from seglm.utils.containers import WeightsError, broken, flaw, read_object
 
 WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 HASHED_AT_ONCE = 1 << 24  # bytes
@@ -28,11 +30,28 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """True if no value is NaN or infinite. One pass that keeps nothing, for it looks at every weight of a 7B model."""
+    if not tensor.is_floating_point() or not tensor.numel() or tensor.is_meta:
+        return True
+    low, high = torch.aminmax(tensor.detach() if tensor.dtype.itemsize > 1 else tensor.detach().float())
+    return bool(low.isfinite() & high.isfinite())
+
+
+def refuse_not_finite(tensors: Mapping[str, Tensor], *, when: str) -> None:
+    """Raises FloatingPointError that counts and names trained weights with NaN or infinity; when: e.g. `after step 3`."""
+    if bad := [name for name, tensor in tensors.items() if not is_finite(tensor)]:
+        raise FloatingPointError(
+            f"{when}: {len(bad)} of {len(tensors)} trained weights hold NaN or infinity, the first is {bad[0]}; nothing was "
+            "saved, the last checkpoint stands. Go on from it with a lower learning rate (--lr), or in bf16 instead of fp16"
+        )
+
+
 def save_portable(folder: Path | str, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
     """Writes weights and manifest, and into the manifest under `weights` what proves that they belong together.
 
     tensors: by canonical name, on any device. manifest: anything JSON takes.
-    Raises ValueError for an empty set of weights.
+    Raises ValueError for an empty set of weights, FloatingPointError for weights that are not finite.
     """
     from safetensors.torch import save_file
 
@@ -40,6 +59,8 @@ def save_portable(folder: Path | str, tensors: Mapping[str, Tensor], manifest: M
         raise ValueError(
             f"{folder}: a portable checkpoint without weights says nothing; was anything trained?"
         )
+
+    refuse_not_finite(tensors, when=str(folder))
 
     def fill(fresh: Path) -> None:
         # "format" is what transformers asks a safetensors file for.
@@ -58,7 +79,8 @@ def is_portable(folder: Path | str) -> bool:
     manifest = Path(folder) / MANIFEST
     if not (manifest.is_file() and (Path(folder) / WEIGHTS).is_file()):
         return False
-    return "sha256" in json.loads(manifest.read_text(encoding="utf-8")).get("weights", {})
+    proof = read_object(manifest).get("weights")
+    return isinstance(proof, dict) and "sha256" in proof
 
 
 def read_portable(folder: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -75,10 +97,13 @@ def read_portable(folder: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
             raise FileNotFoundError(
                 f"{folder} is no portable checkpoint: {name} is missing; a run keeps it in runs/<exp_name>/portable"
             )
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    wanted, found = manifest.get("weights", {}).get("sha256"), sha256(folder / WEIGHTS)
+    manifest = read_object(folder / MANIFEST)
+    if what := flaw(folder / WEIGHTS):
+        raise broken(folder / WEIGHTS, what)
+    proof = manifest.get("weights")
+    wanted, found = proof.get("sha256") if isinstance(proof, dict) else None, sha256(folder / WEIGHTS)
     if wanted != found:
-        raise ValueError(
+        raise WeightsError(
             f"{folder / WEIGHTS} has sha256 {found[:12]}, its manifest says {str(wanted)[:12]}: "
             "the file was changed or copied in part; copy the folder again"
         )

@@ -8,12 +8,13 @@ in the cache is used without asking the network, so a cluster node without one b
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from seglm.utils.containers import WEIGHT_FILES, containers
 
 log = logging.getLogger(__name__)
 
@@ -21,15 +22,17 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 FOLDERS = ("checkpoints", "pretrained")
 ROOT_VARIABLE = "WEIGHTS_ROOT"
 SMALL_FILES = ("*.json", "*.model", "*.txt")
-WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth", "*.pt")
 
 
 def resolve(path: str | Path, *, what: str = "weights", revision: str | None = None) -> Path:
     """The local file or folder that `path` names; a hub id is fetched if it is in no local place.
 
     what: what the thing is, for messages, e.g. "the vision tower". revision: branch, tag or commit of a hub id.
-    Raises ValueError for a revision of something local, FileNotFoundError that lists every place looked at and the next step.
+    Raises ValueError for no path at all and for a revision of something local, FileNotFoundError that lists every place looked at
+    and the next step.
     """
+    if not str(path).strip():
+        raise ValueError(f"{what}: an empty path; give a file, a folder or a hub id such as owner/name")
     text = str(path).rstrip("/") if len(str(path)) > 1 else str(path)
     looked: list[str] = []
     for place in _local_places(text):
@@ -99,14 +102,8 @@ def _from_hub(name: str, revision: str | None, what: str, looked: list[str]) -> 
 
 
 def _complete(folder: Path) -> bool:
-    """True if the folder holds weights and every shard that an index names."""
-    for index in folder.glob("*.index.json"):
-        shards = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
-        if all((folder / shard).is_file() for shard in shards):
-            return True
-    if any(folder.glob("*.index.json")):
-        return False
-    return any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES)
+    """True if one of the folder's sets of weights is whole."""
+    return any(not one.absent for one in containers(folder))
 
 
 def _message(text: str, what: str, looked: list[str], *, hub: str) -> str:

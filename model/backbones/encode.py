@@ -47,9 +47,11 @@ class DialogueEncoder:
         image_tokens: tuple[str, str] | None,
         tokens: tuple[str, ...],
         max_length: int,
+        found: int | None = None,
     ) -> None:
         """patches: visual tokens of a frame shown in full; image_tokens: written around every frame; tokens: those a
-        slot may have; max_length: longest complete dialogue, in tokens after images are expanded.
+        slot may have; max_length: longest complete dialogue, in tokens after images are expanded; found: how many tokens the
+        files of the tokenizer hold, behind which a recipe adds its own (None: all).
 
         Raises ValueError if a token is not one id of its own in the tokenizer.
         """
@@ -58,6 +60,7 @@ class DialogueEncoder:
         self.patches = patches
         self.image_tokens = image_tokens
         self.tokens = tokens
+        self.found = len(tokenizer) if found is None else found
         self.max_length = max_length
         self.ids = token_ids(tokenizer, (*tokens, *(image_tokens or ())))
         self.bos = _control(tokenizer.bos_token_id, "BOS")

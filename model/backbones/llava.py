@@ -19,9 +19,10 @@ from seglm.model.attention import any_mask, as_mask, attention_mask
 from seglm.model.backbones.base import BackboneChoice
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.templates import template
-from seglm.model.backbones.tokenizer import load_tokenizer
+from seglm.model.backbones.tokenizer import extended, read_tokenizer
 from seglm.model.precision import COMPUTE, Precision, default_dtype
 from seglm.model.sizes import Sizes
+from seglm.utils.containers import WeightsError
 from seglm.utils.dist import is_sharded
 from seglm.utils.types import Batch
 
@@ -57,11 +58,14 @@ class Llava(BackboneChoice):
     def encoder(self, checkpoint: Checkpoint, tokens: tuple[str, ...]) -> DialogueEncoder:
         if checkpoint.tokenizer is None or checkpoint.vision is None:
             what = "tokenizer files" if checkpoint.tokenizer is None else "vision tower"
-            raise ValueError(
+            raise WeightsError(
                 f"{checkpoint.source}: no {what}; give the whole folder of the model as --version"
             )
+        tokenizer = read_tokenizer(checkpoint.tokenizer)
+        found = len(tokenizer)
         return DialogueEncoder(
-            tokenizer=load_tokenizer(checkpoint.tokenizer, tokens, self.image_tokens),
+            tokenizer=extended(tokenizer, tokens, self.image_tokens),
+            found=found,
             template=template(self.template),
             patches=(checkpoint.vision["image_size"] // checkpoint.vision["patch_size"]) ** 2,
             image_tokens=self.image_tokens,

@@ -13,8 +13,12 @@ tests/goldens/tokenizer holds what 4.31.0 says.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from seglm.utils.containers import WeightsError, broken, flaw, read_object
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -40,6 +44,11 @@ def load_tokenizer(
     Raises FileNotFoundError if there is no tokenizer, ValueError if it is not of Llama's kind or a token does not come
     back as one id of its own.
     """
+    return extended(read_tokenizer(folder), tokens, image_tokens)
+
+
+def read_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
+    """The tokenizer as its files have it (see `load_tokenizer`)."""
     folder = Path(folder)
     if (folder / "tokenizer.model").is_file():
         tokenizer = _wrap(_from_sentencepiece(folder / "tokenizer.model"))
@@ -51,10 +60,28 @@ def load_tokenizer(
             f"{folder} holds neither tokenizer.model nor tokenizer.json; a language model's folder has one of them: "
             f"give the whole folder, not only its weights"
         )
+    return tokenizer
+
+
+def extended(
+    tokenizer: PreTrainedTokenizerFast, tokens: tuple[str, ...], image_tokens: tuple[str, str] | None
+) -> PreTrainedTokenizerFast:
+    """The same tokenizer with the tokens of a recipe added (see `load_tokenizer`)."""
     _add(tokenizer, tokens, special=False)
     _add(tokenizer, image_tokens or (), special=True)
     token_ids(tokenizer, (*tokens, *(image_tokens or ())))
     return tokenizer
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Inside, a library reads the file; whatever it then says of broken bytes is an error that names the file."""
+    if what := flaw(path):
+        raise broken(path, what)
+    try:
+        yield
+    except Exception as error:
+        raise broken(path, f"not readable as a tokenizer ({' '.join(str(error).split())[:100]})") from error
 
 
 def token_ids(tokenizer: PreTrainedTokenizerFast, tokens: tuple[str, ...]) -> dict[str, int]:
@@ -84,7 +111,8 @@ def _from_sentencepiece(path: Path) -> Tokenizer:
     from sentencepiece import SentencePieceProcessor
     from tokenizers import Tokenizer, decoders, models, normalizers, processors
 
-    pieces = SentencePieceProcessor(model_file=str(path))
+    with whole(path):
+        pieces = SentencePieceProcessor(model_file=str(path))
     _check_is_llama(pieces, path)
     vocabulary = {pieces.id_to_piece(n): n for n in range(pieces.get_piece_size())}
     tokenizer = Tokenizer(
@@ -161,7 +189,8 @@ def _wrap(backend: Tokenizer) -> PreTrainedTokenizerFast:
 def _from_json(path: Path) -> PreTrainedTokenizerFast:
     from tokenizers import Tokenizer
 
-    backend = Tokenizer.from_file(str(path))
+    with whole(path):
+        backend = Tokenizer.from_file(str(path))
     normalizer = json.loads(backend.to_str())["normalizer"] or {}
     kinds = [step["type"] for step in normalizer.get("normalizers", [normalizer]) if step]
     if kinds != ["Prepend", "Replace"]:
@@ -176,12 +205,16 @@ def _add_listed(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
     """Adds the tokens of `added_tokens.json` ({token: id}) at the ids it names."""
     if not path.is_file():
         return
-    listed: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
+    listed = read_object(path)
+    if odd := [token for token, number in listed.items() if type(number) is not int]:
+        raise WeightsError(
+            f"{path} gives {odd[0]!r} the id {listed[odd[0]]!r}, expected a whole number; fetch the file again"
+        )
     for token, number in sorted(listed.items(), key=lambda item: item[1]):
         _add(tokenizer, (token,), special=token in tokenizer.all_special_tokens)
         got = tokenizer.convert_tokens_to_ids(token)
         if got != number:
-            raise ValueError(f"{path} gives {token!r} the id {number}, but the vocabulary has it at {got}")
+            raise WeightsError(f"{path} gives {token!r} the id {number}, but the vocabulary has it at {got}")
 
 
 def _add(tokenizer: PreTrainedTokenizerFast, tokens: tuple[str, ...], *, special: bool) -> None:

@@ -54,6 +54,8 @@ class Checkpoint:
     """what the files are: `llava`, `clip`, `sam`, ...; empty for those of a system's own part"""
     joined_from: Mapping[str, str] = field(default_factory=dict)
     """kind -> where parts that were fetched from elsewhere came from"""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """tensor, or prefix of a part -> the place it was fetched from, where that is not `source`"""
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -77,6 +79,10 @@ class Checkpoint:
             vision=self.vision or other.vision,
             decoder=self.decoder or other.decoder,
             joined_from={**self.joined_from, other.kind or prefixes[0].rstrip("."): other.source},
+            origins={
+                **self.origins,
+                **dict.fromkeys((*(taken.keys() - self.tensors.keys()), *prefixes), other.source),
+            },
         )
 
     def without(self, prefixes: tuple[str, ...]) -> Checkpoint:
@@ -88,6 +94,12 @@ class Checkpoint:
             decoder=None if "decoder." in prefixes else self.decoder,
             project=None if "project." in prefixes else self.project,
         )
+
+    def place(self, name: str) -> str:
+        """Where a tensor was read, or should have been."""
+        if name in self.origins or name in self.tensors:
+            return self.origins.get(name, self.source)
+        return next((place for part, place in self.origins.items() if name.startswith(part)), self.source)
 
     def has(self, prefix: str) -> bool:
         """True if any tensor starts with `prefix`."""

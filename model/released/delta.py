@@ -18,9 +18,10 @@ from pathlib import Path
 from torch import Tensor
 
 from seglm.model.released.errors import WeightsError, WrongNames, WrongShapes
-from seglm.model.released.files import INDEXES, config_of, read_tensors
+from seglm.model.released.files import config_of, read_tensors
 from seglm.model.released.folder import write_shards
 from seglm.model.released.strict import listed
+from seglm.utils.containers import INDEXES
 from seglm.utils.resolve import resolve
 
 log = logging.getLogger(__name__)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-
-class WeightsError(ValueError):
-    """The weights at a path are not what was asked for."""
+from seglm.utils.containers import WeightsError as WeightsError
 
 
 class DeltaWeights(WeightsError):
@@ -33,3 +31,7 @@ class OldLayout(WeightsError):
 
 class Ambiguous(WeightsError):
     """Weights that several recipes fit, or that none fits."""
+
+
+class NotFinite(WeightsError):
+    """Tensors with NaN or infinity among their values."""

@@ -21,6 +21,7 @@ from seglm.model.older import recipe_from_json
 from seglm.model.precision import COMPUTE, Precision
 from seglm.model.recipe import Recipe
 from seglm.model.released.checkpoint import Checkpoint
+from seglm.model.released.config_keys import place, section, select_layer
 from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import config_of, read_json, read_tensors
 from seglm.model.released.identify import MANIFEST
@@ -41,7 +42,7 @@ def load_folder(path: str | Path) -> Checkpoint:
         raise WeightsError(
             f"{path}: not a merged SegLM folder (model_type {config.get('model_type')!r}, wanted {MODEL_TYPE!r})"
         )
-    sizes = Sizes.from_json(config["dims"])
+    sizes = _sizes(config, path)
     manifest = path / MANIFEST
     return Checkpoint(
         source=str(path),
@@ -53,17 +54,36 @@ def load_folder(path: str | Path) -> Checkpoint:
         select_layer=sizes.select_layer,
         decoder=dict(sizes.decoder),
         tokenizer=str(path),
-        system=config["system"],
-        recipe=config["recipe"],
+        system=place(config, "system", source=str(path)) or "",
+        recipe=place(config, "recipe", source=str(path)),
         manifest=read_json(manifest) if manifest.is_file() else {},
     )
 
 
 def recipe_of(path: str | Path) -> Recipe:
     """The recipe that a merged folder was made with, its weights pointing at the folder itself."""
-    recipe = recipe_from_json(config_of(path)["resolved"])
     folder = str(path)
+    try:
+        recipe = recipe_from_json(section(config_of(path), "resolved", source=folder))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WeightsError(
+            f"{folder}: config.json does not hold the recipe that the folder was made with ({error}); fetch the folder again"
+        ) from error
     return replace(recipe, backbone=recipe.backbone.at(folder), decoder=recipe.decoder.at(folder))
+
+
+def _sizes(config: Mapping[str, Any], path: Path) -> Sizes:
+    dims = section(config, "dims", source=str(path))
+    try:
+        sizes = Sizes.from_json(dims)
+        for part in (sizes.llm, sizes.vision, sizes.decoder):
+            dict(part)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: config.json does not hold the sizes of the model under dims ({error}); fetch the folder again"
+        ) from error
+    layer = select_layer({"mm_vision_select_layer": sizes.select_layer}, source=str(path))
+    return replace(sizes, select_layer=layer)
 
 
 def write_folder(

@@ -23,9 +23,17 @@ def rename(name: str, table: Iterable[Rule]) -> str | None:
 
 
 def mapped(
-    tensors: Mapping[str, Value], table: tuple[Rule, ...], *, source: str, layout: str
+    tensors: Mapping[str, Value],
+    table: tuple[Rule, ...],
+    *,
+    source: str,
+    layout: str,
+    hint: str = "Is this another system's checkpoint? Give its --recipe.",
 ) -> dict[str, Value]:
-    """All tensors under their new names. Raises WrongNames that lists what the table does not know or maps onto one name."""
+    """All tensors under their new names. Raises WrongNames that lists what the table does not know or maps onto one name.
+
+    hint: the next step, where names are unknown.
+    """
     result: dict[str, Value] = {}
     unknown, clashes = [], []
     for name, tensor in tensors.items():
@@ -34,7 +42,7 @@ def mapped(
         except KeyError:
             unknown.append(name)
             continue
-        if new in result:
+        if new is not None and new in result:
             clashes.append(f"{name} -> {new}")
         if new is not None:
             result[new] = tensor
@@ -44,9 +52,7 @@ def mapped(
             if unknown
             else "two names for one tensor"
         )
-        raise WrongNames(
-            f"{source}: {what}:\n{listed(unknown or clashes)}\nIs this another system's checkpoint? Give its --recipe."
-        )
+        raise WrongNames(f"{source}: {what}:\n{listed(unknown or clashes)}\n{hint}")
     return result
 
 

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from seglm.model.names import nearest
 from seglm.model.released.checkpoint import Checkpoint
+from seglm.model.released.config_keys import LANGUAGE_MODELS, followed, place, section, select_layer
 from seglm.model.released.errors import AdapterOnly, OldLayout, WrongNames
 from seglm.model.released.files import config_of, read_tensors
 from seglm.model.released.keymap import Rule, mapped
-from seglm.model.released.llama import clip_config, llama_config, projector_kind
+from seglm.model.released.llama import clip_config, llama_config, projector_kind, ranked
 from seglm.model.released.llava import ORIGINAL, refuse_delta, tokenizer_folder, untied
 from seglm.model.released.sam import sam_dims
 
@@ -61,6 +62,7 @@ def lisa_checkpoint(
     """The same from tensors in memory; training names are read as well if the base is among them."""
     tensors = lisa_names(raw, source=source)
     refuse_delta(tensors, config, source=source)
+    followed(config, source=source, kinds=LANGUAGE_MODELS)
     sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if "llm.embed_tokens.weight" not in sizes or "llm.norm.weight" not in sizes:
         raise AdapterOnly(
@@ -76,21 +78,24 @@ def lisa_checkpoint(
                 f"{source}: {what} is not in this checkpoint, so it is not a LISA model (a plain LLaVA would segment "
                 "at random: gIoU 0.05); give a LISA checkpoint, or train from this base with train_ds.py --version"
             )
+    ranked(sizes, {"project.0.weight": 2, "project.2.weight": 2}, source=source)
     tower = "vision.embeddings.patch_embedding.weight" in sizes
     return Checkpoint(
         source=source,
         kind="lisa",
-        tensors=untied(tensors, bool(config.get("tie_word_embeddings"))),
+        tensors=untied(tensors, config, source=source),
         llm=llama_config(config, sizes, source=source),
-        vision=clip_config(config.get("vision_config") or {}, sizes, source=source) if tower else None,
-        projector=projector_kind(sizes, source=source),
-        select_layer=int(config.get("mm_vision_select_layer", -2)),
-        vision_path=None if tower else config.get("mm_vision_tower") or config.get("vision_tower"),
+        vision=clip_config(section(config, "vision_config", source=source), sizes, source=source)
+        if tower
+        else None,
+        projector=projector_kind(sizes, source=source, config=config),
+        select_layer=select_layer(config, source=source),
+        vision_path=None if tower else place(config, "mm_vision_tower", "vision_tower", source=source),
         decoder=sam_dims(sizes, source=source, config=config)
         if "decoder.image_encoder.pos_embed" in sizes
         else None,
         project=(sizes["project.0.weight"][1], sizes["project.2.weight"][0]),
-        lora_rank=lora_rank(sizes),
+        lora_rank=lora_rank(sizes, source=source),
         tokenizer=tokenizer,
         system="lisa",
     )
@@ -113,15 +118,21 @@ def unwrapped(name: str) -> str:
     return name
 
 
-def lora_rank(sizes: Mapping[str, tuple[int, ...]]) -> int:
+def lora_rank(sizes: Mapping[str, tuple[int, ...]], *, source: str) -> int:
     """Rank of the adapters among canonical shapes, 0 without. Raises WrongNames if ranks differ or a half is missing."""
+    halves = {name: 2 for name in sizes if ".lora_A." in name or ".lora_B." in name}
+    ranked(sizes, halves, source=source)
     ranks = {shape[0] for name, shape in sizes.items() if name.endswith(".lora_A.weight")}
     if len(ranks) > 1:
-        raise WrongNames(f"adapters of several ranks {sorted(ranks)}; one rank a model is supported")
+        raise WrongNames(
+            f"{source}: adapters of several ranks {sorted(ranks)}; one rank a model is supported"
+        )
     for name in sizes:
         for half, other in ((".lora_A.", ".lora_B."), (".lora_B.", ".lora_A.")):
             if half in name and (pair := name.replace(half, other)) not in sizes:
-                raise WrongNames(f"{name} has no counterpart {pair}; nearest names: {nearest(pair, sizes)}")
+                raise WrongNames(
+                    f"{source}: {name} has no counterpart {pair}; nearest names: {nearest(pair, sizes)}"
+                )
     return ranks.pop() if ranks else 0
 
 

@@ -5,92 +5,197 @@ By hand, because the original LLaVA says `model_type: llava`, which transformers
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 from seglm.model.released.checkpoint import CLIP_L, ProjectorKind, count_layers
-from seglm.model.released.errors import WrongNames, WrongShapes
+from seglm.model.released.config_keys import (
+    LANGUAGE_MODELS,
+    VISION_TOWERS,
+    chosen,
+    flag,
+    followed,
+    number,
+    section,
+)
+from seglm.model.released.errors import WeightsError, WrongNames, WrongShapes
 
 Shape = tuple[int, ...]
 
-LLAMA_KEYS = (
-    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-    "max_position_embeddings", "rms_norm_eps", "hidden_act", "rope_theta", "rope_scaling", "rope_parameters", "head_dim",
-    "attention_bias", "mlp_bias", "bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings",
-)  # fmt: skip
+COUNTS = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+          "max_position_embeddings", "head_dim")  # fmt: skip
+HEADS = {768: 12, 1024: 16}  # channels of OpenAI's CLIPs -> heads
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 LLAMA_DEFAULTS = {  # what configs of transformers 4.31 leave out: its LlamaConfig's own values
-    "max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "hidden_act": "silu", "tie_word_embeddings": False,
-    "bos_token_id": 1, "eos_token_id": 2,
+    "max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
-CLIP_KEYS = tuple(CLIP_L)
 
 
 def llama_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, source: str) -> dict[str, Any]:
     """Keyword arguments of LlamaConfig for these canonical shapes.
 
     config: `config.json` or its `text_config`. The vocabulary is taken from the tensors: tokens may have been added after the
-    config was written. Raises WrongShapes if config and tensors contradict each other.
+    config was written. A tied head is read as a weight of its own (`llava.untied`), so here nothing is tied.
+    Raises WrongShapes if config and tensors contradict each other, WeightsError for what LlamaConfig cannot be.
     """
     if "llm.embed_tokens.weight" not in sizes:
         raise WrongNames(
             f"{source}: no token embeddings (llm.embed_tokens.weight) among {len(sizes)} tensors; not a language model"
         )
+    ranked(sizes, {"llm.embed_tokens.weight": 2}, source=source)
     if not config.get("num_attention_heads"):
         raise WrongNames(
             f"{source}: no config.json with num_attention_heads beside the weights; tensors alone do not tell the heads"
         )
-    chosen = {**LLAMA_DEFAULTS, **{key: config[key] for key in LLAMA_KEYS if config.get(key) is not None}}
+    followed(config, source=source, kinds=LANGUAGE_MODELS)
+    said = {key: number(config, key, int, source=source) for key in COUNTS}
+    said |= {key: number(config, key, int, source=source, least=-1) for key in TOKENS}
+    said["rms_norm_eps"] = number(config, "rms_norm_eps", float, source=source, least=0)
+    said["rope_theta"] = number(config, "rope_theta", float, source=source)
+    said["hidden_act"] = chosen(config, "hidden_act", _activations(), source=source)
+    said |= {key: flag(config, key, source=source) for key in ("attention_bias", "mlp_bias")}
+    said |= {key: _rotation(config, key, source) for key in ("rope_scaling", "rope_parameters")}
+    known = {**LLAMA_DEFAULTS, **{key: value for key, value in said.items() if value is not None}}
     vocab, hidden = sizes["llm.embed_tokens.weight"]
-    seen = {
-        "hidden_size": hidden,
-        "num_hidden_layers": count_layers(sizes, "llm.layers."),
-        "intermediate_size": sizes.get(
-            "llm.layers.0.mlp.gate_proj.weight", (chosen.get("intermediate_size"),)
-        )[0],
-    }
+    gate = sizes.get("llm.layers.0.mlp.gate_proj.weight")
+    seen = {"hidden_size": hidden, "num_hidden_layers": count_layers(sizes, "llm.layers.")}
+    seen |= {"intermediate_size": gate[0]} if gate else {}
     for key, value in seen.items():
-        if chosen.setdefault(key, value) != value:
+        if known.setdefault(key, value) != value:
             raise WrongShapes(
-                f"{source}: config.json says {key} {chosen[key]}, the tensors say {value}; the two are not of one model"
+                f"{source}: config.json says {key} {known[key]}, the tensors say {value}; the two are not of one model"
             )
-    return {**chosen, "vocab_size": vocab}
+    _check_heads(known, sizes, source)
+    result = {**known, "vocab_size": vocab, "tie_word_embeddings": False}
+    _prove(result, source)
+    return result
+
+
+def _rotation(config: Mapping[str, Any], key: str, source: str) -> dict[str, Any] | None:
+    """How positions are stretched; an object that does not say its kind would be taken for none at all."""
+    value = dict(section(config, key, source=source))
+    if value and key == "rope_scaling" and not (value.get("rope_type") or value.get("type")):
+        raise WeightsError(f"{source}: config.json says rope_scaling {value} without a type, e.g. linear")
+    return value or None
+
+
+def _check_heads(known: Mapping[str, Any], sizes: Mapping[str, Shape], source: str) -> None:
+    heads, hidden = known["num_attention_heads"], known["hidden_size"]
+    groups = known.get("num_key_value_heads", heads)
+    if hidden % heads or heads % groups:
+        raise WeightsError(
+            f"{source}: config.json says {heads} attention heads and {groups} key-value heads for a hidden size of {hidden}; "
+            "each has to be a multiple of the one before"
+        )
+    wide = known.get("head_dim", hidden // heads)
+    for part, key, count in (("q", "num_attention_heads", heads), ("k", "num_key_value_heads", groups)):
+        shape = sizes.get(f"llm.layers.0.self_attn.{part}_proj.weight")
+        if shape and shape[0] != count * wide:
+            raise WrongShapes(
+                f"{source}: config.json says {key} {count} of {wide} channels, {part}_proj of the tensors has "
+                f"{shape[0]} rows; the two are not of one model"
+            )
+
+
+def _prove(config: Mapping[str, Any], source: str) -> None:
+    """Makes the one thing that only transformers can judge: what it takes for rotary positions."""
+    from transformers import LlamaConfig
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    try:
+        LlamaRotaryEmbedding(LlamaConfig(**copy.deepcopy(dict(config))))
+    except Exception as error:
+        raise WeightsError(
+            f"{source}: config.json is not one that transformers' Llama can be made of ({type(error).__name__}: "
+            f"{' '.join(str(error).split())}); fetch the original file"
+        ) from error
+
+
+def _activations() -> tuple[str, ...]:
+    from transformers.activations import ACT2FN
+
+    return tuple(ACT2FN)
+
+
+def ranked(sizes: Mapping[str, Shape], ranks: Mapping[str, int], *, source: str) -> None:
+    """Raises WrongNames or WrongShapes where a tensor that tells a size is absent, or has not so many axes."""
+    for name, axes in ranks.items():
+        if name not in sizes:
+            raise WrongNames(f"{source}: {name} is absent; it tells a size of the model")
+        if len(sizes[name]) != axes or 0 in sizes[name]:
+            raise WrongShapes(
+                f"{source}: {name} has shape {sizes[name]}, expected {axes} axes, none of them empty"
+            )
 
 
 def clip_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, source: str) -> dict[str, Any]:
     """Keyword arguments of CLIPVisionConfig; `config` is a CLIP config or its `vision_config`, empty if there is none.
 
-    Shapes fix all but the heads; without a config these are CLIP's own, one for each 64 channels.
+    Shapes fix all but the heads; without a config these are those of OpenAI's CLIPs (HEADS).
     """
     prefix = "vision.embeddings."
     if f"{prefix}patch_embedding.weight" not in sizes:
         raise WrongNames(f"{source}: no CLIP vision tower in these weights; give one with --vision-tower")
+    mlp = "vision.encoder.layers.0.mlp.fc1.weight"
+    tells = {f"{prefix}patch_embedding.weight": 4, f"{prefix}position_embedding.weight": 2, mlp: 2}
+    ranked(sizes, tells, source=source)
+    followed(config, source=source, kinds=VISION_TOWERS)
     hidden, _, patch, _ = sizes[f"{prefix}patch_embedding.weight"]
     side = round(
         (sizes[f"{prefix}position_embedding.weight"][0] - 1) ** 0.5
     )  # one position is the class token
-    chosen = {key: config[key] for key in CLIP_KEYS if config.get(key) is not None}
+    counts = {key: number(config, key, int, source=source) for key in CLIP_L if isinstance(CLIP_L[key], int)}
+    said = {
+        **counts,
+        "hidden_act": chosen(config, "hidden_act", _activations(), source=source),
+        "layer_norm_eps": number(config, "layer_norm_eps", float, source=source, least=0),
+    }
+    said = {key: value for key, value in said.items() if value is not None}
     seen = {
         "hidden_size": hidden,
-        "intermediate_size": sizes["vision.encoder.layers.0.mlp.fc1.weight"][0],
+        "intermediate_size": sizes[mlp][0],
         "num_hidden_layers": count_layers(sizes, "vision.encoder.layers."),
         "image_size": side * patch,
         "patch_size": patch,
     }
-    wrong = {key: value for key, value in seen.items() if chosen.get(key, value) != value}
+    wrong = {key: value for key, value in seen.items() if said.get(key, value) != value}
     if wrong and config.get("model_type") in ("clip_vision_model", None):
         raise WrongShapes(
             f"{source}: config.json contradicts the tensors, which say {wrong}; the two are not of one model"
         )
+    if hidden not in HEADS and "num_attention_heads" not in said:
+        raise WeightsError(
+            f"{source}: no config.json with num_attention_heads for a vision tower of {hidden} channels; without one only "
+            f"OpenAI's CLIPs are known ({', '.join(map(str, HEADS))} channels). Put the tower's config.json beside its weights"
+        )
     defaults = {"hidden_act": CLIP_L["hidden_act"], "layer_norm_eps": CLIP_L["layer_norm_eps"]}
-    return {"num_attention_heads": max(1, hidden // 64), **defaults, **chosen, **seen}
+    result = {"num_attention_heads": HEADS.get(hidden), **defaults, **said, **seen}
+    if hidden % result["num_attention_heads"]:
+        raise WeightsError(
+            f"{source}: config.json says num_attention_heads {result['num_attention_heads']} for a vision tower of "
+            f"{hidden} channels; the channels have to be a multiple"
+        )
+    return result
 
 
-def projector_kind(sizes: Mapping[str, Shape], *, source: str) -> ProjectorKind:
-    """`linear` (LLaVA v1) or `mlp2x_gelu` (LLaVA 1.5), by the names. Raises WrongNames if there is no projector."""
+def projector_kind(
+    sizes: Mapping[str, Shape], *, source: str, config: Mapping[str, Any] | None = None
+) -> ProjectorKind:
+    """`linear` (LLaVA v1) or `mlp2x_gelu` (LLaVA 1.5), by the names. Raises WrongNames if there is no projector, or if
+    `mm_projector_type` is the other one."""
+    kind: ProjectorKind | None = None
     if "projector.weight" in sizes:
-        return "linear"
-    if "projector.0.weight" in sizes and "projector.2.weight" in sizes:
-        return "mlp2x_gelu"
+        kind = "linear"
+    elif "projector.0.weight" in sizes and "projector.2.weight" in sizes:
+        kind = "mlp2x_gelu"
+    said = (config or {}).get("mm_projector_type")
+    if kind and said not in (None, kind):
+        raise WrongNames(
+            f"{source}: config.json says mm_projector_type {said!r}, the tensors are those of {kind!r}; they are not of one model"
+        )
+    if kind:
+        return kind
     inside = sorted(name for name in sizes if name.startswith("projector."))
     raise WrongNames(
         f"{source}: no mm_projector that we know (a Linear, or mlp2x_gelu); projector tensors: {inside or 'none'}"

@@ -5,6 +5,7 @@ The original holds no CLIP (`mm_vision_tower` names it); its projector is one Li
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,13 @@ import torch
 from torch import Tensor
 
 from seglm.model.released.checkpoint import Checkpoint
-from seglm.model.released.errors import DeltaWeights, WrongNames
+from seglm.model.released.config_keys import LANGUAGE_MODELS, flag, followed, place, section, select_layer
+from seglm.model.released.errors import DeltaWeights, WeightsError, WrongNames
 from seglm.model.released.files import called, config_of, read_tensors
 from seglm.model.released.keymap import Rule, mapped
-from seglm.model.released.llama import clip_config, llama_config, projector_kind
+from seglm.model.released.llama import clip_config, llama_config, projector_kind, ranked
 
+log = logging.getLogger(__name__)
 # Buffers that transformers 4.31 saved and that are computed today
 _BUFFERS: tuple[Rule, ...] = (
     (r".*\.rotary_emb\.inv_freq", None),
@@ -49,6 +52,10 @@ CLIP: tuple[Rule, ...] = (
     (rf"(?:vision\.)?(?:vision_model\.)?{_TOWER}", r"vision.\1"),
     (r"text_model\..+|(?:visual|text)_projection\.weight|logit_scale", None),
 )
+OTHER_LLAVA = (
+    "Bases are LLaVA v1 and 1.5; 1.6 (NeXT) and later ones hold more. Give one of these as --version."
+)
+OTHER_TOWER = "The vision tower is a CLIP, e.g. openai/clip-vit-large-patch14; give one as --vision-tower."
 NORM_FLOOR = 0.1  # mean |weight| of RMSNorms; they start at 1 and LLaMA's last one is near 2, a difference of two is near 0
 EMBEDDING_FLOOR = 1e-3  # root mean square of token embeddings; LLaMA's is near 0.017
 
@@ -66,24 +73,25 @@ def llava_checkpoint(
 ) -> Checkpoint:
     """The same from tensors in memory."""
     converted = any(name.startswith(("language_model.", "model.language_model.")) for name in raw)
-    tensors = mapped(raw, CONVERTED if converted else ORIGINAL, source=source, layout="LLaVA")
+    table = CONVERTED if converted else ORIGINAL
+    tensors = mapped(raw, table, source=source, layout="LLaVA", hint=OTHER_LLAVA)
     refuse_delta(tensors, config, source=source)
-    text = config.get("text_config") or config
+    followed(config, source=source, kinds=LANGUAGE_MODELS)
+    text = section(config, "text_config", source=source) or config
     if converted and config.get("projector_hidden_act") == "linear":
         tensors = _single_linear(tensors, source)
     sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    vision = (
-        clip_config(config.get("vision_config") or {}, sizes, source=source) if _has_tower(sizes) else None
-    )
+    tower = section(config, "vision_config", source=source)
+    vision = clip_config(tower, sizes, source=source) if _has_tower(sizes) else None
     return Checkpoint(
         source=source,
         kind="llava",
-        tensors=untied(tensors, bool(text.get("tie_word_embeddings"))),
+        tensors=untied(tensors, text, source=source),
         llm=llama_config(text, sizes, source=source),
         vision=vision,
-        projector=projector_kind(sizes, source=source),
-        select_layer=int(config.get("mm_vision_select_layer", config.get("vision_feature_layer", -2))),
-        vision_path=config.get("mm_vision_tower") or config.get("vision_tower"),
+        projector=projector_kind(sizes, source=source, config=config),
+        select_layer=select_layer(config, source=source),
+        vision_path=place(config, "mm_vision_tower", "vision_tower", source=source),
         tokenizer=tokenizer,
     )
 
@@ -91,13 +99,13 @@ def llava_checkpoint(
 def load_clip(path: str | Path) -> Checkpoint:
     """Reads a CLIP vision tower: a CLIPVisionModel or a whole CLIPModel, whose text half is left out."""
     source, config = str(path), config_of(path)
-    tensors = mapped(read_tensors(path), CLIP, source=source, layout="CLIP")
+    tensors = mapped(read_tensors(path), CLIP, source=source, layout="CLIP", hint=OTHER_TOWER)
     sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     return Checkpoint(
         source=source,
         kind="clip",
         tensors=tensors,
-        vision=clip_config(config.get("vision_config") or config, sizes, source=source),
+        vision=clip_config(section(config, "vision_config", source=source) or config, sizes, source=source),
     )
 
 
@@ -141,17 +149,31 @@ def _has_tower(sizes: Mapping[str, Any]) -> bool:
     return "vision.embeddings.patch_embedding.weight" in sizes
 
 
-def untied(tensors: dict[str, Tensor], tied: bool) -> dict[str, Tensor]:
-    """A tied head is not saved; it is the embedding table."""
-    if tied and "llm.lm_head.weight" not in tensors and "llm.embed_tokens.weight" in tensors:
-        return {**tensors, "llm.lm_head.weight": tensors["llm.embed_tokens.weight"].clone()}
-    return tensors
+def untied(tensors: dict[str, Tensor], config: Mapping[str, Any], *, source: str) -> dict[str, Tensor]:
+    """A tied head is not saved; it is the embedding table. Here it becomes a weight of its own, with the same values.
+
+    So a tied model is used as it is, and trained like any other: its head and its embedding may then part, and what is written
+    holds both. Raises WeightsError if the config says tied and the file holds another head.
+    """
+    embedding, head = "llm.embed_tokens.weight", "llm.lm_head.weight"
+    if not flag(config, "tie_word_embeddings", source=source) or embedding not in tensors:
+        return tensors
+    if head in tensors and not torch.equal(tensors[head], tensors[embedding]):
+        raise WeightsError(
+            f"{source}: config.json says tie_word_embeddings true, but {head} is not {embedding}; set it to false if the "
+            "head was trained, or remove the head from the file if the two are one"
+        )
+    log.info("%s: the head is tied to the embedding; it is read as a weight of its own", source)
+    return {**tensors, head: tensors[embedding].clone()}
 
 
 def _single_linear(tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
     """A linear `multi_modal_projector` is v1's single Linear followed by an identity."""
+    if absent := [name for name in ("projector.2.weight", "projector.2.bias") if name not in tensors]:
+        raise WrongNames(f"{source}: config.json says projector_hidden_act linear, but {absent[0]} is absent")
     second = tensors.pop("projector.2.weight")
     bias = tensors.pop("projector.2.bias")
+    ranked({"projector.2.weight": tuple(second.shape)}, {"projector.2.weight": 2}, source=source)
     if not torch.equal(second, torch.eye(second.shape[0], dtype=second.dtype)) or bool(bias.any()):
         raise WrongNames(
             f"{source}: a linear projector of two layers whose second is not the identity is not supported"

@@ -11,12 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from seglm.model.released.checkpoint import Checkpoint, count_layers
-from seglm.model.released.errors import WrongNames, WrongShapes
+from seglm.model.released.config_keys import chosen, number, section
+from seglm.model.released.errors import WeightsError, WrongNames, WrongShapes
 from seglm.model.released.files import config_of, read_tensors, shapes
 from seglm.model.released.keymap import Rule, mapped
+from seglm.model.released.llama import ranked
 
 DECODER_HEADS = 8  # segment_anything/build_sam.py at dca509f
+OTHER_SAM = "Give SAM's own sam_vit_*.pth, or transformers' conversion of it, as --vision_pretrained."
+KIN = (  # (part of a name, what has it)
+    ("hf_token", "an HQ-SAM"),
+    ("image_encoder.trunk.", "a SAM 2"),
+    ("sam_mask_decoder.", "a SAM 2"),
+    ("image_encoder.layers.0.blocks.", "a MobileSAM"),
+    ("vision_encoder.backbone.", "a SAM 2 or 3"),
+)
 WINDOW = 14  # the same; where no block is windowed nothing else says it
+
+FIXED = {  # keys of transformers' SamConfig that change the forward -> what SAM's own modules do
+    "vision_config": {
+        "hidden_act": "gelu", "layer_norm_eps": 1e-6, "use_abs_pos": True, "use_rel_pos": True, "qkv_bias": True,
+    },
+    "prompt_encoder_config": {"hidden_act": "gelu", "layer_norm_eps": 1e-6},
+    "mask_decoder_config": {"hidden_act": "relu", "layer_norm_eps": 1e-6, "attention_downsample_rate": 2},
+}  # fmt: skip
 
 SAM_NAMES: tuple[Rule, ...] = (
     (r"(?:decoder\.)?((?:image_encoder|prompt_encoder|mask_decoder)\..+)", r"decoder.\1"),
@@ -89,8 +107,10 @@ def load_sam(path: str | Path) -> Checkpoint:
     """
     source = str(path)
     raw = read_tensors(path)
+    if kin := next((what for mark, what in KIN if any(mark in name for name in raw)), None):
+        raise WrongNames(f"{source}: {kin}, which has parts that SAM has not. {OTHER_SAM}")
     table, layout = (HF_NAMES, "transformers SamModel") if is_hf_sam(raw) else (SAM_NAMES, "SAM .pth")
-    tensors = mapped(raw, table, source=source, layout=layout)
+    tensors = mapped(raw, table, source=source, layout=layout, hint=OTHER_SAM)
     sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     dims = sam_dims(sizes, source=source, config=config_of(path))
     return Checkpoint(source=source, kind="sam", tensors=tensors, decoder=dims)
@@ -107,26 +127,37 @@ def sam_dims(
 ) -> dict[str, Any]:
     """The sizes (keys of `SamDims`) of a SAM with these canonical names and shapes.
 
-    config: what a `config.json` beside the weights says; only `dec_heads` and `window_size` are taken from it, because
-    nothing else is left open by the shapes. Raises WrongNames if a part of SAM is absent.
+    config: what a `config.json` beside the weights says; only the heads of the mask decoder and the windows are taken from it,
+    because nothing else is left open by the shapes. Raises WrongNames if a part of SAM is absent, WeightsError for what our
+    modules would compute otherwise.
     """
     encoder, prompt, mask = "decoder.image_encoder.", "decoder.prompt_encoder.", "decoder.mask_decoder."
+    iou = f"{mask}iou_prediction_head.layers."
     needed = (f"{encoder}pos_embed", f"{prompt}no_mask_embed.weight", f"{mask}mask_tokens.weight")
     if absent := [name for name in needed if name not in sizes]:
         raise WrongNames(
             f"{source}: not a whole SAM, {', '.join(absent)} absent; give a sam_vit_*.pth (--vision_pretrained)"
         )
+    depth = count_layers(sizes, f"{encoder}blocks.")
+    tells = {f"{encoder}pos_embed": 4, f"{encoder}patch_embed.proj.weight": 4}
+    tells |= {f"{encoder}blocks.{block}.attn.rel_pos_h": 2 for block in range(max(1, depth))}
+    tells |= {f"{prompt}no_mask_embed.weight": 2, f"{mask}mask_tokens.weight": 2, f"{iou}0.weight": 2}
+    tells |= {f"{mask}transformer.layers.0.mlp.lin1.weight": 2, f"{prompt}mask_downscaling.3.weight": 4}
+    ranked(sizes, tells, source=source)
     grid = sizes[f"{encoder}pos_embed"][1]
     vit_dim, _, patch, _ = sizes[f"{encoder}patch_embed.proj.weight"]
-    depth = count_layers(sizes, f"{encoder}blocks.")
     reach = [(sizes[f"{encoder}blocks.{block}.attn.rel_pos_h"][0] + 1) // 2 for block in range(depth)]
     windowed = sorted({side for side in reach if side != grid})
     if len(windowed) > 1:
         raise WrongShapes(
             f"{source}: blocks of the image encoder have windows of {windowed} patches; SAM has one size"
         )
-    known = config or {}
-    iou = f"{mask}iou_prediction_head.layers."
+    heads, window = _said(config or {}, source)
+    width = sizes[f"{prompt}no_mask_embed.weight"][1]
+    if width % (2 * heads):
+        raise WeightsError(
+            f"{source}: {heads} heads in a mask decoder of {width} channels; half of the channels must be a multiple (dec_heads)"
+        )
     return {
         "vit_dim": vit_dim,
         "vit_depth": depth,
@@ -134,13 +165,27 @@ def sam_dims(
         "global_attn_indexes": tuple(block for block, side in enumerate(reach) if side == grid),
         "image_size": grid * patch,
         "patch": patch,
-        "window_size": windowed[0] if windowed else int(known.get("window_size", WINDOW)),
-        "prompt_dim": sizes[f"{prompt}no_mask_embed.weight"][1],
+        "window_size": windowed[0] if windowed else window,
+        "prompt_dim": width,
         "dec_depth": count_layers(sizes, f"{mask}transformer.layers."),
-        "dec_heads": int(known.get("dec_heads", DECODER_HEADS)),
+        "dec_heads": heads,
         "dec_mlp": sizes[f"{mask}transformer.layers.0.mlp.lin1.weight"][0],
         "iou_hidden": sizes[f"{iou}0.weight"][0],
         "iou_depth": count_layers(sizes, iou),
         "mask_in_chans": sizes[f"{prompt}mask_downscaling.3.weight"][0],
         "num_multimask": sizes[f"{mask}mask_tokens.weight"][0] - 1,
     }
+
+
+def _said(config: Mapping[str, Any], source: str) -> tuple[int, int]:
+    """(heads of the mask decoder, side of a window), in our spelling of the config or transformers'."""
+    heads = number(config, "dec_heads", int, source=source)
+    window = number(config, "window_size", int, source=source, least=0)
+    if config.get("model_type") == "sam":
+        parts = {part: section(config, part, source=source) for part in FIXED}
+        for part, values in FIXED.items():
+            for key, value in values.items():
+                chosen(parts[part], key, (value,), source=f"{source}: {part}")
+        heads = number(parts["mask_decoder_config"], "num_attention_heads", int, source=source)
+        window = number(parts["vision_config"], "window_size", int, source=source, least=0)
+    return heads or DECODER_HEADS, WINDOW if window is None else window

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from seglm.model.names import group, names
-from seglm.model.released.errors import AdapterOnly, WrongNames, WrongRank, WrongShapes
+from seglm.model.released.errors import AdapterOnly, NotFinite, WrongNames, WrongRank, WrongShapes
+from seglm.utils.portable import is_finite
 
 SHOWN = 12  # names that a message lists before it counts the rest
 
@@ -31,6 +32,8 @@ class Report:
     """(name, shape in the weights, shape in the model)"""
     allowed: tuple[str, ...] = ()
     """missing, and the caller said that they may be"""
+    new_rows: tuple[str, ...] = ()
+    """tokens whose rows of the vocabulary were drawn anew, because the recipe adds them"""
 
     @property
     def complete(self) -> bool:
@@ -53,7 +56,8 @@ class Report:
             f"{part:<{width}} " + " ".join(f"{counts[title][part]:>10}" for title in columns)
             for part in groups
         ]
-        return "\n".join([f"{'':<{width}} {head}", *rows])
+        drawn = [f"new rows of the vocabulary: {' '.join(self.new_rows)}"] if self.new_rows else []
+        return "\n".join([f"{'':<{width}} {head}", *rows, *drawn])
 
 
 def compare(
@@ -74,10 +78,21 @@ def compare(
     )
 
 
-def check(report: Report, *, source: str, wanted: Mapping[str, Shape], given: Mapping[str, Shape]) -> None:
-    """Raises the error that fits best if the report is not complete; the message lists names and the next step."""
+def check(
+    report: Report,
+    *,
+    place: Callable[[str], str],
+    wanted: Mapping[str, Shape],
+    given: Mapping[str, Shape],
+) -> None:
+    """Raises the error that fits best if the report is not complete; the message lists names and the next step.
+
+    place: where a tensor was read, or should have been; a model may come from several places.
+    """
     if report.complete:
         return
+    odd = [name for name, _, _ in report.reshaped] or [*report.missing, *report.unexpected]
+    source = " and ".join(dict.fromkeys(map(place, odd)))
     _check_lora(report, source)
     if report.reshaped:
         lines = [
@@ -107,21 +122,34 @@ def load_canonical(
     tensors: Mapping[str, Tensor],
     *,
     allow_missing: Sequence[str] = (),
-    source: str = "weights",
+    place: Callable[[str], str] = lambda name: "weights",
 ) -> Report:
     """Copies canonical tensors into a built model, strictly.
 
     allow_missing: regular expressions over canonical names that may keep the values they have in the model.
+    place: where a tensor was read, or should have been; for messages.
     Values take the dtype of the model's tensors; a model on the meta device receives the tensors themselves.
-    Raises WrongNames, WrongShapes, WrongRank or AdapterOnly, and then the model is untouched.
+    Raises WrongNames, WrongShapes, WrongRank, AdapterOnly or NotFinite, and then the model is untouched.
     """
     inside = names(model)
     state = model.state_dict()
     wanted = {ours: tuple(state[theirs].shape) for ours, theirs in inside.items()}
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     report = compare(wanted, given, allow_missing=allow_missing)
-    check(report, source=source, wanted=wanted, given=given)
+    check(report, place=place, wanted=wanted, given=given)
+    for name in report.matched:
+        if state[inside[name]].is_floating_point() != tensors[name].is_floating_point():
+            raise WrongShapes(
+                f"{place(name)}: {name} is {tensors[name].dtype}, the model has {state[inside[name]].dtype}; quantised "
+                "weights are not read, give the model in fp16, bf16 or fp32"
+            )
     ready = {inside[name]: tensors[name].to(state[inside[name]].dtype) for name in report.matched}
+    if bad := [name for name in report.matched if not is_finite(ready[inside[name]])]:
+        stored = "as it is stored" if not is_finite(tensors[bad[0]]) else f"in {ready[inside[bad[0]]].dtype}"
+        raise NotFinite(
+            f"{place(bad[0])}: {len(bad)} of {len(report.matched)} tensors hold NaN or infinity, the first is {bad[0]} "
+            f"({stored}); fetch the file again, or take an earlier checkpoint"
+        )
     empty = any(tensor.is_meta for tensor in state.values())
     model.load_state_dict(ready, strict=False, assign=empty)
     return report

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from seglm.model.names import canonical, is_canonical, names
 from seglm.model.released.errors import WeightsError, WrongNames
-from seglm.model.released.files import read_tensors
+from seglm.model.released.files import config_of, read_tensors
 from seglm.model.released.identify import manifest_of, refuse_adapter
 from seglm.model.released.lisa import lisa_names, lora_rank, unwrapped
 from seglm.model.released.strict import Report, listed, load_canonical
@@ -40,6 +40,10 @@ def read_trained(path: str | Path) -> Trained:
     path = Path(path)
     if path.is_dir():
         refuse_adapter(path)
+        if config_of(path).get("model_type") == "seglm":
+            raise WeightsError(
+                f"{path}: this is merged already; use it as --version (python chat.py --version {path}), it needs no base"
+            )
     if path.is_dir() and is_portable(path):
         read_portable(path)  # proves that weights and manifest belong together
     raw = read_tensors(path)
@@ -48,7 +52,7 @@ def read_trained(path: str | Path) -> Trained:
             f"{path}: no tensor in this file; was the training stopped before its first checkpoint?"
         )
     tensors = _canonical(raw, str(path))
-    rank = lora_rank({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    rank = lora_rank({name: tuple(tensor.shape) for name, tensor in tensors.items()}, source=str(path))
     return Trained(str(path), tensors, rank, manifest_of(path))
 
 
@@ -68,7 +72,7 @@ def load_trained(model: nn.Module, trained: Trained, *, required: Sequence[str])
             f"{trained.source}: {len(absent)} of {len(required)} trained weights are not in the file:\n{listed(absent)}\n{hint}"
         )
     frozen = tuple(_exactly(name) for name in names(model) if name not in trained.tensors)
-    return load_canonical(model, trained.tensors, allow_missing=frozen, source=trained.source)
+    return load_canonical(model, trained.tensors, allow_missing=frozen, place=lambda name: trained.source)
 
 
 def _canonical(raw: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:

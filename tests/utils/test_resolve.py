@@ -79,6 +79,16 @@ def test_a_half_fetched_cache_is_not_taken_for_the_model(here: Path) -> None:
         resolve("owner/name")
 
 
+def test_an_index_whose_shards_are_absent_does_not_hide_whole_weights_in_the_cache(here: Path) -> None:
+    index = json.dumps({"weight_map": {"a": "pytorch_model-00001-of-00001.bin"}})
+    files = {"pytorch_model.bin.index.json": index, "model.safetensors": "x", "training_args.bin": "x"}
+    snapshot = cached(here, "owner/name", files)
+    assert resolve("owner/name") == snapshot
+    (snapshot / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="was not found"):
+        resolve("owner/name")
+
+
 def test_the_error_lists_every_place_and_the_next_step(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIGHTS_ROOT", "/nowhere")
     with pytest.raises(FileNotFoundError) as caught:
@@ -131,3 +141,9 @@ def test_a_revision_of_a_local_folder_is_an_error(here: Path) -> None:
     Path("mine").mkdir()
     with pytest.raises(ValueError, match="only a hub id has revisions"):
         resolve("mine", revision="v1")
+
+
+@pytest.mark.parametrize("path", ["", " "])
+def test_no_path_is_not_the_working_directory(here: Path, path: str) -> None:
+    with pytest.raises(ValueError, match=r"SAM \(--vision_pretrained\): an empty path"):
+        resolve(path, what="SAM (--vision_pretrained)")
