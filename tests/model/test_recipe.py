@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -100,3 +103,13 @@ def test_what_has_no_backward_pass_is_refused_before_training() -> None:
     with pytest.raises(ValueError, match="no backward pass on a CPU; use engine.attention=sdpa"):
         refuse_untrainable(Engine(attention="flex"), torch.device("cpu"))
     refuse_untrainable(Engine(attention="flex"), torch.device("cuda"))
+
+
+def test_the_example_of_the_document_is_a_system() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "adding_a_system.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(\"\"\"MySystem.*?)```", text, flags=re.DOTALL)
+    module: dict[str, Any] = {}
+    exec(code, module)
+    large, tiny = module["my_system_7b"](), module["my_system_tiny"]()
+    assert (large.name, large.parent, large.read_at) == ("my_system_7b", "lisa_7b", 0)
+    assert (tiny.name, tiny.parent, tiny.decoder.image_size) == ("my_system_tiny", "my_system_7b", 64)
