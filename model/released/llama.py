@@ -14,7 +14,6 @@ from seglm.model.released.config_keys import (
     LANGUAGE_MODELS,
     VISION_TOWERS,
     chosen,
-    flag,
     followed,
     number,
     section,
@@ -54,7 +53,7 @@ def llama_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, sourc
     said["rms_norm_eps"] = number(config, "rms_norm_eps", float, source=source, least=0)
     said["rope_theta"] = number(config, "rope_theta", float, source=source)
     said["hidden_act"] = chosen(config, "hidden_act", _activations(), source=source)
-    said |= {key: flag(config, key, source=source) for key in ("attention_bias", "mlp_bias")}
+    said |= {key: chosen(config, key, (True, False), source=source) for key in ("attention_bias", "mlp_bias")}
     said |= {key: _rotation(config, key, source) for key in ("rope_scaling", "rope_parameters")}
     known = {**LLAMA_DEFAULTS, **{key: value for key, value in said.items() if value is not None}}
     vocab, hidden = sizes["llm.embed_tokens.weight"]
