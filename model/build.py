@@ -86,6 +86,11 @@ def sizes_of(checkpoint: Checkpoint, *, vocabulary: int) -> Sizes:
             f"{checkpoint.source}: no {' and no '.join(missing)}; give the missing ones with --vision-tower and "
             "--vision_pretrained, or the whole folder of a model as --version"
         )
+    if "num_attention_heads" not in (checkpoint.vision or {}):
+        raise WeightsError(
+            f"{checkpoint.place('vision.')}: no config.json tells the num_attention_heads of the vision tower, and it is none of "
+            "OpenAI's CLIPs; put the tower's config.json beside its weights, or give the tower by --vision-tower"
+        )
     return Sizes(
         llm={**(checkpoint.llm or {}), "vocab_size": vocabulary, "tie_word_embeddings": False},
         vision=checkpoint.vision or {},

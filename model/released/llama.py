@@ -14,7 +14,6 @@ from seglm.model.released.config_keys import (
     LANGUAGE_MODELS,
     VISION_TOWERS,
     chosen,
-    flag,
     followed,
     number,
     section,
@@ -54,7 +53,7 @@ def llama_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, sourc
     said["rms_norm_eps"] = number(config, "rms_norm_eps", float, source=source, least=0)
     said["rope_theta"] = number(config, "rope_theta", float, source=source)
     said["hidden_act"] = chosen(config, "hidden_act", _activations(), source=source)
-    said |= {key: flag(config, key, source=source) for key in ("attention_bias", "mlp_bias")}
+    said |= {key: chosen(config, key, (True, False), source=source) for key in ("attention_bias", "mlp_bias")}
     said |= {key: _rotation(config, key, source) for key in ("rope_scaling", "rope_parameters")}
     known = {**LLAMA_DEFAULTS, **{key: value for key, value in said.items() if value is not None}}
     vocab, hidden = sizes["llm.embed_tokens.weight"]
@@ -132,7 +131,7 @@ def ranked(sizes: Mapping[str, Shape], ranks: Mapping[str, int], *, source: str)
 def clip_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, source: str) -> dict[str, Any]:
     """Keyword arguments of CLIPVisionConfig; `config` is a CLIP config or its `vision_config`, empty if there is none.
 
-    Shapes fix all but the heads; without a config these are those of OpenAI's CLIPs (HEADS).
+    Shapes fix all but the heads; without a config they are those of OpenAI's CLIPs (HEADS), or left open.
     """
     prefix = "vision.embeddings."
     if f"{prefix}patch_embedding.weight" not in sizes:
@@ -164,14 +163,10 @@ def clip_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, source
         raise WrongShapes(
             f"{source}: config.json contradicts the tensors, which say {wrong}; the two are not of one model"
         )
-    if hidden not in HEADS and "num_attention_heads" not in said:
-        raise WeightsError(
-            f"{source}: no config.json with num_attention_heads for a vision tower of {hidden} channels; without one only "
-            f"OpenAI's CLIPs are known ({', '.join(map(str, HEADS))} channels). Put the tower's config.json beside its weights"
-        )
     defaults = {"hidden_act": CLIP_L["hidden_act"], "layer_norm_eps": CLIP_L["layer_norm_eps"]}
-    result = {"num_attention_heads": HEADS.get(hidden), **defaults, **said, **seen}
-    if hidden % result["num_attention_heads"]:
+    heads = {"num_attention_heads": HEADS[hidden]} if hidden in HEADS else {}
+    result: dict[str, Any] = {**heads, **defaults, **said, **seen}
+    if hidden % result.get("num_attention_heads", 1):
         raise WeightsError(
             f"{source}: config.json says num_attention_heads {result['num_attention_heads']} for a vision tower of "
             f"{hidden} channels; the channels have to be a multiple"
