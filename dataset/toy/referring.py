@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from seglm.dataset.toy.crowds import CROWDS
-from seglm.dataset.toy.scenes import COLOURS, Scene, Split, parts
+from seglm.dataset.toy.scenes import COLOURS, Scene, Split, parts_seen
 from seglm.dataset.toy.shapes import SHAPES
 from seglm.dataset.toy.words import (
     HELD_OUT_LOOKS,
@@ -206,7 +206,7 @@ def part_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | No
     else:
         absent = _same_shape_other_colour(description, taken, rng, split)
     named = [
-        name for name in parts(scene, index) if not by_shape or name.endswith("half")
+        name for name in parts_seen(scene, index) if not by_shape or name.endswith("half")
     ]  # the rest tells the shape
     if absent is None or not named or fitting(scene, description) != (index,):
         return None

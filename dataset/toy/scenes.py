@@ -7,6 +7,7 @@ Coordinates: pixels of the scene's own image, (x, y), origin top left; pixel (ro
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import cv2
@@ -17,6 +18,7 @@ from seglm.dataset.toy.shapes import SHAPES, inside_part, inside_shape, part_nam
 
 Mask = NDArray[np.bool_]
 Picture = NDArray[np.uint8]
+Window = tuple[slice, slice]
 Split = Literal["train", "val", "test"]
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -54,6 +56,8 @@ RIM, RIM_LIGHT = (
     0.6,
 )  # px of the 128 grid, and how dark: tells a thing from one of the same colour below it
 MIN_PART_SHARE = 0.06  # of the thing's visible mask; a smaller part counts as hidden
+REACH = 1.3  # radii: no point of any shape lies farther from the centre
+SCENES_AT_HAND = 8  # whose masks are kept: everything that is said of a scene asks for them again
 
 
 @dataclass(frozen=True)
@@ -122,24 +126,43 @@ def draw(scene: Scene) -> Picture:
     return np.clip(canvas, 0, 255).astype(np.uint8)
 
 
+@lru_cache(SCENES_AT_HAND)
 def visible_masks(scene: Scene) -> Mask:
-    """What is seen of each thing, occlusion taken off: bool [N, H, W], in the order of `scene.things`."""
+    """What is seen of each thing, occlusion taken off: bool [N, H, W], read-only, in the order of `scene.things`."""
     masks = np.zeros((len(scene.things), scene.height, scene.width), dtype=bool)
     for index, thing in enumerate(scene.things):
-        whole = _footprint(thing, scene.height, scene.width)
-        masks[:index, whole] = False
-        masks[index] = whole
+        rows, columns = _window(thing, scene.height, scene.width)
+        whole = inside_shape(thing.shape, *_local(thing, (rows, columns)))
+        masks[:index, rows, columns] &= ~whole
+        masks[index, rows, columns] = whole
+    masks.setflags(write=False)
     return masks
 
 
 def parts(scene: Scene, i: int) -> dict[str, Mask]:
     """The visible named parts of thing `i`: name -> bool [H, W]; a part that is (almost) hidden is left out."""
+    window, cut = _cut(scene, i)
+    found = {name: np.zeros((scene.height, scene.width), dtype=bool) for name in cut}
+    for name, piece in cut.items():
+        found[name][window] = piece
+    return found
+
+
+def parts_seen(scene: Scene, i: int) -> tuple[str, ...]:
+    """The names of `parts`, without their masks."""
+    return tuple(_cut(scene, i)[1])
+
+
+@lru_cache(SCENES_AT_HAND * len(COUNT_ODDS))
+def _cut(scene: Scene, i: int) -> tuple[Window, dict[str, Mask]]:
+    """The window in which thing `i` lies, and its parts in it: bool [rows, columns]."""
     thing = scene.things[i]
-    visible = visible_masks(scene)[i]
-    u, v = _local(thing, scene.height, scene.width)
+    window = _window(thing, scene.height, scene.width)
+    visible = visible_masks(scene)[i][window]
+    u, v = _local(thing, window)
     least = max(1.0, MIN_PART_SHARE * float(visible.sum()))
     cut = {name: visible & inside_part(thing.shape, name, u, v) for name in part_names(thing.shape)}
-    return {name: mask for name, mask in cut.items() if mask.sum() >= least}
+    return window, {name: mask for name, mask in cut.items() if mask.sum() >= least}
 
 
 def _looks(rng: np.random.Generator) -> list[Thing]:
@@ -209,20 +232,29 @@ def _leaves_visible(cover: Mask, footprints: list[Mask]) -> bool:
     return True
 
 
+def _window(thing: Thing, height: int, width: int, *, scale: float = 1.0) -> Window:
+    """The rows and columns of the picture that the thing may reach."""
+    reach, x, y = scale * REACH * thing.radius + 1, scale * thing.x, scale * thing.y
+    rows = slice(max(0, int(y - reach)), min(height, int(y + reach) + 1))
+    return rows, slice(max(0, int(x - reach)), min(width, int(x + reach) + 1))
+
+
 def _local(
-    thing: Thing, height: int, width: int, *, scale: float = 1.0
+    thing: Thing, window: Window, *, scale: float = 1.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Pixel centres in the thing's own frame, in radii: two float [H, W], u to its right and v to its lower side."""
-    xs = (np.arange(width, dtype=np.float32) + 0.5)[None, :] / scale - thing.x
-    ys = (np.arange(height, dtype=np.float32) + 0.5)[:, None] / scale - thing.y
+    """Pixel centres in the thing's own frame, in radii: two float [rows, columns], u to its right, v to its lower side."""
+    rows, columns = (np.arange(side.start, side.stop, dtype=np.float32) + 0.5 for side in window)
+    xs, ys = columns[None, :] / scale - thing.x, rows[:, None] / scale - thing.y
     cos, sin = math.cos(thing.angle) / thing.radius, math.sin(thing.angle) / thing.radius
     return xs * np.float32(cos) + ys * np.float32(sin), ys * np.float32(cos) - xs * np.float32(sin)
 
 
 def _footprint(thing: Thing, height: int, width: int, *, scale: float = 1.0) -> Mask:
     """The whole thing, seen or not: bool [H, W]; `scale` is grid pixels per pixel of the thing's coordinates."""
-    u, v = _local(thing, height, width, scale=scale)
-    return inside_shape(thing.shape, u, v)
+    window = _window(thing, height, width, scale=scale)
+    footprint = np.zeros((height, width), dtype=bool)
+    footprint[window] = inside_shape(thing.shape, *_local(thing, window, scale=scale))
+    return footprint
 
 
 def _ground(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -237,21 +269,19 @@ def _ground(height: int, width: int, rng: np.random.Generator) -> NDArray[np.flo
 
 def _paint(canvas: NDArray[np.float32], thing: Thing, rng: np.random.Generator, *, unit: float) -> None:
     """Paint one thing over the canvas, in place; `unit` is pixels per pixel of the 128 grid."""
-    height, width = canvas.shape[:2]
-    reach = 1.3 * thing.radius + 1
-    top, bottom = max(0, int(thing.y - reach)), min(height, int(thing.y + reach) + 1)
-    left, right = max(0, int(thing.x - reach)), min(width, int(thing.x + reach) + 1)
-    moved = replace(thing, x=thing.x - left, y=thing.y - top)
-    fine_cover = _footprint(moved, 2 * (bottom - top), 2 * (right - left), scale=2.0).astype(np.float32)
-    cover = cv2.resize(fine_cover, (right - left, bottom - top), interpolation=cv2.INTER_AREA)[..., None]
-    u, v = _local(moved, bottom - top, right - left)
+    rows, columns = _window(thing, *canvas.shape[:2])
+    window = canvas[rows, columns]
+    height, width = window.shape[:2]
+    moved = replace(thing, x=thing.x - columns.start, y=thing.y - rows.start)
+    fine_cover = _footprint(moved, 2 * height, 2 * width, scale=2.0).astype(np.float32)
+    cover = cv2.resize(fine_cover, (width, height), interpolation=cv2.INTER_AREA)[..., None]
+    u, v = _local(moved, (slice(0, height), slice(0, width)))
     base = np.asarray(COLOURS[thing.colour], dtype=np.float32) + rng.normal(0, 7, 3).astype(np.float32)
     shade = 1.0 + rng.uniform(-0.12, 0.12) * u + rng.uniform(-0.12, 0.12) * v
     tone = _pattern(thing, u, v, unit)
     patterned = base * (1 - tone) + (235 if base.mean() < 90 else 15) * tone
     rim = np.float32(1 + RIM * unit / thing.radius)
     patterned = patterned * np.where(inside_shape(thing.shape, u * rim, v * rim), 1.0, RIM_LIGHT)[..., None]
-    window = canvas[top:bottom, left:right]
     window += cover * (patterned * shade[..., None].astype(np.float32) - window)
 
 
