@@ -7,7 +7,6 @@ Asks for a prompt and a picture until you press Ctrl-D, or answers once with --p
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from seglm.evaluation.asking.ask import ask
 from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.open_model import open_model
 from seglm.model.precision import Precision
+from seglm.utils.command import command
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
@@ -28,22 +28,18 @@ MAX_NEW_TOKENS = 512  # LISA's chat.py
 WEIGHTS_DECIDE = "; default: as the weights were trained"
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> None:
     """Loads the model, then answers once or until the input ends."""
     given = _parser().parse_args(arguments)
-    try:
-        if (given.prompt is None) != (given.image is None):
-            raise ValueError(
-                "--prompt and --image belong together: give both for one answer, none to be asked"
-            )
-        if given.image is not None and not given.image.is_file():
-            raise FileNotFoundError(f"File not found: {given.image}")
-        model = _open(given)
-        if given.prompt is not None:
-            answer(model, given.image, given.prompt, given)
-            return
-    except (ValueError, OSError, ImportError, Fault, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
+    if (given.prompt is None) != (given.image is None):
+        raise ValueError("--prompt and --image belong together: give both for one answer, none to be asked")
+    if given.image is not None and not given.image.is_file():
+        raise FileNotFoundError(f"File not found: {given.image}")
+    model = _open(given)
+    if given.prompt is not None:
+        answer(model, given.image, given.prompt, given)
+        return
     with suppress(EOFError, KeyboardInterrupt):
         talk(lambda image, prompt: answer(model, image, prompt, given))
     print()

@@ -25,6 +25,7 @@ from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import Ambiguous, WeightsError
 from seglm.model.released.trained import Trained, read_trained
 from seglm.utils.cli import Options, read
+from seglm.utils.command import command
 from seglm.utils.config import to_json
 from seglm.utils.manifest import manifest
 from seglm.utils.resolve import resolve
@@ -32,6 +33,7 @@ from seglm.utils.resolve import resolve
 MODEL_FIELDS = ("backbone.", "decoder.", "trainable.", "engine.precision", "engine.attention")
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> None:
     """Reads, merges, verifies, writes; ends with one line on how to use the folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -6,7 +6,6 @@ Every flag is listed by --help, every recipe by --list; any field of a recipe is
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ from typing import cast
 
 from torch import nn
 
-from seglm.dataset.faults import Fault
 from seglm.evaluation.asking.evaluate import evaluate
 from seglm.evaluation.asking.leak import refuse_leak
 from seglm.model.attention import refuse_untrainable
@@ -37,6 +35,7 @@ from seglm.training.run_folder import RunFolder, open_run
 from seglm.training.trainer import Hooks, Plan, Trainer
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
+from seglm.utils.command import command
 from seglm.utils.config import difference
 from seglm.utils.manifest import write_manifest
 from seglm.utils.portable import is_portable
@@ -45,6 +44,7 @@ from seglm.utils.resolve import resolve
 log = logging.getLogger("seglm.train_ds")
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> None:
     try:
         options = cli.read(sys.argv[1:] if arguments is None else arguments)
@@ -58,12 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             score(chosen.recipe, options)
         else:
             train(chosen.recipe, chosen.reason, options)
-    except (ValueError, OSError, Fault, FloatingPointError, MemoryError) as error:
-        if os.environ.get("SEGLM_TRACEBACK"):
-            raise
-        sys.exit(f"error: {error}")
     finally:
-        logs.close()
         dist.stop()
 
 

@@ -25,6 +25,7 @@ from seglm.bases import (
     vocabulary,
 )
 from seglm.model.backbones.tokenizer import load_tokenizer
+from seglm.utils.command import command
 
 HOME = Path(__file__).resolve().parent
 SCORED = 300  # held-out scenes
@@ -39,6 +40,7 @@ SAM_STEPS, SAM_IMAGES = 3400, 8
 CURVE_POINTS = 12  # of the scores over the run, in the manifest
 
 
+@command
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -21,6 +21,7 @@ from seglm.dataset.pipeline import clip
 from seglm.dataset.readers.refer import NO_TARGET
 from seglm.dataset.readers.stills import Stills
 from seglm.dataset.sources import describe, descriptions, is_begun, open_source
+from seglm.utils.command import command
 from seglm.utils.types import Frames, Sample
 
 DECODED_SHARE = 0.01
@@ -121,6 +122,7 @@ def report(found: Findings, *, every_fault: bool = False) -> str:
     return "\n".join([*lines, *(f"  note: {note}" for note in found.notes)])
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m seglm.dataset.check", description=__doc__)

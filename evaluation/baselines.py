@@ -30,6 +30,7 @@ from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import markdown, table, write_table
 from seglm.model.recipe import Recipe
+from seglm.utils.command import command
 
 
 def controls(asked: Benchmark, selection: Selection, recipe: Recipe, dataset_dir: Path) -> dict[str, Scores]:
@@ -65,6 +66,7 @@ def model_rows(
     }
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> str:
     """The command line at the top of this file; returns the table as Markdown."""
     parser = argparse.ArgumentParser(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -19,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seglm.dataset.faults import Fault
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.predict import still_clip
 from seglm.evaluation.asking.selection import Selection
@@ -30,6 +28,7 @@ from seglm.evaluation.scores.report import write_report
 from seglm.evaluation.scores.results import Convention, Result, Said, Scores, line_of, summarise
 from seglm.model.recipe import Protocol
 from seglm.utils.answers import Answer
+from seglm.utils.command import command
 from seglm.utils.types import Sample
 
 
@@ -91,24 +90,22 @@ def score_folder(
     return scores
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line at the top of this file."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     out: Path = given.out or given.predictions
-    try:
-        chosen = benchmark(given.val_dataset)
-        scores = score_folder(
-            given.predictions,
-            chosen.open(given.dataset_dir),
-            chosen,
-            out_dir=out,
-            protocol=given.protocol,
-            convention=given.convention,
-            missing_is_empty=given.missing == "empty",
-        )
-    except (ValueError, OSError, Fault) as error:
-        sys.exit(f"error: {error}")
+    chosen = benchmark(given.val_dataset)
+    scores = score_folder(
+        given.predictions,
+        chosen.open(given.dataset_dir),
+        chosen,
+        out_dir=out,
+        protocol=given.protocol,
+        convention=given.convention,
+        missing_is_empty=given.missing == "empty",
+    )
     print(f"{scores}\n\nfiles: {out}")  # noqa: T201
 
 

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from seglm.dataset.faults import Fault
 from seglm.evaluation.asking.ask import asker, refuse_half_on_cpu
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker, folder_name
@@ -28,8 +27,10 @@ from seglm.evaluation.scores.results import Convention
 from seglm.model.precision import Precision
 from seglm.model.recipe import Protocol, Recipe
 from seglm.utils import dist
+from seglm.utils.command import command
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line at the top of this file."""
     given = _parsed(arguments)
@@ -41,10 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         published = row(given.reproduce) if given.reproduce else None
         is_inside = _run(as_published(given, published) if published else given, world, published)
-    except (ValueError, OSError, Fault) as error:
-        sys.exit(
-            f"error: {error}" if world.size == 1 else f"error (process {world.rank} of {world.size}): {error}"
-        )
     finally:
         dist.stop()
     if not is_inside:

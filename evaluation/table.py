@@ -16,6 +16,7 @@ from seglm.evaluation.pictures.text import BAND, FAINT, INK, LINE, Colour, blank
 from seglm.evaluation.scores.iou import Score
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
+from seglm.utils.command import command
 
 MISSING = "-"
 POSITIVES = "positives"
@@ -120,6 +121,7 @@ def write_table(folder: Path, rows: Mapping[str, Scores], *, title: str) -> str:
     return text
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> str:
     """The command line at the top of this file; returns the Markdown."""
     parser = argparse.ArgumentParser(

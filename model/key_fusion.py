@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy, interpolate, normalize
 
 from seglm.model.fusion import Fusion, Mention, paired
 from seglm.model.terms import Predicted, Term
+from seglm.utils.ranges import Count, Positive
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
@@ -54,11 +55,11 @@ class KeyFusion(Fusion):
     """The fusion of `[SEG]` with its `[KEY]`, as drawn in the paper and as released."""
 
     kind: Literal["paper", "faithful"] = "paper"
-    hidden: int = 256
+    hidden: Count = 256
     """width of the attention of `[SEG]` over `[KEY]`"""
-    rows: int = 12
+    rows: Count = 12
     """`faithful`: rows to which the `[SEG]` vectors of an image are interpolated"""
-    temperature: float = 0.07
+    temperature: Positive = 0.07
     """of the keyword alignment loss"""
 
     def build(self, recipe: Recipe, *, width: int, hidden: int) -> KeyFusionModule:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from seglm.model.decoders.base import DecoderChoice
 from seglm.model.fusion import Fusion, Identity
 from seglm.model.precision import Precision
 from seglm.model.terms import Bce, Dice, Language, Term
+from seglm.utils.cli import with_flag
 from seglm.utils.did_you_mean import unknown
+from seglm.utils.ranges import FILLED, Count, CountOrNone, Names, Place, Positive, Weight, between, verify
 from seglm.utils.types import Clip, Frames, Script
 
 Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
@@ -27,13 +29,15 @@ LossNorm = Literal["global", "peer"]
 Protocol = Literal["generate", "forced"]
 Pixels = Literal["fast", "peer"]
 Role = Literal["draws", "rejects", "names"]
+Beta = Annotated[float, between(least=0, below=1)]
+MAX_SEED = 2**32 - 1  # the largest that NumPy takes
 
 
 @dataclass(frozen=True)
 class Token:
     """A token that a system adds to the vocabulary and reads as a slot."""
 
-    name: str
+    name: Annotated[str, FILLED]
     """as it is written, `[SEG]`"""
     role: Role
     """`draws` a mask; `rejects`: says that its target is not there, and draws nothing; `names`: stands behind one that draws and
@@ -44,20 +48,20 @@ class Token:
 class Lora:
     """Low-rank adapters on the LLM (peft)."""
 
-    r: int = 8
+    r: Annotated[int, between(least=-1)] = 8
     """rank; 0 leaves the LLM's layers frozen, below 0 they are trained in full (GSVA's rule)"""
-    alpha: int = 16
-    dropout: float = 0.05
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    alpha: Count = 16
+    dropout: Annotated[float, between(least=0, below=1)] = 0.05
+    targets: Annotated[Names, FILLED] = ("q_proj", "v_proj")
     """linear layers inside each decoder layer of the LLM, by their last name"""
 
 
 @dataclass(frozen=True)
 class Trainable:
     lora: Lora = Lora()
-    full: tuple[str, ...] = ("llm.embed_tokens", "llm.lm_head", "decoder.mask_decoder", "project")
+    full: Names = ("llm.embed_tokens", "llm.lm_head", "decoder.mask_decoder", "project")
     """canonical module paths trained in full; everything else is frozen"""
-    frozen: tuple[str, ...] = ("decoder.mask_decoder.iou_prediction_head",)
+    frozen: Names = ("decoder.mask_decoder.iou_prediction_head",)
     """paths inside `full` that stay frozen: LISA never uses SAM's IoU estimate, so its head gets no gradient"""
 
 
@@ -72,16 +76,16 @@ SETS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Data:
-    dataset_dir: str = "./data"
-    mixture: tuple[str, ...] = ("sem_seg", "refer_seg", "vqa", "reason_seg")
+    dataset_dir: Place = "./data"
+    mixture: Annotated[Names, FILLED] = ("sem_seg", "refer_seg", "vqa", "reason_seg")
     """families to draw from"""
-    rates: tuple[float, ...] = (9.0, 3.0, 3.0, 1.0)
+    rates: tuple[Weight, ...] = (9.0, 3.0, 3.0, 1.0)
     """weight of each family"""
-    sets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: SETS)
+    sets: Mapping[str, Names] = field(default_factory=lambda: SETS)
     """family -> its data sets, each of which says itself to which family it belongs"""
-    targets_per_sample: int = 3
+    targets_per_sample: Count = 3
     """at most this many classes or expressions of one image"""
-    explanatory: float = 0.1
+    explanatory: Annotated[float, between(least=0, most=1, also=(-1,))] = 0.1
     """share of ReasonSeg samples with an explanation that ask for words only; -1 never uses explanations"""
     exclude_val: bool = False
     """leave images of RefCOCO/+/g val and test out of every training source"""
@@ -117,25 +121,25 @@ class Data:
 
 @dataclass(frozen=True)
 class Optim:
-    lr: float = 3e-4
+    lr: Positive = 3e-4
     """peak learning rate of every trainable weight"""
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = 0.0
-    warmup_steps: int = 100
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    weight_decay: Weight = 0.0
+    warmup_steps: CountOrNone = 100
     """optimizer steps of linear warm-up, then linear decay to zero"""
-    clip: float = 1.0
-    """largest gradient norm"""
+    clip: Weight = 1.0
+    """largest gradient norm; 0 does not clip"""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    epochs: int = 10
-    steps_per_epoch: int = 500
+    epochs: Count = 10
+    steps_per_epoch: Count = 500
     """optimizer steps"""
-    batch_size: int = 2
+    batch_size: Count = 2
     """images in a micro-batch on one GPU"""
-    grad_accumulation_steps: int = 10
-    world_size: int = 8
+    grad_accumulation_steps: Count = 10
+    world_size: Count = 8
     """GPUs the learning rate was chosen for; only used to warn when the effective batch is far smaller"""
 
 
@@ -147,19 +151,19 @@ class Engine:
     gradient_checkpointing: bool = True
     loss_norm: LossNorm = "global"
     share_prefix: bool = True
-    row_tokens: int = 0
+    row_tokens: CountOrNone = 0
     """several images share a row of at most so many tokens, which leaves less padding; 0 gives each image a row of its own"""
-    workers: int = 4
-    seed: int = 42
+    workers: CountOrNone = 4
+    seed: Annotated[int, between(least=0, most=MAX_SEED)] = 42
     load_in: Literal["full", "8bit", "4bit"] = "full"
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    dataset: str = "ReasonSeg|val"
+    dataset: Annotated[str, FILLED] = "ReasonSeg|val"
     protocol: Protocol = "generate"
-    max_new_tokens: int = 32
-    batch_size: int = 1
+    max_new_tokens: Count = 32
+    batch_size: Count = 1
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ class Recipe:
     """the multimodal LLM"""
     decoder: DecoderChoice
     """the frozen image encoder with the trained mask decoder behind it"""
-    tokens: tuple[Token, ...]
+    tokens: Annotated[tuple[Token, ...], FILLED]
     """the slots' tokens, added to the vocabulary; the first is the one that draws"""
     frames: Callable[[int, np.random.Generator], Frames]
     """number of frames of a sample, rng -> which to use"""
@@ -183,7 +187,7 @@ class Recipe:
     """the same with the answers filled in, for `evaluate.protocol=forced`; None gives every question one slot and a full stop"""
     parent: str = ""
     """name of the recipe this one was derived from; a run prints the difference"""
-    read_at: int = -1
+    read_at: Literal[-1, 0] = -1
     """which state of a slot is read: 0 at the token, -1 the one that predicts it"""
     fusion: Fusion = field(default_factory=Identity)
     """what becomes of the slots' vectors between the projection and the mask decoder"""
@@ -198,6 +202,10 @@ class Recipe:
     """how chat.py wraps what the user typed"""
     notes: tuple[str, ...] = field(default=())
     """deviations from the released code, printed with the recipe"""
+
+    def __post_init__(self) -> None:
+        """Every value in its range, whether a command, code or a manifest gave it. Raises ValueError."""
+        verify(self, said=with_flag)
 
     @property
     def vocabulary(self) -> tuple[str, ...]:

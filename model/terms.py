@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from seglm.utils.config import Choice
+from seglm.utils.ranges import Weight
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Term(Choice, ABC):
 
     name: ClassVar[str]
     """under which it is logged, and set on the command line (`terms.bce.weight`)"""
-    weight: float
+    weight: Weight
 
     @abstractmethod
     def count(self, batch: Batch) -> int:

@@ -27,6 +27,7 @@ from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
 from seglm.training import optim
 from seglm.training.from_recipe import training_set, training_sources
+from seglm.utils.command import command
 from seglm.utils.types import Batch, Example
 
 SAMPLES, STEPS, ENOUGH = 8, 300, 0.9
@@ -114,6 +115,7 @@ def _look(model: Segmenter, batch: Batch, step: int) -> Outcome:
     return Outcome(sum(found) / len(found), min(found), step)
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Says passed or failed; the exit status is 0 or 1."""
     parser = argparse.ArgumentParser(prog="python -m seglm.preflight", description=__doc__)

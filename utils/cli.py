@@ -7,11 +7,17 @@ is not in the table is an error; nothing is parsed and then forgotten.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
 
 from seglm.utils.config import parse
 from seglm.utils.did_you_mean import unknown
+from seglm.utils.ranges import WRITTEN_OUT, Count, Place, Rule, hints_of, verify
+
+INSIDE = Rule(
+    "names of a folder inside --log_base_dir, without ..",
+    lambda name: bool(name.strip("./")) and not name.startswith(("/", "~")) and ".." not in name.split("/"),
+)
 
 
 @dataclass(frozen=True)
@@ -20,14 +26,14 @@ class Options:
 
     recipe: str | None = None
     """name of the recipe; None: found out from the weights"""
-    version: str | None = None
+    version: Place | None = None
     """the base, a merged folder or a released model; None: what the recipe names"""
-    exp_name: str | None = None
+    exp_name: Annotated[str, INSIDE] | None = None
     """the run's folder inside `log_base_dir`; None: the recipe's name"""
-    log_base_dir: str = "./runs"
-    resume: str | None = None
+    log_base_dir: Place = "./runs"
+    resume: Annotated[str, WRITTEN_OUT] | None = None
     """folder of the run that goes on with everything it had; empty: the run's own"""
-    init_from: str | None = None
+    init_from: Place | None = None
     """weights to start from, with a new schedule: a merged folder, a released model or a portable checkpoint"""
     overwrite: bool = False
     """whether a run may replace the one that its folder holds"""
@@ -35,13 +41,17 @@ class Options:
     allow_leak: bool = False
     """score a split that the weights were trained on, with a warning instead of an error"""
     no_eval: bool = False
-    print_freq: int = 10
+    print_freq: Count = 10
     """optimizer steps between two lines of the log"""
     list: bool = False
     """print the recipes, or with a recipe all its settings"""
     help: bool = False
     settings: tuple[tuple[str, str], ...] = field(default=())
     """(dotted path, text), in the order given"""
+
+    def __post_init__(self) -> None:
+        """Every value in its range. Raises ValueError that names the flag."""
+        verify(self, said=lambda path: f"--{path}")
 
 
 @dataclass(frozen=True)
@@ -193,6 +203,12 @@ def read(arguments: Sequence[str]) -> Options:
     return options
 
 
+def with_flag(path: str) -> str:
+    """A field as messages name it: `optim.lr (--lr)`, where a flag sets it."""
+    names = [flag.name for flag in FLAGS if path in flag.sets or path.rpartition(".")[0] in flag.sets]
+    return f"{path} (--{names[0]})" if names else path
+
+
 def help_text(flags: Iterable[Flag] = FLAGS) -> str:
     """One line for each flag: what it is, and the field it sets or why it is refused."""
     lines = ["train_ds.py [--flag value ...] [field=value ...]", ""]
@@ -248,8 +264,6 @@ def _take(options: Options, flag: Flag, text: str) -> Options:
     if flag.refused:
         raise ValueError(f"--{flag.name} is not taken: {flag.refused}")
     if flag.option:
-        hints: dict[str, Any] = {entry.name: type(entry.default) for entry in fields(Options)}
-        kind = hints[flag.option] if hints[flag.option] in (bool, int) else str
-        change: dict[str, Any] = {flag.option: parse(text, kind, f"--{flag.name}")}
+        change: dict[str, Any] = {flag.option: parse(text, hints_of(Options)[flag.option], f"--{flag.name}")}
         return replace(options, **change)
     return replace(options, settings=(*options.settings, *((path, text) for path in flag.sets)))

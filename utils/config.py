@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os.path
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from seglm.utils.did_you_mean import unknown
+from seglm.utils.ranges import WRITTEN_OUT, bare, each_hint, hints_of, of_form
 
 T = TypeVar("T")
 CLASS = "class"  # in JSON, beside the fields of a Choice
@@ -61,6 +63,9 @@ def parse(text: str, hint: Any, path: str) -> object:
     Raises ValueError if there is none.
     """
     origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        value = parse(text, inner[0], path)
+        return os.path.expanduser(text) if WRITTEN_OUT in inner else value
     if origin in (typing.Union, types.UnionType):
         if type(None) in inner and text.lower() == "none":
             return None
@@ -115,10 +120,7 @@ def _choose(old: Choice, name: str, base: type[Choice], path: str) -> Choice:
 
 def _parse_tuple(text: str, inner: Sequence[Any], path: str) -> tuple[object, ...]:
     texts = [part.strip() for part in text.replace("||", ",").split(",") if part.strip()]
-    hints = [inner[0]] * len(texts) if inner[1:] == (Ellipsis,) else list(inner)
-    if len(texts) != len(hints):
-        raise ValueError(f"{path}={text!r} has {len(texts)} values; it needs {len(hints)}")
-    return tuple(parse(part, hint, path) for part, hint in zip(texts, hints, strict=True))
+    return tuple(parse(part, hint, path) for hint, part in each_hint(inner, texts, path))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,17 +154,17 @@ def _set(value: Any, keys: Sequence[str], text: str, hint: Any, place: _Place) -
         return value + tuple(item for item in new if item not in value)
     key, rest = keys[0], keys[1:]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        hints = get_type_hints(type(value))
+        hints = hints_of(type(value))
         if key not in {field.name for field in dataclasses.fields(value)}:
             raise place.unknown()
         return dataclasses.replace(value, **{key: _set(getattr(value, key), rest, text, hints[key], place)})
     if isinstance(value, Mapping):
-        return {**value, key: _set(value.get(key, ()), rest, text, get_args(hint)[1], place)}
+        return {**value, key: _set(value.get(key, ()), rest, text, get_args(bare(hint))[1], place)}
     if isinstance(value, tuple) and value:
         names = [_item_name(item, index) for index, item in enumerate(value)]
         if key not in names:
             raise ValueError(unknown(f"item of {place.path.rpartition('.' + key)[0]}", key, names))
-        index, inner = names.index(key), get_args(hint)
+        index, inner = names.index(key), get_args(bare(hint))
         item_hint = inner[0] if inner[1:] == (Ellipsis,) else inner[index]
         return (*value[:index], _set(value[index], rest, text, item_hint, place), *value[index + 1 :])
     raise place.unknown()
@@ -242,11 +244,12 @@ def from_json(kind: type[T], data: Any) -> T:
 
 
 def _read(hint: Any, data: Any, path: str) -> Any:
-    origin, inner = get_origin(hint), get_args(hint)
+    hint = bare(hint)
+    data, origin, inner = of_form(data, hint, path), get_origin(hint), get_args(hint)
     if isinstance(hint, type) and issubclass(hint, Choice):
         hint, data = _find_class(hint, data, path), {key: one for key, one in data.items() if key != CLASS}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        hints = get_type_hints(hint)
+        hints = hints_of(hint)
         strange = [key for key in data if key not in hints]
         if strange:
             raise ValueError(unknown(f"field of {path}", strange[0], hints))
@@ -255,9 +258,8 @@ def _read(hint: Any, data: Any, path: str) -> Any:
         except TypeError as error:
             raise ValueError(f"{path}: {error}; the manifest was written by another version") from error
     if origin is tuple:
-        hints_of = [inner[0]] * len(data) if inner[1:] == (Ellipsis,) else list(inner)
         return tuple(
-            _read(one, item, f"{path}.{i}") for i, (one, item) in enumerate(zip(hints_of, data, strict=True))
+            _read(one, item, f"{path}.{i}") for i, (one, item) in enumerate(each_hint(inner, data, path))
         )
     if origin is Mapping:
         return {key: _read(inner[1], item, f"{path}.{key}") for key, item in data.items()}

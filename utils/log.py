@@ -46,6 +46,13 @@ def close() -> None:
         handler.close()
 
 
+def write_to_files(text: str) -> None:
+    """Writes what is too long for a console into the run's log.txt, if there is one."""
+    for handler in logging.getLogger(ROOT).handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.emit(logging.makeLogRecord({"msg": text, "levelno": logging.ERROR, "levelname": "ERROR"}))
+
+
 def first_lines(parts: Iterable[tuple[str, str]]) -> None:
     """The head of a run's log: (title, text) pairs, e.g. what differs from the recipe's parent, data counts, trained weights."""
     for title, text in parts:

@@ -11,26 +11,24 @@ from tqdm import tqdm
 from seglm.dataset.toy.layouts.shots import Shot
 from seglm.dataset.toy.scenes import GRID
 from seglm.dataset.toy.write import TEST_IMAGES, TRAIN_IMAGES, VAL_IMAGES, Manifest, read_manifest, write
+from seglm.utils.command import command
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Write the world that the arguments name and say what it holds; returns the exit status."""
     options = _parser().parse_args(arguments)
     root, begin = Path(options.dataset_dir), time.perf_counter()
     was_there = read_manifest(root) is not None
-    try:
-        world = write(
-            root,
-            images=options.images,
-            val_images=options.val_images,
-            test_images=options.test_images,
-            seed=options.seed,
-            size=options.size,
-            progress=_bar,
-        )
-    except ValueError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    world = write(
+        root,
+        images=options.images,
+        val_images=options.val_images,
+        test_images=options.test_images,
+        seed=options.seed,
+        size=options.size,
+        progress=_bar,
+    )
     done = "is already here" if was_there else f"was written in {time.perf_counter() - begin:.0f} s"
     sys.stdout.write(f"{root}: this toy world {done}\n{_table(world)}\n")
     return 0

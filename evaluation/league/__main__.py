@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from seglm.dataset.faults import Fault
 from seglm.evaluation.league.compete import compete
 from seglm.evaluation.league.entrants import (
     BENCHMARKS,
@@ -30,8 +29,10 @@ from seglm.evaluation.league.entrants import (
 from seglm.evaluation.league.picture import save_picture
 from seglm.evaluation.league.standings import write_standings
 from seglm.evaluation.league.work import Processes, Work
+from seglm.utils.command import command
 
 
+@command
 def main(arguments: Sequence[str] | None = None, *, work: Work | None = None) -> None:
     """The command line at the top of this file. work: who does the work; None starts processes."""
     given = _parser().parse_args(arguments)
@@ -51,9 +52,7 @@ def main(arguments: Sequence[str] | None = None, *, work: Work | None = None) ->
         if games:
             print(f"files: {out}, {save_picture(out, games, budget)}")  # noqa: T201
     except KeyboardInterrupt:
-        sys.exit(f"stopped; the same command goes on from what is in {out}")
-    except (ValueError, OSError, Fault) as error:
-        sys.exit(f"error: {error}")
+        raise KeyboardInterrupt(f"the same command goes on from what is in {out}") from None
     if failed:
         sys.exit(
             f"error: {len(failed)} of {len(rows) * len(seeds)} did not come to their end, first {failed[0].why}"

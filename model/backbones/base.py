@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from seglm.model.precision import Precision
 from seglm.model.sizes import Sizes
 from seglm.utils.config import Choice
+from seglm.utils.ranges import WRITTEN_OUT, Place
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 class BackboneChoice(Choice, ABC):
     """A multimodal LLM as a recipe names it; `build` makes the module."""
 
-    weights: str
+    weights: Place
     """folder or hub id of the language model with its projector and tokenizer"""
 
-    vision: str = ""
+    vision: Annotated[str, WRITTEN_OUT] = ""
     """folder or hub id of the vision tower, for weights that hold none"""
     revision: str | None = None
     """hub revision of `weights`"""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from seglm.model.precision import COMPUTE, Precision, default_dtype
 from seglm.model.sizes import Sizes
 from seglm.utils.containers import WeightsError
 from seglm.utils.dist import is_sharded
+from seglm.utils.ranges import WRITTEN_OUT, Count
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ SELECT_LAYER = -2
 class Llava(BackboneChoice):
     """LLaVA v1 or 1.5: CLIP, a projector and a Llama."""
 
-    vision: str = "openai/clip-vit-large-patch14"
+    vision: Annotated[str, WRITTEN_OUT] = "openai/clip-vit-large-patch14"
     template: str = "llava_v1"
     """chat template, a name in `model/backbones/templates.py`"""
     image_tokens: tuple[str, str] | None = ("<im_start>", "<im_end>")
     """tokens written around every image, or None"""
-    max_length: int = 512
+    max_length: Count = 512
     """longest dialogue in training, in tokens after images are expanded; a longer one is cut or, if it loses a slot, an error"""
 
     def read(self, model: str | None = None, *, vision: str | None = None) -> Checkpoint:

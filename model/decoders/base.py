@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from seglm.utils.config import Choice
+from seglm.utils.ranges import Count, Place
 
 if TYPE_CHECKING:
     from seglm.model.released.checkpoint import Checkpoint
@@ -25,9 +26,9 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 class DecoderChoice(Choice, ABC):
     """A mask decoder as a recipe names it; `build` makes the module."""
 
-    weights: str
+    weights: Place
     """file or folder of the decoder before any training"""
-    image_size: int
+    image_size: Count
     """side of the padded square that the encoder sees, pixels"""
 
     def at(self, folder: str) -> Self:

@@ -20,6 +20,7 @@ from torch.nn.functional import interpolate
 from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice
 from seglm.model.decoders.sam_package import load_sam_package
 from seglm.utils.dist import is_sharded
+from seglm.utils.ranges import Count, Place
 from seglm.utils.resolve import resolve
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ class SamDims:
 class Sam(DecoderChoice):
     """SAM, any of its sizes."""
 
-    weights: str = "sam_vit_h_4b8939.pth"
+    weights: Place = "sam_vit_h_4b8939.pth"
     """SAM's .pth, or a folder with config.json and model.safetensors"""
-    image_size: int = 1024
+    image_size: Count = 1024
 
     def complete(self, checkpoint: Checkpoint) -> Checkpoint:
         from seglm.model.released.sam import load_sam

@@ -21,6 +21,7 @@ from seglm.model.released.errors import WeightsError, WrongNames, WrongShapes
 from seglm.model.released.files import config_of, read_tensors
 from seglm.model.released.folder import write_shards
 from seglm.model.released.strict import listed
+from seglm.utils.command import command
 from seglm.utils.containers import INDEXES
 from seglm.utils.resolve import resolve
 
@@ -76,6 +77,7 @@ def apply_delta(base: str, delta: str, target: str | Path) -> Path:
     return target
 
 
+@command
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Make full LLaVA weights from LLaMA and a published delta.")

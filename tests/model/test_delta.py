@@ -50,7 +50,7 @@ def test_base_and_delta_give_the_full_model_that_then_loads(tmp_path: Path) -> N
 def test_a_target_that_exists_is_left_alone(tmp_path: Path) -> None:
     base, delta, _ = pair(tmp_path)
     (tmp_path / "out").mkdir()
-    with pytest.raises(WeightsError, match="exists already; give a new folder as --target"):
+    with pytest.raises(SystemExit, match="exists already; give a new folder as --target"):
         command(base, delta, tmp_path / "out")
 
 

@@ -17,7 +17,7 @@ from seglm.model import merge, probe
 from seglm.model.build import base_weights
 from seglm.model.load import load, load_with_trained
 from seglm.model.recipe import Recipe
-from seglm.model.released.errors import WeightsError, WrongNames, WrongRank, WrongShapes
+from seglm.model.released.errors import WrongRank
 from seglm.model.released.open import open_weights
 from seglm.model.segmenter import Segmenter
 from tests.model.layouts import canonical_tensors, trainable_only, training_state, write_bases
@@ -203,7 +203,7 @@ def test_a_merge_that_differs_leaves_nothing_behind(
     real = merge.merged
     monkeypatch.setattr(merge, "merged", lambda model, lora: real(model, replace(lora, alpha=lora.alpha * 3)))
     weight = as_file(tmp_path, trainable_only(canonical_tensors(trained)))
-    with pytest.raises(probe.ProbeFailed, match=r"embedding differs by .*masks differs by"):
+    with pytest.raises(SystemExit, match=r"embedding differs by .*masks differs by"):
         script.main(flags(recipe, weight, tmp_path / "out"))
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
 
@@ -214,7 +214,7 @@ def test_a_folder_that_is_there_is_not_written_over(
     weight = as_file(tmp_path, trainable_only(canonical_tensors(trained)))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
-    with pytest.raises(WeightsError, match="exists already; give a new folder as --save_path"):
+    with pytest.raises(SystemExit, match="exists already; give a new folder as --save_path"):
         script.main(flags(recipe, weight, tmp_path / "out"))
 
 
@@ -227,7 +227,7 @@ def test_a_trained_weight_that_is_not_in_the_file_is_never_filled_from_the_base(
     pair = {lost, lost.replace(".lora_A.", ".lora_B.")}
     weight = as_file(tmp_path, {name: tensor for name, tensor in tensors.items() if name not in pair})
     with pytest.raises(
-        WrongNames, match=rf"{len(pair)} of \d+ trained weights are not in the file:\n  {lost}"
+        SystemExit, match=rf"{len(pair)} of \d+ trained weights are not in the file:\n  {lost}"
     ):
         script.main(flags(recipe, weight, tmp_path / "out"))
 
@@ -236,7 +236,7 @@ def test_adapters_of_another_rank_are_refused_with_the_flag(
     tmp_path: Path, trained: Segmenter, recipe: Recipe
 ) -> None:
     weight = as_file(tmp_path, trainable_only(canonical_tensors(trained)))
-    with pytest.raises(WeightsError, match=r"adapters of rank 2, the recipe has rank 8; give --lora_r 2"):
+    with pytest.raises(SystemExit, match=r"adapters of rank 2, the recipe has rank 8; give --lora_r 2"):
         script.main(flags(recipe, weight, tmp_path / "out", "--lora_r", "8"))
     wide = replace(recipe, trainable=replace(recipe.trainable, lora=replace(recipe.trainable.lora, r=8)))
     base = base_weights(recipe)
@@ -248,14 +248,14 @@ def test_half_an_adapter_is_refused(tmp_path: Path, trained: Segmenter, recipe: 
     tensors = trainable_only(canonical_tensors(trained))
     lost = next(name for name in tensors if ".lora_B." in name)
     weight = as_file(tmp_path, {name: tensor for name, tensor in tensors.items() if name != lost})
-    with pytest.raises(WrongNames, match=f"has no counterpart {lost}"):
+    with pytest.raises(SystemExit, match=f"has no counterpart {lost}"):
         script.main(flags(recipe, weight, tmp_path / "out"))
 
 
 def test_a_vocabulary_of_another_size_says_so(tmp_path: Path, trained: Segmenter, recipe: Recipe) -> None:
     tensors = trainable_only(canonical_tensors(trained))
     tensors["llm.lm_head.weight"] = tensors["llm.lm_head.weight"][:-1]
-    with pytest.raises(WrongShapes, match="The weights know 562 tokens, the model 563"):
+    with pytest.raises(SystemExit, match="The weights know 562 tokens, the model 563"):
         script.main(flags(recipe, as_file(tmp_path, tensors), tmp_path / "out"))
 
 
@@ -307,9 +307,9 @@ def test_a_portable_checkpoint_carries_its_own_recipe_and_data(
 
 def test_the_folders_of_a_run_say_where_its_weights_are(tmp_path: Path) -> None:
     (tmp_path / "portable").mkdir()
-    with pytest.raises(WeightsError, match=r"the folder of a run; its trained weights are .*portable"):
+    with pytest.raises(SystemExit, match=r"the folder of a run; its trained weights are .*portable"):
         script.main(["--weight", str(tmp_path), "--save_path", str(tmp_path / "out")])
     (tmp_path / "ckpt_model").mkdir()
     (tmp_path / "ckpt_model" / "latest").touch()
-    with pytest.raises(WeightsError, match=r"python zero_to_fp32\.py \. \.\./pytorch_model\.bin"):
+    with pytest.raises(SystemExit, match=r"python zero_to_fp32\.py \. \.\./pytorch_model\.bin"):
         script.main(["--weight", str(tmp_path / "ckpt_model"), "--save_path", str(tmp_path / "out")])

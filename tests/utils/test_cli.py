@@ -42,6 +42,8 @@ def test_every_flag_of_the_original_is_taken_or_refused_by_name(name: str) -> No
             "load_in_4bit": "4bit",
             "use_mm_start_end": "<a>,<b>",
             "beta1": "0.5",
+            "beta2": "0.5",
+            "lora_dropout": "0.5",
             "sample_rates": "9,3",
         }
         assert _applied([f"--{name}={values.get(name, value)}"]) is not None

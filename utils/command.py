@@ -1,0 +1,59 @@
+"""The one door through which every command ends: its result, one `error:` line, or what is kept when somebody stops it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from seglm.utils import log as logs
+
+P = ParamSpec("P")
+T = TypeVar("T")
+TRACEBACK = "SEGLM_TRACEBACK"
+EXPECTED = (ValueError, OSError, ImportError, RuntimeError, MemoryError, ArithmeticError)
+"""what our own code raises about a user's values, files and machine; anything else is a mistake of ours"""
+BY_CTRL_C = 130  # 128 + SIGINT, as shells say it
+
+
+def command(main: Callable[P, T]) -> Callable[P, T]:
+    """Ends the process by one line on stderr instead of a traceback; `SEGLM_TRACEBACK=1` shows the traceback instead.
+
+    Where a run keeps a log, the traceback is written there in any case. Of a KeyboardInterrupt the line is what it was raised
+    with: what is kept, and how to go on.
+    """
+
+    @wraps(main)
+    def ended(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return main(*args, **kwargs)
+        except KeyboardInterrupt as stopped:
+            sys.stderr.write(f"stopped by Ctrl-C; {stopped or 'nothing was finished'}\n")
+            sys.exit(BY_CTRL_C)
+        except Exception as error:
+            if os.environ.get(TRACEBACK):
+                raise
+            logs.write_to_files("".join(traceback.format_exception(error)))
+            sys.exit(f"error: {_process()}{said(error)}")
+        finally:
+            logs.close()
+
+    return ended
+
+
+def said(error: Exception) -> str:
+    """An error in words, whatever its type."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, EXPECTED):
+        return str(error) or ("out of memory" if isinstance(error, MemoryError) else type(error).__name__)
+    return f"{type(error).__name__}: {error}; SegLM did not foresee it: {TRACEBACK}=1 shows where, please report it"
+
+
+def _process() -> str:
+    """Which of several processes speaks."""
+    rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    return "" if size == "1" else f"process {rank} of {size}: "
