@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seglm.model.released.delta import main
-from seglm.model.released.errors import WeightsError, WrongNames, WrongShapes
+from seglm.model.released.errors import WrongNames, WrongShapes
 from seglm.model.released.llava import load_llava
 from tests.model.layouts import canonical_tensors, lisa_state, write_llava
 from tests.tiny import tiny_model
