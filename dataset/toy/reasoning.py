@@ -4,6 +4,7 @@ As in the other forms, both fillings of a wording share all words but the ones t
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -50,6 +51,7 @@ def reasoning_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair
     return _shared(scene, rng, split) if roll < 0.92 else _odd_one(scene, rng, split)
 
 
+@cache
 def facts_of(attribute: str, value: str, *, split: Split) -> tuple[Fact, ...]:
     """The facts about a value that a split may ask; empty for values about which nothing is known (plain)."""
     return tuple(

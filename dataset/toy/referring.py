@@ -205,10 +205,11 @@ def part_form(scene: Scene, rng: np.random.Generator, split: Split) -> Pair | No
         absent = absent_look(scene, names, rng, split=split)
     else:
         absent = _same_shape_other_colour(description, taken, rng, split)
-    named = [
-        name for name in parts_seen(scene, index) if not by_shape or name.endswith("half")
-    ]  # the rest tells the shape
-    if absent is None or not named or fitting(scene, description) != (index,):
+    if absent is None or fitting(scene, description) != (index,):
+        return None
+    # Parts other than halves tell the shape.
+    named = [name for name in parts_seen(scene, index) if not by_shape or name.endswith("half")]
+    if not named:
         return None
     part = choose(named, rng)
     saying = pick(PART_SAYINGS, rng, split=split).replace("{p}", part)

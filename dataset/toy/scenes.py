@@ -51,13 +51,11 @@ VISIBLE_SHARE = 0.65  # least visible share while placing; at any drawn size it 
 PLACE_TRIES = 40
 MATERIAL_ODDS = (0.5, 0.25, 0.25)
 STRIPE_TONE, DOT_TONE = 0.35, 0.5  # how far the pattern goes towards its contrast
-RIM, RIM_LIGHT = (
-    1.3,
-    0.6,
-)  # px of the 128 grid, and how dark: tells a thing from one of the same colour below it
+RIM, RIM_LIGHT = 1.3, 0.6  # px of the 128 grid, and how dark: tells a thing from one of its colour below it
 MIN_PART_SHARE = 0.06  # of the thing's visible mask; a smaller part counts as hidden
 REACH = 1.3  # radii: no point of any shape lies farther from the centre
 SCENES_AT_HAND = 8  # whose masks are kept: everything that is said of a scene asks for them again
+NAMES_AT_HAND = 1 << 14  # things whose names of parts are kept: every data set asks for them again
 
 
 @dataclass(frozen=True)
@@ -148,6 +146,7 @@ def parts(scene: Scene, i: int) -> dict[str, Mask]:
     return found
 
 
+@lru_cache(NAMES_AT_HAND)
 def parts_seen(scene: Scene, i: int) -> tuple[str, ...]:
     """The names of `parts`, without their masks."""
     return tuple(_cut(scene, i)[1])
@@ -160,9 +159,9 @@ def _cut(scene: Scene, i: int) -> tuple[Window, dict[str, Mask]]:
     window = _window(thing, scene.height, scene.width)
     visible = visible_masks(scene)[i][window]
     u, v = _local(thing, window)
-    least = max(1.0, MIN_PART_SHARE * float(visible.sum()))
+    least = max(1.0, MIN_PART_SHARE * np.count_nonzero(visible))
     cut = {name: visible & inside_part(thing.shape, name, u, v) for name in part_names(thing.shape)}
-    return window, {name: mask for name, mask in cut.items() if mask.sum() >= least}
+    return window, {name: mask for name, mask in cut.items() if np.count_nonzero(mask) >= least}
 
 
 def _looks(rng: np.random.Generator) -> list[Thing]:
@@ -226,7 +225,7 @@ def _leaves_visible(cover: Mask, footprints: list[Mask]) -> bool:
     covered = cover
     for index in range(len(footprints) - 1, -1, -1):
         below = footprints[index]
-        if (below & ~covered).sum() < VISIBLE_SHARE * below.sum():
+        if np.count_nonzero(below & ~covered) < VISIBLE_SHARE * np.count_nonzero(below):
             return False
         covered = covered | below
     return True
@@ -270,30 +269,32 @@ def _ground(height: int, width: int, rng: np.random.Generator) -> NDArray[np.flo
 def _paint(canvas: NDArray[np.float32], thing: Thing, rng: np.random.Generator, *, unit: float) -> None:
     """Paint one thing over the canvas, in place; `unit` is pixels per pixel of the 128 grid."""
     rows, columns = _window(thing, *canvas.shape[:2])
-    window = canvas[rows, columns]
-    height, width = window.shape[:2]
+    window = canvas[rows, columns].transpose(
+        2, 0, 1
+    )  # colour first: three long planes, not many rows of three
+    _, height, width = window.shape
     moved = replace(thing, x=thing.x - columns.start, y=thing.y - rows.start)
     fine_cover = _footprint(moved, 2 * height, 2 * width, scale=2.0).astype(np.float32)
-    cover = cv2.resize(fine_cover, (width, height), interpolation=cv2.INTER_AREA)[..., None]
+    cover = cv2.resize(fine_cover, (width, height), interpolation=cv2.INTER_AREA)
     u, v = _local(moved, (slice(0, height), slice(0, width)))
     base = np.asarray(COLOURS[thing.colour], dtype=np.float32) + rng.normal(0, 7, 3).astype(np.float32)
     shade = 1.0 + rng.uniform(-0.12, 0.12) * u + rng.uniform(-0.12, 0.12) * v
     tone = _pattern(thing, u, v, unit)
-    patterned = base * (1 - tone) + (235 if base.mean() < 90 else 15) * tone
+    patterned = base[:, None, None] * (1 - tone) + (235 if base.mean() < 90 else 15) * tone
     rim = np.float32(1 + RIM * unit / thing.radius)
-    patterned = patterned * np.where(inside_shape(thing.shape, u * rim, v * rim), 1.0, RIM_LIGHT)[..., None]
-    window += cover * (patterned * shade[..., None].astype(np.float32) - window)
+    patterned = patterned * np.where(inside_shape(thing.shape, u * rim, v * rim), 1.0, RIM_LIGHT)
+    window += cover * (patterned * shade.astype(np.float32) - window)
 
 
 def _pattern(
     thing: Thing, u: NDArray[np.float32], v: NDArray[np.float32], unit: float
 ) -> NDArray[np.float32]:
-    """How far each pixel goes from the colour to its contrast: float [H, W, 1]; the period is one on every size of thing."""
+    """How far each pixel goes from the colour to its contrast: float [H, W]; the period is one on every size of thing."""
     turn = 2 * math.pi * thing.radius / (7.0 * unit)  # 7 px of the 128 grid from stripe to stripe
     if thing.material == "plain":
-        return np.zeros((*u.shape, 1), dtype=np.float32)
+        return np.zeros(u.shape, dtype=np.float32)
     if thing.material == "striped":
         tone, inked = STRIPE_TONE, np.sin(turn * (u + v) * math.sqrt(0.5)) > 0.2
     else:
         tone, inked = DOT_TONE, np.sin(turn * u) * np.sin(turn * v) > 0.3
-    return np.where(inked, tone, 0.0).astype(np.float32)[..., None]
+    return np.where(inked, tone, 0.0).astype(np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 
 from seglm.dataset.toy.crowds import couple_form, crowd_form
 from seglm.dataset.toy.layouts.coco import name_2014
-from seglm.dataset.toy.layouts.outlines import box_of, edge_polygons, plain_run_lengths
+from seglm.dataset.toy.layouts.outlines import box_of, plain_run_lengths, thing_polygons
 from seglm.dataset.toy.layouts.pickles import dump
 from seglm.dataset.toy.layouts.refer import (
     FOLDER,
@@ -134,7 +134,7 @@ def _annotations(shot: Shot) -> Iterator[Json]:
         number = _annotation_id(shot, index)
         is_crowd = number % CROWD_EVERY == 0
         yield {
-            "segmentation": plain_run_lengths(mask) if is_crowd else edge_polygons(mask),
+            "segmentation": plain_run_lengths(mask) if is_crowd else thing_polygons(shot.scene, index),
             "area": float(mask.sum()),
             "iscrowd": int(is_crowd),
             "image_id": shot.number,

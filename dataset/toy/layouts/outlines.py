@@ -4,25 +4,37 @@ Polygons cannot have holes, so a mask is first cut into pieces without any; the 
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from seglm.dataset.toy.scenes import Mask
+from seglm.dataset.toy.scenes import Mask, Scene, visible_masks
+
+THINGS_AT_HAND = 1 << 14  # whose polygons are kept: five data sets have the same pictures
+
+
+@lru_cache(THINGS_AT_HAND)
+def thing_polygons(scene: Scene, i: int) -> list[list[float]]:
+    """`edge_polygons` of what is seen of thing `i`; the list is shared by all who ask for it."""
+    return edge_polygons(visible_masks(scene)[i])
 
 
 def edge_polygons(mask: Mask) -> list[list[float]]:
-    """COCO polygons [x0, y0, x1, y1, ...] along the pixels' edges; the COCO API fills exactly `mask`, bool [H, W]."""
-    return [[float(value) for corner in _corners(piece) for value in corner] for piece in _pieces(mask)]
+    """COCO polygons [x0, y0, x1, y1, ...] along the pixels' edges; the COCO API fills exactly `mask`, bool [H, W], not empty."""
+    cropped, corner = _cropped(mask)
+    return [(_corners(piece) + corner).astype(float).ravel().tolist() for piece in _pieces(cropped)]
 
 
 def pixel_polygons(mask: Mask) -> list[list[list[float]]]:
     """Polygons [[x, y], ...] through the centres of border pixels; filled with their border drawn they are exactly `mask`."""
     polygons = []
-    for piece in _pieces(mask):
-        points = _contours(piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0][0].astype(float).tolist()
+    cropped, corner = _cropped(mask)
+    for piece in _pieces(cropped):
+        contour = _contours(piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0][0]
+        points = (contour + corner).astype(float).tolist()
         missing = 3 - len(points)  # readers may refuse a polygon of 1 or 2 points
         polygons.append(points + points[-1:] * missing)
     return polygons
@@ -45,13 +57,19 @@ def plain_run_lengths(mask: Mask) -> dict[str, object]:
 
 def box_of(mask: Mask) -> list[float]:
     """[x, y, width, height] of a mask that is not empty, pixels."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return [float(v) for v in (columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0])]
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return [float(x), float(y), float(width), float(height)]
+
+
+def _cropped(mask: Mask) -> tuple[Mask, NDArray[np.int32]]:
+    """The part of a mask inside its box, and the (x, y) of that part's corner: outlines cost what the thing is large."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return mask[y : y + height, x : x + width], np.array([x, y], dtype=np.int32)
 
 
 def _pieces(mask: Mask) -> Iterator[Mask]:
     """The mask in 4-connected pieces without holes; a piece with a hole is cut through it from top to bottom."""
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=4)
     for label in range(1, count):
         piece = labels == label
         contours, tree = _contours(piece, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
@@ -69,27 +87,24 @@ def _pieces(mask: Mask) -> Iterator[Mask]:
 
 def _contours(mask: Mask, mode: int, chain: int) -> tuple[list[NDArray[np.int32]], NDArray[np.int32]]:
     """Contours int32 [P, 2] of (x, y) and their tree int32 [contours, 4]; the last link is the parent."""
-    contours, tree = cv2.findContours(mask.astype(np.uint8), mode, chain)
+    contours, tree = cv2.findContours(mask.view(np.uint8), mode, chain)
     return [np.asarray(contour[:, 0], dtype=np.int32) for contour in contours], np.asarray(
         tree[0], dtype=np.int32
     )
 
 
-def _corners(piece: Mask) -> list[tuple[int, int]]:
-    """Corners (x, y) of the staircase along the edges of a piece's pixels.
+def _corners(piece: Mask) -> NDArray[np.int32]:
+    """Corners int32 [P, 2] (x, y) of the staircase along the edges of a piece's pixels.
 
     The contour of the picture doubled in size runs through the sub-pixels 2p and 2p + 1 of each pixel p: these lie at the
     edges p and p + 1.
     """
-    doubled = np.pad(piece.repeat(2, axis=0).repeat(2, axis=1), 1)
-    contour = _contours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0] - 1
-    corners: list[tuple[int, int]] = []
-    for x, y in ((contour + 1) // 2).tolist():
-        if corners and corners[-1] == (x, y):
-            continue
-        if len(corners) >= 2 and (
-            corners[-1][0] == corners[-2][0] == x or corners[-1][1] == corners[-2][1] == y
-        ):
-            corners.pop()
-        corners.append((x, y))
-    return corners
+    height, width = piece.shape
+    doubled = np.zeros((2 * height + 2, 2 * width + 2), dtype=bool)
+    doubled[1:-1, 1:-1] = piece.repeat(2, axis=0).repeat(2, axis=1)
+    edge = _contours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0] // 2
+    moves = np.diff(edge, axis=0) != 0
+    edge, moves = edge[np.append(True, moves.any(axis=1))], moves[moves.any(axis=1)]
+    # A point between two steps along the same line is no corner.
+    turns = (moves[1:] != moves[:-1]).any(axis=1)
+    return np.asarray(edge[np.concatenate([[True], turns, [True]])])

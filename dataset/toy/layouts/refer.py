@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seglm.dataset.toy.language import Phrase
 from seglm.dataset.toy.layouts.coco import name_2014
-from seglm.dataset.toy.layouts.outlines import box_of, edge_polygons, run_lengths
+from seglm.dataset.toy.layouts.outlines import box_of, run_lengths, thing_polygons
 from seglm.dataset.toy.layouts.pickles import dump
 from seglm.dataset.toy.layouts.shots import Shot, positives, save_json, save_shot
 from seglm.dataset.toy.scenes import Mask, visible_masks
@@ -149,7 +149,7 @@ def _is_scored(shot: Shot, index: int, split: str) -> bool:
 
 def _annotation(refer: ReferSet, shot: Shot, index: int, mask: Mask) -> Json:
     record: Json = {
-        "segmentation": [run_lengths(mask)] if refer.clef else edge_polygons(mask),
+        "segmentation": [run_lengths(mask)] if refer.clef else thing_polygons(shot.scene, index),
         "area": float(mask.sum()),
         "iscrowd": 0,
         "image_id": shot.number,
