@@ -85,7 +85,7 @@ def _absent(recipe: Recipe, world: Path) -> str:
     return next((spec for spec in specs if not is_begun(describe(spec)[0], world)), "")
 
 
-def resolved(entrant: Entrant, dataset_dir: Path, *, seed: int = 0, steps: int = 0) -> Recipe:
+def resolved(entrant: Entrant, dataset_dir: Path, *, seed: int = 0, steps: int = 1) -> Recipe:
     """The recipe as the row is trained. Raises ValueError for a setting that does not exist."""
     return with_settings(
         named(entrant.recipe), [*entrant.settings, *settled(dataset_dir, seed=seed, steps=steps)]
@@ -97,7 +97,7 @@ def settled(dataset_dir: Path, *, seed: int, steps: int) -> list[tuple[str, str]
     return list(zip(SETTLED, ("1", str(steps), str(seed), "0", str(dataset_dir)), strict=True))
 
 
-def fingerprint(entrant: Entrant, budget: Budget, *, seed: int = 0, steps: int = 0) -> str:
+def fingerprint(entrant: Entrant, budget: Budget, *, seed: int = 0, steps: int = 1) -> str:
     """16 hexadecimal digits that change with whatever the result depends on, the code apart.
 
     Raises ValueError if there is no toy world at `budget.dataset_dir`.

@@ -224,7 +224,7 @@ def test_what_is_done_is_not_done_again_and_what_failed_is(
 
 
 def test_an_interrupted_league_stops_its_work_and_goes_on_from_there(
-    world: Path, tmp_path: Path, no_pictures: None
+    world: Path, tmp_path: Path, no_pictures: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Interrupted(Fake):
         def play(
@@ -235,8 +235,9 @@ def test_an_interrupted_league_stops_its_work_and_goes_on_from_there(
             return super().play(entrant, seed=seed, steps=steps, folder=folder)
 
     work = Interrupted(budget(world))
-    with pytest.raises(SystemExit, match="the same command goes on"):
+    with pytest.raises(SystemExit, match="130"):
         command(world, tmp_path, work, "--jobs", "1")
+    assert "the same command goes on" in capsys.readouterr().err
     assert work.trials[-1] == "stopped" and len(list((tmp_path / "results").iterdir())) == 2
     rest = Fake(budget(world))
     command(world, tmp_path, rest)

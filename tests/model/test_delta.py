@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from seglm.model.released.delta import main
-from seglm.model.released.errors import WrongNames, WrongShapes
 from seglm.model.released.llava import load_llava
 from tests.model.layouts import canonical_tensors, lisa_state, write_llava
 from tests.tiny import tiny_model
@@ -60,29 +59,27 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("seglm.model.released.delta.write_shards", full_disk)
     base, delta, _ = pair(tmp_path)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(SystemExit, match="error: No space left"):
         command(base, delta, tmp_path / "out")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["LLaVA-Lightning-7B-delta-v1-1", "llama"]
 
 
 @pytest.mark.parametrize(
-    "extra, error, said",
+    "extra, said",
     [
         (
             {"model.layers.9.mlp.up_proj.weight": torch.ones(1)},
-            WrongNames,
             r"lacks 1 tensors of the base:\n  model\.layers\.9",
         ),
         (
             {"model.norm.weight": torch.ones(48)},
-            WrongShapes,
             r"model\.norm\.weight: \(48,\) in the base, \(32,\) in the delta",
         ),
     ],
 )
 def test_a_base_of_another_size_is_refused_by_name(
-    tmp_path: Path, extra: dict[str, torch.Tensor], error: type[Exception], said: str
+    tmp_path: Path, extra: dict[str, torch.Tensor], said: str
 ) -> None:
     base, delta, _ = pair(tmp_path, **extra)
-    with pytest.raises(error, match=said):
+    with pytest.raises(SystemExit, match=said):
         command(base, delta, tmp_path / "out")
