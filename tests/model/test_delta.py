@@ -60,7 +60,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("seglm.model.released.delta.write_shards", full_disk)
     base, delta, _ = pair(tmp_path)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(SystemExit, match="error: No space left"):
         command(base, delta, tmp_path / "out")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["LLaVA-Lightning-7B-delta-v1-1", "llama"]
 
