@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import Ambiguous, WeightsError
+from seglm.model.released.files import config_of
 from seglm.model.released.trained import Trained, read_trained
 from seglm.utils.cli import Options, read
 from seglm.utils.command import command
@@ -38,7 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Reads, merges, verifies, writes; ends with one line on how to use the folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     own, options = parse(sys.argv[1:] if arguments is None else arguments)
-    trained = read_trained(resolve(own.weight, what="the trained weights (--weight)"))
+    weight = resolve(own.weight, what="the trained weights (--weight)")
+    if config_of(weight).get("model_type") == "seglm":
+        raise WeightsError(
+            f"--weight {own.weight} is merged already: python chat.py --version {shlex.quote(own.weight)}"
+        )
+    trained = read_trained(weight)
     chosen = choose(own.weight, options)
     print(f"recipe {chosen.recipe.name}: {chosen.reason}")
     recipe = with_settings(chosen.recipe, options.settings)

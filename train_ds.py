@@ -16,9 +16,11 @@ from typing import cast
 
 from torch import nn
 
+from seglm.dataset.pipeline import Source, clip
+from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.evaluate import evaluate
 from seglm.evaluation.asking.leak import refuse_leak
-from seglm.model.attention import refuse_untrainable
+from seglm.model.build import Built
 from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, start
 from seglm.model.names import canonical
 from seglm.model.older import with_settings
@@ -31,7 +33,7 @@ from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import fate
 from seglm.training.engine import Engine
 from seglm.training.from_recipe import contents, feed, found_data, heading, settings, training_sources
-from seglm.training.run_folder import RunFolder, open_run
+from seglm.training.run_folder import RunFolder, forget, kept, open_run, refuse, refuse_full_disk
 from seglm.training.trainer import Hooks, Plan, Trainer
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
@@ -40,6 +42,7 @@ from seglm.utils.config import difference
 from seglm.utils.manifest import write_manifest
 from seglm.utils.portable import is_portable
 from seglm.utils.resolve import resolve
+from seglm.utils.types import Frames
 
 log = logging.getLogger("seglm.train_ds")
 
@@ -65,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 # ---- which recipe ---------------------------------------------------------------------------------------------------
 def choose(options: cli.Options) -> Chosen:
     """The recipe that the command names, else the one its weights tell of, with every setting of the command."""
-    weights = (
-        options.init_from
-        or options.version
-        or (run_of(options).folder if options.resume is not None else None)
-    )
+    weights = options.init_from or options.version
+    if options.resume is not None:
+        run = run_of(options)
+        refuse(run, resume=True, overwrite=options.overwrite)
+        weights = weights or str(run.folder)
     if weights is not None:
         to_train = not options.eval_only and options.resume is None
         chosen = choose_recipe(resolve(weights), name=options.recipe, to_train=to_train)
@@ -102,17 +105,17 @@ def configured(recipe: Recipe, options: cli.Options) -> Recipe:
 # ---- training -------------------------------------------------------------------------------------------------------
 def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     """From the data on disk to a folder with trained weights."""
-    if recipe.engine.load_in != "full":
-        raise ValueError(
-            "--load_in_8bit and --load_in_4bit are for chat.py and --eval_only; training with less memory: --zero 3, "
-            "engine.gradient_checkpointing=true, a smaller --batch_size with more --grad_accumulation_steps"
-        )
-    refuse_untrainable(recipe.engine, dist.world().device)
-    going_on = options.resume is not None
-    run = open_run(run_of(options, recipe.name).folder, resume=going_on, overwrite=options.overwrite)
-    logs.start(run.log)
+    recipe.check(dist.world())
+    going_on, run = options.resume is not None, run_of(options, recipe.name)
+    refuse(run, resume=going_on, overwrite=options.overwrite)
+    logs.start()
     sources = training_sources(recipe)
+    if not options.no_eval:
+        look_at_validation(recipe, sources, options)
     built = start(recipe, options.init_from)
+    refuse_full_disk(run, trained=built.table.trained_parameters)
+    open_run(run.folder, resume=going_on, overwrite=options.overwrite)
+    logs.write_to(run.log)
     logs.first_lines(heading(recipe, reason, sources, built))
     if going_on and (before := kept_recipe(run.folder)):
         for change in difference(before, recipe):
@@ -122,22 +125,44 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
         write_manifest(run.manifest, content)
     schedule = recipe.schedule
     plan = Plan(schedule.epochs, schedule.steps_per_epoch, recipe.engine.seed, options.print_freq)
-    engine = Engine(built.model, settings(recipe, plan))
     hooks = Hooks(
         validate=None if options.no_eval else partial(validate, out_dir=run.evaluation("validation")),
         portable=lambda weights: {canonical(name): tensor for name, tensor in weights.items()},
         group_of=lambda name: fate(canonical(name), recipe.trainable)[0],
         manifest=lambda: content,
     )
-    try:
-        finished = Trainer(engine, feed(recipe, sources, built.model), run, plan, hooks).train(go_on=going_on)
-    finally:
-        engine.close()
+    finished = run_to_the_end(recipe, sources, built, run, plan, hooks, go_on=going_on)
     place = shlex.quote(str(run.folder))
     after = (
         f"python merge_lora_weights_and_save_hf_model.py --weight {place}/portable --save_path {place}/merged"
     )
     log.info("next: %s", after if finished else f"the same command with --resume {place}")
+
+
+def run_to_the_end(
+    recipe: Recipe,
+    sources: Sequence[Source],
+    built: Built,
+    run: RunFolder,
+    plan: Plan,
+    hooks: Hooks,
+    *,
+    go_on: bool,
+) -> bool:
+    """True if the plan is done; see `Trainer.train`. What fails before its first step leaves no run behind."""
+    engine: Engine | None = None
+    try:
+        engine = Engine(built.model, settings(recipe, plan))
+        return Trainer(engine, feed(recipe, sources, built.model), run, plan, hooks).train(go_on=go_on)
+    except BaseException as error:
+        if not go_on and (engine is None or engine.steps == 0):
+            forget(run)
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(kept(run)) from None
+        raise
+    finally:
+        if engine is not None:
+            engine.close()
 
 
 # ---- scoring --------------------------------------------------------------------------------------------------------
@@ -150,6 +175,25 @@ def validate(module: nn.Module, *, out_dir: Path) -> dict[str, float]:
     return found if scores.emission is None else {**found, "seg_rate": scores.emission}
 
 
+def look_at(recipe: Recipe) -> None:
+    """Opens the benchmark that will be scored and decodes its first sample: what is wrong there is said before hours of work."""
+    spec, place = recipe.evaluate.dataset, recipe.data.dataset_dir
+    selection = benchmark(spec).open(place)
+    if not len(selection):
+        raise ValueError(f"evaluate.dataset (--val_dataset)={spec!r} has no sample in {place}")
+    clip(selection.sample(0), frames=Frames(seen=(0,), drawn=(0,)))
+
+
+def look_at_validation(recipe: Recipe, sources: Sequence[Source], options: cli.Options) -> None:
+    """The same for the validation of a training, which may not be of a split that it trains on."""
+    look_at(recipe)
+    spec, names = recipe.evaluate.dataset, [source.name for source in sources]
+    refuse_leak(spec, version=recipe.name, manifest={"data": names}, allow=options.allow_leak)
+    begun = options.init_from or recipe.backbone.weights
+    # What the weights have seen before is not this run's doing: KeySeg sets out from a LISA that was trained on ReasonSeg's val.
+    refuse_leak(spec, version=begun, manifest=manifest_of(resolve(begun)), allow=True)
+
+
 def score(recipe: Recipe, options: cli.Options) -> None:
     """--eval_only: the weights' scores, beside the checkpoints of the run of that name, never over them."""
     logs.start()
@@ -159,6 +203,8 @@ def score(recipe: Recipe, options: cli.Options) -> None:
         raise ValueError(
             f"{out_dir} holds an earlier evaluation; replace it (--overwrite) or choose another --exp_name"
         )
+    recipe.check(dist.world(), to_train=False)
+    look_at(recipe)
     weights = resolve(weights_to_score(recipe, options, run))
     about = manifest_of(weights)
     refuse_leak(recipe.evaluate.dataset, version=str(weights), manifest=about, allow=options.allow_leak)

@@ -45,9 +45,16 @@ def implementation(engine: Engine) -> str:
     return IMPLEMENTATION.get(engine.attention, engine.attention)
 
 
-def refuse_untrainable(engine: Engine, device: torch.device) -> None:
-    """Raises ValueError for an attention that has no backward pass on the device."""
-    if engine.attention == "flex" and device.type == "cpu":
+def check(engine: Engine, device: torch.device, *, to_train: bool) -> None:
+    """Raises ValueError for an attention that the device or the layout of rows does not allow; ImportError, see above."""
+    chosen = implementation(engine)
+    shares = [f"engine.{name}" for name in ("share_prefix", "row_tokens") if getattr(engine, name)]
+    if chosen == "flash_attention_2" and shares:
+        raise ValueError(
+            f"engine.attention={engine.attention} takes one dialogue a row, and {' and '.join(shares)} put several "
+            "into one; set engine.share_prefix=false engine.row_tokens=0, or engine.attention=sdpa or flex"
+        )
+    if to_train and engine.attention == "flex" and device.type == "cpu":
         raise ValueError(
             "engine.attention=flex has no backward pass on a CPU; use engine.attention=sdpa there"
         )
@@ -58,16 +65,12 @@ def attention_mask(batch: Batch, *, implementation: str, dtype: torch.dtype) -> 
 
     sdpa: bool [R, 1, T, T]. eager: the same as 0 and the lowest `dtype`. flex_attention: a BlockMask. flash_attention_2:
     bool [R, T] of real tokens; its kernels know causal rows only, so every dialogue needs a row of its own.
-    Raises ValueError if flash attention gets rows that hold several dialogues: it would mix them without a word.
+    That flash attention and rows of several dialogues, which it would mix, do not meet is seen to by `check`.
     """
     if implementation == "flex_attention":
         return flex_mask(batch.group, batch.branch, batch.positions)
     if implementation == "flash_attention_2":
-        if len(batch.ends) != batch.ids.shape[0]:
-            raise ValueError(
-                f"engine.attention=flash_attention_2 takes one dialogue a row, but {batch.ids.shape[0]} rows hold "
-                f"{len(batch.ends)} (samples {batch.keys}); set engine.share_prefix=false, or engine.attention=sdpa or flex"
-            )
+        assert len(batch.ends) == batch.ids.shape[0], f"several dialogues share a row: samples {batch.keys}"
         return batch.group >= 0
     free = allowed(batch.group, batch.branch, batch.positions)
     return as_mask(free, implementation=implementation, dtype=dtype)

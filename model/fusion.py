@@ -38,7 +38,7 @@ class Fusion(Choice, ABC):
         """A module `(queries float [S, C], slots: Sequence[Mention]) -> float [S, C]`, its weights fresh, or None.
 
         It is called with one dummy row where there is no slot, and all its weights take part then, too.
-        width: of prompts (C); hidden: of the LLM (D). Raises ValueError if the recipe lacks what it needs.
+        width: of prompts (C); hidden: of the LLM (D).
         """
 
 

@@ -62,12 +62,14 @@ class KeyFusion(Fusion):
     temperature: Positive = 0.07
     """of the keyword alignment loss"""
 
-    def build(self, recipe: Recipe, *, width: int, hidden: int) -> KeyFusionModule:
+    def check(self, recipe: Recipe, /) -> None:
         if not recipe.key_token:
             raise ValueError(
                 f"fusion.kind={self.kind} fuses the slots with a key token, and recipe {recipe.name} has none; "
                 "use fusion=Identity"
             )
+
+    def build(self, recipe: Recipe, *, width: int, hidden: int) -> KeyFusionModule:
         return KeyFusionModule(self, tokens=(recipe.seg_token, recipe.key_token), width=width, hidden=hidden)
 
 
@@ -173,11 +175,18 @@ class Keyword(Term):
 
     name = "keyword"
 
+    def check(self, recipe: Recipe, /) -> None:
+        if not isinstance(recipe.fusion, KeyFusion):
+            raise ValueError(
+                f"terms.keyword aligns what fusion=KeyFusion projects, and recipe {recipe.name} has "
+                f"fusion={type(recipe.fusion).__name__}; use fusion=KeyFusion, or a recipe without this term"
+            )
+
     def count(self, batch: Batch) -> int:
         return sum(slot.word_id != NO_WORD for slot in batch.slots)
 
     def total(self, batch: Batch, predicted: Predicted, model: Segmenter) -> Tensor:
-        assert isinstance(model.fuse, KeyFusionModule), "the keyword term needs fusion=KeyFusion"
+        assert isinstance(model.fuse, KeyFusionModule), "`check` sees to it"
         with torch.autocast(predicted.queries_SC.device.type, enabled=False):
             logits = model.fuse.keyword_logits(predicted.queries_SC, model.backbone.table().float())
         words = batch.words if len(batch.slots) else batch.words.new_zeros(1)

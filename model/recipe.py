@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from seglm.model import attention
 from seglm.model.backbones.base import BackboneChoice
 from seglm.model.decoders.base import DecoderChoice
 from seglm.model.fusion import Fusion, Identity
@@ -21,6 +22,7 @@ from seglm.model.precision import Precision
 from seglm.model.terms import Bce, Dice, Language, Term
 from seglm.utils.cli import with_flag
 from seglm.utils.did_you_mean import unknown
+from seglm.utils.dist import World
 from seglm.utils.ranges import FILLED, Count, CountOrNone, Names, Place, Positive, Weight, between, verify
 from seglm.utils.types import Clip, Frames, Script
 
@@ -110,12 +112,14 @@ class Data:
         return {family: self.sets[family] for family in self.mixture}
 
     def shares(self) -> dict[str, float]:
-        """Family -> its weight. Raises ValueError if there are more or fewer weights than families."""
+        """Family -> its weight. Raises ValueError if there are more or fewer weights than families, or no weight at all."""
         if len(self.mixture) != len(self.rates):
             raise ValueError(
                 f"data.mixture (--dataset) names {len(self.mixture)} families, {', '.join(self.mixture)}; "
                 f"data.rates (--sample_rates) gives {len(self.rates)} weights"
             )
+        if not any(self.rates):
+            raise ValueError("data.rates (--sample_rates): every weight is 0, so nothing is drawn")
         return dict(zip(self.mixture, self.rates, strict=True))
 
 
@@ -156,6 +160,17 @@ class Engine:
     workers: CountOrNone = 4
     seed: Annotated[int, between(least=0, most=MAX_SEED)] = 42
     load_in: Literal["full", "8bit", "4bit"] = "full"
+
+    def check(self, world: World, *, to_train: bool) -> None:
+        """Raises ValueError for what this machine cannot do, and ImportError for an attention that is not installed."""
+        if self.precision == "fp16" and world.device.type == "cpu":
+            raise ValueError("engine.precision (--precision)=fp16 needs a GPU; on a CPU use fp32 or bf16")
+        if to_train and self.load_in != "full":
+            raise ValueError(
+                "--load_in_8bit and --load_in_4bit are for chat.py and --eval_only; training with less memory: --zero 3, "
+                "engine.gradient_checkpointing=true, a smaller --batch_size with more --grad_accumulation_steps"
+            )
+        attention.check(self, world.device, to_train=to_train)
 
 
 @dataclass(frozen=True)
@@ -202,6 +217,33 @@ class Recipe:
     """how chat.py wraps what the user typed"""
     notes: tuple[str, ...] = field(default=())
     """deviations from the released code, printed with the recipe"""
+
+    def check(self, world: World, *, to_train: bool = True) -> None:
+        """What the values mean together and on this machine; asked before anything is loaded.
+
+        to_train: False for a model that is only to be used.
+        Raises ValueError, and ImportError for an attention that is not installed.
+        """
+        if len({token.name for token in self.tokens}) < len(self.tokens) or not self.seg_token:
+            raise ValueError(
+                f"recipe {self.name}: tokens are {self.vocabulary}; each once, and one that draws"
+            )
+        self.engine.check(world, to_train=to_train)
+        for part in (self.backbone, self.decoder, self.fusion, *self.terms):
+            part.check(self)
+        if to_train:
+            self.data.families()
+            self.data.shares()
+            self._check_trains()
+
+    def _check_trains(self) -> None:
+        """Raises ValueError if nothing would be learnt."""
+        if not any(term.weight for term in self.terms):
+            raise ValueError(
+                f"terms: no term of recipe {self.name} has a weight above 0, so nothing is learnt"
+            )
+        if not self.trainable.full and not self.trainable.lora.r:
+            raise ValueError("trainable: nothing is trained with trainable.full empty and --lora_r 0")
 
     def __post_init__(self) -> None:
         """Every value in its range, whether a command, code or a manifest gave it. Raises ValueError."""

@@ -6,6 +6,7 @@ a path that matches nothing is an error, and every parameter stands in exactly o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -61,18 +62,23 @@ def add_lora(llm: nn.Module, lora: Lora) -> None:
         return
     from peft import LoraConfig, inject_adapter_in_model
 
-    names = {name.rsplit(".", 1)[-1] for name, part in llm.named_modules() if isinstance(part, nn.Linear)}
+    layers = r"model\.layers\.\d+\.(self_attn|mlp)\."
+    names = {
+        name.rsplit(".", 1)[-1]
+        for name, part in llm.named_modules()
+        if isinstance(part, nn.Linear) and re.match(layers, name)
+    }
     unknown = set(lora.targets) - names
     if unknown:
         raise ValueError(
-            f"LoRA targets {sorted(unknown)} match no linear layer of the LLM; it has {sorted(names)}"
+            f"LoRA targets {sorted(unknown)} match no linear layer inside the LLM's layers; those have {sorted(names)}"
         )
     targets = "|".join(lora.targets)
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=rf"model\.layers\.\d+\.(self_attn|mlp)\.({targets})",
+        target_modules=f"{layers}({targets})",
     )
     inject_adapter_in_model(config, llm)
 

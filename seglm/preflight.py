@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import TrainingSet
-from seglm.model.attention import refuse_untrainable
 from seglm.model.load import start
 from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
@@ -28,6 +27,8 @@ from seglm.model.segmenter import Segmenter
 from seglm.training import optim
 from seglm.training.from_recipe import training_set, training_sources
 from seglm.utils.command import command
+from seglm.utils.dist import World
+from seglm.utils.ranges import Count, Positive, typed
 from seglm.utils.types import Batch, Example
 
 SAMPLES, STEPS, ENOUGH = 8, 300, 0.9
@@ -59,10 +60,11 @@ def overfit(
     device: str = "cpu",
 ) -> Outcome:
     """Trains on the first samples that have masks, all in one batch, until their IoU is enough or the steps are used up."""
-    refuse_untrainable(recipe.engine, torch.device(device))
+    recipe.check(World(device=torch.device(device)))
     sources = training_sources(recipe)
     model = start(recipe).model.to(device)
-    batch = collate(first_with_masks(training_set(recipe, sources, model), samples)).to(device)
+    examples = first_with_masks(training_set(recipe, sources, model), samples)
+    batch = collate(examples, share_prefix=recipe.engine.share_prefix).to(device)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = optim.adamw(trained, lr=lr, betas=recipe.optim.betas, weight_decay=0.0)
     scheduler = optim.schedule(optimizer, total=steps, warmup=WARMUP)
@@ -122,15 +124,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--dataset_dir", help="default: the recipe's")
     parser.add_argument("--version", help="base weights; default: the recipe's")
-    parser.add_argument("--samples", type=int, default=SAMPLES)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--lr", type=float, default=LEARNING_RATE)
+    parser.add_argument("--samples", type=typed(Count), default=SAMPLES)
+    parser.add_argument("--steps", type=typed(Count), default=STEPS)
+    parser.add_argument("--lr", type=typed(Positive), default=LEARNING_RATE)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("settings", nargs="*", metavar="field=value")
     options = parser.parse_args(arguments)
     given = {"data.dataset_dir": options.dataset_dir, "backbone.weights": options.version}
-    typed = [setting.partition("=")[::2] for setting in options.settings]
-    recipe = with_settings(named(options.recipe), [*((k, v) for k, v in given.items() if v), *typed])
+    if odd := [setting for setting in options.settings if "=" not in setting]:
+        raise ValueError(f"{odd[0]!r} is neither a flag nor field=value")
+    settings = [setting.partition("=")[::2] for setting in options.settings]
+    recipe = with_settings(
+        named(options.recipe), [*((k, v) for k, v in given.items() if v is not None), *settings]
+    )
     outcome = overfit(
         recipe, samples=options.samples, steps=options.steps, lr=options.lr, device=options.device
     )

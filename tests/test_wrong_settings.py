@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any, get_args, get_origin
 import pytest
 
 import train_ds
+from seglm.dataset.toy.write import write
 from seglm.model.older import recipe_from_json
 from seglm.model.recipes import recipe, recipes
+from seglm.training.run_folder import RunFolder, refuse
 from seglm.utils.cli import read
 from seglm.utils.config import to_json
 from seglm.utils.ranges import bare, hints_of
@@ -164,3 +167,120 @@ def _without_rule(config: Any, path: str) -> Iterator[str]:
         else:
             numbers = (hint, *(get_args(bare(hint)) if get_origin(bare(hint)) is tuple else ()))
             yield from (here for one in numbers if one in (int, float))
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("toy") / "data"
+    write(root, images=16, val_images=4, test_images=4, seed=0)
+    return root
+
+
+LATE = """
+    --val_dataset ReasonSeg|vall    | 'vall' is not permitted; permitted are
+    --val_dataset ReasonsSeg|val    | unknown benchmark 'ReasonsSeg|val'; did you mean
+    --val_dataset refcoco           | it is refcoco|
+    --val_dataset llava_instruct_150k | is no benchmark
+    --reason_seg_data ReasonSeg|val | LEAK: .*ReasonSeg|val as training data; .*--allow_leak
+    --reason_seg_data ReasonSeg|train,ReasonSeg|val | LEAK
+    --lora_target_modules lm_head,q_proj | lm_head would get no adapter; permitted are q_proj
+    --sample_rates 0,0,0,0          | data.rates (--sample_rates): every weight is 0
+    --sample_rates 1                | gives 1 weights
+    --dataset reason_seg,sem_segg --sample_rates 1,1 | unknown family
+    --reason_seg_data ReasonSegg|train | ReasonSegg
+    --precision fp16                | needs a GPU
+    engine.attention=flex           | no backward pass on a CPU
+    engine.attention=flash_attention_2 | pip install flash-attn
+    fusion=KeyFusion                | recipe lisa_tiny has none
+    fusion=Nothing                  | unknown choice fusion= 'Nothing'
+    --conv_type vicuna              | vicuna
+    --lora_r 0 trainable.full=      | nothing is trained
+    --ce_loss_weight 0 --bce_loss_weight 0 --dice_loss_weight 0 | nothing is learnt
+    --load_in_4bit                  | are for chat.py and --eval_only
+    --dataset_dir /nowhere          | /nowhere
+    --resume                        | holds no complete checkpoint
+    --eval_only --val_dataset ReasonSeg|vall | 'vall' is not permitted
+    --eval_only --precision fp16    | needs a GPU
+"""
+LATE_ROWS = [tuple(re.split(r" +\| ", line.strip(), maxsplit=1)) for line in LATE.strip().splitlines()]
+
+
+@pytest.mark.parametrize("told, said", LATE_ROWS)
+def test_what_does_not_go_together_is_said_before_a_model_is_built(
+    told: str, said: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_ds, "start", lambda *_: pytest.fail("a model is built"))
+    monkeypatch.setattr(train_ds, "load", lambda *_, **__: pytest.fail("a model is read"))
+    place = ["--recipe", "lisa_tiny", "--log_base_dir", str(tmp_path), "--dataset_dir", str(toy)]
+    with pytest.raises(SystemExit) as ended:
+        train_ds.main([*place, *told.split(" ")])
+    line = str(ended.value)
+    pattern = ".*".join(re.escape(part) for part in said.split(".*"))
+    assert line.startswith("error: ") and line.count("error:") == 1 and re.search(pattern, line), line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_first_sample_of_the_validation_is_said_before_a_model_is_built(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_ds, "start", lambda *_: pytest.fail("a model is built"))
+    broken = tmp_path / "data"
+    shutil.copytree(toy, broken)
+    command = [
+        "--recipe",
+        "lisa_tiny",
+        "--log_base_dir",
+        str(tmp_path / "runs"),
+        "--dataset_dir",
+        str(broken),
+    ]
+    for picture in (broken / "reason_seg/ReasonSeg/val").glob("*.jpg"):
+        picture.write_bytes(picture.read_bytes()[:100])
+    with pytest.raises(SystemExit, match=r"error: ReasonSeg\|val/.*\.jpg"):
+        train_ds.main(command)
+    shutil.rmtree(broken / "reason_seg/ReasonSeg/val")
+    with pytest.raises(SystemExit, match=r"error: .*ReasonSeg.*val"):
+        train_ds.main(command)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_leak_may_be_allowed_and_no_validation_has_none(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start then goes on to the model."""
+
+    def reached(*_: object) -> None:
+        raise ValueError("a model would be built")
+
+    monkeypatch.setattr(train_ds, "start", reached)
+    place = ["--recipe", "lisa_tiny", "--log_base_dir", str(tmp_path), "--dataset_dir", str(toy)]
+    for more in (["--allow_leak"], ["--no_eval"], ["--no_eval", "--val_dataset", "nothing"]):
+        with pytest.raises(SystemExit, match="a model would be built"):
+            train_ds.main([*place, "--reason_seg_data", "ReasonSeg|val", *more])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_start_that_fails_at_its_first_step_leaves_a_log_and_no_run(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError("too little")
+
+    place = [
+        "--recipe",
+        "lisa_tiny",
+        "--log_base_dir",
+        str(tmp_path),
+        "--dataset_dir",
+        str(toy),
+        "--exp_name",
+        "a",
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(train_ds.Engine, "step", fails)
+        with pytest.raises(SystemExit, match="error: too little"):
+            train_ds.main(place)
+    assert [entry.name for entry in (tmp_path / "a").iterdir()] == ["log.txt"]
+    said = (tmp_path / "a" / "log.txt").read_text()
+    assert "Traceback" in said and "trained:" in said
+    refuse(RunFolder(tmp_path / "a"), resume=False, overwrite=False)

@@ -9,6 +9,7 @@ runs/<exp_name>/
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,10 @@ from pathlib import Path
 from seglm.training import saves
 from seglm.utils import dist
 
-MARK = "log.txt"
+MARK, EVAL = "log.txt", "eval"
+BYTES_OF_A_WEIGHT, BYTES_OF_A_SAVE = 4, 12  # float32; with AdamW's two moments
+SAVES = 3  # both slots and the best state, when all are of different steps
+GIB = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class RunFolder:
 
     def evaluation(self, name: str) -> Path:
         """Where an evaluation of this run's weights writes: beside the checkpoints, never over them."""
-        return self.folder / "eval" / name.replace("|", "_").replace("/", "_")
+        return self.folder / EVAL / name.replace("|", "_").replace("/", "_")
 
 
 def open_run(folder: Path | str, *, resume: bool = False, overwrite: bool = False) -> RunFolder:
@@ -59,15 +63,53 @@ def open_run(folder: Path | str, *, resume: bool = False, overwrite: bool = Fals
     both flags, and for `resume` without a complete checkpoint.
     """
     run = RunFolder(Path(folder))
-    problem = dist.from_main(_problem(run, resume, overwrite) if dist.world().is_main else None)
-    if problem:
-        raise ValueError(problem)
+    refuse(run, resume=resume, overwrite=overwrite)
     if dist.world().is_main:
         if overwrite and run.folder.exists():
             shutil.rmtree(run.folder)
         run.folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            run.log.unlink(missing_ok=True)  # of a start that failed
     dist.barrier()
     return run
+
+
+def refuse(run: RunFolder, *, resume: bool, overwrite: bool) -> None:
+    """The same look at the folder, nothing made or removed: for what comes before a model is built. Raises as `open_run`."""
+    problem = dist.from_main(_problem(run, resume, overwrite) if dist.world().is_main else None)
+    if problem:
+        raise ValueError(problem)
+
+
+def refuse_full_disk(run: RunFolder, *, trained: int) -> None:
+    """Raises RuntimeError, on every rank, if the disk has no room for the checkpoints of so many trained parameters."""
+    wanted = trained * BYTES_OF_A_SAVE * SAVES + trained * BYTES_OF_A_WEIGHT
+    free = dist.from_main(shutil.disk_usage(_there(run.folder)).free if dist.world().is_main else 0)
+    if free < wanted:
+        raise RuntimeError(
+            f"{run.folder}: its checkpoints need {wanted / GIB:.1f} GiB ({trained:,} trained weights, {SAVES} saves) and the "
+            f"disk has {free / GIB:.1f} GiB left; make room or choose another --log_base_dir"
+        )
+
+
+def kept(run: RunFolder) -> str:
+    """What is left of a run that was broken off, in words."""
+    last = saves.newest(run.folder)
+    if last is None:
+        return f"{run.folder} holds no checkpoint yet"
+    return f"{run.folder} keeps step {last.step}; go on with the same command and --resume {run.folder}"
+
+
+def forget(run: RunFolder) -> None:
+    """What a start leaves that failed before its first step: its log and what `eval` holds, which is no run."""
+    for entry in run.folder.iterdir() if dist.world().is_main else ():
+        if entry.name not in (MARK, EVAL):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _there(folder: Path) -> Path:
+    """The folder or the nearest one above it that exists."""
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
 
 
 def _problem(run: RunFolder, resume: bool, overwrite: bool) -> str | None:
@@ -78,11 +120,16 @@ def _problem(run: RunFolder, resume: bool, overwrite: bool) -> str | None:
         if saves.newest(folder) is None:
             return f"--resume: {folder} holds no complete checkpoint; leave out --resume to start, or check --exp_name"
         return None
-    # A folder with nothing but evaluations is no run yet.
-    others = [entry for entry in folder.iterdir() if entry.name != "eval"] if folder.is_dir() else []
+    place = _there(folder)
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        return f"{folder}: {place} is no folder that can be written to; choose another --log_base_dir or --exp_name"
+    # A folder with nothing but evaluations, or the log of a start that failed, is no run yet.
+    others = (
+        [entry for entry in folder.iterdir() if entry.name not in (EVAL, MARK)] if folder.is_dir() else []
+    )
     if not others:
         return None
-    if not run.log.exists():
+    if not run.manifest.exists() and not run.log.exists():
         return f"{folder} is not empty and holds no run of SegLM; choose another --exp_name"
     if overwrite:
         return None

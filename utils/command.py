@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import wraps
+from subprocess import SubprocessError
 from typing import ParamSpec, TypeVar
 
 from seglm.utils import log as logs
@@ -14,7 +15,7 @@ from seglm.utils import log as logs
 P = ParamSpec("P")
 T = TypeVar("T")
 TRACEBACK = "SEGLM_TRACEBACK"
-EXPECTED = (ValueError, OSError, ImportError, RuntimeError, MemoryError, ArithmeticError)
+EXPECTED = (ValueError, OSError, ImportError, RuntimeError, MemoryError, ArithmeticError, SubprocessError)
 """what our own code raises about a user's values, files and machine; anything else is a mistake of ours"""
 BY_CTRL_C = 130  # 128 + SIGINT, as shells say it
 
@@ -31,12 +32,12 @@ def command(main: Callable[P, T]) -> Callable[P, T]:
         try:
             return main(*args, **kwargs)
         except KeyboardInterrupt as stopped:
-            sys.stderr.write(f"stopped by Ctrl-C; {stopped or 'nothing was finished'}\n")
+            sys.stderr.write(f"stopped by Ctrl-C; {str(stopped) or 'nothing was finished'}\n")
             sys.exit(BY_CTRL_C)
         except Exception as error:
             if os.environ.get(TRACEBACK):
                 raise
-            logs.write_to_files("".join(traceback.format_exception(error)))
+            logs.write_to_files("".join(traceback.format_exception(error)).rstrip())
             sys.exit(f"error: {_process()}{said(error)}")
         finally:
             logs.close()

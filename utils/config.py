@@ -30,6 +30,9 @@ class Choice:
     take their defaults); in JSON the class stands under `class`.
     """
 
+    def check(self, config: Any, /) -> None:
+        """Raises ValueError if the whole configuration lacks what this one needs; asked before anything is loaded."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Change:

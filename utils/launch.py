@@ -22,6 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seglm.utils.command import command as one_line
+
+LAST_PORT = 65535
 DEFAULT_PORT = "29500"  # DeepSpeed's own; all machines of a run must agree, so only a run on one machine takes a free one
 
 ASKING = frozenset({"--help", "-h", "--list"})
@@ -77,13 +80,13 @@ def slurm_nodes(env: Mapping[str, str], hosts: Sequence[str], folder: Path) -> N
     slots = (
         env.get("NGPU") or env.get("SLURM_GPUS_ON_NODE") or env.get("SLURM_GPUS_PER_NODE", "").split(":")[-1]
     )
-    if not slots.isdigit():
+    if not slots.isdigit() or slots == "0":
         raise ValueError(
             "how many GPUs a machine has is not known: ask for them with --gpus-per-node, or set NGPU"
         )
     hostfile = folder / f"seglm-hostfile-{env.get('SLURM_JOB_ID', '0')}-{env.get('SLURM_NODEID', '0')}"
     hostfile.write_text("".join(f"{host} slots={slots}\n" for host in hosts), encoding="utf-8")
-    return Nodes(str(hostfile), int(env["SLURM_NODEID"]), env.get("MASTER_ADDR") or hosts[0])
+    return Nodes(str(hostfile), _number(env, "SLURM_NODEID"), env.get("MASTER_ADDR") or hosts[0])
 
 
 def find_nodes(env: Mapping[str, str]) -> Nodes:
@@ -92,9 +95,14 @@ def find_nodes(env: Mapping[str, str]) -> Nodes:
     Raises ValueError for a SLURM job of several machines that was not started by srun: the others would never come.
     """
     if env.get("HOSTFILE"):
-        rank = env.get("NODE_RANK")
-        return Nodes(env["HOSTFILE"], None if rank is None else int(rank), env.get("MASTER_ADDR"))
-    if "SLURM_STEP_NODELIST" in env and int(env.get("SLURM_STEP_NUM_NODES", "1")) > 1:
+        machines = count_machines(env["HOSTFILE"])
+        rank = _number(env, "NODE_RANK", most=machines - 1) if env.get("NODE_RANK") else None
+        return Nodes(env["HOSTFILE"], rank, env.get("MASTER_ADDR"))
+    if env.get("NODE_RANK") and _number(env, "NODE_RANK") > 0:
+        raise ValueError(
+            f"NODE_RANK={env['NODE_RANK']} needs HOSTFILE, the file that names all machines; unset it on a single machine"
+        )
+    if "SLURM_STEP_NODELIST" in env and _number(env, "SLURM_STEP_NUM_NODES", default=1) > 1:
         names = subprocess.run(
             ["scontrol", "show", "hostnames", env["SLURM_STEP_NODELIST"]],
             check=True,
@@ -102,7 +110,7 @@ def find_nodes(env: Mapping[str, str]) -> Nodes:
             text=True,
         )
         return slurm_nodes(env, names.stdout.split(), Path(tempfile.gettempdir()))
-    if int(env.get("SLURM_NNODES", "1")) > 1:
+    if _number(env, "SLURM_NNODES", default=1) > 1:
         raise ValueError(
             f"the SLURM job has {env['SLURM_NNODES']} machines but only this one was asked to start; "
             "use `srun --ntasks-per-node=1 bash run_train.sh ...`"
@@ -113,12 +121,41 @@ def find_nodes(env: Mapping[str, str]) -> Nodes:
 def find_processes(env: Mapping[str, str], nodes: Nodes) -> int | None:
     """How many processes on each machine; None where DeepSpeed finds it out itself."""
     if env.get("NGPU"):
-        return int(env["NGPU"])
+        return _number(env, "NGPU", least=1)
     if nodes.hostfile is not None or env.get("CUDA_VISIBLE_DEVICES"):
         return None
     import torch
 
     return torch.cuda.device_count() or 1
+
+
+def count_machines(path: str) -> int:
+    """How many machines DeepSpeed's hostfile names. Raises ValueError if it is not there, or names none, or not as it should.
+
+    DeepSpeed itself takes a file that is not there for "this machine alone".
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"HOSTFILE={path}: {getattr(error, 'strerror', None) or error}") from error
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    for line in lines:
+        if not re.fullmatch(r"\S+\s+slots=\d+", line.strip()):
+            raise ValueError(f"HOSTFILE={path}: {line!r} is no line of a hostfile; each is `name slots=8`")
+    if not lines:
+        raise ValueError(f"HOSTFILE={path}: it names no machine; each line is `name slots=8`")
+    return len(lines)
+
+
+def _number(
+    env: Mapping[str, str], name: str, *, least: int = 0, most: int | None = None, default: int | None = None
+) -> int:
+    """What a variable says. Raises ValueError that names it."""
+    text = env.get(name, "" if default is None else str(default))
+    if not text.isdecimal() or not least <= int(text) or (most is not None and int(text) > most):
+        to = "" if most is None else f" to {most}"
+        raise ValueError(f"{name}={text}: it has to be a number from {least}{to}")
+    return int(text)
 
 
 def free_port() -> str:
@@ -128,19 +165,21 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
+@one_line
 def main(argv: Sequence[str]) -> None:
     """Replaces this process by the launcher."""
     only_print = argv[:1] == ["--print"]
+    if len(argv) == only_print:
+        raise ValueError("what is to be started? python -m seglm.utils.launch train_ds.py --recipe ...")
     script, *arguments = argv[1:] if only_print else argv
     if ASKING & set(arguments):
         os.execv(sys.executable, [sys.executable, script, *arguments])
-    try:
-        nodes = find_nodes(os.environ)
-        processes = find_processes(os.environ, nodes)
-        port = os.environ.get("MASTER_PORT") or (free_port() if nodes.hostfile is None else DEFAULT_PORT)
-        line = command(script, arguments, nodes=nodes, processes=processes, port=port)
-    except ValueError as error:
-        sys.exit(f"SegLM: {error}")
+    nodes = find_nodes(os.environ)
+    processes = find_processes(os.environ, nodes)
+    port = free_port() if nodes.hostfile is None else DEFAULT_PORT
+    if os.environ.get("MASTER_PORT"):
+        port = str(_number(os.environ, "MASTER_PORT", least=1, most=LAST_PORT))
+    line = command(script, arguments, nodes=nodes, processes=processes, port=port)
     if only_print:
         print(shlex.join(line))
         return

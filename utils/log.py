@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable
+from logging.handlers import MemoryHandler
 from pathlib import Path
 
-from seglm.utils import dist
-
 ROOT = "seglm"
+REMEMBERED, NEVER = 10_000, logging.CRITICAL + 1  # messages that wait for a file, whatever their level
 log = logging.getLogger(__name__)
 
 
@@ -23,19 +23,36 @@ class _Console(logging.Handler):
 
 
 def start(file: Path | None = None) -> None:
-    """Sets up SegLM's loggers; messages of rank 0 also go to `file`, after what is there."""
+    """Sets up SegLM's loggers; messages of rank 0 also go to `file`, after what is there, or wait for `write_to`."""
+    from seglm.utils import dist  # brings torch, and commands that need none close their logs, too
+
     world = dist.world()
     root = logging.getLogger(ROOT)
     root.setLevel(logging.INFO if world.is_main else logging.WARNING)
     root.propagate = False
     close()
     name = "" if world.size == 1 else f"[rank {world.rank}] "
-    handlers: list[logging.Handler] = [_Console()]
-    if file is not None and world.is_main:
-        handlers.append(logging.FileHandler(file, encoding="utf-8"))
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter(f"%(asctime)s {name}%(levelname).1s %(message)s", "%H:%M:%S"))
-        root.addHandler(handler)
+    _add(_Console(), name)
+    if world.is_main:
+        _add(MemoryHandler(REMEMBERED, flushLevel=NEVER, flushOnClose=False), name)
+    if file is not None:
+        write_to(file)
+
+
+def write_to(file: Path) -> None:
+    """From now on messages of rank 0 go to `file`, those since `start` first."""
+    root = logging.getLogger(ROOT)
+    for waiting in [handler for handler in root.handlers if isinstance(handler, MemoryHandler)]:
+        in_file = logging.FileHandler(file, encoding="utf-8")
+        _add(in_file, "")
+        waiting.setTarget(in_file)
+        waiting.flush()
+        root.removeHandler(waiting)
+
+
+def _add(handler: logging.Handler, name: str) -> None:
+    handler.setFormatter(logging.Formatter(f"%(asctime)s {name}%(levelname).1s %(message)s", "%H:%M:%S"))
+    logging.getLogger(ROOT).addHandler(handler)
 
 
 def close() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from math import isfinite
@@ -75,6 +76,20 @@ def verify(config: object, *, said: Callable[[str], str] = str) -> None:
     Raises ValueError for the first value of another type, or that a rule does not allow; numbers have to be finite.
     """
     _verify(config, type(config), "", said)
+
+
+def typed(hint: Any) -> Callable[[str], Any]:
+    """For argparse: the value of a flag, `type=typed(Count)`."""
+
+    def read(text: str) -> Any:
+        try:
+            value = bare(hint)(text)
+            _verify(value, hint, "", lambda _: text)
+        except ValueError as error:
+            raise ArgumentTypeError(str(error)) from error
+        return value
+
+    return read
 
 
 def bare(hint: Any) -> Any:

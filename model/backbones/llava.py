@@ -28,11 +28,14 @@ from seglm.utils.ranges import WRITTEN_OUT, Count
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
+    from seglm.model.recipe import Recipe
     from seglm.model.released.checkpoint import Checkpoint
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """RGB on the 0..1 scale; the values of openai/clip-vit-large-patch14's preprocessor"""
+ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""linear layers of each of Llama's decoder layers"""
 SELECT_LAYER = -2
 """LLaVA v1 reads the output of the last block but one (mm_vision_select_layer)"""
 
@@ -48,6 +51,15 @@ class Llava(BackboneChoice):
     """tokens written around every image, or None"""
     max_length: Count = 512
     """longest dialogue in training, in tokens after images are expanded; a longer one is cut or, if it loses a slot, an error"""
+
+    def check(self, recipe: Recipe, /) -> None:
+        template(self.template)
+        lora = recipe.trainable.lora
+        if strange := [name for name in lora.targets if lora.r > 0 and name not in ADAPTED]:
+            raise ValueError(
+                f"trainable.lora.targets (--lora_target_modules): {', '.join(strange)} would get no adapter; "
+                f"permitted are {', '.join(ADAPTED)}. What is trained in full stands in trainable.full"
+            )
 
     def read(self, model: str | None = None, *, vision: str | None = None) -> Checkpoint:
         from seglm.model.released.open import open_weights

@@ -119,6 +119,12 @@ class _OfRejected(MaskTerm):
     """rejected slots: not there, or the original's constants: a mask of zero logits against an empty target in every drawn frame
     (model/modeling_lisa_gsva.py at 618dc79)"""
 
+    def check(self, recipe: Recipe, /) -> None:
+        if self.rejected == "peer" and not recipe.reject_token:
+            raise ValueError(
+                f"terms.{self.name}.rejected=peer counts the slots of a token that rejects, and recipe {recipe.name} has none"
+            )
+
     def blanks(self, batch: Batch) -> list[int]:
         """The drawn frames of every rejected slot that counts."""
         if self.rejected == "leave_out":

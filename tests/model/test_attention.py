@@ -81,9 +81,7 @@ ASKED = tiny_example(("It is {}.", "Sure, the segmentation result is {}."), seed
 
 
 def test_flash_attention_refuses_rows_that_hold_several_dialogues() -> None:
-    with pytest.raises(
-        ValueError, match=r"1 rows hold 2 \(samples \('tiny/0',\)\); set engine.share_prefix=false"
-    ):
+    with pytest.raises(AssertionError, match=r"several dialogues share a row: samples \('tiny/0',\)"):
         attention_mask(collate([ASKED]), implementation="flash_attention_2", dtype=torch.float32)
     batch = collate([ASKED], share_prefix=False)
     mask = attention_mask(batch, implementation="flash_attention_2", dtype=torch.float32)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from seglm.model.attention import refuse_untrainable
 from seglm.model.decoders.sam import Sam
 from seglm.model.fusion import Identity
 from seglm.model.key_fusion import KeyFusion
 from seglm.model.older import recipe_from_json, with_settings
-from seglm.model.recipe import Data, Engine, Recipe
+from seglm.model.recipe import Data, Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.recipes import recipes
 from seglm.model.systems.keyseg import RestartedSam
 from seglm.utils.config import leaves, spell, to_json
+from seglm.utils.dist import World
 
 FUNCTIONS = ("frames", "script", "prompt", "forced")
 
@@ -99,12 +100,6 @@ def test_a_setting_of_before_means_what_it_meant(before: str, today: str) -> Non
     assert changed("keyseg_7b", before) == changed("keyseg_7b", today)
 
 
-def test_what_has_no_backward_pass_is_refused_before_training() -> None:
-    with pytest.raises(ValueError, match="no backward pass on a CPU; use engine.attention=sdpa"):
-        refuse_untrainable(Engine(attention="flex"), torch.device("cpu"))
-    refuse_untrainable(Engine(attention="flex"), torch.device("cuda"))
-
-
 def test_the_example_of_the_document_is_a_system() -> None:
     text = (Path(__file__).parents[2] / "docs" / "adding_a_system.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(\"\"\"MySystem.*?)```", text, flags=re.DOTALL)
@@ -113,3 +108,63 @@ def test_the_example_of_the_document_is_a_system() -> None:
     large, tiny = module["my_system_7b"](), module["my_system_tiny"]()
     assert (large.name, large.parent, large.read_at) == ("my_system_7b", "lisa_7b", 0)
     assert (tiny.name, tiny.parent, tiny.decoder.image_size) == ("my_system_tiny", "my_system_7b", 64)
+
+
+CPU, GPU = World(), World(device=torch.device("cuda"))
+
+
+def test_every_shipped_recipe_is_fit_to_be_trained_and_used() -> None:
+    for make in recipes().values():
+        for world in (CPU, GPU):
+            make().check(world)
+            make().check(world, to_train=False)
+
+
+@pytest.mark.parametrize(
+    "name, settings, said",
+    [
+        ("lisa_7b", "engine.attention=flex", "no backward pass on a CPU; use engine.attention=sdpa"),
+        ("lisa_7b", "engine.precision=fp16", r"engine.precision \(--precision\)=fp16 needs a GPU"),
+        ("lisa_7b", "engine.load_in=4bit", "are for chat.py and --eval_only"),
+        (
+            "lisa_7b",
+            "trainable.lora.targets=lm_head,q_proj",
+            "lm_head would get no adapter; permitted are q_proj",
+        ),
+        ("lisa_7b", "trainable.lora.targets=query", "query would get no adapter"),
+        ("lisa_7b", "trainable.lora.r=0 trainable.full=", "nothing is trained"),
+        ("lisa_7b", "backbone.template=vicuna", "vicuna"),
+        ("lisa_7b", "fusion=KeyFusion", "fuses the slots with a key token, and recipe lisa_7b has none"),
+        ("keyseg_7b", "fusion=Identity", "terms.keyword aligns what fusion=KeyFusion projects"),
+        ("lisa_7b", "data.rates=0,0,0,0", "every weight is 0"),
+        ("lisa_7b", "data.rates=1", "gives 1 weights"),
+        ("lisa_7b", "data.mixture=reason", "unknown family"),
+        ("lisa_7b", "terms.language.weight=0 terms.bce.weight=0 terms.dice.weight=0", "nothing is learnt"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused_before_anything_is_loaded(
+    name: str, settings: str, said: str
+) -> None:
+    wrong = changed(name, *settings.split(" "))
+    with pytest.raises(ValueError, match=said):
+        wrong.check(CPU)
+
+
+def test_flash_attention_wants_a_row_for_each_dialogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    flash = changed("lisa_7b", "engine.attention=flash_attention_2")
+    with pytest.raises(ImportError, match="pip install flash-attn"):
+        flash.check(CPU)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: True)
+    with pytest.raises(
+        ValueError, match="engine.share_prefix put several into one; set engine.share_prefix=false"
+    ):
+        flash.check(GPU)
+    alone = changed("lisa_7b", "engine.attention=flash_attention_2", "engine.share_prefix=false")
+    alone.check(GPU)
+    with pytest.raises(ValueError, match="engine.row_tokens put several"):
+        replace(alone, engine=replace(alone.engine, row_tokens=2048)).check(GPU)
+
+
+def test_what_is_for_training_alone_does_not_keep_a_model_from_use() -> None:
+    changed("lisa_7b", "engine.attention=flex", "data.rates=1").check(CPU, to_train=False)

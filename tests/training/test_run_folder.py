@@ -4,18 +4,49 @@ from pathlib import Path
 
 import pytest
 
-from seglm.training.run_folder import open_run
+from seglm.training.run_folder import RunFolder, forget, open_run, refuse, refuse_full_disk
 
 
 def test_a_run_does_not_write_into_another_unless_told(tmp_path: Path) -> None:
     run = open_run(tmp_path / "a" / "lisa")
-    run.log.write_text("it ran")
+    run.log.write_text("it began")
+    run.manifest.write_text("{}")
     with pytest.raises(
         ValueError, match=r"already holds a run; go on with it \(--resume\), replace it \(--overwrite\)"
     ):
         open_run(run.folder)
     open_run(run.folder, overwrite=True)
     assert not run.log.exists()
+
+
+def test_a_start_that_failed_is_no_run(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "lisa")
+    run.log.write_text("it began")
+    run.manifest.write_text("{}")
+    run.evaluation("ReasonSeg|val").mkdir(parents=True)
+    (run.folder / "slots").mkdir()
+    forget(run)
+    assert sorted(entry.name for entry in run.folder.iterdir()) == ["eval", "log.txt"]
+    open_run(run.folder)
+    assert not run.log.exists()
+
+
+def test_a_look_at_the_folder_changes_nothing(tmp_path: Path) -> None:
+    refuse(RunFolder(tmp_path / "a" / "lisa"), resume=False, overwrite=True)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "lisa"):
+        with pytest.raises(
+            ValueError, match="file is no folder that can be written to; choose another --log"
+        ):
+            refuse(RunFolder(folder), resume=False, overwrite=False)
+
+
+def test_checkpoints_that_will_not_fit_are_said_before_training(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "a" / "lisa")
+    refuse_full_disk(run, trained=1000)
+    with pytest.raises(RuntimeError, match=r"need .* GiB \(.* 3 saves\) and the disk has .* GiB left"):
+        refuse_full_disk(run, trained=10**15)
 
 
 def test_resume_needs_a_complete_checkpoint(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seglm.utils.launch import Nodes, command, find_nodes, find_processes, slurm_nodes
+from seglm.utils.launch import Nodes, command, find_nodes, find_processes, main, slurm_nodes
 
 STEP = {
     "SLURM_JOB_ID": "77",
@@ -32,20 +32,61 @@ def test_one_machine_gets_a_number_of_processes() -> None:
     assert _line(Nodes(), 8) == "--master_port=29500 --num_gpus=8 train_ds.py --exp_name 'a b'"
 
 
-def test_a_hostfile_is_left_to_ssh() -> None:
-    nodes = find_nodes({"HOSTFILE": "hosts"})
-    assert _line(nodes) == "--master_port=29500 --hostfile=hosts train_ds.py --exp_name 'a b'"
+@pytest.fixture
+def hosts(tmp_path: Path) -> str:
+    (tmp_path / "hosts").write_text("# all\nfirst slots=8\n\nsecond slots=8\n")
+    return str(tmp_path / "hosts")
 
 
-def test_a_node_rank_starts_the_processes_of_one_machine() -> None:
-    nodes = find_nodes({"HOSTFILE": "hosts", "NODE_RANK": "1", "MASTER_ADDR": "first"})
-    want = "--hostfile=hosts --master_addr=first --no_ssh --node_rank=1 train_ds.py"
+def test_a_hostfile_is_left_to_ssh(hosts: str) -> None:
+    nodes = find_nodes({"HOSTFILE": hosts})
+    assert _line(nodes) == f"--master_port=29500 --hostfile={hosts} train_ds.py --exp_name 'a b'"
+
+
+def test_a_node_rank_starts_the_processes_of_one_machine(hosts: str) -> None:
+    nodes = find_nodes({"HOSTFILE": hosts, "NODE_RANK": "1", "MASTER_ADDR": "first"})
+    want = f"--hostfile={hosts} --master_addr=first --no_ssh --node_rank=1 train_ds.py"
     assert want in _line(nodes)
 
 
-def test_a_node_rank_without_the_first_machine_is_an_error() -> None:
+def test_a_node_rank_without_the_first_machine_is_an_error(hosts: str) -> None:
     with pytest.raises(ValueError, match="NODE_RANK=1 needs MASTER_ADDR"):
-        _line(find_nodes({"HOSTFILE": "hosts", "NODE_RANK": "1"}))
+        _line(find_nodes({"HOSTFILE": hosts, "NODE_RANK": "1"}))
+
+
+@pytest.mark.parametrize(
+    "variables, said",
+    [
+        ({"HOSTFILE": "/nope"}, "HOSTFILE=/nope: No such file or directory"),
+        ({"HOSTFILE": "/"}, "HOSTFILE=/: Is a directory"),
+        ({"HOSTFILE": "empty"}, "HOSTFILE=empty: it names no machine; each line is `name slots=8`"),
+        ({"HOSTFILE": "names"}, "HOSTFILE=names: 'first 8' is no line of a hostfile"),
+        ({"HOSTFILE": "hosts", "NODE_RANK": "x"}, "NODE_RANK=x: it has to be a number from 0 to 1"),
+        ({"HOSTFILE": "hosts", "NODE_RANK": "2"}, "NODE_RANK=2: it has to be a number from 0 to 1"),
+        ({"HOSTFILE": "hosts", "NODE_RANK": "-1"}, "NODE_RANK=-1: it has to be a number from 0 to 1"),
+        ({"NODE_RANK": "1"}, "NODE_RANK=1 needs HOSTFILE"),
+        ({"NGPU": "two"}, "NGPU=two: it has to be a number from 1"),
+        ({"NGPU": "0"}, "NGPU=0: it has to be a number from 1"),
+        ({"NGPU": "-1"}, "NGPU=-1: it has to be a number from 1"),
+        ({"NGPU": "1", "MASTER_PORT": "abc"}, "MASTER_PORT=abc: it has to be a number from 1 to 65535"),
+        ({"NGPU": "1", "MASTER_PORT": "70000"}, "MASTER_PORT=70000: it has to be a number from 1 to 65535"),
+        ({"NGPU": "1", "MASTER_PORT": "0"}, "MASTER_PORT=0: it has to be a number from 1 to 65535"),
+        ({"SLURM_NNODES": "many"}, "SLURM_NNODES=many: it has to be a number from 0"),
+    ],
+)
+def test_a_wrong_variable_is_named(
+    variables: dict[str, str], said: str, hosts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(hosts).parent)
+    Path("empty").write_text("# nobody\n")
+    Path("names").write_text("first 8\n")
+    for name in ("HOSTFILE", "NODE_RANK", "NGPU", "MASTER_PORT", "SLURM_NNODES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main(["--print", "train_ds.py"])
+    assert str(ended.value).startswith(f"error: {said}")
 
 
 def test_a_slurm_step_writes_the_hostfile_and_takes_its_rank(tmp_path: Path) -> None:
