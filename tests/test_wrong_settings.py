@@ -96,6 +96,13 @@ WRONG = """
 ROWS = [tuple(re.split(r" +\| ", line.strip(), maxsplit=1)) for line in WRONG.strip().splitlines()]
 
 
+@pytest.fixture(autouse=True)
+def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process group: it would be started and stopped for every row, and DeepSpeed, once imported, keeps the first one."""
+    monkeypatch.setattr(train_ds.dist, "start", train_ds.dist.world)
+    monkeypatch.setattr(train_ds.dist, "stop", lambda: None)
+
+
 @pytest.mark.parametrize("told, said", ROWS)
 def test_what_cannot_be_meant_is_one_line_and_leaves_nothing(told: str, said: str, tmp_path: Path) -> None:
     command = ["--recipe", "lisa_tiny", "--log_base_dir", str(tmp_path), *told.split(" ")]
@@ -260,7 +267,7 @@ def test_a_leak_may_be_allowed_and_no_validation_has_none(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_start_that_fails_at_its_first_step_leaves_a_log_and_no_run(
+def test_a_start_that_fails_before_its_first_step_leaves_a_log_and_no_run(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object, **__: object) -> None:
@@ -277,7 +284,7 @@ def test_a_start_that_fails_at_its_first_step_leaves_a_log_and_no_run(
         "a",
     ]
     with monkeypatch.context() as patch:
-        patch.setattr(train_ds.Engine, "step", fails)
+        patch.setattr(train_ds, "Engine", fails)
         with pytest.raises(SystemExit, match="error: too little"):
             train_ds.main(place)
     assert [entry.name for entry in (tmp_path / "a").iterdir()] == ["log.txt"]

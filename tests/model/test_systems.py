@@ -20,6 +20,7 @@ from seglm.model.recipe import Lora
 from seglm.model.segmenter import Segmenter
 from seglm.model.terms import Predicted
 from seglm.utils.answers import NOTHING_DRAWN
+from seglm.utils.dist import World
 from seglm.utils.types import Batch, Clip, Script, Slot, Target, Turn
 from tests.tiny import SQUARE, VISION, tiny_model, tiny_recipe
 
@@ -243,7 +244,7 @@ def test_a_fusion_without_a_key_token_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"fusion.kind=paper .* recipe lisa_7b has none; use fusion=Identity"
     ):
-        tiny_model(replace(tiny_recipe(), fusion=KeyFusion(kind="paper")))
+        replace(tiny_recipe(), fusion=KeyFusion(kind="paper")).check(World())
 
 
 def test_keyseg_reads_keywords_out_of_what_was_written() -> None:
