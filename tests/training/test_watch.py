@@ -11,8 +11,8 @@ from seglm.training.watch import Tripwire, Watchdog
 
 def test_a_step_ten_times_the_median_says_where_it_is(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("seglm").propagate = True
-    with Watchdog(lambda: "micro-batch 3: forward of a/1", least=0.05, poll=0.01) as watchdog:
-        for seconds in (0.001,) * 6 + (0.2, 0.2):
+    with Watchdog(lambda: "micro-batch 3: forward of a/1", least=0.3, poll=0.01) as watchdog:
+        for seconds in (0.001,) * 6 + (0.6, 0.6):
             watchdog.step_begins()
             time.sleep(seconds)
             watchdog.step_ends()
