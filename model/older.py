@@ -25,13 +25,25 @@ GSVA_TERMS = {
     "bce": "seglm.model.systems.gsva:BceOfRejected",
     "dice": "seglm.model.systems.gsva:DiceOfRejected",
 }
+PARTS = ("backbone", "decoder", "data", "engine")
 FAMILIES = ("sem_seg", "refer_seg", "vqa", "reason_seg")
 MODULES = {"seglm.model.fuse": "seglm.model.fusion"}
 
 
 def recipe_from_json(data: Mapping[str, Any]) -> Recipe:
     """The recipe that `to_json` wrote, today or before. Raises ValueError as `from_json`."""
-    return from_json(Recipe, data if CLASS in data.get("backbone", {}) else _today(data))
+    parts = [data.get(key) for key in PARTS] if isinstance(data, Mapping) else [None]
+    if not all(isinstance(part, Mapping) for part in parts):
+        raise ValueError(f"this is no recipe: it has to hold {', '.join(PARTS)}, each with its fields")
+    if CLASS in data["backbone"]:
+        return from_json(Recipe, data)
+    try:
+        today = _today(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"this is no recipe, neither of today nor of the first versions: {error!r}"
+        ) from error
+    return from_json(Recipe, today)
 
 
 def with_settings(recipe: Recipe, settings: Iterable[tuple[str, str]]) -> Recipe:

@@ -23,7 +23,19 @@ from seglm.model.terms import Bce, Dice, Language, Term
 from seglm.utils.cli import with_flag
 from seglm.utils.did_you_mean import unknown
 from seglm.utils.dist import World
-from seglm.utils.ranges import FILLED, Count, CountOrNone, Names, Place, Positive, Weight, between, verify
+from seglm.utils.ranges import (
+    FILLED,
+    LARGEST,
+    Count,
+    CountOrNone,
+    Names,
+    Place,
+    Positive,
+    Rule,
+    Weight,
+    between,
+    verify,
+)
 from seglm.utils.types import Clip, Frames, Script
 
 Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
@@ -32,6 +44,11 @@ Protocol = Literal["generate", "forced"]
 Pixels = Literal["fast", "peer"]
 Role = Literal["draws", "rejects", "names"]
 Beta = Annotated[float, between(least=0, below=1)]
+MAX_LOADERS = 256  # processes of one GPU; more are a slip
+WITH_TEXT = Rule(
+    "texts with one {text} and no other braces",
+    lambda text: text.count("{text}") == 1 and not {"{", "}"} & set(text.replace("{text}", "")),
+)
 MAX_SEED = 2**32 - 1  # the largest that NumPy takes
 
 
@@ -50,7 +67,7 @@ class Token:
 class Lora:
     """Low-rank adapters on the LLM (peft)."""
 
-    r: Annotated[int, between(least=-1)] = 8
+    r: Annotated[int, between(least=-1, most=LARGEST)] = 8
     """rank; 0 leaves the LLM's layers frozen, below 0 they are trained in full (GSVA's rule)"""
     alpha: Count = 16
     dropout: Annotated[float, between(least=0, below=1)] = 0.05
@@ -157,7 +174,7 @@ class Engine:
     share_prefix: bool = True
     row_tokens: CountOrNone = 0
     """several images share a row of at most so many tokens, which leaves less padding; 0 gives each image a row of its own"""
-    workers: CountOrNone = 4
+    workers: Annotated[int, between(least=0, most=MAX_LOADERS)] = 4
     seed: Annotated[int, between(least=0, most=MAX_SEED)] = 42
     load_in: Literal["full", "8bit", "4bit"] = "full"
 
@@ -183,8 +200,8 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Recipe:
-    name: str
-    system: str
+    name: Annotated[str, FILLED]
+    system: Annotated[str, FILLED]
     """file in `model/systems` that this recipe belongs to"""
     backbone: BackboneChoice
     """the multimodal LLM"""
@@ -213,7 +230,7 @@ class Recipe:
     schedule: Schedule = Schedule()
     engine: Engine = Engine()
     evaluate: Evaluate = Evaluate()
-    chat_prompt: str = "{text}"
+    chat_prompt: Annotated[str, WITH_TEXT] = "{text}"
     """how chat.py wraps what the user typed"""
     notes: tuple[str, ...] = field(default=())
     """deviations from the released code, printed with the recipe"""
@@ -227,6 +244,10 @@ class Recipe:
         if len({token.name for token in self.tokens}) < len(self.tokens) or not self.seg_token:
             raise ValueError(
                 f"recipe {self.name}: tokens are {self.vocabulary}; each once, and one that draws"
+            )
+        if len({term.name for term in self.terms}) < len(self.terms):
+            raise ValueError(
+                f"terms: {', '.join(term.name for term in self.terms)}; a name may be there once"
             )
         self.engine.check(world, to_train=to_train)
         for part in (self.backbone, self.decoder, self.fusion, *self.terms):

@@ -286,8 +286,8 @@ def _function_name(function: object) -> str:
     return f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
 
 
-def _find(name: str, path: str) -> object:
-    module, _, qualname = name.partition(":")
+def _find(name: Any, path: str) -> object:
+    module, _, qualname = str(name).partition(":")
     if not module.startswith("seglm."):
         raise ValueError(
             f"{path}={name!r} names something outside seglm; a manifest may not run foreign code"

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import sys
 import types
 import typing
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from math import isfinite
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
@@ -51,9 +52,10 @@ def between(
     )
 
 
+LARGEST = 10**9  # of what is counted: a larger one is a slip, and overflows somewhere deep inside
 DISTINCT = Rule(
-    "names that are there once each",
-    lambda names: len({name.lower() for name in names}) == len(names),
+    "names that are there once each, none of them empty",
+    lambda names: all(names) and len({name.lower() for name in names}) == len(names),
 )
 FILLED = Rule("values that are not empty", lambda value: bool(value and (value is True or any(value))))
 WRITTEN_OUT = Rule(
@@ -61,8 +63,8 @@ WRITTEN_OUT = Rule(
     lambda path: not path.startswith("~"),
 )
 
-Count = Annotated[int, between(least=1)]
-CountOrNone = Annotated[int, between(least=0)]
+Count = Annotated[int, between(least=1, most=LARGEST)]
+CountOrNone = Annotated[int, between(least=0, most=LARGEST)]
 Positive = Annotated[float, between(above=0)]
 Weight = Annotated[float, between(least=0)]
 Place = Annotated[str, FILLED, WRITTEN_OUT]
@@ -142,7 +144,7 @@ def _verify(value: Any, hint: Any, path: str, said: Callable[[str], str]) -> Non
     elif origin is Mapping:
         for key, item in value.items():
             _verify(item, inner[1], f"{path}.{key}", said)
-    elif dataclasses.is_dataclass(value):
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = hints_of(value.__class__)
         for field in dataclasses.fields(value):
             below = f"{path}.{field.name}" if path else field.name
@@ -158,7 +160,7 @@ def _problem(value: Any, hint: Any) -> str:
     if hint is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return "it has to be a number"
-        return "" if isfinite(value) else "it has to be a finite number"
+        return "" if abs(value) <= sys.float_info.max else "it has to be a finite number"
     if hint in (int, str, bool):
         return "" if type(value) is hint else f"it has to be of type {hint.__name__}"
     if origin is tuple:
@@ -167,4 +169,13 @@ def _problem(value: Any, hint: Any) -> str:
         return "" if isinstance(value, Mapping) else "it has to be a mapping"
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return "" if isinstance(value, hint) else f"it has to be a {hint.__name__}"
-    return "" if origin is not Callable or callable(value) else "it has to be a function"
+    return "" if origin is not Callable or _takes(value, inner[0]) else "it has to be a function of its place"
+
+
+def _takes(function: Any, arguments: Sequence[Any]) -> bool:
+    """True for a function that can be called with so many arguments by position."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    return not isinstance(function, type)

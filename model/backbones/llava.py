@@ -24,7 +24,7 @@ from seglm.model.precision import COMPUTE, Precision, default_dtype
 from seglm.model.sizes import Sizes
 from seglm.utils.containers import WeightsError
 from seglm.utils.dist import is_sharded
-from seglm.utils.ranges import WRITTEN_OUT, Count
+from seglm.utils.ranges import FILLED, WRITTEN_OUT, Count
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Llava(BackboneChoice):
     vision: Annotated[str, WRITTEN_OUT] = "openai/clip-vit-large-patch14"
     template: str = "llava_v1"
     """chat template, a name in `model/backbones/templates.py`"""
-    image_tokens: tuple[str, str] | None = ("<im_start>", "<im_end>")
+    image_tokens: tuple[Annotated[str, FILLED], Annotated[str, FILLED]] | None = ("<im_start>", "<im_end>")
     """tokens written around every image, or None"""
     max_length: Count = 512
     """longest dialogue in training, in tokens after images are expanded; a longer one is cut or, if it loses a slot, an error"""
