@@ -19,6 +19,7 @@ from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.open_model import open_model
 from seglm.model.precision import Precision
 from seglm.utils.command import command
+from seglm.utils.ranges import Count, place, typed
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
@@ -106,10 +107,10 @@ def _parser() -> argparse.ArgumentParser:
         "--version", default="xinlai/LISA-13B-llama2-v1", help="a folder or hub id (default %(default)s)"
     )
     parser.add_argument("--prompt", help="one question, with --image; then the program ends")
-    parser.add_argument("--image", type=Path, help="the picture it is about")
+    parser.add_argument("--image", type=place, help="the picture it is about")
     parser.add_argument(
         "--vis_save_path",
-        type=Path,
+        type=place,
         default=Path("./vis_output"),
         help="folder for masks (default %(default)s)",
     )
@@ -117,7 +118,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--load_in_8bit", action="store_true", help="the LLM in 8 bit, by bitsandbytes")
     parser.add_argument("--load_in_4bit", action="store_true", help="the LLM in 4 bit, by bitsandbytes")
     parser.add_argument(
-        "--max_new_tokens", type=int, default=MAX_NEW_TOKENS, help="longest answer (default %(default)s)"
+        "--max_new_tokens",
+        type=typed(Count),
+        default=MAX_NEW_TOKENS,
+        help="longest answer (default %(default)s)",
     )
     parser.add_argument("--recipe", help="name of the recipe" + WEIGHTS_DECIDE)
     parser.add_argument("--conv_type", help="chat template, e.g. llava_v1, llava_llama_2" + WEIGHTS_DECIDE)
@@ -126,9 +130,13 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="tokens around the image" + WEIGHTS_DECIDE,
     )
-    parser.add_argument("--image_size", type=int, help="side of the mask decoder's input" + WEIGHTS_DECIDE)
     parser.add_argument(
-        "--model_max_length", type=int, help="longest question in tokens, image included" + WEIGHTS_DECIDE
+        "--image_size", type=typed(Count), help="side of the mask decoder's input" + WEIGHTS_DECIDE
+    )
+    parser.add_argument(
+        "--model_max_length",
+        type=typed(Count),
+        help="longest question in tokens, image included" + WEIGHTS_DECIDE,
     )
     parser.add_argument("--vision-tower", "--vision_tower", help="CLIP, for releases that do not hold it")
     parser.add_argument("--vision_pretrained", help="SAM's .pth, for releases that do not hold it")

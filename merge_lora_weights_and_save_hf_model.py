@@ -30,6 +30,7 @@ from seglm.utils.cli import Options, read
 from seglm.utils.command import command
 from seglm.utils.config import to_json
 from seglm.utils.manifest import manifest
+from seglm.utils.ranges import Place, typed
 from seglm.utils.resolve import resolve
 
 MODEL_FIELDS = ("backbone.", "decoder.", "trainable.", "engine.precision", "engine.attention")
@@ -71,7 +72,9 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Options]:
     parser.add_argument(
         "--weight", required=True, help="trained weights: a portable checkpoint or zero_to_fp32's output"
     )
-    parser.add_argument("--save_path", required=True, help="new folder for the merged model")
+    parser.add_argument(
+        "--save_path", required=True, type=typed(Place), help="new folder for the merged model"
+    )
     parser.add_argument(
         "--format", choices=("seglm", "lisa"), default="seglm", help="lisa: the original's layout"
     )

@@ -26,6 +26,7 @@ from seglm.bases import (
 )
 from seglm.model.backbones.tokenizer import load_tokenizer
 from seglm.utils.command import command
+from seglm.utils.ranges import Count, Positive, place, typed
 
 HOME = Path(__file__).resolve().parent
 SCORED = 300  # held-out scenes
@@ -48,13 +49,16 @@ def main() -> None:
         "--only", choices=("llava", "sam"), help="make one base; by default first one, then the other"
     )
     parser.add_argument(
-        "--minutes", type=float, default=600.0, help="limit per base; the schedule is shortened to end by it"
+        "--minutes",
+        type=typed(Positive),
+        default=600.0,
+        help="limit per base; the schedule is shortened to end by it",
     )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
+    parser.add_argument("--threads", type=typed(Count), default=1, help="CPU threads of torch")
     parser.add_argument(
-        "--work", type=Path, default=Path("runs/bases"), help="checkpoints, curves and drawn scenes"
+        "--work", type=place, default=Path("runs/bases"), help="checkpoints, curves and drawn scenes"
     )
-    parser.add_argument("--out", type=Path, default=HOME, help="the folder that gets llava/ and sam/")
+    parser.add_argument("--out", type=place, default=HOME, help="the folder that gets llava/ and sam/")
     parser.add_argument("--score", action="store_true", help="only measure what is there")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

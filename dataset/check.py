@@ -22,6 +22,7 @@ from seglm.dataset.readers.refer import NO_TARGET
 from seglm.dataset.readers.stills import Stills
 from seglm.dataset.sources import describe, descriptions, is_begun, open_source
 from seglm.utils.command import command
+from seglm.utils.ranges import Share, place, typed
 from seglm.utils.types import Frames, Sample
 
 DECODED_SHARE = 0.01
@@ -126,14 +127,14 @@ def report(found: Findings, *, every_fault: bool = False) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m seglm.dataset.check", description=__doc__)
-    parser.add_argument("--dataset_dir", type=Path, default=Path("./data"))
+    parser.add_argument("--dataset_dir", type=place, default=Path("./data"))
     parser.add_argument(
         "--dataset",
         default="",
         help="data sets, `refcoco|unc|val,ade20k`; default: every split of every set that is there",
     )
     parser.add_argument(
-        "--decode", type=float, default=DECODED_SHARE, help="share of samples decoded whole, 0 to 1"
+        "--decode", type=typed(Share), default=DECODED_SHARE, help="share of samples decoded whole, 0 to 1"
     )
     parser.add_argument("--all", action="store_true", help="list every fault")
     options = parser.parse_args(arguments)

@@ -31,6 +31,7 @@ from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import markdown, table, write_table
 from seglm.model.recipe import Recipe
 from seglm.utils.command import command
+from seglm.utils.ranges import place
 
 
 def controls(asked: Benchmark, selection: Selection, recipe: Recipe, dataset_dir: Path) -> dict[str, Scores]:
@@ -72,12 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser = argparse.ArgumentParser(
         prog="python -m seglm.evaluation.baselines", description="the controls of a score"
     )
-    parser.add_argument("--dataset_dir", type=Path, default=Path("data/toy"))
+    parser.add_argument("--dataset_dir", type=place, default=Path("data/toy"))
     parser.add_argument("--dataset", default="ReasonSeg|val", help="a benchmark, as for --val_dataset")
     parser.add_argument("--recipe", default="lisa_tiny", help="whose SAM and questions are used")
     parser.add_argument("--untrained", action="store_true", help="also the model as it is before training")
     parser.add_argument("--version", default="", help="also a trained model: a merged folder")
-    parser.add_argument("--out", type=Path, help="folder for table.md and table.png")
+    parser.add_argument("--out", type=place, help="folder for table.md and table.png")
     given = parser.parse_args(arguments)
     recipe = _recipe(given.recipe)
     asked = benchmark(given.dataset)

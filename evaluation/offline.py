@@ -29,6 +29,7 @@ from seglm.evaluation.scores.results import Convention, Result, Said, Scores, li
 from seglm.model.recipe import Protocol
 from seglm.utils.answers import Answer
 from seglm.utils.command import command
+from seglm.utils.ranges import place
 from seglm.utils.types import Sample
 
 
@@ -148,15 +149,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m seglm.evaluation.offline", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument(
-        "--predictions", required=True, type=Path, help="folder with predictions.csv and masks/, or with PNGs"
+        "--predictions",
+        required=True,
+        type=place,
+        help="folder with predictions.csv and masks/, or with PNGs",
     )
     parser.add_argument(
-        "--dataset_dir", required=True, type=Path, help="where the data lie, as for train_ds.py"
+        "--dataset_dir", required=True, type=place, help="where the data lie, as for train_ds.py"
     )
     parser.add_argument(
         "--val_dataset", required=True, help='what they are predictions of, e.g. "ReasonSeg|val"'
     )
-    parser.add_argument("--out", type=Path, help="folder for the report; default: beside the predictions")
+    parser.add_argument("--out", type=place, help="folder for the report; default: beside the predictions")
     parser.add_argument(
         "--missing", choices=("error", "empty"), default="error", help="an expression without prediction"
     )

@@ -28,6 +28,7 @@ from seglm.model.precision import Precision
 from seglm.model.recipe import Protocol, Recipe
 from seglm.utils import dist
 from seglm.utils.command import command
+from seglm.utils.ranges import Count, place, typed
 
 
 @command
@@ -134,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m seglm.evaluation.run", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument("--version", help="the model: a folder or a hub id")
-    parser.add_argument("--dataset_dir", type=Path, help="where the data lie, as for train_ds.py")
+    parser.add_argument("--dataset_dir", type=place, help="where the data lie, as for train_ds.py")
     parser.add_argument(
         "--val_dataset",
         help='what to score: "ReasonSeg|val", "refcoco|unc|testA", "grefcoco|unc|val"; several with commas',
@@ -151,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         "--convention", choices=get_args(Convention), help="how IoU is averaged; default: the benchmark's"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/eval"), help="folder for results (default runs/eval)"
+        "--out", type=place, default=Path("runs/eval"), help="folder for results (default runs/eval)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier outcome in --out")
     parser.add_argument(
@@ -165,8 +166,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=get_args(Precision), help="default: the recipe's")
     parser.add_argument("--vision_tower", "--vision-tower", help="CLIP, for releases that do not hold it")
     parser.add_argument("--vision_pretrained", help="SAM's .pth, for releases that do not hold it")
-    parser.add_argument("--batch_size", "--val_batch_size", type=int, help="pictures at once")
-    parser.add_argument("--max_new_tokens", type=int, help="longest answer")
+    parser.add_argument("--batch_size", "--val_batch_size", type=typed(Count), help="pictures at once")
+    parser.add_argument("--max_new_tokens", type=typed(Count), help="longest answer")
     parser.add_argument(
         "--local_rank", "--local-rank", help=argparse.SUPPRESS
     )  # the launcher's; LOCAL_RANK says the same

@@ -17,6 +17,7 @@ from seglm.evaluation.scores.iou import Score
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
 from seglm.utils.command import command
+from seglm.utils.ranges import place
 
 MISSING = "-"
 POSITIVES = "positives"
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser = argparse.ArgumentParser(
         prog="python -m seglm.evaluation.table", description="scores side by side"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for table.md and table.png")
+    parser.add_argument("--out", type=place, required=True, help="folder for table.md and table.png")
     parser.add_argument("--title", default="Scores")
     parser.add_argument(
         "rows", nargs="+", metavar="NAME=FOLDER", help="a row: its name and the folder with its scores.json"

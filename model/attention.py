@@ -36,7 +36,7 @@ def implementation(engine: Engine) -> str:
 
     flash = torch.cuda.is_available() and is_flash_attn_2_available()
     if engine.attention == "auto":
-        return "flash_attention_2" if flash and not engine.share_prefix else "sdpa"
+        return "flash_attention_2" if flash and not (engine.share_prefix or engine.row_tokens) else "sdpa"
     if engine.attention == "flash_attention_2" and not flash:
         raise ImportError(
             "engine.attention=flash_attention_2 needs flash-attn and a GPU; install it after torch with: "

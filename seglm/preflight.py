@@ -137,6 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     recipe = with_settings(
         named(options.recipe), [*((k, v) for k, v in given.items() if v is not None), *settings]
     )
+    if options.device.split(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"--device {options.device}: permitted are cpu, cuda and cuda:N")
     outcome = overfit(
         recipe, samples=options.samples, steps=options.steps, lr=options.lr, device=options.device
     )

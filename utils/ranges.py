@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os.path
 import sys
 import types
 import typing
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
@@ -67,6 +69,7 @@ Count = Annotated[int, between(least=1, most=LARGEST)]
 CountOrNone = Annotated[int, between(least=0, most=LARGEST)]
 Positive = Annotated[float, between(above=0)]
 Weight = Annotated[float, between(least=0)]
+Share = Annotated[float, between(least=0, most=1)]
 Place = Annotated[str, FILLED, WRITTEN_OUT]
 Names = Annotated[tuple[str, ...], DISTINCT]
 
@@ -81,17 +84,22 @@ def verify(config: object, *, said: Callable[[str], str] = str) -> None:
 
 
 def typed(hint: Any) -> Callable[[str], Any]:
-    """For argparse: the value of a flag, `type=typed(Count)`."""
+    """For argparse: the value of a flag, `type=typed(Count)`; in a path ~ is the home folder."""
 
     def read(text: str) -> Any:
         try:
-            value = bare(hint)(text)
-            _verify(value, hint, "", lambda _: text)
+            value = bare(hint)(os.path.expanduser(text) if WRITTEN_OUT in get_args(hint) else text)
+            _verify(value, hint, "", lambda _: "the value")
         except ValueError as error:
             raise ArgumentTypeError(str(error)) from error
         return value
 
     return read
+
+
+def place(text: str) -> Path:
+    """For argparse: a flag's path, not empty, with ~ for the home folder."""
+    return Path(typed(Place)(text))
 
 
 def bare(hint: Any) -> Any:

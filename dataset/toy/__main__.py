@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 from tqdm import tqdm
 
@@ -12,6 +13,10 @@ from seglm.dataset.toy.layouts.shots import Shot
 from seglm.dataset.toy.scenes import GRID
 from seglm.dataset.toy.write import TEST_IMAGES, TRAIN_IMAGES, VAL_IMAGES, Manifest, read_manifest, write
 from seglm.utils.command import command
+from seglm.utils.ranges import CountOrNone, Place, between, typed
+
+Side = Annotated[int, between(least=16, most=4096)]
+"""of a smaller picture some shapes have no pixel"""
 
 
 @command
@@ -36,7 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m seglm.dataset.toy", description=__doc__)
-    parser.add_argument("--dataset_dir", default="data/toy", help="absent, empty, or the same world already")
+    parser.add_argument(
+        "--dataset_dir",
+        type=typed(Place),
+        default="data/toy",
+        help="absent, empty, or the same world already",
+    )
     numbers = {
         "images": (TRAIN_IMAGES, "training pictures, all data sets together"),
         "val_images": (
@@ -48,7 +58,10 @@ def _parser() -> argparse.ArgumentParser:
         "size": (GRID, "side of a picture, pixels"),
     }
     for name, (default, meaning) in numbers.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{meaning} (default {default})")
+        hint = Side if name == "size" else CountOrNone
+        parser.add_argument(
+            f"--{name}", type=typed(hint), default=default, help=f"{meaning} (default {default})"
+        )
     return parser
 
 

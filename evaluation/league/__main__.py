@@ -30,6 +30,7 @@ from seglm.evaluation.league.picture import save_picture
 from seglm.evaluation.league.standings import write_standings
 from seglm.evaluation.league.work import Processes, Work
 from seglm.utils.command import command
+from seglm.utils.ranges import Count, Positive, place, typed
 
 
 @command
@@ -73,14 +74,18 @@ def _parser() -> argparse.ArgumentParser:
         help="RECIPE[:path=value ...], commas between them; default: the *_tiny recipes whose data are there",
     )
     parser.add_argument("--seeds", default="0,1,2", help="with commas between them (default 0,1,2)")
-    parser.add_argument("--minutes", type=float, default=6.0, help="of one core, a row and seed (default 6)")
-    parser.add_argument("--jobs", type=int, default=2, help="rows at a time, one thread each (default 2)")
-    parser.add_argument("--dataset_dir", type=Path, default=Path("data/toy"), help="a toy world")
+    parser.add_argument(
+        "--minutes", type=typed(Positive), default=6.0, help="of one core, a row and seed (default 6)"
+    )
+    parser.add_argument(
+        "--jobs", type=typed(Count), default=2, help="rows at a time, one thread each (default 2)"
+    )
+    parser.add_argument("--dataset_dir", type=place, default=Path("data/toy"), help="a toy world")
     parser.add_argument(
         "--benchmarks", default=",".join(BENCHMARKS), help=f'default "{",".join(BENCHMARKS)}"'
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/league"), help="folder for everything (default runs/league)"
+        "--out", type=place, default=Path("runs/league"), help="folder for everything (default runs/league)"
     )
     return parser
 

@@ -23,6 +23,7 @@ from seglm.model.released.folder import write_shards
 from seglm.model.released.strict import listed
 from seglm.utils.command import command
 from seglm.utils.containers import INDEXES
+from seglm.utils.ranges import Place, typed
 from seglm.utils.resolve import resolve
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
         required=True,
         help="folder or hub id of the delta, e.g. liuhaotian/LLaVA-Lightning-7B-delta-v1-1",
     )
-    parser.add_argument("--target", required=True, help="new folder for the full weights")
+    parser.add_argument("--target", required=True, type=typed(Place), help="new folder for the full weights")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     apply_delta(options.base, options.delta, options.target)
