@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from benchmarks.gpu.machine import Clock
+from benchmarks.gpu.machine import GIBI, Clock, installed
 from benchmarks.gpu.record import Row
 from benchmarks.sizes import LISA_7B, Size, examples_of, recipe_of, segmenter
 from seglm.model.segmenter import Segmenter
@@ -108,13 +108,24 @@ def largest(sizes: Sequence[int], run: Callable[[int], T]) -> tuple[int, T]:
     raise MemoryError(f"not even {tried} at a time fits into the GPU's memory")
 
 
+def no_attention(name: str, device: str) -> str:
+    """Why the attention of transformers' name cannot be trained with here, or nothing."""
+    if name == "flex_attention" and device == "cpu":
+        return "FlexAttention has no backward pass on a CPU"
+    if name == "flash_attention_2" and device == "cpu":
+        return "flash-attn needs a GPU"
+    return (
+        "flash-attn is not installed" if name == "flash_attention_2" and not installed("flash-attn") else ""
+    )
+
+
 def needs_model(bench: Bench) -> str:
     """Why the model of this size cannot be built here, or nothing."""
     if bench.size is not LISA_7B:
         return ""
     if bench.device != "cuda":
         return "the size 7b needs a GPU; --size tiny runs on a CPU"
-    total = torch.cuda.get_device_properties(0).total_memory / 2**30
+    total = torch.cuda.get_device_properties(0).total_memory / GIBI
     return f"needs {NEEDED_GIB} GiB of GPU memory, and there are {total:.0f}" if total < NEEDED_GIB else ""
 
 

@@ -9,8 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.bench import Bench
-from benchmarks.gpu.machine import installed
+from benchmarks.gpu.bench import Bench, no_attention
 from benchmarks.gpu.record import Row
 from benchmarks.sizes import TINY, attend, examples_of, recipe_of, segmenter
 from seglm.dataset.collate import collate
@@ -51,26 +50,25 @@ VARIANTS = (
 def parity(bench: Bench) -> Generator[Row, None, None]:
     """Loss and gradients of every kind of attention against SDPA in float32 on the CPU."""
     # cuDNN takes TF32 for convolutions unless it is told not to, and TF32 is not float32.
+    before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield from _compared_with_the_cpu(bench)
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def _compared_with_the_cpu(bench: Bench) -> Generator[Row, None, None]:
     model = segmenter(TINY, recipe_of(TINY))
     loss, gradients = _backward(model, _Variant("sdpa", "fp32"), "cpu")
     weights = model.state_dict()
     for variant in VARIANTS:
-        if reason := _obstacle(variant, bench.device):
+        if reason := no_attention(variant.attention, bench.device):
             yield Row(variant.name, {"verdict": f"skipped: {reason}"})
         else:
             yield bench.attempt(
                 variant.name, partial(_compared, variant, bench.device, weights, loss, gradients)
             )
-    torch.backends.cudnn.allow_tf32 = True
-
-
-def _obstacle(variant: _Variant, device: str) -> str:
-    if variant.attention == "flex_attention" and device == "cpu":
-        return "FlexAttention has no backward pass on a CPU"
-    if variant.attention == "flash_attention_2" and (device == "cpu" or not installed("flash-attn")):
-        return "needs a GPU" if device == "cpu" else "flash-attn is not installed"
-    return ""
 
 
 def _compared(

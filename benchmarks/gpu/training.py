@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import replica
-from benchmarks.gpu.bench import Bench, largest
+from benchmarks.gpu.bench import Bench, largest, no_attention
 from benchmarks.gpu.flops import executed, least, units
-from benchmarks.gpu.machine import installed
 from benchmarks.gpu.record import Number, Row
 from benchmarks.sizes import attend, checkpointing
 from seglm.dataset.collate import collate
@@ -107,6 +106,7 @@ class Trainer:
         return partial(self.ours, batches, {name: float(count) for name, count in counts.items()})
 
     def prepare(self, variant: Variant) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
         checkpointing(self.model, variant.checkpointing)
         attend(self.model, variant.attention)
 
@@ -115,13 +115,14 @@ def training(bench: Bench) -> Generator[Row, None, None]:
     """One optimizer step of the size's images: forward, backward, clipping, AdamW on float32 weights."""
     trainer = Trainer(bench)
     minimum = least(bench.size, bench.examples, units(bench.model, bench.examples[0]))
-    for variant in VARIANTS:
-        if reason := _obstacle(variant, bench.device):
-            yield Row(variant.name, {"note": f"skipped: {reason}"})
-        else:
-            yield bench.attempt(variant.name, partial(_timed, trainer, variant, minimum))
-    trainer.prepare(Variant("as before"))
-    trainer.optimizer.zero_grad(set_to_none=True)
+    try:
+        for variant in VARIANTS:
+            if reason := no_attention(variant.attention, bench.device):
+                yield Row(variant.name, {"note": f"skipped: {reason}"})
+            else:
+                yield bench.attempt(variant.name, partial(_timed, trainer, variant, minimum))
+    finally:  # also where time is over: the parts behind use the same model
+        trainer.prepare(Variant("as before"))
 
 
 def _timed(trainer: Trainer, variant: Variant, minimum: int) -> Row:
@@ -161,14 +162,6 @@ def _halves(number: int) -> list[int]:
     return sizes
 
 
-def _obstacle(variant: Variant, device: str) -> str:
-    if variant.attention == "flex_attention" and device == "cpu":
-        return "FlexAttention has no backward pass on a CPU"
-    if variant.attention == "flash_attention_2" and not (device == "cuda" and installed("flash-attn")):
-        return "needs flash-attn and a GPU"
-    return ""
-
-
 # ---- host syncs ------------------------------------------------------------------------------------------------------
 def needs_gpu(bench: Bench) -> str:
     return "" if bench.device == "cuda" else "a CPU waits for nothing; needs a GPU"
@@ -177,9 +170,11 @@ def needs_gpu(bench: Bench) -> str:
 def syncs(bench: Bench) -> Generator[Row, None, None]:
     """How often the host waits for the device in one step of two images, and where most."""
     trainer = Trainer(bench)
-    for variant in VARIANTS[:2]:
-        yield bench.attempt(variant.name, partial(_counted, trainer, variant))
-    trainer.prepare(Variant("as before"))
+    try:
+        for variant in VARIANTS[:2]:
+            yield bench.attempt(variant.name, partial(_counted, trainer, variant))
+    finally:
+        trainer.prepare(Variant("as before"))
 
 
 def _counted(trainer: Trainer, variant: Variant) -> Row:

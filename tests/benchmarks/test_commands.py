@@ -16,7 +16,7 @@ SMALL = {
     "benchmarks.step": "--size tiny --repeats 1",
     "benchmarks.loader": "--size 64 96 --images 2 --repeats 1",
     "benchmarks.padding": "--dataset_dir {folder}/toy --size tiny --budgets 400 --batches 2 --repeats 1",
-    "benchmarks.gpu": "--size tiny --device cpu --out {folder}",
+    "benchmarks.gpu": "--size tiny --device cpu --minutes 60 --out {folder}",
     "benchmarks.compare": f"--other {shlex.quote(str(ROOT))} --repeats 1 --parts loader,train,evaluate --steps 6 --images 8",
 }
 SAYS = {
