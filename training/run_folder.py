@@ -4,20 +4,23 @@ runs/<exp_name>/
     log.txt metrics.csv scores.csv curve.png events.out.tfevents.*      what happened
     manifest.json                                                       what it was made of
     ckpt_model/    slots/    portable/                                  weights: see saves.py and utils/portable.py
+    kept/step<N>/                                                       the last ones, as many as --keep says; like portable/
     eval/<name>/                                                        what --eval_only wrote
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from seglm.training import saves
 from seglm.utils import dist
+from seglm.utils.portable import MANIFEST
 
-MARK, EVAL = "log.txt", "eval"
+MARK, EVAL, KEPT = "log.txt", "eval", "kept"
 BYTES_OF_A_WEIGHT, BYTES_OF_A_SAVE = 4, 12  # float32; with AdamW's two moments
 SAVES = 3  # both slots and the best state, when all are of different steps
 GIB = 1 << 30
@@ -51,6 +54,20 @@ class RunFolder:
     def portable(self) -> Path:
         return self.folder / "portable"
 
+    def kept(self, step: int) -> Path:
+        """The portable checkpoint of a step that --keep keeps."""
+        return self.folder / KEPT / f"step{step}"
+
+    def keep_last(self, count: int) -> None:
+        """Removes all but the last `count` of them, and what a kill left of a removal or of a write."""
+        steps = [path for path in (self.folder / KEPT).iterdir() if re.fullmatch(r"step\d+", path.name)]
+        last = sorted(steps, key=lambda path: int(path.name.removeprefix("step")))[-count:]
+        for path in (self.folder / KEPT).iterdir():
+            if path not in last:
+                # First what makes it a checkpoint, so that half of one is none.
+                (path / MANIFEST).unlink(missing_ok=True)
+                shutil.rmtree(path)
+
     def evaluation(self, name: str) -> Path:
         """Where an evaluation of this run's weights writes: beside the checkpoints, never over them."""
         return self.folder / EVAL / name.replace("|", "_").replace("/", "_")
@@ -81,9 +98,12 @@ def refuse(run: RunFolder, *, resume: bool, overwrite: bool) -> None:
         raise ValueError(problem)
 
 
-def refuse_full_disk(run: RunFolder, *, trained: int) -> None:
-    """Raises RuntimeError, on every rank, if the disk has no room for the checkpoints of so many trained parameters."""
-    wanted = trained * BYTES_OF_A_SAVE * SAVES + trained * BYTES_OF_A_WEIGHT
+def refuse_full_disk(run: RunFolder, *, trained: int, keep: int = 0) -> None:
+    """Raises RuntimeError, on every rank, if the disk has no room for the checkpoints of so many trained parameters.
+
+    keep: portable checkpoints beside the best one.
+    """
+    wanted = trained * (BYTES_OF_A_SAVE * SAVES + BYTES_OF_A_WEIGHT * (1 + keep))
     free = dist.from_main(shutil.disk_usage(_there(run.folder)).free if dist.world().is_main else 0)
     if free < wanted:
         raise RuntimeError(
