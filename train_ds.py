@@ -34,10 +34,10 @@ from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import fate
 from seglm.training.engine import Engine
 from seglm.training.from_recipe import contents, feed, found_data, heading, settings, training_sources
-from seglm.training.plan import Plan, SaveEvery
+from seglm.training.plan import Hooks, Plan, SaveEvery
 from seglm.training.run_folder import RunFolder, forget, kept, open_run, refuse, refuse_full_disk
 from seglm.training.stop import BY_SIGNAL
-from seglm.training.trainer import Hooks, Trainer
+from seglm.training.trainer import Trainer
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
 from seglm.utils.command import command

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol, cast
 
 import torch
@@ -77,6 +78,11 @@ class Engine:
         self.deepspeed = _initialize(module, optimizer, scheduler, settings.deepspeed(module))
         if settings.precision == "fp16":
             optim.scale_losses(self.deepspeed.optimizer)
+
+    @property
+    def num_trained(self) -> int:
+        """Trained weights, those of all ranks under ZeRO-3."""
+        return sum(map(prod, self.trained.values()))
 
     # ---- a step ------------------------------------------------------------------------------------------------------
     @property

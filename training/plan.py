@@ -1,8 +1,12 @@
-"""When what happens in a run."""
+"""What a run is told: when what happens, and whom it asks about what is learned."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,17 @@ class Plan:
         every = self.save_every
         by_steps = every.steps > 0 and step % every.steps == 0
         return self.ends_epoch(step) or by_steps or 0 < every.minutes <= minutes
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop asks of those who know what is learned."""
+
+    validate: Callable[[nn.Module], Mapping[str, float]] | None = None
+    """module in eval mode -> scores; every rank calls it and gets the same scores. None: no validation"""
+    portable: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
+    """trained weights by parameter name -> by the name they have in the portable checkpoint"""
+    group_of: Callable[[str], str] = lambda name: name.split(".")[0]
+    """parameter name -> the group the tripwire judges it with"""
+    manifest: Callable[[], Mapping[str, Any]] = dict
+    """what the run is made of, for the portable checkpoint"""

@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
 from math import isfinite
 from signal import SIGTERM, Signals
 from typing import Any
 
-from torch import Tensor, nn
-
 from seglm.training import engine_state, saves
 from seglm.training.curve import CsvTable, Row, TensorBoard, draw
 from seglm.training.engine import Engine, Step, not_finite
-from seglm.training.plan import Plan
+from seglm.training.plan import Hooks, Plan
 from seglm.training.run_folder import RunFolder
 from seglm.training.sampler import Feed, SamplerState
 from seglm.training.stop import Stopped, StopRequest
 from seglm.training.watch import Tripwire, Watchdog
 from seglm.utils import dist, rng
+from seglm.utils.atomic import full_disk
 from seglm.utils.portable import refuse_not_finite, save_portable, step_of
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What the loop asks of those who know what is learned."""
-
-    validate: Callable[[nn.Module], Mapping[str, float]] | None = None
-    """module in eval mode -> scores; every rank calls it and gets the same scores. None: no validation"""
-    portable: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
-    """trained weights by parameter name -> by the name they have in the portable checkpoint"""
-    group_of: Callable[[str], str] = lambda name: name.split(".")[0]
-    """parameter name -> the group the tripwire judges it with"""
-    manifest: Callable[[], Mapping[str, Any]] = dict
-    """what the run is made of, for the portable checkpoint"""
 
 
 class Trainer:
@@ -65,28 +49,42 @@ class Trainer:
         """
         done = False
         with suppress(Stopped), ExitStack() as stack:
-            self._begin(go_on)
+            with self._writing():
+                self._begin(go_on)
             tripwire = self._tripwire()
             stack.enter_context(self._stop)
             watchdog = stack.enter_context(Watchdog(lambda: self.engine.phase))
             bar = stack.enter_context(_progress(self.engine.steps, self.plan.steps))
-            self._validate_if_due()
+            with self._writing():
+                self._validate_if_due()
             for batches in stack.enter_context(closing(self._batches(watchdog))):
                 step = self._step(batches)
                 watchdog.step_ends()
                 bar.update()
-                if self.plan.reports(step.number):
-                    bar.set_postfix(loss=f"{self.report()['loss']:.4f}")
                 if tripwire is not None and step.number == self.plan.tripwire:
                     self._check_tripwire(tripwire)
                     tripwire = None
-                if step.stop or step.save:
-                    self.save()
-                if step.stop:
-                    break
-                self._validate_if_due()
+                with self._writing():
+                    if self.plan.reports(step.number):
+                        bar.set_postfix(loss=f"{self.report()['loss']:.4f}")
+                    if step.stop or step.save:
+                        self.save()
+                    if step.stop:
+                        break
+                    self._validate_if_due()
             done = self.engine.steps >= self.plan.steps and not self._validation_is_due()
-        return self._end(done)
+        with self._writing():
+            return self._end(done)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A write that fails because the disk is full becomes one error that says what is kept and what is needed."""
+        try:
+            yield
+        except Exception as error:
+            if why := full_disk(error):
+                raise self.run.full(why, trained=self.engine.num_trained) from error
+            raise
 
     def _step(self, batches: list[Any]) -> Step:
         since = (time.monotonic() - self._saved_at) / 60
@@ -125,6 +123,8 @@ class Trainer:
             self._carried = len(self._since)
             seen = self.sampler_state.next_sample
             log.info("going on after step %d, sample %d, from %s", step, seen, save.folder)
+            if world.is_main:
+                self.run.remove_halves()
         dist.barrier()
         self._metrics = CsvTable(self.run.metrics, until=step if world.is_main else None)
         self._scores = CsvTable(self.run.scores, until=step if world.is_main else None)

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from seglm.training import engine_state
-from seglm.training.plan import Plan
+from seglm.training.plan import Hooks, Plan
 from seglm.training.run_folder import RunFolder
-from seglm.training.trainer import Hooks, Trainer
+from seglm.training.trainer import Trainer
 from tests.training.tiny import TwoTerms
 
 

@@ -18,11 +18,11 @@ import torch
 from torch import nn
 
 from seglm.training.engine import Engine
-from seglm.training.plan import Plan, SaveEvery
+from seglm.training.plan import Hooks, Plan, SaveEvery
 from seglm.training.run_folder import open_run
 from seglm.training.sampler import Feed
 from seglm.training.settings import Settings
-from seglm.training.trainer import Hooks, Trainer
+from seglm.training.trainer import Trainer
 from seglm.utils import dist, log, rng
 from tests.training.processes import die_at
 from tests.training.tiny import NumberSet, TwoTerms, collate
