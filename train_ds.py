@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from signal import Signals
 from typing import cast
 
 from torch import nn
@@ -33,8 +34,10 @@ from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import fate
 from seglm.training.engine import Engine
 from seglm.training.from_recipe import contents, feed, found_data, heading, settings, training_sources
+from seglm.training.plan import Hooks, Plan, SaveEvery
 from seglm.training.run_folder import RunFolder, forget, kept, open_run, refuse, refuse_full_disk
-from seglm.training.trainer import Hooks, Plan, Trainer
+from seglm.training.stop import BY_SIGNAL
+from seglm.training.trainer import Trainer
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
 from seglm.utils.command import command
@@ -113,7 +116,7 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     if not options.no_eval:
         look_at_validation(recipe, sources, options)
     built = start(recipe, options.init_from)
-    refuse_full_disk(run, trained=built.table.trained_parameters)
+    refuse_full_disk(run, trained=built.table.trained_parameters, keep=options.keep)
     open_run(run.folder, resume=going_on, overwrite=options.overwrite)
     logs.write_to(run.log)
     logs.first_lines(heading(recipe, reason, sources, built))
@@ -124,19 +127,30 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     if dist.world().is_main:
         write_manifest(run.manifest, content)
     schedule = recipe.schedule
-    plan = Plan(schedule.epochs, schedule.steps_per_epoch, recipe.engine.seed, options.print_freq)
+    plan = Plan(
+        schedule.epochs,
+        schedule.steps_per_epoch,
+        recipe.engine.seed,
+        print_freq=options.print_freq,
+        save_every=SaveEvery.of(options.save_every),
+        keep=options.keep,
+    )
     hooks = Hooks(
         validate=None if options.no_eval else partial(validate, out_dir=run.evaluation("validation")),
         portable=lambda weights: {canonical(name): tensor for name, tensor in weights.items()},
         group_of=lambda name: fate(canonical(name), recipe.trainable)[0],
         manifest=lambda: content,
     )
-    finished = run_to_the_end(recipe, sources, built, run, plan, hooks, go_on=going_on)
+    stopped = run_to_the_end(recipe, sources, built, run, plan, hooks, go_on=going_on)
+    if stopped is not None:
+        log.info("stopped by %s; %s", stopped.name, kept(run))
+        sys.exit(BY_SIGNAL + stopped)
     place = shlex.quote(str(run.folder))
-    after = (
-        f"python merge_lora_weights_and_save_hf_model.py --weight {place}/portable --save_path {place}/merged"
+    log.info(
+        "next: python merge_lora_weights_and_save_hf_model.py --weight %s/portable --save_path %s/merged",
+        place,
+        place,
     )
-    log.info("next: %s", after if finished else f"the same command with --resume {place}")
 
 
 def run_to_the_end(
@@ -148,8 +162,8 @@ def run_to_the_end(
     hooks: Hooks,
     *,
     go_on: bool,
-) -> bool:
-    """True if the plan is done; see `Trainer.train`. What fails before its first step leaves no run behind."""
+) -> Signals | None:
+    """None if the plan is done; see `Trainer.train`. What fails before its first step leaves no run behind."""
     engine: Engine | None = None
     try:
         engine = Engine(built.model, settings(recipe, plan))

@@ -115,4 +115,6 @@ def draw(path: Path, metrics: Sequence[Row], scores: Sequence[Row]) -> None:
         if len(columns) > 1:
             axis.legend(fontsize="small")
     axes[-1].set_xlabel("optimizer step")
-    figure.savefig(path, dpi=100)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100)
+    write_atomic(path, picture.getvalue())

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol, cast
 
 import torch
@@ -51,6 +52,8 @@ class Step:
     """the rate this step used"""
     stop: bool
     """whether any rank was asked to stop"""
+    save: bool
+    """whether any rank wants to save, which they do together"""
 
 
 class Engine:
@@ -76,24 +79,29 @@ class Engine:
         if settings.precision == "fp16":
             optim.scale_losses(self.deepspeed.optimizer)
 
+    @property
+    def num_trained(self) -> int:
+        """Trained weights, those of all ranks under ZeRO-3."""
+        return sum(map(prod, self.trained.values()))
+
     # ---- a step ------------------------------------------------------------------------------------------------------
     @property
     def steps(self) -> int:
         """Optimizer steps so far, those that an fp16 overflow skipped included."""
         return int(self.deepspeed.global_steps)
 
-    def step(self, batches: Sequence[MicroBatch], *, stop: bool = False) -> Step:
+    def step(self, batches: Sequence[MicroBatch], *, stop: bool = False, save: bool = False) -> Step:
         """Forward and backward of each micro-batch, then one update.
 
         batches: as many as `accumulation`, all fetched beforehand: what they count is known before the first forward.
-        stop: whether this rank wants to stop; the answer is in the result of every rank.
+        stop, save: whether this rank wants to; the answer is in the result of every rank.
         Raises MemoryError with what could be turned down, and RuntimeError if DeepSpeed's steps are not ours.
         """
         assert len(batches) == self.settings.accumulation, (
             f"{len(batches)} micro-batches for {self.settings.accumulation}"
         )
         self.phase = f"step {self.steps + 1}: counting"
-        counts, any_stop = self._count(batches, stop)
+        counts, (any_stop, any_save) = self._count(batches, (stop, save))
         lr = float(self.deepspeed.optimizer.param_groups[0]["lr"])
         numbers = []
         for index, batch in enumerate(batches):
@@ -105,7 +113,7 @@ class Engine:
                     raise
                 raise MemoryError(out_of_memory.message(self.phase, batch, self.device)) from error
         keys = tuple(batch.keys for batch in batches)
-        step = Step(self.steps, torch.stack(numbers), counts, keys, lr, any_stop)
+        step = Step(self.steps, torch.stack(numbers), counts, keys, lr, any_stop, any_save)
         self._account(step)
         return step
 
@@ -125,13 +133,15 @@ class Engine:
         norm = self.deepspeed.get_global_grad_norm()
         return float("nan") if norm is None else float(norm)
 
-    def _count(self, batches: Sequence[MicroBatch], stop: bool) -> tuple[dict[str, float], bool]:
-        """(counts of the whole step, whether any rank wants to stop): the one message before the first forward."""
+    def _count(
+        self, batches: Sequence[MicroBatch], wishes: Sequence[bool]
+    ) -> tuple[dict[str, float], list[bool]]:
+        """(counts of the whole step, what any rank wishes): the one message before the first forward."""
         count = cast(Any, self.module).counts
         own = [count(batch) for batch in batches]
         names = list(own[0])
-        *totals, stops = dist.all_sum([*(sum(one[name] for one in own) for name in names), float(stop)])
-        return dict(zip(names, totals, strict=True)), stops > 0
+        sums = dist.all_sum([*(sum(one[name] for one in own) for name in names), *map(float, wishes)])
+        return dict(zip(names, sums)), [total > 0 for total in sums[len(names) :]]
 
     def _train_on(self, batch: MicroBatch, counts: Mapping[str, float], where: str) -> Tensor:
         """Forward and backward of one micro-batch; float32 [1 + terms], detached."""

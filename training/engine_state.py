@@ -6,6 +6,8 @@ process must be those of the old one: both are checked here, because DeepSpeed's
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -26,9 +28,12 @@ def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Save | None:
     """Writes a save; all ranks call. Returns it on the main process, None elsewhere.
 
     facts: what the trainer wants back, anything JSON takes.
+    Raises OSError on every rank, before one of them writes, if the disk has no room for it.
     """
     world = dist.world()
-    folder = Path(dist.from_main(str(saves.begin(run)) if world.is_main else None))
+    folder, fits = dist.from_main(_begin(run, engine) if world.is_main else None)
+    if not fits:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     step = engine.steps
     engine.deepspeed.save_checkpoint(
         str(folder), tag=saves.tag(step), save_latest=False, exclude_frozen_parameters=True
@@ -49,6 +54,12 @@ def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Save | None:
     return done
 
 
+def _begin(run: Path, engine: Engine) -> tuple[Path, bool]:
+    """An empty folder, and whether its disk has room for a save."""
+    folder = saves.begin(run)
+    return folder, shutil.disk_usage(folder).free >= saves.room_for_one(run, trained=engine.num_trained)
+
+
 def load(saved: Save, engine: Engine) -> None:
     """Puts a save's state into a fresh engine; all ranks call.
 
@@ -61,7 +72,7 @@ def load(saved: Save, engine: Engine) -> None:
         _load(engine, saved.folder, saved.tag)
         rng.restore(torch.load(saved.folder / f"rng_rank{world.rank}.pt", weights_only=True))
         return
-    root = saved.folder.parent.parent / "ckpt_universal"
+    root = saved.folder.parent.parent / saves.UNIVERSAL
     if world.is_main:
         _to_universal(saved, root / saved.tag)
     dist.barrier()

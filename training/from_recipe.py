@@ -20,9 +20,9 @@ from seglm.model.recipe import Data, Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
 from seglm.training import optim
+from seglm.training.plan import Plan
 from seglm.training.sampler import Feed
 from seglm.training.settings import Settings
-from seglm.training.trainer import Plan
 from seglm.utils import dist
 from seglm.utils.config import difference, to_json
 from seglm.utils.manifest import commit, describe_ids, manifest

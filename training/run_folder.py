@@ -4,23 +4,26 @@ runs/<exp_name>/
     log.txt metrics.csv scores.csv curve.png events.out.tfevents.*      what happened
     manifest.json                                                       what it was made of
     ckpt_model/    slots/    portable/                                  weights: see saves.py and utils/portable.py
+    kept/step<N>/                                                       the last ones, as many as --keep says; like portable/
     eval/<name>/                                                        what --eval_only wrote
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from seglm.training import saves
-from seglm.utils import dist
+from seglm.training.saves import BYTES_OF_A_SAVE, BYTES_OF_A_WEIGHT
+from seglm.utils import atomic, dist
+from seglm.utils.portable import MANIFEST
 
-MARK, EVAL = "log.txt", "eval"
-BYTES_OF_A_WEIGHT, BYTES_OF_A_SAVE = 4, 12  # float32; with AdamW's two moments
+MARK, EVAL, KEPT = "log.txt", "eval", "kept"
 SAVES = 3  # both slots and the best state, when all are of different steps
-GIB = 1 << 30
+UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,37 @@ class RunFolder:
     @property
     def portable(self) -> Path:
         return self.folder / "portable"
+
+    def kept(self, step: int) -> Path:
+        """The portable checkpoint of a step that --keep keeps."""
+        return self.folder / KEPT / f"step{step}"
+
+    def keep_last(self, count: int) -> None:
+        """Removes all but the last `count` of them, and what a kill left of a removal or of a write."""
+        steps = [path for path in (self.folder / KEPT).iterdir() if re.fullmatch(r"step\d+", path.name)]
+        last = sorted(steps, key=lambda path: int(path.name.removeprefix("step")))[-count:]
+        for path in (self.folder / KEPT).iterdir():
+            if path not in last:
+                # First what makes it a checkpoint, so that half of one is none.
+                (path / MANIFEST).unlink(missing_ok=True)
+                shutil.rmtree(path)
+
+    def remove_halves(self) -> None:
+        """Nothing half-written stays, whatever ended the process that wrote it."""
+        saves.remove_halves(self.folder)
+        kept = {self.folder / KEPT / path.name.split(".")[0] for path in (self.folder / KEPT).glob("step*")}
+        for path in (self.metrics, self.scores, self.curve, self.manifest, self.portable, *kept):
+            atomic.remove_halves(path)
+
+    def full(self, why: str, *, trained: int) -> RuntimeError:
+        """The error for a disk that was found full; half-written files are gone by then."""
+        if dist.world().is_main:
+            self.remove_halves()
+        needed, free = saves.room_for_one(self.folder, trained=trained), _free(self.folder)
+        return RuntimeError(
+            f"{self.folder}: the disk is full ({why}): a save needs {_size(needed)} beside what is there, {_size(free)} are left "
+            f"(less under a quota). Make room; {kept(self)}"
+        )
 
     def evaluation(self, name: str) -> Path:
         """Where an evaluation of this run's weights writes: beside the checkpoints, never over them."""
@@ -81,14 +115,17 @@ def refuse(run: RunFolder, *, resume: bool, overwrite: bool) -> None:
         raise ValueError(problem)
 
 
-def refuse_full_disk(run: RunFolder, *, trained: int) -> None:
-    """Raises RuntimeError, on every rank, if the disk has no room for the checkpoints of so many trained parameters."""
-    wanted = trained * BYTES_OF_A_SAVE * SAVES + trained * BYTES_OF_A_WEIGHT
-    free = dist.from_main(shutil.disk_usage(_there(run.folder)).free if dist.world().is_main else 0)
+def refuse_full_disk(run: RunFolder, *, trained: int, keep: int = 0) -> None:
+    """Raises RuntimeError, on every rank, if the disk has no room for the checkpoints of so many trained parameters.
+
+    keep: portable checkpoints beside the best one.
+    """
+    wanted = trained * (BYTES_OF_A_SAVE * SAVES + BYTES_OF_A_WEIGHT * (1 + keep))
+    free = dist.from_main(_free(run.folder) if dist.world().is_main else 0)
     if free < wanted:
         raise RuntimeError(
-            f"{run.folder}: its checkpoints need {wanted / GIB:.1f} GiB ({trained:,} trained weights, {SAVES} saves) and the "
-            f"disk has {free / GIB:.1f} GiB left; make room or choose another --log_base_dir"
+            f"{run.folder}: its checkpoints need {_size(wanted)} ({trained:,} trained weights, {SAVES} saves) and the "
+            f"disk has {_size(free)} left; make room or choose another --log_base_dir"
         )
 
 
@@ -107,6 +144,15 @@ def forget(run: RunFolder) -> None:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
+def _size(count: float) -> str:
+    unit, name = next(((unit, name) for unit, name in UNITS if count >= unit / 10), UNITS[-1])
+    return f"{count / unit:.1f} {name}"
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(_there(folder)).free
+
+
 def _there(folder: Path) -> Path:
     """The folder or the nearest one above it that exists."""
     return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
@@ -118,7 +164,7 @@ def _problem(run: RunFolder, resume: bool, overwrite: bool) -> str | None:
         return "--resume goes on with a run, --overwrite throws it away; give one of them"
     if resume:
         if saves.newest(folder) is None:
-            return f"--resume: {folder} holds no complete checkpoint; leave out --resume to start, or check --exp_name"
+            return f"--resume: {folder} holds no complete checkpoint; start with --overwrite instead, or check --exp_name"
         return None
     place = _there(folder)
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
@@ -133,4 +179,8 @@ def _problem(run: RunFolder, resume: bool, overwrite: bool) -> str | None:
         return f"{folder} is not empty and holds no run of SegLM; choose another --exp_name"
     if overwrite:
         return None
+    if not saves.is_begun(folder):
+        return (
+            f"{folder} holds a run that saved nothing; replace it (--overwrite) or choose another --exp_name"
+        )
     return f"{folder} already holds a run; go on with it (--resume), replace it (--overwrite) or choose another --exp_name"

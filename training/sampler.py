@@ -114,7 +114,10 @@ def _start_worker(index: int) -> None:
     """A launcher that stops a run sends SIGTERM to the whole process tree; the trainer still needs its batches to finish a step.
 
     So a worker lives a while longer, and then leaves with code 0: any other is an error that PyTorch raises in the trainer.
+    Ctrl-C reaches a worker as well, and SLURM's signal: the trainer answers them, and ends its workers.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))
     signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))
     torch.set_num_threads(1)

@@ -17,10 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seglm.utils import atomic
 from seglm.utils.atomic import sync_folder, sync_tree, write_atomic
 
 NAMES = ("a", "b")
-COMPLETE, SCRIPT, LATEST = "COMPLETE", "zero_to_fp32.py", "latest"
+COMPLETE, SCRIPT, LATEST, UNIVERSAL = "COMPLETE", "zero_to_fp32.py", "latest", "ckpt_universal"
+BYTES_OF_A_WEIGHT = 4  # float32
+BYTES_OF_A_SAVE = (
+    4 * BYTES_OF_A_WEIGHT
+)  # of a trained weight: itself, DeepSpeed's copy of it, AdamW's two moments
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Save:
     step: int
     facts: dict[str, Any]
     """what the trainer said when it was saved"""
+    size: int
+    """bytes"""
 
     @property
     def tag(self) -> str:
@@ -51,8 +58,19 @@ def newest(run: Path) -> Save | None:
     return max(found, key=lambda save: save.step, default=None)
 
 
+def is_begun(run: Path) -> bool:
+    """Whether anything was ever saved, be it whole or not any more."""
+    return any((run / "slots").glob(f"*/{COMPLETE}"))
+
+
+def room_for_one(run: Path, *, trained: int) -> int:
+    """Bytes that the next save of so many trained weights will take: like the last one, or what its weights take alone."""
+    last = newest(run)
+    return max(trained * BYTES_OF_A_SAVE, last.size if last is not None else 0)
+
+
 def begin(run: Path) -> Path:
-    """Empties the folder that does not hold the newest save and returns it."""
+    """Empties the folder that does not hold the newest save and returns it, so that it takes no room beside the new one."""
     last = newest(run)
     folder = next(run / "slots" / name for name in NAMES if last is None or last.folder.name != name)
     # The marker goes first: a half-emptied save must not count.
@@ -62,6 +80,17 @@ def begin(run: Path) -> Path:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     return folder
+
+
+def remove_halves(run: Path) -> None:
+    """What a save left that was killed or found the disk full."""
+    for folder in (run / "slots" / name for name in NAMES):
+        if not (folder / COMPLETE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    model = run / "ckpt_model"
+    for path in (model / SCRIPT, model / LATEST, *model.glob("global_step*")):
+        atomic.remove_halves(path.with_name(path.name.removesuffix(atomic.NEW)))
+    shutil.rmtree(run / UNIVERSAL, ignore_errors=True)
 
 
 def commit(folder: Path, *, step: int, facts: dict[str, Any], expected: int) -> Save:
@@ -81,7 +110,7 @@ def commit(folder: Path, *, step: int, facts: dict[str, Any], expected: int) -> 
     write_atomic(
         folder / COMPLETE, json.dumps({"step": step, "facts": facts, "files": files}, indent=1) + "\n"
     )
-    return Save(folder, step, facts)
+    return Save(folder, step, facts, sum(files.values()))
 
 
 def keep_as_best(run: Path, save: Save) -> None:
@@ -89,7 +118,7 @@ def keep_as_best(run: Path, save: Save) -> None:
     model = run / "ckpt_model"
     model.mkdir(exist_ok=True)
     final = model / save.tag
-    fresh = model / f"{save.tag}.new"
+    fresh = model / f"{save.tag}{atomic.NEW}"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(save.folder / save.tag, fresh, copy_function=_link)
     # The same step again, e.g. after an overwritten run: `latest` must never point at a folder in pieces.
@@ -124,4 +153,4 @@ def _read(folder: Path) -> Save | None:
             raise RuntimeError(
                 f"{path} was {size} bytes when {marker} was written and is not any more; remove {folder}"
             )
-    return Save(folder, content["step"], content["facts"])
+    return Save(folder, content["step"], content["facts"], sum(content["files"].values()))

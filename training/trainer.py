@@ -3,59 +3,26 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from math import isfinite
+from signal import SIGTERM, Signals
 from typing import Any
-
-from torch import Tensor, nn
 
 from seglm.training import engine_state, saves
 from seglm.training.curve import CsvTable, Row, TensorBoard, draw
 from seglm.training.engine import Engine, Step, not_finite
+from seglm.training.plan import Hooks, Plan
 from seglm.training.run_folder import RunFolder
 from seglm.training.sampler import Feed, SamplerState
+from seglm.training.stop import Stopped, StopRequest
 from seglm.training.watch import Tripwire, Watchdog
 from seglm.utils import dist, rng
-from seglm.utils.portable import refuse_not_finite, save_portable
+from seglm.utils.atomic import full_disk
+from seglm.utils.portable import refuse_not_finite, save_portable, step_of
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """When what happens, in optimizer steps."""
-
-    epochs: int
-    steps_per_epoch: int
-    seed: int
-    print_freq: int = 10
-    """steps between two reports"""
-    best_by: str = "giou"
-    """the validation score that decides which state is the best; higher is better"""
-    tripwire: int = 20
-    """after this many steps every group of weights must have moved; 0 does not look"""
-
-    @property
-    def steps(self) -> int:
-        return self.epochs * self.steps_per_epoch
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What the loop asks of those who know what is learned."""
-
-    validate: Callable[[nn.Module], Mapping[str, float]] | None = None
-    """module in eval mode -> scores; every rank calls it and gets the same scores. None: no validation"""
-    portable: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
-    """trained weights by parameter name -> by the name they have in the portable checkpoint"""
-    group_of: Callable[[str], str] = lambda name: name.split(".")[0]
-    """parameter name -> the group the tripwire judges it with"""
-    manifest: Callable[[], Mapping[str, Any]] = dict
-    """what the run is made of, for the portable checkpoint"""
 
 
 class Trainer:
@@ -66,41 +33,67 @@ class Trainer:
         self.sampler_state = SamplerState()
         self._metrics = self._scores = CsvTable(run.metrics, until=None)
         self._board: TensorBoard | None = None
-        self._pending: list[Step] = []
-        self._began = time.monotonic()
+        self._stop = StopRequest()
+        self._unread: list[Step] = []
+        self._since: list[Row] = []
+        """what the steps since the last report said, those before a resume included"""
+        self._carried = 0
+        self._began = self._saved_at = time.monotonic()
         self._waited = 0.0
 
     # ---- the loop ----------------------------------------------------------------------------------------------------
-    def train(self, *, go_on: bool = False) -> bool:
-        """Runs to the end of the plan; True if it got there, False if somebody asked it to stop (SIGTERM), then it has saved.
+    def train(self, *, go_on: bool = False) -> Signals | None:
+        """Runs to the end of the plan and returns None, or until a signal asks it to stop, saves and returns that signal.
 
         go_on: start from the run's newest complete checkpoint.
         """
-        self._begin(go_on)
-        tripwire = self._tripwire()
-        with ExitStack() as stack:
-            asked = stack.enter_context(_stop_signal())
+        done = False
+        with suppress(Stopped), ExitStack() as stack:
+            with self._writing():
+                self._begin(go_on)
+            tripwire = self._tripwire()
+            stack.enter_context(self._stop)
             watchdog = stack.enter_context(Watchdog(lambda: self.engine.phase))
             bar = stack.enter_context(_progress(self.engine.steps, self.plan.steps))
-            self._validate_if_due()
+            with self._writing():
+                self._validate_if_due()
             for batches in stack.enter_context(closing(self._batches(watchdog))):
-                step = self.engine.step(batches, stop=bool(asked))
+                step = self._step(batches)
                 watchdog.step_ends()
-                self.sampler_state = SamplerState(self.sampler_state.next_sample + self.feed.per_step)
-                self._pending.append(step)
                 bar.update()
-                if step.number % self.plan.print_freq == 0:
-                    bar.set_postfix(loss=f"{self.report()['loss']:.4f}")
                 if tripwire is not None and step.number == self.plan.tripwire:
                     self._check_tripwire(tripwire)
                     tripwire = None
-                if step.number % self.plan.steps_per_epoch == 0 or step.stop:
-                    self.save()
-                if step.stop:
-                    break
-                self._validate_if_due()
-        self._end()
-        return self.engine.steps >= self.plan.steps
+                with self._writing():
+                    if self.plan.reports(step.number):
+                        bar.set_postfix(loss=f"{self.report()['loss']:.4f}")
+                    if step.stop or step.save:
+                        self.save()
+                    if step.stop:
+                        break
+                    self._validate_if_due()
+            done = self.engine.steps >= self.plan.steps and not self._validation_is_due()
+        with self._writing():
+            return self._end(done)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A write that fails because the disk is full becomes one error that says what is kept and what is needed."""
+        try:
+            yield
+        except Exception as error:
+            if why := full_disk(error):
+                raise self.run.full(why, trained=self.engine.num_trained) from error
+            raise
+
+    def _step(self, batches: list[Any]) -> Step:
+        since = (time.monotonic() - self._saved_at) / 60
+        # The main process's clock decides; a signal may come to any.
+        due = dist.world().is_main and self.plan.saves(self.engine.steps + 1, minutes=since)
+        step = self.engine.step(batches, stop=self._stop.asked is not None, save=due)
+        self.sampler_state = SamplerState(self.sampler_state.next_sample + self.feed.per_step)
+        self._unread.append(step)
+        return step
 
     def _batches(self, watchdog: Watchdog) -> Generator[list[Any], None, None]:
         """The micro-batches of each step that is left; keeps count of how long the loop waits for them."""
@@ -119,38 +112,37 @@ class Trainer:
 
     # ---- beginning and end -------------------------------------------------------------------------------------------
     def _begin(self, go_on: bool) -> None:
-        world, step = dist.world(), 0
+        world, step, save = dist.world(), 0, None
         rng.seed(self.plan.seed, stream=world.rank + 1)
         if go_on:
             save = saves.newest(self.run.folder)
             assert save is not None, f"{self.run.folder} has no complete checkpoint; open_run says so first"
             engine_state.load(save, self.engine)
             self.sampler_state, step = SamplerState.of(save.facts), save.step
-            log.info(
-                "going on after step %d, sample %d, from %s",
-                step,
-                self.sampler_state.next_sample,
-                save.folder,
-            )
+            self._since = save.facts.get("unreported", [])
+            self._carried = len(self._since)
+            seen = self.sampler_state.next_sample
+            log.info("going on after step %d, sample %d, from %s", step, seen, save.folder)
+            if world.is_main:
+                self.run.remove_halves()
         dist.barrier()
         self._metrics = CsvTable(self.run.metrics, until=step if world.is_main else None)
         self._scores = CsvTable(self.run.scores, until=step if world.is_main else None)
         if world.is_main:
             self._board = TensorBoard(self.run.folder, first_step=step)
-        self._began, self._waited = time.monotonic(), 0.0
+        self._began = self._saved_at = time.monotonic()
+        self._waited = 0.0
+        if go_on:
+            self._keep(save)
 
-    def _end(self) -> None:
-        if self._pending:
-            self.report()
+    def _end(self, done: bool) -> Signals | None:
         if self._board is not None:
             self._board.close()
             draw(self.run.curve, self._metrics.rows, self._scores.rows)
-        log.info(
-            "%s after step %d of %d",
-            "done" if self.engine.steps >= self.plan.steps else "stopped",
-            self.engine.steps,
-            self.plan.steps,
-        )
+        said = "done" if done else "stopped"
+        log.info("%s after step %d of %d", said, self.engine.steps, self.plan.steps)
+        # Another process may have been asked, and not this one.
+        return None if done else self._stop.asked or SIGTERM
 
     def _tripwire(self) -> Tripwire | None:
         if self.engine.steps >= self.plan.tripwire:
@@ -163,30 +155,38 @@ class Trainer:
         log.info("weights have moved by (|change| / |weight| after %d steps): %s", self.engine.steps, said)
 
     # ---- reports -----------------------------------------------------------------------------------------------------
-    def report(self) -> Row:
-        """Writes one row of means over the steps since the last one; all ranks call.
+    def _read(self) -> None:
+        """Waits for the numbers of the steps so far; all ranks call.
 
         Raises FloatingPointError with the samples' keys if a loss is not finite.
         """
-        read = [self.engine.read(step) for step in self._pending]
-        for step, values in zip(self._pending, read, strict=True):
+        for step in self._unread:
+            values = self.engine.read(step)
             if not isfinite(values["loss"]):
                 raise FloatingPointError(not_finite(step, "loss"))
-        count, seconds = len(read), time.monotonic() - self._began
-        names = dict.fromkeys(
-            name for values in read for name in ("loss", *self._pending[0].counts) if name in values
-        )
+            self._since.append(values)
+        self._unread = []
+
+    def report(self) -> Row:
+        """Writes one row of means over the steps since the last one; all ranks call. Raises as `_read`."""
+        lr = self._unread[-1].lr
+        self._read()
+        since, seconds = self._since, time.monotonic() - self._began
+        timed = len(since) - self._carried
         row = {
             "step": self.engine.steps,
             "epoch": self.epoch,
-            **{name: _mean([values[name] for values in read if name in values]) for name in names},
-            "lr": self._pending[-1].lr,
+            **{
+                name: _mean([values[name] for values in since if name in values])
+                for name in dict.fromkeys(name for values in since for name in values)
+            },
+            "lr": lr,
             "grad_norm": self.engine.grad_norm(),
-            "seconds": seconds / count,
-            "images_per_second": count * self.feed.per_step / seconds,
+            "seconds": seconds / timed,
+            "images_per_second": timed * self.feed.per_step / seconds,
             "waiting": self._waited / seconds,
         }
-        self._pending, self._began, self._waited = [], time.monotonic(), 0.0
+        self._since, self._carried, self._began, self._waited = [], 0, time.monotonic(), 0.0
         self._record("train", self._metrics, row)
         return row
 
@@ -206,15 +206,13 @@ class Trainer:
     # ---- checkpoints and validation ----------------------------------------------------------------------------------
     def save(self) -> None:
         """A checkpoint of everything; all ranks call. As long as nothing is scored, it is also the best."""
-        if self._pending:
-            self.report()
+        self._read()
         self._refuse_not_finite()
         self.engine.phase = f"step {self.engine.steps}: saving"
-        save = engine_state.save(
-            self.run.folder, self.engine, {**self.sampler_state.facts(), "epoch": self.epoch}
-        )
-        if dist.from_main(self.best() is None if dist.world().is_main else None):
-            self._keep_as_best(save)
+        # What was not reported yet goes along, so that rows of numbers do not depend on when somebody saves.
+        facts = {**self.sampler_state.facts(), "epoch": self.epoch, "unreported": self._since}
+        self._keep(engine_state.save(self.run.folder, self.engine, facts))
+        self._saved_at = time.monotonic()
 
     def _refuse_not_finite(self) -> None:
         """On every rank, if a weight of any rank's part is not finite: none may go on to write."""
@@ -232,56 +230,64 @@ class Trainer:
         """The row of the best validation so far, the first of equals; known on the main process."""
         return max(self._scores.rows, key=lambda row: row[self.plan.best_by], default=None)
 
+    def _validation_is_due(self) -> bool:
+        """After each epoch, until its row is written."""
+        if self.hooks.validate is None or not self.plan.ends_epoch(self.engine.steps):
+            return False
+        return bool(dist.from_main(all(row["step"] != self.engine.steps for row in self._scores.rows)))
+
     def _validate_if_due(self) -> None:
-        """After each epoch; a resumed run makes up for a validation that was interrupted."""
-        step = self.engine.steps
-        due = step > 0 and step % self.plan.steps_per_epoch == 0 and self.hooks.validate is not None
-        if due and dist.from_main(all(row["step"] != step for row in self._scores.rows)):
+        """A resumed run makes up for a validation that was interrupted."""
+        if self._validation_is_due():
             self.validate()
 
     def validate(self) -> None:
         """Scores the weights as they are; if they are the best, `ckpt_model` and `portable` become theirs."""
         assert self.hooks.validate is not None
         self.engine.phase = f"step {self.engine.steps}: validation"
-        with rng.preserved(), self.engine.whole() as module:
+        with rng.preserved(), self._stop.breaks_off(), self.engine.whole() as module:
             scores = self.hooks.validate(module)
         if self.plan.best_by not in scores:
             raise ValueError(
                 f"validation gave {sorted(scores)}, the best state is chosen by {self.plan.best_by!r}"
             )
         before = self.best()
-        better = before is None or scores[self.plan.best_by] > before[self.plan.best_by]
-        if dist.from_main(better):
-            self._keep_as_best(saves.newest(self.run.folder) if dist.world().is_main else None)
+        if dist.from_main(before is None or scores[self.plan.best_by] > before[self.plan.best_by]):
+            self._write_portable(saves.newest(self.run.folder) if dist.world().is_main else None, best=True)
         self._record("val", self._scores, {"step": self.engine.steps, "epoch": self.epoch, **scores})
         if dist.world().is_main:
             draw(self.run.curve, self._metrics.rows, self._scores.rows)
         self._began, self._waited = time.monotonic(), 0.0
 
-    def _keep_as_best(self, save: saves.Save | None) -> None:
+    def _keep(self, save: saves.Save | None) -> None:
+        """What a save leaves beside itself, unless it is there already: all ranks call, the save is the main process's.
+
+        The best, as long as nothing is scored, and one of the last that --keep wants.
+        """
+        wanted = None
+        if save is not None and dist.world().is_main:
+            best = self.best() is None and step_of(self.run.portable) != save.step
+            wanted = best, self.plan.keep > 0 and step_of(self.run.kept(save.step)) != save.step
+        best, last = dist.from_main(wanted)
+        if best or last:
+            self._write_portable(save, best=best, last=last)
+
+    def _write_portable(self, save: saves.Save | None, *, best: bool, last: bool = False) -> None:
         weights = self.engine.weights()
-        if save is not None:
-            saves.keep_as_best(self.run.folder, save)
+        if save is not None and dist.world().is_main:
+            portable = self.hooks.portable(weights)
             manifest = {**self.hooks.manifest(), "step": save.step, "epoch": self.epoch}
-            save_portable(self.run.portable, self.hooks.portable(weights), manifest)
+            if best:
+                saves.keep_as_best(self.run.folder, save)
+                save_portable(self.run.portable, portable, manifest)
+            if last:
+                save_portable(self.run.kept(save.step), portable, manifest)
+                self.run.keep_last(self.plan.keep)
         dist.barrier()
 
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
-
-
-@contextmanager
-def _stop_signal() -> Iterator[list[int]]:
-    """A list that is empty until SIGTERM or SIGUSR1 (SLURM's --signal) comes; the step under way is finished first."""
-    asked: list[int] = []
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-    before = [signal.signal(number, lambda came, frame: asked.append(came)) for number in numbers]
-    try:
-        yield asked
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 @contextmanager

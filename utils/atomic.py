@@ -2,32 +2,61 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+NEW, OLD = ".new", ".old"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_SAID = re.compile("No space left on device|Disk quota exceeded|File too large")
+UNFINISHED = re.compile(r"unexpected pos \d+ vs|iostream error")
+"""what torch.save says whatever the reason: it keeps neither the number of the error nor its words"""
 
-def write_atomic(path: Path, text: str) -> None:
-    """The file has the old text or the new one, whatever happens in between."""
-    fresh = path.with_name(path.name + ".new")
-    with open(fresh, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+
+def full_disk(error: BaseException | None) -> str:
+    """Why a write failed, if it was for want of room (a full disk, a quota, a limit of file sizes); else empty."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return os.strerror(error.errno)
+        if found := FULL_SAID.search(str(error)):
+            return found[0]
+        if UNFINISHED.search(str(error)):
+            return "a file could not be written to its end"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """The file has the old content or the new one, whatever happens in between."""
+    fresh = path.with_name(path.name + NEW)
+    try:
+        with open(fresh, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Replaces `folder` by one that `fill` writes; a reader that calls `settle` first sees the old one or the new one."""
-    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+    fresh, old = folder.with_name(folder.name + NEW), folder.with_name(folder.name + OLD)
     settle(folder)
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    fill(fresh)
-    sync_tree(fresh)
+    try:
+        fresh.mkdir(parents=True)
+        fill(fresh)
+        sync_tree(fresh)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     if folder.exists():
         os.replace(folder, old)
     os.replace(fresh, folder)
@@ -37,7 +66,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
 def settle(folder: Path) -> None:
     """Puts back the old folder if `write_folder` was killed between its two renames."""
-    old = folder.with_name(folder.name + ".old")
+    old = folder.with_name(folder.name + OLD)
     if not folder.exists() and old.exists():
         os.replace(old, folder)
 
@@ -60,3 +89,13 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def remove_halves(path: Path) -> None:
+    """What a write of this file or folder left that was killed."""
+    settle(path)
+    for half in (path.with_name(path.name + NEW), path.with_name(path.name + OLD)):
+        if half.is_dir():
+            shutil.rmtree(half)
+        else:
+            half.unlink(missing_ok=True)

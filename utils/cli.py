@@ -6,18 +6,21 @@ is not in the table is an error; nothing is parsed and then forgotten.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from seglm.utils.config import parse
 from seglm.utils.did_you_mean import unknown
-from seglm.utils.ranges import WRITTEN_OUT, Count, Place, Rule, hints_of, verify
+from seglm.utils.ranges import WRITTEN_OUT, Count, CountOrNone, Place, Rule, hints_of, verify
 
 INSIDE = Rule(
     "names of a folder inside --log_base_dir, without ..",
     lambda name: bool(name.strip("./")) and not name.startswith(("/", "~")) and ".." not in name.split("/"),
 )
+
+EVERY = Rule("steps (500) or minutes (20m), from 1", lambda text: bool(re.fullmatch(r"[1-9]\d{0,8}m?", text)))
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Options:
     no_eval: bool = False
     print_freq: Count = 10
     """optimizer steps between two lines of the log"""
+    save_every: Annotated[str, EVERY] | None = None
+    """optimizer steps or minutes between two saves; None: only at the ends of epochs, where there is one in any case"""
+    keep: CountOrNone = 0
+    """portable checkpoints of the last saves that stay beside the best one"""
     list: bool = False
     """print the recipes, or with a recipe all its settings"""
     help: bool = False
@@ -95,6 +102,16 @@ FLAGS = (
     Flag("allow_leak", "score a split the weights were trained on", option="allow_leak", value="true"),
     Flag("no_eval", "do not score after each epoch", option="no_eval", value="true"),
     Flag("print_freq", "optimizer steps between two lines", option="print_freq"),
+    Flag(
+        "save_every",
+        "save after so many steps (500) or minutes (20m), not only at the ends of epochs",
+        option="save_every",
+    ),
+    Flag(
+        "keep",
+        "weights of the last K saves as kept/step<N>; always there: the last two saves to resume from, the best as portable/",
+        option="keep",
+    ),
     Flag("list", "print the recipes, with --recipe all its settings", option="list", value="true"),
     Flag("help", "print this", option="help", value="true"),
     # Model.

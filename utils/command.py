@@ -11,6 +11,7 @@ from subprocess import SubprocessError
 from typing import ParamSpec, TypeVar
 
 from seglm.utils import log as logs
+from seglm.utils.atomic import full_disk
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,6 +48,8 @@ def command(main: Callable[P, T]) -> Callable[P, T]:
 
 def said(error: Exception) -> str:
     """An error in words, whatever its type."""
+    if (why := full_disk(error)) and not isinstance(error, EXPECTED):
+        return f"the disk is full ({why}); make room, or write to another place"
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, EXPECTED):

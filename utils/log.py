@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from logging.handlers import MemoryHandler
 from pathlib import Path
+
+from seglm.utils.atomic import full_disk
 
 ROOT = "seglm"
 REMEMBERED, NEVER = 10_000, logging.CRITICAL + 1  # messages that wait for a file, whatever their level
@@ -20,6 +23,18 @@ class _Console(logging.Handler):
         from tqdm import tqdm
 
         tqdm.write(self.format(record), file=sys.stderr)
+
+
+class _File(logging.FileHandler):
+    """A full disk costs lines of the log and no more: what else the run writes ends it with an error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not full_disk(sys.exc_info()[1]):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 def start(file: Path | None = None) -> None:
@@ -43,7 +58,7 @@ def write_to(file: Path) -> None:
     """From now on messages of rank 0 go to `file`, those since `start` first."""
     root = logging.getLogger(ROOT)
     for waiting in [handler for handler in root.handlers if isinstance(handler, MemoryHandler)]:
-        in_file = logging.FileHandler(file, encoding="utf-8")
+        in_file = _File(file, encoding="utf-8")
         _add(in_file, "")
         waiting.setTarget(in_file)
         waiting.flush()

@@ -83,6 +83,11 @@ def is_portable(folder: Path | str) -> bool:
     return isinstance(proof, dict) and "sha256" in proof
 
 
+def step_of(folder: Path | str) -> int | None:
+    """The optimizer step whose weights a portable checkpoint of a run holds; None if there is none."""
+    return int(read_object(Path(folder) / MANIFEST).get("step", 0)) if is_portable(folder) else None
+
+
 def read_portable(folder: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """(weights by canonical name, manifest).
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from seglm.training import engine_state
+from seglm.training.plan import Hooks, Plan
 from seglm.training.run_folder import RunFolder
-from seglm.training.trainer import Hooks, Plan, Trainer
+from seglm.training.trainer import Trainer
 from tests.training.tiny import TwoTerms
 
 

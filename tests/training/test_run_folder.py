@@ -11,6 +11,10 @@ def test_a_run_does_not_write_into_another_unless_told(tmp_path: Path) -> None:
     run = open_run(tmp_path / "a" / "lisa")
     run.log.write_text("it began")
     run.manifest.write_text("{}")
+    with pytest.raises(ValueError, match=r"holds a run that saved nothing; replace it \(--overwrite\)"):
+        open_run(run.folder)
+    (run.folder / "slots" / "a").mkdir(parents=True)
+    (run.folder / "slots" / "a" / "COMPLETE").write_text("")
     with pytest.raises(
         ValueError, match=r"already holds a run; go on with it \(--resume\), replace it \(--overwrite\)"
     ):

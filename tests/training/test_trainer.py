@@ -24,14 +24,6 @@ def numbers(run: Path) -> list[Row]:
     return [{name: row[name] for name in COLUMNS} for row in read(run / "metrics.csv")]
 
 
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two ranks with dropout that nothing interrupts."""
-    folder = tmp_path_factory.mktemp("straight")
-    assert run_ranks(folder, 2, folder / "run").result["finished"]
-    return folder / "run"
-
-
 def test_a_run_leaves_what_its_user_looks_for(straight: Path) -> None:
     names = {path.name for path in straight.iterdir() if not path.name.startswith("events.out")}
     assert names == {"log.txt", "metrics.csv", "scores.csv", "curve.png", "slots", "ckpt_model", "portable"}
@@ -85,6 +77,46 @@ def test_kill_9_anywhere_in_a_save_is_harmless(die_at: int, straight: Path, tmp_
     assert last is not None and last.step in (4, 8)
     run_ranks(tmp_path, 2, run, "resume=1").result  # noqa: B018
     assert numbers(run) == numbers(straight)
+
+
+def test_rows_of_numbers_do_not_depend_on_when_a_run_saves_or_stops(tmp_path: Path) -> None:
+    """A row every 3 steps; saves after every 2, a stop after step 5: each cuts a row in the middle."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    run_ranks(tmp_path, 2, whole, "print_freq=3").result  # noqa: B018
+    settings = ("print_freq=3", "save_every=2", "keep=2")
+    assert not run_ranks(tmp_path, 2, run, *settings, "signal_at=33").result["finished"]
+    run_ranks(tmp_path, 2, run, *settings, "resume=1").result  # noqa: B018
+    assert [row["step"] for row in read(run / "metrics.csv")] == [3, 4, 6, 8, 9, 12]
+    assert numbers(run) == numbers(whole)
+
+
+def test_saves_between_epochs_and_the_last_weights_of_them(tmp_path: Path) -> None:
+    """Saves after 3, 4, 6, 8, 9 and 12 of 12 steps; a kill in the one of step 9 costs nothing that was there."""
+    run = tmp_path / "run"
+    settings = ("save_every=3", "keep=3")
+    assert -9 in run_ranks(tmp_path, 1, run, *settings, "die_step=9", "die_at=6").codes
+    last = saves.newest(run)
+    assert last is not None and last.step == 8
+    assert sorted(path.name for path in (run / "kept").iterdir()) == ["step4", "step6", "step8"]
+    run_ranks(tmp_path, 1, run, *settings, "resume=1").result  # noqa: B018
+    kept = {path.name: read_portable(path) for path in (run / "kept").iterdir()}
+    assert sorted(kept) == ["step12", "step8", "step9"]
+    assert all(f"step{manifest['step']}" == name for name, (_, manifest) in kept.items())
+    assert not torch.equal(kept["step12"][0]["body.weight"], kept["step9"][0]["body.weight"])
+
+
+@pytest.mark.parametrize("die_at", [20, 23, 27])
+def test_a_kill_between_the_last_save_and_its_portable_weights_is_made_up_for(
+    die_at: int, tmp_path: Path
+) -> None:
+    """Nothing is scored, so the last state is the best; the resumed run has no step left to do."""
+    run, settings = tmp_path / "run", ("epochs=1", "validate=0", "keep=1")
+    assert -9 in run_ranks(tmp_path, 1, run, *settings, "die_step=4", f"die_at={die_at}").codes
+    last = saves.newest(run)
+    assert last is not None and last.step == 4
+    assert run_ranks(tmp_path, 1, run, *settings, "resume=1").result["finished"]
+    assert read_portable(run / "portable")[1]["step"] == read_portable(run / "kept" / "step4")[1]["step"] == 4
+    assert (run / "ckpt_model" / "latest").read_text() == "global_step4"
 
 
 @pytest.mark.slow

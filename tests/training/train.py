@@ -6,6 +6,8 @@ python -m tests.training.train RUN key=value ...     prints one JSON line at the
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -16,29 +18,61 @@ import torch
 from torch import nn
 
 from seglm.training.engine import Engine
+from seglm.training.plan import Hooks, Plan, SaveEvery
 from seglm.training.run_folder import open_run
 from seglm.training.sampler import Feed
 from seglm.training.settings import Settings
-from seglm.training.trainer import Hooks, Plan, Trainer
+from seglm.training.trainer import Trainer
 from seglm.utils import dist, log, rng
 from tests.training.processes import die_at
 from tests.training.tiny import NumberSet, TwoTerms, collate
 
+DEFAULTS: Mapping[str, float] = {
+    "zero": 1,
+    "workers": 0,
+    "epochs": 3,
+    "per_epoch": 4,
+    "accumulation": 1,
+    "dropout": 0.3,
+    "seconds": 0.0,
+    "resume": 0,
+    "overwrite": 0,
+    "images": 8,
+    "validate": 1,
+    "broken": 0,
+    "die_step": 0,
+    "die_at": -1,
+    "best_at": 0.0,
+    "print_freq": 1,
+    "save_every": 0,
+    "keep": 0,
+    "signal": signal.SIGTERM,
+    "signal_at": -1,
+    "signal_in_validation": 0,
+}
+
 
 class Slow(NumberSet):
-    """Takes its time, so that a test can interrupt it."""
+    """Takes its time, so that a test can interrupt it; or sends the process a signal itself, when it is asked for a sample."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, signal_at: int, number: int) -> None:
+        self.seconds, self.signal_at, self.number = seconds, signal_at, number
 
     def __getitem__(self, n: int):  # type: ignore[no-untyped-def]
         time.sleep(self.seconds)
+        if n == self.signal_at:
+            os.kill(os.getpid(), self.number)
         return super().__getitem__(n)
 
 
-def score(module: nn.Module, *, best_at: float) -> Mapping[str, float]:
-    """A validation that draws random numbers, as a careless one would; highest where the weights add up to `best_at`."""
+def score(module: nn.Module, *, best_at: float, number: int) -> Mapping[str, float]:
+    """A validation that draws random numbers, as a careless one would; highest where the weights add up to `best_at`.
+
+    number: a signal that comes in the middle of it; 0 for none.
+    """
     torch.rand(3)
+    if number:
+        os.kill(os.getpid(), number)
     assert not module.training
     total = float(sum(p.detach().double().abs().sum() for p in module.parameters()))
     return {"giou": 1 - abs(best_at - total), "total": total}
@@ -57,26 +91,7 @@ def _die_while_saving(trainer: type[Trainer], step: int, number: int) -> None:
 
 
 def main(folder: str, *settings: str) -> None:
-    options = {
-        "zero": 1,
-        "workers": 0,
-        "epochs": 3,
-        "per_epoch": 4,
-        "accumulation": 1,
-        "dropout": 0.3,
-        "seconds": 0.0,
-    }
-    options |= {
-        "resume": 0,
-        "overwrite": 0,
-        "images": 8,
-        "validate": 1,
-        "broken": 0,
-        "die_step": 0,
-        "die_at": -1,
-        "best_at": 0.0,
-    }
-    options |= {
+    options = {**DEFAULTS} | {
         key: float(value) for key, value in (setting.split("=") for setting in settings if "=" in setting)
     }
     world = dist.start()
@@ -101,7 +116,7 @@ def main(folder: str, *settings: str) -> None:
         ),
     )
     feed = Feed(
-        Slow(options["seconds"]),
+        Slow(options["seconds"], int(options["signal_at"]), int(options["signal"])),
         collate,
         batch_size,
         accumulation,
@@ -109,24 +124,33 @@ def main(folder: str, *settings: str) -> None:
         world.size,
         int(options["workers"]),
     )
-    plan = Plan(int(options["epochs"]), int(options["per_epoch"]), seed=1, print_freq=1, tripwire=5)
+    plan = Plan(
+        int(options["epochs"]),
+        int(options["per_epoch"]),
+        seed=1,
+        print_freq=int(options["print_freq"]),
+        save_every=SaveEvery(steps=int(options["save_every"])),
+        keep=int(options["keep"]),
+        tripwire=5,
+    )
     if options["die_at"] >= 0:
         _die_while_saving(Trainer, int(options["die_step"]), int(options["die_at"]))
-    trainer = Trainer(
-        engine,
-        feed,
-        run,
-        plan,
-        Hooks(validate=partial(score, best_at=options["best_at"]) if options["validate"] else None),
-    )
-    finished = trainer.train(go_on=bool(options["resume"]))
+    validation = partial(score, best_at=options["best_at"], number=int(options["signal_in_validation"]))
+    trainer = Trainer(engine, feed, run, plan, Hooks(validate=validation if options["validate"] else None))
+    stopped = trainer.train(go_on=bool(options["resume"]))
     weights = engine.weights()
     engine.close()
     if world.is_main:
         total = sum(float(tensor.double().sum()) for tensor in weights.values())
         print(
             json.dumps(
-                {"finished": finished, "steps": engine.steps, "weights": total, "folder": str(Path(folder))}
+                {
+                    "finished": stopped is None,
+                    "stopped": stopped,
+                    "steps": engine.steps,
+                    "weights": total,
+                    "folder": str(Path(folder)),
+                }
             )
         )
     dist.stop()
