@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from seglm.dataset.masks import decode, paint
+from seglm.dataset.masks import decode, outlines, paint
 
 SIZE = (4, 6)
 
@@ -91,5 +91,5 @@ def shape(label: str, left: float, top: float, right: float, bottom: float) -> d
 def test_shapes_are_painted_from_the_largest_to_the_smallest(
     shapes: list[dict[str, Any]], want: list[str]
 ) -> None:
-    painted = paint(shapes, SIZE)
+    painted = paint(outlines(shapes, SIZE), SIZE)
     assert ["".join({0: ".", 1: "#", 255: "o"}[value] for value in row) for row in painted.tolist()] == want
