@@ -19,12 +19,13 @@ from PIL import Image, UnidentifiedImageError
 from seglm.dataset.faults import blamed, fault
 
 Pixels = NDArray[np.uint8]
+Turn = Callable[[Pixels], Pixels]
 
 ORIENTATION = 0x0112  # EXIF tag
 BYTE_ORDERS: dict[bytes, Literal["little", "big"]] = {b"II*\x00": "little", b"MM\x00*": "big"}
 TURNED = (5, 6, 7, 8)  # its values that swap height and width
 # EXIF 2.3, 4.6.4: where the stored first row and column are in what is shown.
-TURNS: dict[int, Callable[[Pixels], Pixels]] = {
+TURNS: dict[int, Turn] = {
     2: lambda stored: stored[:, ::-1],
     3: lambda stored: stored[::-1, ::-1],
     4: lambda stored: stored[::-1],
@@ -45,9 +46,12 @@ EIGHT_BITS = (
     "CMYK",
     "YCbCr",
 )  # Pillow's modes that are RGB as they look
-END_OF_JPEG = b"\xff\xd9"
+AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+START_OF_JPEG, END_OF_JPEG, EXIF = b"\xff\xd8", b"\xff\xd9", b"Exif\x00\x00"
 MOST_PIXELS = 178_956_970  # Pillow's limit: 0.5 GB of RGB; more is refused before anything is decoded
-GREY = 0  # colour type of a PNG, byte 25 of the file; byte 24 is the bit depth
+SMALL_JPEG = MOST_PIXELS // 64 // 8  # bytes; each block of 64 pixels takes a bit at least
+START_OF_PNG = b"\x89PNG\r\n\x1a\n"
+GREY, GREY_8 = 0, b"\x08\x00"  # of a PNG, bytes 24 and 25: bit depth, and colour type
 GREY_STEPS = {2: 85, 4: 17}  # bits -> by what Pillow multiplies, so that the largest number is white
 
 
@@ -68,17 +72,16 @@ def read_frame(path: Path, key: str, size: tuple[int, int] | None = None) -> Pix
     Raises Fault if the file is missing, cut short or no image, has more than MOST_PIXELS, or is not of `size` (H, W).
     """
     content = read_bytes(path, key)
-    if content[:2] == b"\xff\xd8" and content.rfind(END_OF_JPEG, len(content) // 2) < 0:
+    is_jpeg = content[:2] == START_OF_JPEG
+    if is_jpeg and content.rfind(END_OF_JPEG, len(content) // 2) < 0:
         raise fault(key, path, "the JPEG is cut short: it has no end marker")
-    with _head(io.BytesIO(content), path, key) as image:
-        if image.format in BY_OPENCV:
-            stored = _decode(content, path, key, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-        elif image.mode in EIGHT_BITS:
-            stored = np.array(image.convert("RGB"))
-        else:
-            told = f"a {image.format} of mode {image.mode}; permitted are 8 bits a channel: save it as PNG"
-            raise fault(key, path, told)
-        turn = TURNS.get(_orientation(image))
+    if is_jpeg and len(content) < SMALL_JPEG and EXIF not in content:
+        stored, turn = (
+            _decode(content, path, key, AS_STORED),
+            None,
+        )  # nearly all pictures: no head has to be read
+    else:
+        stored, turn = _decode_any(content, path, key)
     frame = stored if turn is None else np.ascontiguousarray(turn(stored))
     if size is None or frame.shape[:2] == size:
         return frame
@@ -101,6 +104,12 @@ def read_labels(path: Path, key: str) -> Pixels:
     Raises Fault if it is missing, broken, no PNG, or has more than one channel of 8 bits.
     """
     content = read_bytes(path, key)
+    is_plain = content[:8] == START_OF_PNG and content[24:26] == GREY_8
+    if (
+        is_plain
+        and int.from_bytes(content[16:20], "big") * int.from_bytes(content[20:24], "big") <= MOST_PIXELS
+    ):
+        return _decode(content, path, key, cv2.IMREAD_UNCHANGED)
     with _head(io.BytesIO(content), path, key) as image:
         if image.format != "PNG":
             raise fault(
@@ -113,10 +122,21 @@ def read_labels(path: Path, key: str) -> Pixels:
                 f"label map of mode {image.mode}, permitted are L and P (8 bits); is this another release of the set?",
             )
         depth, colour = content[24:26]
-        if (depth, colour) == (8, GREY):
-            return _decode(content, path, key, cv2.IMREAD_UNCHANGED)
         numbers = np.array(image, dtype=np.uint8)
         return numbers // GREY_STEPS.get(depth, 1) if colour == GREY else numbers
+
+
+def _decode_any(content: bytes, path: Path, key: str) -> tuple[Pixels, Turn | None]:
+    """uint8 [H, W, 3], RGB, as it is stored, and how it is turned. Raises Fault."""
+    with _head(io.BytesIO(content), path, key) as image:
+        if image.format in BY_OPENCV:
+            stored = _decode(content, path, key, AS_STORED)
+        elif image.mode in EIGHT_BITS:
+            stored = np.array(image.convert("RGB"))
+        else:
+            told = f"a {image.format} of mode {image.mode}; permitted are 8 bits a channel: save it as PNG"
+            raise fault(key, path, told)
+        return stored, TURNS.get(_orientation(image))
 
 
 @contextmanager
@@ -145,7 +165,7 @@ def _orientation(image: Image.Image) -> int:
         file: BinaryIO = image.fp  # type: ignore[attr-defined]
         file.seek(0)
         exif = file.read().rpartition(b"eXIf")[2]
-    body = exif.removeprefix(b"Exif\x00\x00")
+    body = exif.removeprefix(EXIF)
     order = BYTE_ORDERS.get(body[:4])
     if order is None:
         return 1

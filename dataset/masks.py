@@ -6,6 +6,7 @@ whatever was in memory. So nothing is given to them that was not looked at here.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ MIN_NUMBERS = (
     6  # of a polygon: three points; fewer enclose nothing, and four would be taken for a box by pycocotools
 )
 TARGET, IGNORE = 1, 255
-NUMBERS = (int, float)  # as types: True would count as 1
+NUMBERS = frozenset({int, float})  # as types: True would count as 1
 BEYOND = (
     100  # pixels outside a picture that are near whatever its size; as many as its longer side always are
 )
@@ -52,7 +53,23 @@ def decode(segmentation: Any, size: tuple[int, int]) -> Mask:
     Raises ValueError if it is none of these, of another size, far outside the picture, or does not fill it.
     Released LISA adds the parts instead (refer_seg_dataset.py:247 at 3cb2d43), which gives 2 where they overlap.
     """
-    polygons, lengths = checked(segmentation, size)
+    return drawn(checked(segmentation, size), size)
+
+
+def checked(segmentation: Any, size: tuple[int, int]) -> list[Any]:
+    """The parts of a COCO annotation as `drawn` takes them, plain JSON. Raises ValueError as `decode`."""
+    parts = segmentation if isinstance(segmentation, list) else [segmentation]
+    plain = [
+        near(part, size, "the numbers of a polygon") if isinstance(part, list) else _run_lengths(part, size)
+        for part in parts
+    ]
+    return [part for part in plain if isinstance(part, dict) or len(part) >= MIN_NUMBERS]
+
+
+def drawn(parts: Sequence[Any], size: tuple[int, int]) -> Mask:
+    """bool [H, W]: the union of what `checked` returns; nothing is looked at again."""
+    polygons = [part for part in parts if isinstance(part, list)]
+    lengths = [{**part, "counts": part["counts"].encode()} for part in parts if isinstance(part, dict)]
     if polygons:
         lengths += coco.frPyObjects(polygons, *size)
     if not lengths:
@@ -62,19 +79,9 @@ def decode(segmentation: Any, size: tuple[int, int]) -> Mask:
     return np.asarray(cv2.transpose(decoded.T)).view(np.bool_)
 
 
-def checked(segmentation: Any, size: tuple[int, int]) -> tuple[list[Numbers], list[Any]]:
-    """The polygons that enclose something, and the compressed run lengths, of one annotation. Raises ValueError as `decode`."""
-    parts = segmentation if isinstance(segmentation, list) else [segmentation]
-    polygons = [near(part, size, "the numbers of a polygon") for part in parts if isinstance(part, list)]
-    lengths = [_run_lengths(part, size) for part in parts if not isinstance(part, list)]
-    return [polygon for polygon in polygons if len(polygon) >= MIN_NUMBERS], lengths
-
-
-def segmentation(annotation: dict[str, Any], size: Sequence[int]) -> Any:
-    """What `decode` takes of an annotation, as it is there, looked at. Raises ValueError."""
-    found = take(annotation, "segmentation", list, dict)
-    checked(found, (size[0], size[1]))
-    return found
+def parts_of(annotation: dict[str, Any], size: Sequence[int]) -> list[Any]:
+    """What `checked` makes of an annotation's `segmentation`, which has to be there. Raises ValueError."""
+    return checked(take(annotation, "segmentation", list, dict), (size[0], size[1]))
 
 
 def paint(shapes: Sequence[Outline], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -122,7 +129,8 @@ def corners(shape: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.int32
         raise ValueError(
             f"`shape_type` is {shown(kind)}, permitted are {', '.join(FEWEST)}; draw it as a polygon"
         )
-    points = near(shape.get("points"), size, f"points of a {kind}").reshape(-1, 2)
+    flat = near(shape.get("points"), size, f"points of a {kind}")
+    points = np.array(flat, dtype=np.float64).reshape(-1, 2)
     if len(points) < FEWEST[kind]:
         raise ValueError(f"a {kind} of {len(points)} points; it has {FEWEST[kind]} at least")
     if kind in BY_TWO:
@@ -132,37 +140,49 @@ def corners(shape: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.int32
     return points.astype(np.int32)
 
 
-def near(values: Any, size: tuple[int, int], what: str) -> Numbers:
-    """float64 [2 N]: x, y, x, y, ... of pairs or of a flat list. Raises ValueError if they cannot be of this picture (H, W)."""
+def near(values: Any, size: tuple[int, int], what: str) -> list[float]:
+    """x, y, x, y, ... of pairs or of a flat list. Raises ValueError if they cannot be of this picture (H, W)."""
     if not isinstance(values, list):
         raise ValueError(f"{what} are {shown(values)}, permitted is a list of numbers or of pairs")
-    is_paired = bool(values) and isinstance(values[0], (list, tuple))
-    if is_paired and not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in values):
-        raise ValueError(f"{what} are {shown(values)}; in pairs, each is [x, y]")
-    flat = [number for pair in values for number in pair] if is_paired else values
-    wrong = [one for one in flat if type(one) not in NUMBERS]
-    if wrong:
-        raise ValueError(f"{what} hold {shown(wrong[0])}, permitted are numbers")
+    flat = values
+    if values and isinstance(values[0], (list, tuple)):
+        if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in values):
+            raise ValueError(f"{what} are {shown(values)}; in pairs, each is [x, y]")
+        flat = [number for pair in values for number in pair]
+    if not NUMBERS.issuperset(map(type, flat)):
+        wrong = next(one for one in flat if type(one) not in NUMBERS)
+        raise ValueError(f"{what} hold {shown(wrong)}, permitted are numbers")
     if len(flat) % 2:
         raise ValueError(f"{what}: a polygon of {len(flat)} numbers; x and y come in pairs")
-    try:
-        pairs = np.array(flat, dtype=np.float64).reshape(-1, 2)
-    except OverflowError:
-        raise ValueError(f"{what} hold a number of more than 300 digits") from None
+    if not flat:
+        return flat
     margin = max(*size, BEYOND)
-    is_near = (pairs >= -margin) & (
-        pairs <= np.array([size[1] + margin, size[0] + margin])
-    )  # never for a NaN
-    if not is_near.all():
-        x, y = pairs[~is_near.all(axis=1)][0].tolist()
-        raise ValueError(f"{what}: ({x}, {y}) is no place near a picture of {size[0]} x {size[1]} (H x W)")
-    if len(pairs) > 1 and np.abs(np.diff(pairs, axis=0)).max(axis=1).sum() > LONGEST_OUTLINE:
-        raise ValueError(f"{what}: an outline of more than {LONGEST_OUTLINE} pixels")
-    return pairs.reshape(-1)
+    # Plain Python, which is faster than NumPy for so few. A NaN is what is not equal to itself; it hides from min and max.
+    is_near = all(map(operator.eq, flat, flat)) and all(
+        -margin <= min(along) and max(along) <= side + margin
+        for along, side in ((flat[::2], size[1]), (flat[1::2], size[0]))
+    )
+    if not is_near:
+        picture = f"a picture of {size[0]} x {size[1]} (H x W)"
+        raise ValueError(f"{what}: {_far(flat, size, margin)} is no place near {picture}")
+    # No line is longer than three margins; few outlines have to be measured.
+    if len(flat) * 3 * margin > LONGEST_OUTLINE:
+        steps = np.abs(np.diff(np.array(flat, dtype=np.float64).reshape(-1, 2), axis=0))
+        if steps.max(axis=1).sum() > LONGEST_OUTLINE:
+            raise ValueError(f"{what}: an outline of more than {LONGEST_OUTLINE} pixels")
+    return flat
+
+
+def _far(flat: list[float], size: tuple[int, int], margin: int) -> str:
+    """The first place that is not near a picture."""
+    for x, y in zip(flat[::2], flat[1::2], strict=True):
+        if not (-margin <= x <= size[1] + margin and -margin <= y <= size[0] + margin):
+            return f"({x!r}, {y!r})"[:80]
+    raise AssertionError(f"no place of {flat[:10]} is far away")
 
 
 def _run_lengths(part: Any, size: tuple[int, int]) -> Any:
-    """One compressed run length dict, a new one: the annotation is shared by everyone who reads it."""
+    """One compressed run length dict, `counts` a text: a new one, the annotation is shared by everyone who reads it."""
     if not (isinstance(part, dict) and "counts" in part and "size" in part):
         raise ValueError(
             f"a segmentation is polygons or run lengths with `size` and `counts`, not {shown(part)}"
@@ -182,8 +202,8 @@ def _run_lengths(part: Any, size: tuple[int, int]) -> Any:
     if sum(runs) != size[0] * size[1]:
         raise ValueError(f"run lengths add up to {sum(runs)} pixels in an image of {size[0]} x {size[1]}")
     if isinstance(counts, list):
-        return coco.frPyObjects({"size": list(size), "counts": list(counts)}, *size)
-    return {"size": list(size), "counts": counts.encode() if isinstance(counts, str) else counts}
+        counts = coco.frPyObjects({"size": list(size), "counts": list(counts)}, *size)["counts"]
+    return {"size": list(size), "counts": counts.decode() if isinstance(counts, bytes) else counts}
 
 
 def runs_of(counts: str | bytes) -> list[int]:

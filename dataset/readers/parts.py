@@ -11,7 +11,7 @@ from seglm.dataset.description import Description, Scored
 from seglm.dataset.faults import Fault, attempt, blamed, fault
 from seglm.dataset.fields import Entry, Id, Unique, image_size, is_number, take, words
 from seglm.dataset.index import Listed, Record
-from seglm.dataset.masks import segmentation
+from seglm.dataset.masks import parts_of
 from seglm.dataset.readers.files import read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Sample, Target
@@ -102,7 +102,7 @@ def _record(key: Id, images: Unique, annotations: Sequence[Entry], categories: U
         {
             "id": one["id"],
             "names": _names(categories[take(one, "category_id", int, str)]),
-            "mask": segmentation(one, size),
+            "mask": parts_of(one, size),
         }
         for one in annotations
     ]

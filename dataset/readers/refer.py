@@ -16,7 +16,7 @@ from seglm.dataset.description import Description, Scored
 from seglm.dataset.faults import Fault, attempt, blamed, fault
 from seglm.dataset.fields import Entry, Id, Unique, image_size, shown, take, words
 from seglm.dataset.index import LeftOut, Listed, Record
-from seglm.dataset.masks import segmentation
+from seglm.dataset.masks import parts_of
 from seglm.dataset.readers.files import first_of, read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.dataset.readers.unpickle import unpickle
@@ -218,12 +218,11 @@ def _ref(ref: Entry, meant: Sequence[Entry], size: list[int]) -> Entry:
     """What is kept of a ref. Raises ValueError if one of its things is of another picture."""
     sentences = take(ref, "sentences", list)
     for one in meant:
-        if take(one, "image_id", int, str) != ref["image_id"]:
+        if one.get("image_id", ref["image_id"]) != ref["image_id"]:
             raise ValueError(
                 f"ref {ref['ref_id']} of image {ref['image_id']!r} means annotation {one['id']} of image {one['image_id']!r}"
             )
     kind, keyword = "" if meant else NO_TARGET, ref.get("keyword")
-    masks = [segmentation(one, size) for one in meant]
     return {
         "id": ref["ref_id"],
         "texts": [words(take(one, "sent", str), "`sent`").lower() for one in sentences],
@@ -231,5 +230,5 @@ def _ref(ref: Entry, meant: Sequence[Entry], size: list[int]) -> Entry:
         "keys": [str(take(one, "sent_id", int, str)) for one in sentences],
         "keyword": None if keyword is None else words(keyword, "`keyword`"),
         # One list of polygons and run lengths of all its things: what is decoded is their union.
-        "mask": [part for mask in masks for part in (mask if isinstance(mask, list) else [mask])],
+        "mask": [part for one in meant for part in parts_of(one, size)],
     }

@@ -15,7 +15,7 @@ from seglm.dataset.description import Description
 from seglm.dataset.faults import Fault, blamed, fault
 from seglm.dataset.frames import Pixels, frame_size, read_frame
 from seglm.dataset.index import Index, Listed, Record, open_index
-from seglm.dataset.masks import Mask, decode
+from seglm.dataset.masks import Mask, drawn
 from seglm.dataset.readers.files import missing
 from seglm.utils.types import Sample
 
@@ -38,10 +38,9 @@ class Still:
         """uint8 [H, W, 3], RGB. Raises Fault if it is not of `size`."""
         return read_frame(self.path, self.key, size)
 
-    def masks(self, segmentation: Any, size: tuple[int, int], frames: Sequence[int]) -> Mask:
-        """bool [T, H, W]: a COCO annotation in every frame. Raises Fault."""
-        with blamed(self.key, self.path, "malformed mask"):
-            return np.broadcast_to(decode(segmentation, size), (len(frames), *size))
+    def masks(self, parts: Sequence[Any], size: tuple[int, int], frames: Sequence[int]) -> Mask:
+        """bool [T, H, W]: a COCO annotation in every frame; parts: what `masks.checked` made of it when it was listed."""
+        return np.broadcast_to(drawn(parts, size), (len(frames), *size))
 
 
 class Reader(Protocol):

@@ -80,7 +80,7 @@ FIELDS: dict[tuple[str, str], dict[str, tuple[Any, ...]]] = {
         "annotations": NO_LIST,
         "annotations.0": (None, 3, "ab", []),
         "annotations.0.id": (None, "570", 571, 1.5, [], GONE),
-        "annotations.0.image_id": (928, "919", None, GONE),
+        "annotations.0.image_id": (928, "919", None),
         "annotations.0.segmentation": NO_MASK,
     },
     ("parts", PARTS): {
@@ -138,6 +138,7 @@ SAME: dict[tuple[str, str], dict[str, tuple[Any, ...]]] = {
             [[98.3, 29.2, 108.75, 43.74, 90.93, 45.52], [1, 2, 3, 4], []],
         ),
         "annotations.0.bbox": (None, "ab"),
+        "annotations.0.image_id": (GONE,),
         "info": (None, 3),
     },
     ("parts", PARTS): {"annotations.0.iscrowd": (None, 1), "annotations.0.bbox": ("ab",)},
