@@ -49,10 +49,12 @@ def check_source(spec: str, root: Path, *, share: float = DECODED_SHARE) -> Find
     about, split = describe(spec)
     found = Findings(f"{about.name}|{split}")
     try:
-        source = open_source(spec, root)
+        source = open_source(spec, root, is_whole=False)
     except (Fault, OSError) as error:
         found.faults.append(str(error))
         return found
+    found.faults += source.faults
+    found.notes += [f"left out: {count} {what}" for what, count in source.index.left_out.items()]
     every = max(1, round(1 / share)) if share > 0 else 0
     empty: list[str] = []
     with ThreadPoolExecutor() as pool:
@@ -170,7 +172,7 @@ def _present(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for about in descriptions():
         for split in about.splits:
             try:
-                open_source(f"{about.name}|{split}", root)
+                open_source(f"{about.name}|{split}", root, is_whole=False)
             except Missing:
                 is_wanted = split == about.splits[0] and is_begun(about, root)
             except Fault:

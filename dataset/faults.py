@@ -1,8 +1,16 @@
-"""What is raised when a data set is not what it should be."""
+"""What is raised when a data set is not what it should be, and the one way by which any error becomes that."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+OURS = (AssertionError, NameError, ImportError, NotImplementedError)
+"""what no data can cause: a mistake in a program keeps its traceback"""
 
 
 class Fault(RuntimeError):
@@ -19,3 +27,34 @@ class Missing(Fault):
 def fault(key: str, path: Path | str, what: str) -> Fault:
     """The error for a sample: `key: what (path)`."""
     return Fault(f"{key}: {what} ({path}); `python -m seglm.dataset.check` lists every such sample")
+
+
+@contextmanager
+def blamed(key: str, path: Path | str, what: str = "malformed record") -> Iterator[None]:
+    """Whatever goes wrong inside, in Python or in a library of C, is a Fault of this key and file: `key: what: error (path)`.
+
+    It stands where records are listed, where one is read and where one is decoded, so that no reader lists exceptions itself.
+    """
+    try:
+        yield
+    except (Fault, *OURS):
+        raise
+    except Exception as error:
+        raise fault(key, path, _told(error, what)) from error
+
+
+def attempt(key: str, path: Path | str, make: Callable[[], T]) -> T | Fault:
+    """What `make` returns, or the fault that it ends in: a list goes on behind a malformed entry."""
+    try:
+        with blamed(key, path):
+            return make()
+    except Fault as error:
+        return error
+
+
+def _told(error: Exception, what: str) -> str:
+    """ValueError is how readers speak, in whole sentences; of others the type says more than the text."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    said = " ".join(str(error).split())[:300]
+    return f"{what}: {said}" if type(error) is ValueError else f"{what}: {type(error).__name__} {said}"

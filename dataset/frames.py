@@ -1,30 +1,64 @@
-"""Pictures and label maps from disk, as arrays; a file that cannot be read is a Fault that names the sample."""
+"""Pictures and label maps from disk, as arrays; a file that cannot be read is a Fault that names the sample.
+
+One rule of orientation for size and pixels, whatever the format and the version of OpenCV: the EXIF tag as it is read here.
+"""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from seglm.dataset.faults import fault
+from seglm.dataset.faults import blamed, fault
 
 Pixels = NDArray[np.uint8]
+Turn = Callable[[Pixels], Pixels]
 
 ORIENTATION = 0x0112  # EXIF tag
+BYTE_ORDERS: dict[bytes, Literal["little", "big"]] = {b"II*\x00": "little", b"MM\x00*": "big"}
 TURNED = (5, 6, 7, 8)  # its values that swap height and width
-END_OF_JPEG = b"\xff\xd9"
-PNG_GREY_8 = b"\x08\x00"  # bit depth and colour type, bytes 24 and 25 of the file
+# EXIF 2.3, 4.6.4: where the stored first row and column are in what is shown.
+TURNS: dict[int, Turn] = {
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.transpose(1, 0, 2),
+    6: lambda stored: stored.transpose(1, 0, 2)[:, ::-1],
+    7: lambda stored: stored.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda stored: stored.transpose(1, 0, 2)[::-1],
+}
+BY_OPENCV = ("JPEG", "MPO", "PNG", "WEBP")  # others are rare, and OpenCV turns a TIFF unasked
+EIGHT_BITS = (
+    "1",
+    "L",
+    "LA",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "CMYK",
+    "YCbCr",
+)  # Pillow's modes that are RGB as they look
+AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+START_OF_JPEG, END_OF_JPEG, EXIF = b"\xff\xd8", b"\xff\xd9", b"Exif\x00\x00"
+MOST_PIXELS = 178_956_970  # Pillow's limit: 0.5 GB of RGB; more is refused before anything is decoded
+SMALL_JPEG = MOST_PIXELS // 64 // 8  # bytes; each block of 64 pixels takes a bit at least
+START_OF_PNG = b"\x89PNG\r\n\x1a\n"
+GREY, GREY_8 = 0, b"\x08\x00"  # of a PNG, bytes 24 and 25: bit depth, and colour type
+GREY_STEPS = {2: 85, 4: 17}  # bits -> by what Pillow multiplies, so that the largest number is white
 
 
 def read_bytes(path: Path, key: str) -> bytes:
     """The file's content. Raises Fault if it is not there or empty."""
-    try:
+    with blamed(key, path):
         content = path.read_bytes()
-    except OSError as error:
-        raise fault(key, path, f"cannot be read: {error.strerror}") from error
     if not content:
         raise fault(key, path, "the file is empty")
     return content
@@ -35,55 +69,113 @@ def read_frame(path: Path, key: str, size: tuple[int, int] | None = None) -> Pix
 
     The EXIF orientation is applied, as cv2.imread does in the original, unless only the stored orientation has the size that the
     annotations speak of.
-    Raises Fault if the file is missing, cut short or no image, or is not of `size` (H, W).
+    Raises Fault if the file is missing, cut short or no image, has more than MOST_PIXELS, or is not of `size` (H, W).
     """
     content = read_bytes(path, key)
-    if content[:2] == b"\xff\xd8" and content.rfind(END_OF_JPEG, len(content) // 2) < 0:
+    is_jpeg = content[:2] == START_OF_JPEG
+    if is_jpeg and content.rfind(END_OF_JPEG, len(content) // 2) < 0:
         raise fault(key, path, "the JPEG is cut short: it has no end marker")
-    frame = _decode(content, path, key, cv2.IMREAD_COLOR_RGB)
-    if size is not None and frame.shape[:2] != size:
-        stored = _decode(content, path, key, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-        if stored.shape[:2] != size:
-            raise fault(
-                key,
-                path,
-                f"the image is {_size(frame)}, its annotations are for {size[0]} x {size[1]} (H x W)",
-            )
+    if is_jpeg and len(content) < SMALL_JPEG and EXIF not in content:
+        stored, turn = (
+            _decode(content, path, key, AS_STORED),
+            None,
+        )  # nearly all pictures: no head has to be read
+    else:
+        stored, turn = _decode_any(content, path, key)
+    frame = stored if turn is None else np.ascontiguousarray(turn(stored))
+    if size is None or frame.shape[:2] == size:
+        return frame
+    if stored.shape[:2] == size:
         return stored
-    return frame
+    told = f"the image is {_size(frame)}, its annotations are for {size[0]} x {size[1]} (H x W)"
+    raise fault(key, path, told)
 
 
 def frame_size(path: Path, key: str) -> tuple[int, int]:
     """(H, W) from the file's head, EXIF orientation applied; nothing is decoded."""
-    try:
-        with Image.open(path) as image:
-            turned = image.format == "JPEG" and image.getexif().get(ORIENTATION) in TURNED
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except UnidentifiedImageError as error:
-        raise fault(key, path, "is no image") from error
-    except OSError as error:
-        raise fault(key, path, f"cannot be read: {error.strerror or error}") from error
+    with _head(path, path, key) as image:
+        is_turned = _orientation(image) in TURNED
+        return (image.width, image.height) if is_turned else (image.height, image.width)
 
 
 def read_labels(path: Path, key: str) -> Pixels:
-    """uint8 [H, W]: the numbers of a label PNG, palette indices where it has a palette.
+    """uint8 [H, W]: the numbers of a label PNG as they are stored, palette indices where it has a palette.
 
-    Raises Fault if it is missing, broken or has more than one channel of 8 bits.
+    Raises Fault if it is missing, broken, no PNG, or has more than one channel of 8 bits.
     """
     content = read_bytes(path, key)
-    if content[24:26] == PNG_GREY_8:
+    is_plain = content[:8] == START_OF_PNG and content[24:26] == GREY_8
+    if (
+        is_plain
+        and int.from_bytes(content[16:20], "big") * int.from_bytes(content[20:24], "big") <= MOST_PIXELS
+    ):
         return _decode(content, path, key, cv2.IMREAD_UNCHANGED)
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L", "1"):
-                raise fault(
-                    key,
-                    path,
-                    f"label map of mode {image.mode}, permitted are L and P (8 bits); is this another release of the set?",
-                )
-            return np.asarray(image, dtype=np.uint8)
-    except (OSError, SyntaxError) as error:  # PIL raises SyntaxError for a broken PNG
-        raise fault(key, path, f"is no readable label map: {error}") from error
+    with _head(io.BytesIO(content), path, key) as image:
+        if image.format != "PNG":
+            raise fault(
+                key, path, f"a label map in {image.format}; permitted is PNG, which changes no number"
+            )
+        if image.mode not in ("P", "L", "1"):
+            raise fault(
+                key,
+                path,
+                f"label map of mode {image.mode}, permitted are L and P (8 bits); is this another release of the set?",
+            )
+        depth, colour = content[24:26]
+        numbers = np.array(image, dtype=np.uint8)
+        return numbers // GREY_STEPS.get(depth, 1) if colour == GREY else numbers
+
+
+def _decode_any(content: bytes, path: Path, key: str) -> tuple[Pixels, Turn | None]:
+    """uint8 [H, W, 3], RGB, as it is stored, and how it is turned. Raises Fault."""
+    with _head(io.BytesIO(content), path, key) as image:
+        if image.format in BY_OPENCV:
+            stored = _decode(content, path, key, AS_STORED)
+        elif image.mode in EIGHT_BITS:
+            stored = np.array(image.convert("RGB"))
+        else:
+            told = f"a {image.format} of mode {image.mode}; permitted are 8 bits a channel: save it as PNG"
+            raise fault(key, path, told)
+        return stored, TURNS.get(_orientation(image))
+
+
+@contextmanager
+def _head(source: Path | io.BytesIO, path: Path, key: str) -> Iterator[Image.Image]:
+    """The picture, opened and not decoded. Raises Fault if it is none or too large, and for whatever goes wrong inside."""
+    with blamed(key, path, "is no readable image"):
+        try:
+            image = Image.open(source)
+        except Image.DecompressionBombError as error:
+            raise fault(key, path, f"a picture of more than {MOST_PIXELS} pixels; make it smaller") from error
+        except UnidentifiedImageError as error:
+            raise fault(key, path, "is no readable image") from error
+        with image:
+            yield image
+
+
+def _orientation(image: Image.Image) -> int:
+    """How to turn what is stored, 1 to 8, by its EXIF; 1 where there is none, or none that can be read.
+
+    Not Pillow's getexif: of a PNG without the tag that decodes all pixels, and a damaged tag of a photograph makes it warn.
+    """
+    if image.format == "TIFF":
+        return 1  # Pillow turns it itself, size and pixels
+    exif = image.info.get("exif", b"")
+    if image.format == "PNG" and not exif:  # its chunk may stand behind the pixels
+        file: BinaryIO = image.fp  # type: ignore[attr-defined]
+        file.seek(0)
+        exif = file.read().rpartition(b"eXIf")[2]
+    body = exif.removeprefix(EXIF)
+    order = BYTE_ORDERS.get(body[:4])
+    if order is None:
+        return 1
+    first = int.from_bytes(body[4:8], order) + 2
+    for entry in range(
+        first, min(first + 12 * int.from_bytes(body[first - 2 : first], order), len(body)), 12
+    ):
+        if int.from_bytes(body[entry : entry + 2], order) == ORIENTATION:
+            return int.from_bytes(body[entry + 8 : entry + 10], order)
+    return 1
 
 
 def _decode(content: bytes, path: Path, key: str, flags: int) -> Pixels:

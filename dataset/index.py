@@ -12,25 +12,49 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seglm.dataset.faults import Fault, attempt, blamed, fault
+from seglm.dataset.fields import take, words
+
 log = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 """JSON values; `id` (str, unique in the index) and `image` (path) always, `coco` (the image's COCO id) where there is one"""
 
-VERSION = 4  # of the records; a change makes every cached index anew
+VERSION = 5  # of the records; a change makes every cached index anew
 LARGE = 20_000  # records; a smaller index is made in well under a second and is not worth a file
 NO_COCO = -1
+TOLD = "told.json"  # in a kept index: its faults and what was left out
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An entry that is no sample by the rules of its data set and no fault; how many there are is said."""
+
+    why: str
+    """what they are, in the plural: `refs without a sentence`"""
+
+
+Listed = Record | Fault | LeftOut
+"""what a list of records holds"""
 
 
 class Index:
     """Records by number. `coco`: int64 [records], the COCO id of each image, -1 where there is none."""
+
+    faults: tuple[str, ...] = ()
+    """of the entries that are malformed: they have no number"""
+    left_out: Mapping[str, int] = {}
+    """what -> how many"""
 
     def __init__(self, data: NDArray[np.uint8], starts: NDArray[np.int64], coco: NDArray[np.int64]) -> None:
         self.data = data
@@ -55,29 +79,69 @@ class Index:
         self.__dict__.update(_mapped(state["folder"]).__dict__ if state["folder"] else state)
 
 
-def index_of(records: Iterable[Record]) -> Index:
-    """An index in memory."""
-    pieces = [json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() for record in records]
-    starts = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces], dtype=np.int64)]).astype(
-        np.int64
-    )
-    return Index(np.frombuffer(b"".join(pieces), dtype=np.uint8), starts, np.zeros(len(pieces), np.int64))
-
-
-def open_index(files: Sequence[Path], build: Callable[[], Iterable[Record]], *, what: str) -> Index:
+def open_index(files: Sequence[Path], build: Callable[[], Iterable[Listed]], *, what: str) -> Index:
     """The index of some annotation files or folders; from the cache if a large one was made of the same files before.
 
-    what: distinguishes indices that are made of the same files, e.g. `refcoco|unc|val`.
+    what: distinguishes indices that are made of the same files, and begins the names of their faults, e.g. `refcoco|unc|val`.
+    Raises Fault if listing ends early; a malformed entry alone is one of `Index.faults`.
     """
     folder = _cache() / _signature(files, what)
     if (folder / "starts.npy").is_file():
         return _mapped(folder)
-    records = list(build())
-    index = index_of(records)
-    index.coco = np.array([record.get("coco", NO_COCO) for record in records], dtype=np.int64)
+    with blamed(what, files[0], "its records cannot be listed"):
+        index = _index_of(_each_once(build(), what, files[0]))
     if len(index) >= LARGE:
         _store(index, folder)
     return index
+
+
+def _index_of(entries: Iterable[tuple[bytes, int] | Fault | LeftOut]) -> Index:
+    """An index in memory."""
+    pieces: list[bytes] = []
+    coco: list[int] = []
+    faults: list[str] = []
+    left_out: Counter[str] = Counter()
+    for entry in entries:
+        if isinstance(entry, Fault):
+            faults.append(str(entry))
+        elif isinstance(entry, LeftOut):
+            left_out[entry.why] += 1
+        else:
+            pieces.append(entry[0])
+            coco.append(entry[1])
+    starts = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+    index = Index(np.frombuffer(b"".join(pieces), dtype=np.uint8), starts, np.array(coco, dtype=np.int64))
+    index.faults, index.left_out = tuple(faults), dict(left_out)
+    return index
+
+
+def _each_once(
+    entries: Iterable[Listed], what: str, file: Path
+) -> Iterator[tuple[bytes, int] | Fault | LeftOut]:
+    """Records as they are kept, with their COCO ids; one whose id was there before is a fault that names both images."""
+    images: dict[str, str] = {}
+    for number, entry in enumerate(entries):
+        if isinstance(entry, (Fault, LeftOut)):
+            yield entry
+            continue
+        kept = attempt(f"{what}/record {number}", file, partial(_kept, entry))
+        if isinstance(kept, Fault):
+            yield kept
+        elif (key := entry["id"]) in images:
+            both = f"{images[key]} and {entry['image']}"
+            yield fault(f"{what}/{key}", file, f"two records have this name, of {both}")
+        else:
+            images[key] = entry["image"]
+            yield kept
+
+
+def _kept(record: Record) -> tuple[bytes, int]:
+    words(take(record, "id", str), "`id`")
+    words(take(record, "image", str), "`image`")
+    coco = record.get("coco", NO_COCO)
+    if type(coco) is not int or not NO_COCO <= coco < 2**63:
+        raise ValueError(f"`coco` is {coco!r}, permitted is the number of a COCO image")
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode(), coco
 
 
 def _cache() -> Path:
@@ -97,6 +161,8 @@ def _mapped(folder: Path) -> Index:
     )
     index = Index(data, starts, coco)
     index.folder = folder
+    told = json.loads((folder / TOLD).read_text(encoding="utf-8"))
+    index.faults, index.left_out = tuple(told["faults"]), told["left_out"]
     return index
 
 
@@ -107,6 +173,8 @@ def _store(index: Index, folder: Path) -> None:
         draft.mkdir(parents=True)
         for name in ("data", "starts", "coco"):
             np.save(draft / f"{name}.npy", getattr(index, name))
+        told = {"faults": index.faults, "left_out": dict(index.left_out)}
+        (draft / TOLD).write_text(json.dumps(told), encoding="utf-8")
         if not folder.exists():
             draft.rename(folder)
     except OSError as error:

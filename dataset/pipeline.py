@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from seglm.dataset.faults import blamed
 from seglm.dataset.mixture import LOOK, Mixture, rng_of
 from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels
 from seglm.utils.types import Branch, Clip, Example, Frames, Sample, Script, Target
@@ -80,11 +81,13 @@ def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None
     chosen = [
         sample.targets[number] for number in (range(len(sample.targets)) if targets is None else targets)
     ]
-    pictures = {number: sample.frame(number) for number in dict.fromkeys((*frames.seen, *frames.drawn))}
     masks: dict[int, NDArray[np.bool_]] = {}  # texts about one thing share its mask: decoded once
-    for target in chosen:
-        if id(target.masks) not in masks:
-            masks[id(target.masks)] = target.masks(frames.drawn)
+    with blamed(sample.key, sample.path, "cannot be decoded"):
+        pictures = {number: sample.frame(number) for number in dict.fromkeys((*frames.seen, *frames.drawn))}
+        for target in chosen:
+            if id(target.masks) not in masks:
+                masks[id(target.masks)] = target.masks(frames.drawn)
+        ignore = None if sample.ignore is None else sample.ignore(frames.drawn)
     return Clip(
         key=sample.key,
         size=sample.size,
@@ -92,7 +95,7 @@ def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None
         drawn=_stack([pictures[number] for number in frames.drawn]),
         targets=tuple(chosen),
         masks=tuple(masks[id(target.masks)] for target in chosen),
-        ignore=None if sample.ignore is None else sample.ignore(frames.drawn),
+        ignore=ignore,
         turns=sample.turns,
     )
 

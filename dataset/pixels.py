@@ -21,6 +21,9 @@ Pixels = NDArray[np.uint8]
 Mode = Literal["fast", "peer"]
 Filter = Literal["bilinear", "bicubic"]
 
+THINNEST = (
+    32  # sides of a picture that is seen whole before its middle is cut out; no photograph comes near it
+)
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -30,6 +33,7 @@ def vision_pixels(image: Pixels, size: int, *, mode: Mode) -> Pixels:
     image: uint8 [H, W, 3], RGB. The short side is resized to `size` (bicubic), the middle square is cut out; what lies outside is
     invisible to the LLM, as in LISA.
     """
+    image = _middle(image)
     height, width = image.shape[:2]
     short = min(height, width)
     # The long side is rounded down, and so is the margin: transformers' get_resize_output_image_size and center_crop.
@@ -46,10 +50,22 @@ def decoder_pixels(image: Pixels, size: int, *, mode: Mode) -> tuple[Pixels, tup
     In `fast` a picture that has to be enlarged is left to the model, on its device: moving bytes is what costs here.
     """
     scale = size / max(image.shape[:2])
-    height, width = (int(side * scale + 0.5) for side in image.shape[:2])
+    # SAM itself makes 0 of a side that is 2048 times shorter than the other, and fails.
+    height, width = (max(1, int(side * scale + 0.5)) for side in image.shape[:2])
     if mode == "fast" and scale >= 1:
         return np.ascontiguousarray(image.transpose(2, 0, 1)), (height, width)
     return np.ascontiguousarray(_resize(image, (height, width), "bilinear", mode)), (height, width)
+
+
+def _middle(image: Pixels) -> Pixels:
+    """A picture without its ends if it is longer than THINNEST times its width.
+
+    No crop of its middle square sees them, and a line of 3000 pixels would be enlarged to 450 MB first.
+    """
+    long, short = max(image.shape[:2]), min(image.shape[:2])
+    left = max(0, (long - THINNEST * short) // 2)
+    ends = slice(left, long - left)
+    return image[ends] if image.shape[0] == long else image[:, ends]
 
 
 def _resize(image: Pixels, size: tuple[int, int], how: Filter, mode: Mode) -> Pixels:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from seglm.dataset.description import Description
-from seglm.dataset.index import Record
+from seglm.dataset.faults import attempt, fault
+from seglm.dataset.fields import is_number, shown, take, words
+from seglm.dataset.index import LeftOut, Listed, Record
 from seglm.dataset.readers.files import read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Sample
@@ -33,32 +35,48 @@ def open_conversations(root: Path, split: str, about: Description, file: str, im
 
 
 def read_conversation(record: Record, still: Still) -> Sample:
-    """Raises ValueError if question and answer do not alternate."""
     return Sample(
         key=still.key,
         size=still.size(),
         frame=lambda _: still.frame(),
-        turns=_turns(record["said"]),
+        turns=tuple((question, answer) for question, answer in record["turns"]),
         path=str(still.path),
     )
 
 
-def _records(path: Path, name: str) -> Iterator[Record]:
-    for number, one in enumerate(read_json(path, name)):
-        stem = Path(one["image"]).stem
-        record = {"id": f"{number}-{one['id']}", "image": one["image"], "said": one["conversations"]}
-        yield record | ({"coco": int(stem)} if stem.isdigit() else {})
+def _records(path: Path, name: str) -> Iterator[Listed]:
+    content = read_json(path, name)
+    if not isinstance(content, list):
+        raise fault(name, path, f"is a list of conversations, not {shown(content)}")
+    for number, one in enumerate(content):
+        if isinstance(one, dict) and one.get("image") is None:
+            yield LeftOut("conversations without a picture")
+        else:
+            yield attempt(f"{name}/conversation {number}", path, partial(_record, number, one))
 
 
-def _turns(said: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
-    if said and said[0]["from"] == ANSWERS:
-        said = said[1:]  # an answer to nothing, left out as in the original (utils/vqa_dataset.py at 3cb2d43)
-    speakers = [one["from"] for one in said]
+def _record(number: int, one: Any) -> Record:
+    image = take(one, "image", str)
+    stem = Path(image).stem
+    record = {
+        "id": f"{number}-{take(one, 'id', str, int)}",
+        "image": image,
+        "turns": _turns(take(one, "conversations", list)),
+    }
+    return record | ({"coco": int(stem)} if is_number(stem) else {})
+
+
+def _turns(said: list[Any]) -> list[list[str]]:
+    """[question, answer] pairs. Raises ValueError if they do not alternate."""
+    speakers = [take(one, "from", str) for one in said]
+    if speakers[:1] == [ANSWERS]:
+        # an answer to nothing, left out as in the original (utils/vqa_dataset.py at 3cb2d43)
+        said, speakers = said[1:], speakers[1:]
     if not said or speakers != [ASKS, ANSWERS] * (len(said) // 2):
-        raise ValueError(f"question and answer do not alternate: {speakers}")
-    texts = [_without_tag(one["value"]) for one in said]
-    return tuple(zip(texts[::2], texts[1::2], strict=True))
+        raise ValueError(f"question and answer do not alternate: {shown(speakers)}")
+    texts = [words(_without_tag(take(one, "value", str)), "`value`") for one in said]
+    return [list(pair) for pair in zip(texts[::2], texts[1::2], strict=True)]
 
 
 def _without_tag(text: str) -> str:
-    return text.replace(IMAGE_TAG, "").strip() if IMAGE_TAG in text else text
+    return text.replace(IMAGE_TAG, "")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from seglm.dataset.description import Description
-from seglm.dataset.faults import Missing, fault
+from seglm.dataset.faults import Missing, blamed, fault
+from seglm.dataset.frames import read_bytes
+from seglm.utils.encoding import WESTERN, text_of
+
+log = logging.getLogger(__name__)
 
 CLASSES = Path(__file__).parents[1] / "classes"
 
@@ -31,24 +39,49 @@ def missing(key: str, path: Path, about: Description, more: str = "") -> Missing
 
 
 def read_json(path: Path, key: str) -> Any:
-    """The content of a JSON file, utf-8. Raises Fault if it is missing or no JSON."""
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise fault(key, path, f"cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise fault(key, path, f"is no JSON: {error}") from error
+    """The content of a JSON file, in UTF-8 or in what its first bytes say; western text of Windows is taken, and said once.
+
+    Raises Fault if it is missing or no JSON, with what its encoding may be.
+    """
+    content = read_bytes(path, key)
+    with blamed(key, path, "is no JSON"):
+        text, encoding = text_of(content)
+        if encoding == WESTERN:
+            _say_western(key.partition("/")[0], path.parent)
+        return json.loads(text)
 
 
 def class_names(own: Path, name: str) -> tuple[str, ...]:
     """Class names in index order, lower-cased: the data's own list if there is one, else the built-in one."""
     path = own if own.is_file() else CLASSES / f"{name}.json"
     names = read_json(path, name)
-    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+    if not isinstance(names, list) or not all(isinstance(one, str) and one.strip() for one in names):
         raise fault(name, path, "a class list is a JSON list of names in index order")
     return tuple(one.lower() for one in names)
 
 
-def files_in(folder: Path, *endings: str) -> list[str]:
-    """Names of the files with one of these endings, sorted, so that an index is the same on every disk."""
-    return sorted(path.name for path in folder.iterdir() if path.suffix.lower() in endings)
+def files_in(folder: Path, *endings: str) -> dict[str, list[str]]:
+    """Stem -> the names of its files with one of these endings, in any case; sorted, so that an index is the same on every disk.
+
+    Hidden files are none: macOS lays a `._x.png` beside every `x.png` that it copies.
+    """
+    found = defaultdict(list)
+    for file in sorted(os.listdir(folder)):
+        stem, ending = os.path.splitext(file)
+        if ending.lower() in endings and not file.startswith("."):
+            found[stem].append(file)
+    return dict(found)
+
+
+def the_one(files: Sequence[str], folder: Path) -> str:
+    """The only one of the files of a name. Raises ValueError that names them all if there are more."""
+    if len(files) > 1:
+        raise ValueError(
+            f"{' and '.join(files)} are files for one name in {folder}; which is meant? Move the other"
+        )
+    return files[0]
+
+
+@cache
+def _say_western(name: str, folder: Path) -> None:
+    log.warning("%s: files in %s are in %s, not in UTF-8; they are read as that", name, folder, WESTERN)

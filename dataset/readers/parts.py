@@ -6,14 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from seglm.dataset.description import Description, Scored
-from seglm.dataset.faults import fault
-from seglm.dataset.index import Record
-from seglm.dataset.masks import Mask, decode
+from seglm.dataset.faults import Fault, attempt, blamed, fault
+from seglm.dataset.fields import Entry, Id, Unique, image_size, is_number, take, words
+from seglm.dataset.index import Listed, Record
+from seglm.dataset.masks import parts_of
 from seglm.dataset.readers.files import read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Sample, Target
@@ -51,7 +49,7 @@ def read_parts(record: Record, still: Still) -> Sample:
         targets=tuple(
             Target(
                 texts=wordings(part["names"]),
-                masks=partial(_masks, part["mask"], size, still),
+                masks=partial(still.masks, part["mask"], size),
                 key=str(part["id"]),
             )
             for part in record["parts"]
@@ -68,33 +66,52 @@ def wordings(names: Sequence[str]) -> tuple[str, ...]:
     return (f"{thing} {part}", f"the {part} of the {thing}")
 
 
-def _records(path: Path, name: str) -> Iterator[Record]:
+def _records(path: Path, name: str) -> Iterator[Listed]:
     content = read_json(path, name)
-    names = {category["id"]: _names(category["name"]) for category in content["categories"]}
-    found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    for annotation in content["annotations"]:
-        found[annotation["image_id"]].append(annotation)
-    for image in content["images"]:
-        if image["id"] in found:
-            stem = Path(image["file_name"]).stem
-            yield {
-                "id": stem,
-                "image": image["file_name"],
-                "size": [image["height"], image["width"]],
-                "parts": [
-                    {"id": one["id"], "names": names[one["category_id"]], "mask": one["segmentation"]}
-                    for one in found[image["id"]]
-                ],
-            } | ({"coco": int(stem)} if stem.isdigit() else {})
+    with blamed(name, path):
+        categories, images, annotations = (
+            Unique(take(content, what, list), what) for what in ("categories", "images", "annotations")
+        )
+    found: defaultdict[Id, list[Entry]] = defaultdict(list)
+    for key, annotation in annotations.by_id.items():
+        image_id = attempt(f"{name}/annotation {key}", path, partial(_image_of, key, annotations, images))
+        if isinstance(image_id, Fault):
+            yield image_id
+        else:
+            found[image_id].append(annotation)
+    for key, its_annotations in found.items():
+        list_one = partial(_record, key, images, its_annotations, categories)
+        yield attempt(f"{name}/image {key}", path, list_one)
+    for one in (categories, images, annotations):
+        yield from (fault(name, path, told) for told in one.without_id)
 
 
-def _names(category: str) -> list[str]:
-    return [name.split(SUFFIX)[0].lower() for name in category.strip().split(OF)]
+def _image_of(key: Id, annotations: Unique, images: Unique) -> Id:
+    """The id of an annotation's image. Raises ValueError if there are two such annotations, or no such image."""
+    image_id: Id = take(annotations[key], "image_id", int, str)
+    if image_id not in images.by_id:
+        raise ValueError(images.absent(image_id))
+    return image_id
 
 
-def _masks(segmentation: Any, size: tuple[int, int], still: Still, frames: Sequence[int]) -> Mask:
-    try:
-        mask = decode(segmentation, size)
-    except ValueError as error:
-        raise fault(still.key, still.path, f"malformed mask: {error}") from error
-    return np.broadcast_to(mask, (len(frames), *size))
+def _record(key: Id, images: Unique, annotations: Sequence[Entry], categories: Unique) -> Record:
+    image = images[key]
+    file, size = take(image, "file_name", str), image_size(image)
+    stem = Path(file).stem
+    parts = [
+        {
+            "id": one["id"],
+            "names": _names(categories[take(one, "category_id", int, str)]),
+            "mask": parts_of(one, size),
+        }
+        for one in annotations
+    ]
+    record = {"id": stem, "image": file, "size": size, "parts": parts}
+    return record | ({"coco": int(stem)} if is_number(stem) else {})
+
+
+def _names(category: Entry) -> list[str]:
+    names = [name.split(SUFFIX)[0].lower() for name in words(take(category, "name", str), "`name`").split(OF)]
+    if len(names) > 2 or not all(names):
+        raise ValueError(f"category {category['name']!r}; permitted are `thing` and `thing{OF}part`")
+    return names

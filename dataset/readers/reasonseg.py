@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
-import cv2
 import numpy as np
 
 from seglm.dataset.description import Description
-from seglm.dataset.faults import fault
-from seglm.dataset.frames import Pixels, read_bytes
-from seglm.dataset.index import Record
-from seglm.dataset.masks import IGNORE, TARGET, Mask, paint
-from seglm.dataset.readers.files import files_in, first_of, read_json
+from seglm.dataset.faults import Fault, attempt, blamed
+from seglm.dataset.fields import take, texts, words
+from seglm.dataset.frames import Pixels
+from seglm.dataset.index import LeftOut, Listed, Record
+from seglm.dataset.masks import IGNORE, TARGET, Mask, outlines, paint
+from seglm.dataset.readers.files import files_in, first_of, read_json, the_one
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Sample, Target
 
@@ -44,21 +43,22 @@ def open_reasonseg(root: Path, split: str, about: Description) -> Stills:
 def read_reasonseg(record: Record, still: Still) -> Sample:
     """All texts are expressions about one mask; what the shapes leave to be ignored is `Sample.ignore`."""
     path = still.root / record["json"]
-    content = _content(path, still.key)
-    texts, kinds = [text.strip() for text in content["text"]], tuple(content.get("kind", ()))
-    if not texts or (kinds and len(kinds) != len(texts)):
-        raise fault(
-            still.key,
-            path,
-            f"{len(texts)} texts and {len(kinds)} kinds; at least one text, and a kind for each or none",
-        )
-    shapes, size = content["shapes"], still.size()
-    painted = cache(partial(_painted, shapes, size, still.key, path))  # target and ignore are one picture
-    is_ignored = any("ignore" in shape["label"].lower() for shape in shapes)
+    content = read_json(path, still.key)
+    with blamed(still.key, path):
+        asked, kinds = texts(content, "text"), tuple(texts({"kind": [], **content}, "kind"))
+        if not asked or (kinds and len(kinds) != len(asked)):
+            told = (
+                f"{len(asked)} texts and {len(kinds)} kinds; at least one text, and a kind for each or none"
+            )
+            raise ValueError(told)
+        size, is_sentence = still.size(), take(content, "is_sentence", bool)
+        shapes = outlines(take(content, "shapes", list), size)
+    painted = cache(partial(paint, shapes, size))  # target and ignore are one picture
+    is_ignored = any(shape.is_ignored for shape in shapes)
     target = Target(
-        texts=tuple(texts),
+        texts=tuple(asked),
         masks=partial(_masks, painted, size, TARGET),
-        is_sentence=bool(content["is_sentence"]),
+        is_sentence=is_sentence,
         kind=kinds[0] if kinds else "",
         explanation=record.get("outputs"),
         keyword=record.get("keyword"),
@@ -76,40 +76,53 @@ def read_reasonseg(record: Record, still: Still) -> Sample:
     )
 
 
-def _records(home: Path, parts: Sequence[str], lists: Mapping[str, Path], name: str) -> Iterator[Record]:
+def _records(home: Path, parts: Sequence[str], lists: Mapping[str, Path], name: str) -> Iterator[Listed]:
     """One record for each name in the folders, even if one of its two files is missing: that is an error when it is read."""
-    told = {
-        field: {one["image"]: one[field] for one in read_json(file, name)} for field, file in lists.items()
-    }
+    told: dict[str, dict[str, str]] = {}
+    for field, file in lists.items():
+        told[field] = {}
+        for number, entry in enumerate(read_json(file, name)):
+            said = attempt(f"{name}/{field} {number}", file, partial(_said, entry, field))
+            if isinstance(said, Fault):
+                yield said
+                continue
+            if told[field].get(said[0], said[1]) != said[1]:
+                yield LeftOut(f"`{field}` that a later entry of the same picture replaces")
+            told[field][said[0]] = said[1]
     for part in parts:
-        images = {Path(file).stem: file for file in files_in(home / part, ".jpg", ".jpeg", ".png")}
-        for stem in sorted({*images, *(Path(file).stem for file in files_in(home / part, ".json"))}):
-            image = images.get(stem, f"{stem}.jpg")
-            record = {"id": stem, "image": f"{part}/{image}", "json": f"{part}/{stem}.json"}
-            yield record | {field: by_image[image] for field, by_image in told.items() if image in by_image}
+        images, contents = files_in(home / part, ".jpg", ".jpeg", ".png"), files_in(home / part, ".json")
+        for stem in sorted({*images, *contents}):
+            found = partial(_record, home / part, images.get(stem, []), contents.get(stem, []), stem)
+            record = attempt(f"{name}/{stem}", home / part, found)
+            if not isinstance(record, Fault):
+                image = Path(record["image"]).name
+                record |= {field: by_image[image] for field, by_image in told.items() if image in by_image}
+            yield record
 
 
-def _content(path: Path, key: str) -> dict[str, Any]:
-    """utf-8, else cp1252: some of the published files are."""
-    content = read_bytes(path, key)
-    try:
-        try:
-            found = json.loads(content.decode("utf-8"))
-        except UnicodeDecodeError:
-            found = json.loads(content.decode("cp1252"))
-    except ValueError as error:
-        raise fault(key, path, f"is no JSON: {error}") from error
-    missing = [name for name in ("shapes", "text", "is_sentence") if name not in found]
-    if missing:
-        raise fault(key, path, f"has no {', '.join(missing)}")
-    return dict(found)
+def _said(entry: Any, field: str) -> tuple[str, str]:
+    """An image's name, and what an entry of a list says of it."""
+    return take(entry, "image", str), words(take(entry, field, str), f"`{field}`")
 
 
-def _painted(shapes: list[dict[str, Any]], size: tuple[int, int], key: str, path: Path) -> Pixels:
-    try:
-        return paint(shapes, size)
-    except (ValueError, KeyError, cv2.error) as error:
-        raise fault(key, path, f"malformed shapes: {error}") from error
+def _record(folder: Path, images: list[str], contents: list[str], stem: str) -> Record:
+    content = the_one(contents or [f"{stem}.json"], folder)
+    if len(images) > 1:
+        images = _named(folder / content, images) or images
+    image = the_one(images or [f"{stem}.jpg"], folder)
+    return {"id": stem, "image": f"{folder.name}/{image}", "json": f"{folder.name}/{content}"}
+
+
+def _named(path: Path, images: Sequence[str]) -> list[str]:
+    """Those of the images that the file itself names: labelme's `imagePath`, or `image_name` of a shape."""
+    content = read_json(path, path.stem)
+    told = [content.get("imagePath")] if isinstance(content, dict) else []
+    if isinstance(content, dict) and isinstance(content.get("shapes"), list):
+        told += [shape.get("image_name") for shape in content["shapes"] if isinstance(shape, dict)]
+    names = {
+        PureWindowsPath(one).name for one in told if isinstance(one, str)
+    }  # splits at / and at its own mark
+    return [image for image in images if image in names]
 
 
 def _masks(painted: Callable[[], Pixels], size: tuple[int, int], value: int, frames: Sequence[int]) -> Mask:

@@ -6,18 +6,17 @@ its refs of a split, a target is a ref with all its sentences: the union of its 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from seglm.dataset.description import Description, Scored
-from seglm.dataset.faults import fault
-from seglm.dataset.index import Record
-from seglm.dataset.masks import Mask, decode
+from seglm.dataset.faults import Fault, attempt, blamed, fault
+from seglm.dataset.fields import Entry, Id, Unique, image_size, shown, take, words
+from seglm.dataset.index import LeftOut, Listed, Record
+from seglm.dataset.masks import parts_of
 from seglm.dataset.readers.files import first_of, read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.dataset.readers.unpickle import unpickle
@@ -89,8 +88,14 @@ def open_refer(
 
 def coco_ids(root: Path, split: str, about: Description, *, refs_names: Sequence[str] = REFS) -> set[int]:
     """COCO ids of the images of a split; the images themselves need not be there."""
-    refs = _read_refs(_refs_file(root, split, about, refs_names), f"{about.name}|{split}")
-    return {int(ref["image_id"]) for ref in refs if is_in(ref["split"], split.partition("|")[2])}
+    name, part = f"{about.name}|{split}", split.partition("|")[2]
+    file = _refs_file(root, split, about, refs_names)
+    with blamed(name, file):
+        return {
+            take(ref, "image_id", int)
+            for ref in _read_refs(file, name)
+            if is_in(take(ref, "split", str), part)
+        }
 
 
 def is_in(split: str, part: str) -> bool:
@@ -102,19 +107,11 @@ def is_in(split: str, part: str) -> bool:
 
 def read_refer(record: Record, still: Still) -> Sample:
     size = (record["size"][0], record["size"][1])
-
-    def masks(segmentation: Any, frames: Sequence[int]) -> Mask:
-        try:
-            mask = decode(segmentation, size)
-        except ValueError as error:
-            raise fault(still.key, still.path, f"malformed mask: {error}") from error
-        return np.broadcast_to(mask, (len(frames), *size))
-
     return Sample(
         key=still.key,
         size=size,
         frame=lambda _: still.frame(size),
-        targets=tuple(_target(ref, partial(masks, ref["mask"])) for ref in record["refs"]),
+        targets=tuple(_target(ref, partial(still.masks, ref["mask"], size)) for ref in record["refs"]),
         path=str(still.path),
     )
 
@@ -148,53 +145,90 @@ def _target(ref: dict[str, Any], masks: Any) -> Target:
     )
 
 
-def _records(refs: Path, instances: Path, part: str, is_coco: bool, name: str) -> Iterator[Record]:
+def _records(refs: Path, instances: Path, part: str, is_coco: bool, name: str) -> Iterator[Listed]:
     """One record for each image, in the order in which the refs name them."""
     content = read_json(instances, name)
-    images = {image["id"]: image for image in content["images"]}
-    annotations = {annotation["id"]: annotation for annotation in content["annotations"]}
-    found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    for ref in _read_refs(refs, name):
-        if is_in(ref["split"], part):
-            found[ref["image_id"]].append(ref)
-    if not found:
+    with blamed(name, instances):
+        images, annotations = (Unique(take(content, what, list), what) for what in ("images", "annotations"))
+    of_split: list[Any] = []
+    for number, ref in enumerate(_read_refs(refs, name)):
+        split = attempt(f"{name}/ref {number}", refs, partial(take, ref, "split", str))
+        if isinstance(split, Fault):
+            yield split
+        elif is_in(split, part):
+            of_split.append(ref)
+    if not of_split:
         raise fault(name, refs, "no ref belongs to this split")
+    unique = Unique(of_split, "refs", id_field="ref_id")
+    yield from (fault(name, refs, told) for told in unique.without_id)
+    found: defaultdict[Id, list[Entry]] = defaultdict(list)
+    for key in unique.by_id:
+        image_id = attempt(f"{name}/ref {key}", refs, partial(_image_of, key, unique))
+        if isinstance(image_id, (Fault, LeftOut)):
+            yield image_id
+        else:
+            found[image_id].append(unique[key])
     for image_id, its_refs in found.items():
-        missing = {
-            ref["ref_id"]: gone
-            for ref in its_refs
-            if (gone := [number for number in _meant(ref) if number not in annotations])
-        }
-        if image_id not in images or missing:
-            raise fault(
-                f"{name}/{image_id}",
-                instances,
-                f"no image of this id, or no annotation for its refs {list(missing)} (ann_id {missing})",
-            )
-        image = images[image_id]
-        yield {
-            "id": str(image_id),
-            "image": image["file_name"],
-            "size": [image["height"], image["width"]],
-            "refs": [_ref(ref, [annotations[number] for number in _meant(ref)]) for ref in its_refs],
-        } | ({"coco": image_id} if is_coco else {})
+        list_one = partial(_record, image_id, its_refs, images, annotations, is_coco)
+        yield attempt(f"{name}/{image_id}", instances, list_one)
 
 
-def _meant(ref: dict[str, Any]) -> list[Any]:
+def _image_of(key: Id, refs: Unique) -> Id | LeftOut:
+    """The id of a ref's image. gRefCOCO's published val has refs that say nothing."""
+    image_id: Id = take(refs[key], "image_id", int, str)
+    return image_id if take(refs[key], "sentences", list) else LeftOut("refs without a sentence")
+
+
+def _record(
+    image_id: Id, refs: Sequence[Entry], images: Unique, annotations: Unique, is_coco: bool
+) -> Record:
+    missing = {
+        ref["ref_id"]: gone
+        for ref in refs
+        if (gone := [number for number in _meant(ref) if number not in annotations.by_id])
+    }
+    if image_id not in images.by_id or missing:
+        raise ValueError(
+            f"no image of this id, or no annotation for its refs {list(missing)} (ann_id {missing})"
+        )
+    image = images[image_id]
+    size = image_size(image)
+    record = {
+        "id": str(image_id),
+        "image": take(image, "file_name", str),
+        "size": size,
+        "refs": [_ref(ref, [annotations[number] for number in _meant(ref)], size) for ref in refs],
+    }
+    keys = Counter(key for ref in record["refs"] for key in ref["keys"])
+    if max(keys.values()) > 1:
+        raise ValueError(f"two sentences have the sent_id {keys.most_common(1)[0][0]}")
+    return record | ({"coco": image_id} if is_coco else {})
+
+
+def _meant(ref: Entry) -> list[Id]:
     """Ids of the annotations that a ref means: `ann_id` is one of them, or a list; none if it means nothing."""
-    ids = ref["ann_id"] if isinstance(ref["ann_id"], list) else [ref["ann_id"]]
+    given = take(ref, "ann_id", int, str, list)
+    ids = given if isinstance(given, list) else [given]
+    if not all(type(one) in (int, str) for one in ids):
+        raise ValueError(f"`ann_id` of ref {ref['ref_id']} is {shown(given)}, permitted are ids")
     return [] if ids == [NO_ANNOTATION] else ids
 
 
-def _ref(ref: dict[str, Any], meant: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    sentences = ref["sentences"]
-    masks = [one["segmentation"] for one in meant]
+def _ref(ref: Entry, meant: Sequence[Entry], size: list[int]) -> Entry:
+    """What is kept of a ref. Raises ValueError if one of its things is of another picture."""
+    sentences = take(ref, "sentences", list)
+    for one in meant:
+        if one.get("image_id", ref["image_id"]) != ref["image_id"]:
+            raise ValueError(
+                f"ref {ref['ref_id']} of image {ref['image_id']!r} means annotation {one['id']} of image {one['image_id']!r}"
+            )
+    kind, keyword = "" if meant else NO_TARGET, ref.get("keyword")
     return {
         "id": ref["ref_id"],
-        "texts": [sentence["sent"].strip().lower() for sentence in sentences],
-        "kinds": [sentence.get("kind", "" if meant else NO_TARGET) for sentence in sentences],
-        "keys": [str(sentence["sent_id"]) for sentence in sentences],
-        "keyword": ref.get("keyword"),
+        "texts": [words(take(one, "sent", str), "`sent`").lower() for one in sentences],
+        "kinds": [take({"kind": kind, **one}, "kind", str) for one in sentences],
+        "keys": [str(take(one, "sent_id", int, str)) for one in sentences],
+        "keyword": None if keyword is None else words(keyword, "`keyword`"),
         # One list of polygons and run lengths of all its things: what is decoded is their union.
-        "mask": [part for mask in masks for part in (mask if isinstance(mask, list) else [mask])],
+        "mask": [part for one in meant for part in parts_of(one, size)],
     }

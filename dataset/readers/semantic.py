@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 
 from seglm.dataset.description import Description, Scored
-from seglm.dataset.faults import fault
+from seglm.dataset.faults import attempt, fault
+from seglm.dataset.fields import coco_id
 from seglm.dataset.frames import Pixels, read_labels
-from seglm.dataset.index import Record
+from seglm.dataset.index import Listed, Record
 from seglm.dataset.masks import Mask
-from seglm.dataset.readers.files import files_in
+from seglm.dataset.readers.files import files_in, the_one
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Sample, Target
 
@@ -32,12 +33,20 @@ class Pairs:
     is_coco: bool = False
     """names are COCO ids"""
 
-    def records(self, root: Path, name: str) -> Iterator[Record]:
+    def records(self, root: Path, name: str) -> Iterator[Listed]:
         """One record for each label map; a missing image is an error when it is read."""
-        for file in files_in(root / self.labels, ".png"):
-            stem = file.removesuffix(".png")
-            record = {"id": stem, "image": f"{self.images}/{stem}.jpg", "labels": f"{self.labels}/{file}"}
-            yield record | ({"coco": int(stem)} if self.is_coco else {})
+        images = files_in(root / self.images, ".jpg", ".jpeg")
+        for stem, labels in files_in(root / self.labels, ".png").items():
+            pair = partial(self._record, root, labels, images.get(stem, [f"{stem}.jpg"]), stem)
+            yield attempt(f"{name}/{stem}", root / self.labels, pair)
+
+    def _record(self, root: Path, labels: Sequence[str], images: Sequence[str], stem: str) -> Record:
+        record = {
+            "id": stem,
+            "image": f"{self.images}/{the_one(images, root / self.images)}",
+            "labels": f"{self.labels}/{the_one(labels, root / self.labels)}",
+        }
+        return record | ({"coco": coco_id(stem)} if self.is_coco else {})
 
 
 @dataclass(frozen=True)

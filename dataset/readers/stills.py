@@ -6,15 +6,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seglm.dataset.description import Description
-from seglm.dataset.faults import fault
+from seglm.dataset.faults import Fault, blamed, fault
 from seglm.dataset.frames import Pixels, frame_size, read_frame
-from seglm.dataset.index import Index, Record, open_index
+from seglm.dataset.index import Index, Listed, Record, open_index
+from seglm.dataset.masks import Mask, drawn
 from seglm.dataset.readers.files import missing
 from seglm.utils.types import Sample
 
@@ -37,10 +38,14 @@ class Still:
         """uint8 [H, W, 3], RGB. Raises Fault if it is not of `size`."""
         return read_frame(self.path, self.key, size)
 
+    def masks(self, parts: Sequence[Any], size: tuple[int, int], frames: Sequence[int]) -> Mask:
+        """bool [T, H, W]: a COCO annotation in every frame; parts: what `masks.checked` made of it when it was listed."""
+        return np.broadcast_to(drawn(parts, size), (len(frames), *size))
+
 
 class Reader(Protocol):
     def __call__(self, record: Record, still: Still) -> Sample:
-        """The sample of a record. ValueError, KeyError and TypeError are taken for a malformed record."""
+        """The sample of a record. Whatever it raises is taken for a malformed record, but for mistakes in a program."""
         ...
 
 
@@ -68,17 +73,25 @@ class Stills:
             raise IndexError(f"{self.name}: sample {index} of {len(self)}")
         record = self.index.record(int(index if self.kept is None else self.kept[index]))
         still = Still(f"{self.name}/{record['id']}", self.root, self.root / record["image"])
-        try:
+        with blamed(still.key, self.annotations):
             return self.read(record, still)
-        except (ValueError, KeyError, TypeError) as error:
-            raise fault(
-                still.key, self.annotations, f"malformed record: {type(error).__name__} {error}"
-            ) from error
 
     def keys(self) -> Iterator[str]:
         """The key of every sample, in order; nothing is decoded."""
         numbers = range(len(self.index)) if self.kept is None else self.kept.tolist()
         return (f"{self.name}/{self.index.record(number)['id']}" for number in numbers)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong with the entries that are malformed; they are no samples."""
+        return self.index.faults
+
+    def whole(self) -> Stills:
+        """Itself. Raises Fault if an entry is malformed: nobody trains or scores on what is left without knowing."""
+        if self.faults:
+            more = f"\n{len(self.faults) - 1} more entries are malformed" if len(self.faults) > 1 else ""
+            raise Fault(self.faults[0] + more)
+        return self
 
     def without(self, images: Collection[int]) -> Stills:
         """The same source without the images of these COCO ids; itself if it has none of them."""
@@ -92,7 +105,7 @@ def open_stills(
     split: str,
     about: Description,
     read: Reader,
-    list_records: Callable[[str], Iterable[Record]],
+    list_records: Callable[[str], Iterable[Listed]],
     *,
     files: Sequence[Path],
     images: Path | None = None,
@@ -106,6 +119,6 @@ def open_stills(
         if not file.exists():
             raise missing(name, file, about)
     index = open_index(files, partial(list_records, name), what=name)
-    if not len(index):
+    if not len(index) and not index.faults:
         raise fault(name, files[0], "holds no sample")
     return Stills(name, about.family, images or root, index, read, files[0])

@@ -6,7 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from seglm.dataset.faults import fault
+from seglm.dataset.faults import blamed
 
 
 class _BuiltinsOnly(pickle.Unpickler):
@@ -24,22 +24,11 @@ def unpickle(path: Path, key: str) -> Any:
 
     Raises Fault if it is missing, broken or names anything else; nothing of it has run then.
     """
-    try:
-        return _load(path, "utf-8")
-    except UnicodeDecodeError:
-        return _load(path, "latin-1")
-    except OSError as error:
-        raise fault(key, path, f"cannot be read: {error.strerror}") from error
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        IndexError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise fault(key, path, f"is no pickle of plain values: {error}") from error
+    with blamed(key, path, "is no pickle of plain values"):
+        try:
+            return _load(path, "utf-8")
+        except UnicodeDecodeError:
+            return _load(path, "latin-1")
 
 
 def _load(path: Path, encoding: str) -> Any:

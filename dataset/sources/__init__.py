@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import logging
 import pkgutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol, cast
 
 from seglm.dataset.description import Description
-from seglm.dataset.faults import Missing
+from seglm.dataset.faults import Missing, blamed
 from seglm.dataset.readers.refer import GREFS, coco_ids
 from seglm.dataset.readers.stills import Stills
 from seglm.utils.did_you_mean import unknown
@@ -93,14 +93,15 @@ def describe(spec: str) -> tuple[Description, str]:
     )
 
 
-def open_source(spec: str, root: Path, *, without: Collection[int] = ()) -> Stills:
-    """One data set. spec: name and split; without: COCO ids of images that are left out.
+def open_source(spec: str, root: Path, *, is_whole: bool = True) -> Stills:
+    """One data set. spec: name and split; is_whole: False gives what is good of it, with `faults` for the rest.
 
-    Raises ValueError for a wrong spec, Fault if files are missing.
+    Raises ValueError for a wrong spec, Fault if files are missing or (`is_whole`) an entry is malformed.
     """
     about, split = describe(spec)
-    source = loaders()[about.name.lower()].load(Path(root), split)
-    return source.without(without) if without else source
+    with blamed(f"{about.name}|{split}", Path(root) / about.places[0], "cannot be opened"):
+        source = loaders()[about.name.lower()].load(Path(root), split)
+    return source.whole() if is_whole else source
 
 
 def open_sources(
@@ -122,6 +123,8 @@ def open_sources(
             whole = open_source(spec, root)
             source = whole.without(held_out) if held_out else whole
             log.info("%s: %d samples, %d held out", source.name, len(source), len(whole) - len(source))
+            for what, count in whole.index.left_out.items():
+                log.info("%s: left out: %d %s", source.name, count, what)
             if not len(source):
                 raise ValueError(
                     f"{source.name}: nothing is left of {len(whole)} samples when val and test images are excluded"

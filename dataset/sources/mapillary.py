@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from seglm.dataset.description import Description
+from seglm.dataset.fields import take, words
 from seglm.dataset.readers.files import first_of, read_json
 from seglm.dataset.readers.semantic import CLASSES, Pairs, ReadSemantic, open_semantic
 from seglm.dataset.readers.stills import Stills
@@ -25,6 +26,6 @@ DESCRIPTION = Description(
 def load(root: Path, split: str) -> Stills:
     name = f"mapillary|{split}"
     home = first_of(root, ("mapillary",), name, DESCRIPTION)
-    labels = read_json(home / "config_v2.0.json", name)["labels"]
-    read = ReadSemantic(tuple(label["readable"].lower() for label in labels))
+    labels = take(read_json(home / "config_v2.0.json", name), "labels", list)
+    read = ReadSemantic(tuple(words(take(label, "readable", str), "`readable`").lower() for label in labels))
     return open_semantic(home, split, DESCRIPTION, read, Pairs(f"{split}/images", f"{split}/v2.0/labels"))

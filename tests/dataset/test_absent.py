@@ -114,8 +114,8 @@ def test_a_polygon_of_two_points_is_no_area_and_the_other_things_stay(tmp_path: 
 @pytest.mark.parametrize(
     "counts, message",
     [
-        ([5, 5], "malformed mask: run lengths add up to 10 pixels in an image of 96 x 128"),
-        (None, "malformed mask: a segmentation is polygons or run lengths"),
+        ([5, 5], "malformed record: run lengths add up to 10 pixels in an image of 96 x 128"),
+        (None, "malformed record: a segmentation is polygons or run lengths"),
     ],
 )
 def test_malformed_run_lengths_are_a_fault_of_their_sample(
@@ -130,9 +130,8 @@ def test_malformed_run_lengths_are_a_fault_of_their_sample(
 
     root = copy_of("grefcoco", tmp_path)
     change(root, "instances.json", damage)
-    target = target_of(only("grefcoco|unc|train", root), "green and purple ones")
     with pytest.raises(Fault, match=rf"grefcoco\|unc\|train/919: {message}"):
-        target.masks([0])
+        open_source("grefcoco|unc|train", root)
 
 
 @pytest.mark.parametrize("ids", [[570, 99], [-1, 570]])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from seglm.dataset.masks import decode, paint
+from seglm.dataset.masks import decode, outlines, paint, runs_of
 
 SIZE = (4, 6)
 
@@ -38,6 +38,8 @@ SQUARE = ["......", ".##...", ".##...", "......"]
         ([box(1, 1, 3, 3)], SQUARE),
         ([box(1, 1, 3, 3), box(2, 1, 4, 3)], ["......", ".###..", ".###..", "......"]),  # overlap stays one
         ([box(1, 1, 3, 3), [5, 0, 5, 1]], SQUARE),  # two points enclose nothing, and are no box
+        ([[[1, 1], [3, 1], [3, 3], [1, 3]]], SQUARE),  # as points
+        ([[[1, 1], [3, 1], [3, 3], [1, 3]], box(2, 1, 4, 3)], ["......", ".###..", ".###..", "......"]),
         (lengths(SQUARE), SQUARE),
         (lengths(SQUARE, as_text=False), SQUARE),
         ({"size": [4, 6], "counts": [5, 2, 2, 2, 13]}, SQUARE),
@@ -59,11 +61,35 @@ def test_a_mask_is_true_where_any_part_is(segmentation: Any, want: list[str]) ->
         ({"size": [4, 6], "counts": [5, 2]}, "add up to 7 pixels"),
         ({"size": [4, 6]}, "polygons or run lengths"),
         (["polygon"], "polygons or run lengths"),
+        ({"size": [4, 6], "counts": "9"}, "add up to 9 pixels"),  # pycocotools left the rest to chance
+        ({"size": [4, 6], "counts": b"9"}, "add up to 9 pixels"),
+        ({"size": [4, 6], "counts": "9\n"}, "no run length of COCO"),
+        ([[1, 1, 3, 1, 3, float("nan")]], "no place near a picture of 4 x 6"),  # pycocotools ran for ever
+        ([[1, 1, 3, 1, 3, 1e9]], r"\(3, 1000000000.0\) is no place near"),
+        ([[1, 1, 3, 1, 3, "3"]], "hold '3', permitted are numbers"),
+        ([[[1, 1], [3, 1], [3]]], r"each is \[x, y\]"),
     ],
 )
 def test_a_malformed_segmentation_is_an_error_that_says_how(segmentation: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         decode(segmentation, SIZE)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 6), (96, 128), (480, 640)])
+def test_the_lengths_of_cocos_string_are_those_of_pycocotools(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(size)
+    for share in (0, 0.001, 0.5, 0.97, 1):
+        mask = np.asfortranarray(rng.random(size) < share, dtype=np.uint8)
+        runs = runs_of(coco.encode(mask)["counts"])
+        assert sum(runs) == mask.size and sum(runs[1::2]) == mask.sum()
+        assert [run for run in runs if run] == _runs(mask)
+
+
+def _runs(mask: Any) -> list[int]:
+    """Lengths of equal pixels down the columns."""
+    pixels = mask.reshape(-1, order="F")
+    ends = np.flatnonzero(np.diff(pixels)) + 1
+    return [int(length) for length in np.diff(np.concatenate([[0], ends, [len(pixels)]]))]
 
 
 def shape(label: str, left: float, top: float, right: float, bottom: float) -> dict[str, Any]:
@@ -91,5 +117,29 @@ def shape(label: str, left: float, top: float, right: float, bottom: float) -> d
 def test_shapes_are_painted_from_the_largest_to_the_smallest(
     shapes: list[dict[str, Any]], want: list[str]
 ) -> None:
-    painted = paint(shapes, SIZE)
+    painted = paint(outlines(shapes, SIZE), SIZE)
     assert ["".join({0: ".", 1: "#", 255: "o"}[value] for value in row) for row in painted.tolist()] == want
+
+
+@pytest.mark.parametrize(
+    "kind, points, pixels",
+    [
+        ("polygon", [[10, 10], [50, 10], [50, 40], [10, 40]], 41 * 31),
+        ("rectangle", [[10, 10], [50, 40]], 41 * 31),
+        ("rectangle", [[50, 10], [10, 40]], 41 * 31),  # any two corners that are opposite
+        ("rectangle", [[10, 10], [50, 10], [50, 40], [10, 40]], 41 * 31),  # or all four
+        ("oriented_rectangle", [[10, 10], [50, 10], [50, 40], [10, 40]], 41 * 31),
+        ("circle", [[40, 30], [40, 20]], 346),  # pi 10.5 ** 2: half a pixel larger, as every shape
+    ],
+)
+def test_a_shape_is_drawn_as_what_it_says_it_is(kind: str, points: Any, pixels: int) -> None:
+    painted = paint(outlines([{"label": "a", "shape_type": kind, "points": points}], (60, 80)), (60, 80))
+    assert abs(int(painted.sum()) - pixels) <= (kind == "circle") * 12  # its border is drawn by OpenCV
+
+
+@pytest.mark.parametrize("kind", ["line", "linestrip", "point", "points", "mask", "Polygon", None, 3])
+def test_a_shape_without_an_area_is_refused_by_its_name(kind: Any) -> None:
+    with pytest.raises(
+        ValueError, match=f"shape 0: `shape_type` is {kind!r}.*permitted are polygon, oriented"
+    ):
+        outlines([{"label": "a", "shape_type": kind, "points": [[1, 1], [9, 1], [9, 9]]}], (60, 80))

@@ -207,7 +207,7 @@ def test_a_malformed_record_is_an_error_with_its_key(tmp_path: Path) -> None:
     content = json.loads(file.read_text())
     content[1]["conversations"].append({"from": "human", "value": "And then?"})
     file.write_text(json.dumps(content))
-    source = open_source("llava_instruct", root)
-    source.sample(0)
-    with pytest.raises(Fault, match=r"llava_instruct_150k\|train/1-.*do not alternate"):
-        source.sample(1)
+    with pytest.raises(Fault, match=r"llava_instruct_150k\|train/conversation 1: .*do not alternate"):
+        open_source("llava_instruct", root)
+    rest = open_source("llava_instruct", root, is_whole=False)
+    assert len(rest) == len(content) - 1 and rest.sample(1).key.startswith("llava_instruct_150k|train/2-")

@@ -118,3 +118,29 @@ def test_fast_is_off_by_two_levels_only_in_rare_pixels_of_flat_drawings() -> Non
         off += int((np.abs(pixels.astype(np.int16) - want) > 1).sum())
         seen += pixels.size
     assert off / seen < 1e-4
+
+
+@pytest.mark.parametrize("mode", ["fast", "peer"])
+@pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (2, 9000), (1, 1), (1, 65535)])
+def test_a_side_is_never_0_and_a_thin_picture_is_not_enlarged_whole(size: tuple[int, int], mode: str) -> None:
+    image = np.zeros((*size, 3), dtype=np.uint8)
+    middle = max(size) // 2
+    along = image if size[0] == max(size) else image.transpose(1, 0, 2)
+    along[max(0, middle - 40) : middle + 40] = 200
+    pixels = vision_pixels(image, VISION, mode=mode)  # type: ignore[arg-type]
+    assert pixels.shape == (3, VISION, VISION) and (pixels == 200).all()
+    drawn, resized = decoder_pixels(image, SQUARE, mode=mode)  # type: ignore[arg-type]
+    assert max(resized) == SQUARE and min(resized) >= 1
+    assert drawn.shape[1:] in (resized, size)
+
+
+@pytest.mark.parametrize("size", [(20, 700), (901, 25)])
+def test_the_middle_of_a_thin_picture_is_seen_as_if_it_were_whole(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = picture(size, noise=5)
+    seen = vision_pixels(image, VISION, mode="peer")
+    monkeypatch.setattr("seglm.dataset.pixels.THINNEST", 10**9)
+    assert (
+        levels(seen, vision_pixels(image, VISION, mode="peer")) <= 12
+    )  # sampled a fraction of a pixel apart
