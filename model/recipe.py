@@ -44,7 +44,7 @@ Protocol = Literal["generate", "forced"]
 Pixels = Literal["fast", "peer"]
 Role = Literal["draws", "rejects", "names"]
 Beta = Annotated[float, between(least=0, below=1)]
-MAX_LOADERS = 256  # processes of one GPU; more are a slip
+MAX_LOADERS = 200  # processes of one GPU; more are a slip
 WITH_TEXT = Rule(
     "texts with one {text} and no other braces",
     lambda text: text.count("{text}") == 1 and not {"{", "}"} & set(text.replace("{text}", "")),
