@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -90,8 +91,11 @@ def _child(rank: int, size: int, port: str, output: str, script: str, arguments:
     os._exit(0)
 
 
-def die_at(number: int) -> None:
-    """Kills this process with SIGKILL at its `number`-th change of a file system from now on: any moment, named by a number."""
+def die_at(number: int) -> Callable[[], int]:
+    """Kills this process with SIGKILL at its `number`-th change of a file system from now on: any moment, named by a number.
+
+    Returns what tells how many there were.
+    """
     changes = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate"}
     left = number
 
@@ -106,3 +110,4 @@ def die_at(number: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(audit)
+    return lambda: number - left

@@ -8,10 +8,10 @@ from dataclasses import replace
 from seglm.dataset.collate import collate
 from seglm.training.engine import Engine
 from seglm.training.sampler import Feed
-from seglm.training.settings import Settings
 from seglm.utils import dist
 from seglm.utils.types import Example
 from tests.tiny import tiny_example, tiny_model, tiny_recipe
+from tests.training.tiny import Gathering, kept_whole
 
 STEPS = 4
 
@@ -32,13 +32,13 @@ def main(folder: str, zero: str, checkpointing: str) -> None:
     size = 4 // world.size
     engine = Engine(
         model,
-        Settings(total_steps=STEPS, batch_size=size, zero=int(zero), warmup_steps=2, lr=1e-3),  # type: ignore[arg-type]
+        Gathering(total_steps=STEPS, batch_size=size, zero=int(zero), warmup_steps=2, lr=1e-3),  # type: ignore[arg-type]
     )
     feed = Feed(Mixed(), collate, size, 1, world.rank, world.size)
     read = [engine.read(engine.step(batches)) for batches in feed.steps(0, STEPS)]
-    weights = engine.weights()
+    weights, kept = engine.weights(), kept_whole(engine)
     engine.close()
     if world.is_main:
         total = sum(float(tensor.double().abs().sum()) for tensor in weights.values())
-        print(json.dumps({"read": read, "weights": total}))
+        print(json.dumps({"read": read, "weights": total, "kept_whole": kept}))
     dist.stop()

@@ -12,9 +12,9 @@ from seglm.training.engine import Engine, frozen_fingerprint
 from seglm.training.settings import Settings
 from seglm.utils import dist
 from seglm.utils.answers import Output
-from tests.training.tiny import Numbers, NumberSet, TwoTerms, collate
+from tests.training.tiny import Gathering, Numbers, NumberSet, TwoTerms, collate
 
-BASIC = Settings(total_steps=6, batch_size=8, warmup_steps=2, lr=1e-2)
+BASIC = Gathering(total_steps=6, batch_size=8, warmup_steps=2, lr=1e-2)
 pytestmark = pytest.mark.usefixtures("alone")
 
 

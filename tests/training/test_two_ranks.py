@@ -25,10 +25,12 @@ def test_a_rank_without_masks_hangs_nobody_and_changes_nothing(zero: int, tmp_pa
     assert len(two["read"]) == len(one["read"])
     for alone, together in zip(one["read"], two["read"], strict=True):
         assert together == pytest.approx(alone, rel=1e-5)
+    assert one["kept_whole"] and (zero < 3) == bool(two["kept_whole"])
     assert two["weights"] == pytest.approx(one["weights"], rel=1e-6)
 
 
 def test_gradient_checkpointing_under_zero_3_as_well(tmp_path: Path) -> None:
     one, two = trained(tmp_path, 1, 1), trained(tmp_path, 2, 3, checkpointing=1)
+    assert not two["kept_whole"]
     for alone, together in zip(one["read"], two["read"], strict=True):
         assert together == pytest.approx(alone, rel=1e-5)

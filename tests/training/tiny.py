@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from seglm.training.engine import Engine
+from seglm.training.settings import Settings
 from seglm.utils.answers import Output, Part
 
 DIM = 6
@@ -69,3 +72,19 @@ class NumberSet(torch.utils.data.Dataset[tuple[str, Tensor, bool]]):
 def collate(samples: list[tuple[str, Tensor, bool]]) -> Numbers:
     keys, inputs, second = zip(*samples, strict=True)
     return Numbers(tuple(keys), torch.stack(inputs), torch.tensor(second))
+
+
+class Gathering(Settings):
+    """ZeRO-3 that keeps no weight whole: DeepSpeed does it below a size that no weight of a small model reaches."""
+
+    def deepspeed(self, module: nn.Module) -> dict[str, Any]:
+        config = super().deepspeed(module)
+        config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+        return config
+
+
+def kept_whole(engine: Engine) -> int:
+    """How many weights are whole on this rank between two steps."""
+    return sum(
+        p.numel() == p.ds_numel if hasattr(p, "ds_numel") else True for p in engine.module.parameters()
+    )

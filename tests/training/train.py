@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -21,11 +22,10 @@ from seglm.training.engine import Engine
 from seglm.training.plan import Hooks, Plan, SaveEvery
 from seglm.training.run_folder import open_run
 from seglm.training.sampler import Feed
-from seglm.training.settings import Settings
 from seglm.training.trainer import Trainer
 from seglm.utils import dist, log, rng
 from tests.training.processes import die_at
-from tests.training.tiny import NumberSet, TwoTerms, collate
+from tests.training.tiny import Gathering, NumberSet, TwoTerms, collate
 
 DEFAULTS: Mapping[str, float] = {
     "zero": 1,
@@ -42,6 +42,8 @@ DEFAULTS: Mapping[str, float] = {
     "broken": 0,
     "die_step": 0,
     "die_at": -1,
+    "die_after": -1,
+    "die_rank": 0,
     "best_at": 0.0,
     "print_freq": 1,
     "save_every": 0,
@@ -65,12 +67,13 @@ class Slow(NumberSet):
         return super().__getitem__(n)
 
 
-def score(module: nn.Module, *, best_at: float, number: int) -> Mapping[str, float]:
+def score(module: nn.Module, *, best_at: float, number: int, seconds: float) -> Mapping[str, float]:
     """A validation that draws random numbers, as a careless one would; highest where the weights add up to `best_at`.
 
     number: a signal that comes in the middle of it; 0 for none.
     """
     torch.rand(3)
+    time.sleep(seconds)
     if number:
         os.kill(os.getpid(), number)
     assert not module.training
@@ -90,6 +93,18 @@ def _die_while_saving(trainer: type[Trainer], step: int, number: int) -> None:
     trainer.save = doomed  # type: ignore[method-assign]
 
 
+def _die_after(seconds: float, engine: Engine) -> None:
+    """Kills this process in so many seconds, wherever it is then, and says where."""
+
+    def kill() -> None:
+        os.write(1, f"killed in {engine.phase}\n".encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    timer = threading.Timer(seconds, kill)
+    timer.daemon = True
+    timer.start()
+
+
 def main(folder: str, *settings: str) -> None:
     options = {**DEFAULTS} | {
         key: float(value) for key, value in (setting.split("=") for setting in settings if "=" in setting)
@@ -106,7 +121,7 @@ def main(folder: str, *settings: str) -> None:
     batch_size = int(options["images"]) // (accumulation * world.size)
     engine = Engine(
         model,
-        Settings(
+        Gathering(
             total_steps=steps,
             batch_size=batch_size,
             accumulation=accumulation,
@@ -135,7 +150,10 @@ def main(folder: str, *settings: str) -> None:
     )
     if options["die_at"] >= 0:
         _die_while_saving(Trainer, int(options["die_step"]), int(options["die_at"]))
-    validation = partial(score, best_at=options["best_at"], number=int(options["signal_in_validation"]))
+    if options["die_after"] >= 0 and options["die_rank"] == world.rank:
+        _die_after(options["die_after"], engine)
+    number = int(options["signal_in_validation"])
+    validation = partial(score, best_at=options["best_at"], number=number, seconds=20 * options["seconds"])
     trainer = Trainer(engine, feed, run, plan, Hooks(validate=validation if options["validate"] else None))
     stopped = trainer.train(go_on=bool(options["resume"]))
     weights = engine.weights()
