@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
 # Every check of the project: bash run_tests.sh          format, lint, types, duplication, tests (without the slow ones)
 #                             bash run_tests.sh --slow   the slow tests: training, launchers, packaging
+#                             bash run_tests.sh --latest   the tests on the newest release of every library, in .venv-latest
 #                             bash run_tests.sh --goldens FOLDER   the originals' tensors in a folder, against ours
 # Further arguments go to pytest: bash run_tests.sh -k mixture
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+if [ "${1:-}" = "--latest" ]; then export SEGLM_LATEST=1; fi
 . utils/environment.sh
+
+if [ "${1:-}" = "--latest" ]; then
+    shift
+    echo "== versions"; "$PYTHON" -m pip list --disable-pip-version-check --format freeze --exclude-editable | paste -sd " " -
+    echo "== tests";    exec "$PYTHON" -m pytest -m "not slow and not gpu and not weights" "$@"
+fi
 
 if [ "${1:-}" = "--slow" ]; then
     shift

@@ -7,6 +7,7 @@ site-packages under these names: setuptools follows the links, and the wheel hol
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -31,9 +32,15 @@ def package_data() -> dict[str, list[str]]:
 
 
 def requirements() -> list[str]:
-    """The one runtime list, requirements.txt, without its comments."""
+    """The one runtime list, requirements.txt, without its comments; with SEGLM_LATEST set (run_tests.sh --latest) unbounded."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    return [line for line in (re.sub(r"\s*#.*", "", line).strip() for line in lines) if line]
+    listed = [line for line in (re.sub(r"\s*#.*", "", line).strip() for line in lines) if line]
+    return [unbounded(line) for line in listed] if os.environ.get("SEGLM_LATEST") else listed
+
+
+def unbounded(line: str) -> str:
+    """A requirement without its upper bound. torch keeps it: it is the one that comes built for a machine, gigabytes for CUDA."""
+    return line if line.startswith("torch>") else re.sub(r",<[^,;]+", "", line).replace("==", ">=")
 
 
 setup(

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from seglm.model.backbones.encode import DialogueEncoder
-from seglm.model.construct import construct
+from seglm.model.construct import construct, keep_activations
 from seglm.model.decoders.sam import SamDims
 from seglm.model.precision import Precision
 from seglm.model.recipe import Recipe
@@ -160,10 +160,7 @@ def segmenter(size: Size, recipe: Recipe, *, device: str = "cpu") -> Segmenter:
 
 def checkpointing(model: Segmenter, on: bool) -> None:
     """Whether the layers of the LLM keep their activations or compute them again."""
-    if on:
-        model.backbone.llm.gradient_checkpointing_enable({"use_reentrant": False})
-    else:
-        model.backbone.llm.gradient_checkpointing_disable()
+    keep_activations(model.backbone.llm, not on)
 
 
 def attend(model: Segmenter, implementation: str) -> None:

@@ -121,7 +121,17 @@ def _foreign(predictions: Path, sample: Sample, target: str) -> Path | None:
     names = [target] if target else []
     if len(sample.targets) == 1:
         names += [Path(sample.path).stem, Path(sample.key.rpartition("/")[2]).stem]
-    return next((path for name in names if name and (path := predictions / f"{name}.png").is_file()), None)
+    endings = (".png", ".PNG")  # a PNG by its capitals, too; on some disks the two are one file
+    return next(
+        (
+            path
+            for name in names
+            if name
+            for end in endings
+            if (path := predictions / f"{name}{end}").is_file()
+        ),
+        None,
+    )
 
 
 def _foreign_line(
@@ -136,12 +146,9 @@ def _foreign_line(
 
 
 def _mask(path: Path | None, sample: Sample) -> NDArray[np.bool_]:
-    mask = np.zeros(sample.size, dtype=np.bool_) if path is None else read_mask(path)
-    if mask.shape != sample.size:
-        raise ValueError(
-            f"{path}: a mask of {mask.shape} for the picture {sample.key} of {sample.size}; masks are scored at original size"
-        )
-    return mask
+    if path is None:
+        return np.zeros(sample.size, dtype=np.bool_)
+    return read_mask(path, size=sample.size, key=sample.key)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from seglm.model.attention import implementation
@@ -11,6 +13,7 @@ from seglm.model.recipe import Recipe
 from seglm.model.segmenter import Segmenter
 from seglm.model.sizes import Sizes
 from seglm.model.trainable import Table, add_lora, apply
+from seglm.utils.renamed import method_of
 
 FLOAT32 = ("decoder.prompt_encoder", "decoder.mask_decoder", "project", "fuse")
 """masks are drawn in float32: a frozen part of it, such as the IoU head, may not be cast either"""
@@ -39,8 +42,19 @@ def construct(
     table = apply(model, recipe.trainable)
     _cast_frozen(model, COMPUTE[precision])
     if recipe.engine.gradient_checkpointing:
-        backbone.llm.gradient_checkpointing_enable({"use_reentrant": False})
+        keep_activations(backbone.llm, False)
     return model.eval(), table
+
+
+def keep_activations(llm: Any, keep: bool) -> None:
+    """Whether the layers of the LLM keep their activations for the backward pass, or compute them again there."""
+    # transformers' names: from 5.24 on, and before
+    if keep:
+        method_of(llm, "activation_checkpointing_disable", "gradient_checkpointing_disable")()
+    else:
+        method_of(llm, "activation_checkpointing_enable", "gradient_checkpointing_enable")(
+            {"use_reentrant": False}
+        )
 
 
 def _cast_frozen(model: Segmenter, dtype: torch.dtype) -> None:

@@ -2,6 +2,8 @@
 # that has SegLM and everything it needs: the active virtual environment, else .venv, made if it is not there.
 #
 #   SEGLM_EXTRAS   which extras to install, default "dev"
+#   SEGLM_LATEST   if set: .venv-latest instead, whatever is active, with the newest release of every requirement (setup.py lifts
+#                  the upper bounds); run_tests.sh --latest sets it
 
 seglm_stop() { echo "SegLM: $*" >&2; exit 1; }
 
@@ -19,12 +21,14 @@ seglm_find_python() {
 }
 
 seglm_environment() {
-    local venv="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}" base stamp
+    local venv="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}" folder=.venv base stamp
+    # What runs are made with stays as it is: the newest of everything never goes into the environment that is active.
+    if [ -n "${SEGLM_LATEST:-}" ]; then venv="" folder=.venv-latest; fi
     if [ -n "$venv" ] && [ -x "$venv/bin/python" ]; then
         seglm_new_enough "$venv/bin/python" ||
             seglm_stop "needs Python 3.11 or newer; the active environment $venv has $("$venv/bin/python" -V 2>&1)"
     else
-        venv="$PWD/.venv"
+        venv="$PWD/$folder"
         if ! [ -x "$venv/bin/python" ]; then
             base=$(seglm_find_python) || exit 1
             echo "SegLM: making $venv with $("$base" -V 2>&1)"
@@ -34,7 +38,11 @@ seglm_environment() {
     PYTHON="$venv/bin/python"
     # Installed once; again when what is asked for changes or the checkout has moved.
     stamp="$venv/.seglm-$( { cat requirements.txt pyproject.toml setup.py; echo "$PWD ${SEGLM_EXTRAS:-dev}"; } | cksum | cut -d' ' -f1)"
-    if ! [ -e "$stamp" ]; then
+    if [ -n "${SEGLM_LATEST:-}" ]; then
+        echo "SegLM: the newest of everything into $venv"
+        "$PYTHON" -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager \
+            -e ".[${SEGLM_EXTRAS:-dev}]" || seglm_stop "pip could not install the newest of everything into $venv; its message stands above"
+    elif ! [ -e "$stamp" ]; then
         echo "SegLM: installing into $venv (once)"
         "$PYTHON" -m pip install --quiet --disable-pip-version-check -e ".[${SEGLM_EXTRAS:-dev}]" ||
             seglm_stop "pip could not install requirements.txt into $venv; its message stands above"

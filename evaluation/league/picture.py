@@ -81,7 +81,7 @@ def _line(question: Said, selection: Selection, answers: Sequence[_Answers], spe
     words = [question.kind] if question.kind else []
     for one in answers:
         line = one.said[question.sample, question.target]
-        mask = read_mask(one.folder / MASKS / line.file)
+        mask = read_mask(one.folder / MASKS / line.file, size=truth.shape, key=question.key)
         panels.append((Layer(mask, PREDICTED), Layer(truth, TRUE, "outlined")))
         iou = count(mask, truth, ignore=ignore).iou
         words.append(f"{one.row} ({iou:.2f}): {' '.join(line.answer.split()) or '(nothing)'}")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seglm.evaluation.scores.iou import Counts
+from seglm.evaluation.scores.mask_png import decode_mask
 from seglm.evaluation.scores.results import Result, Said
 
 MASKS, SAID = "masks", "predictions.csv"
@@ -26,23 +27,21 @@ def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
     path.write_bytes(data.tobytes())  # not cv2.imwrite: it returns False instead of saying what went wrong
 
 
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """A mask from a grey picture: any value above 127 counts as the object, so 0/255 and a scaled copy read the same.
+def read_mask(path: Path, *, size: tuple[int, int] | None = None, key: str = "") -> NDArray[np.bool_]:
+    """A mask, bool [H, W], from any PNG that says clearly what belongs to it; see `mask_png.decode_mask`.
 
-    Raises FileNotFoundError, or ValueError for a picture with neither 0/255 nor 0/1 in it.
+    size: (H, W) that it must have, original pixels; None takes any. key: what it is a mask of, for the error.
+    Raises FileNotFoundError, or ValueError, that name key and file.
     """
+    whose = f"{key}: " if key else ""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such mask")
-    grey = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
-    if grey is None:
-        raise ValueError(f"{path} is no picture")
-    values = set(np.unique(grey).tolist())
-    if not values <= {0, 255} and not values <= {0, 1}:
-        raise ValueError(
-            f"{path} holds values {sorted(values)[:8]}; a mask holds 0 and 255 (or 0 and 1), saved lossless"
-        )
-    mask: NDArray[np.bool_] = grey > 0
-    return mask
+        raise FileNotFoundError(f"{whose}{path}: no such mask")
+    try:
+        return decode_mask(path.read_bytes(), size=size)
+    except OSError as error:
+        raise ValueError(f"{whose}{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ValueError(f"{whose}{path} {error}") from error
 
 
 def write_said(path: Path, lines: Iterable[Said]) -> None:

@@ -25,6 +25,7 @@ from seglm.model.sizes import Sizes
 from seglm.utils.containers import WeightsError
 from seglm.utils.dist import is_sharded
 from seglm.utils.ranges import FILLED, WRITTEN_OUT, Count
+from seglm.utils.renamed import argument_of
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 """linear layers of each of Llama's decoder layers"""
 SELECT_LAYER = -2
 """LLaVA v1 reads the output of the last block but one (mm_vision_select_layer)"""
+CACHE = ("cache", "past_key_values")
+"""what LlamaModel.forward calls its cache: from transformers 5.24 on, and before; 5.40 takes the first only"""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ class LlavaBackbone(nn.Module):
         self.vision: Any = vision
         self.projector = projector
         self.select_layer = select_layer
+        layers: Any = llm.model
+        self._cache = argument_of(layers.forward, *CACHE)
         self.register_buffer("clip_mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("clip_std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
 
@@ -183,8 +188,8 @@ class LlavaBackbone(nn.Module):
             inputs_embeds=self.embed(batch),
             attention_mask=mask,
             position_ids=batch.positions,
-            past_key_values=cache,
             use_cache=cache is not None,
+            **{self._cache: cache},
         ).last_hidden_state
 
     def head(self, states: Tensor) -> Tensor:
@@ -219,8 +224,8 @@ class LlavaBackbone(nn.Module):
             inputs_embeds=self.llm.get_input_embeddings()(ids).to(self.dtype),
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
+            **{self._cache: cache},
         ).last_hidden_state
 
 

@@ -127,7 +127,8 @@ def test_masks_of_another_program_are_scored_by_their_names(recipe: Recipe, tmp_
     selection = BENCHMARK.select(FakeSource(2))
     for number in range(2):
         for target in selection.sample(number).targets:
-            write_mask(tmp_path / f"{target.key}.png", target.masks([0])[0])
+            # an ending in capitals, too
+            write_mask(tmp_path / f"{target.key}.{'png' if number else 'PNG'}", target.masks([0])[0])
     assert score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out").all.giou == pytest.approx(
         1, abs=1e-4
     )
@@ -145,7 +146,7 @@ def test_a_mask_of_another_size_is_an_error_that_names_it(tmp_path: Path) -> Non
     selection = BENCHMARK.select(FakeSource(1))
     for target in selection.sample(0).targets:
         write_mask(tmp_path / f"{target.key}.png", np.zeros((5, 5), dtype=np.bool_))
-    with pytest.raises(ValueError, match=r"0\.png: a mask of \(5, 5\) for the picture ReasonSeg\|val/000"):
+    with pytest.raises(ValueError, match=r"0\.png is a mask of \(5, 5\) for a picture of \(24, 32\)"):
         score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out")
 
 
@@ -156,7 +157,7 @@ def test_masks_survive_the_disk_and_jpegs_are_refused(tmp_path: Path) -> None:
     stored = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
     assert set(np.unique(stored)) == {0, 255}
     cv2.imwrite(str(tmp_path / "b.jpg"), mask.astype(np.uint8) * 100)
-    with pytest.raises(ValueError, match="saved lossless"):
+    with pytest.raises(ValueError, match="no PNG.*save 0 and 255 as"):
         read_mask(tmp_path / "b.jpg")
 
 

@@ -86,6 +86,35 @@ def test_without_an_environment_one_is_made_in_the_checkout(tmp_path: Path) -> N
     assert Path(f"{python}.log").read_text().splitlines()[0] == f"-m venv {root}/.venv"
 
 
+def test_the_newest_of_everything_has_an_environment_of_its_own_and_is_asked_for_each_time(
+    tmp_path: Path,
+) -> None:
+    root, python = _checkout(tmp_path), _python(tmp_path / "python3.12", "3.12.1", new_enough=True)
+    active = _python(tmp_path / "env" / "bin" / "python", "3.11.7", new_enough=True)
+    for _ in range(2):
+        done = _source(root, PYTHON=str(python), VIRTUAL_ENV=str(tmp_path / "env"), SEGLM_LATEST="1")
+        assert done.returncode == 0, done.stderr
+        assert f"PYTHON={root}/.venv-latest/bin/python" in done.stdout
+    assert not Path(f"{active}.log").exists()
+    made, *installs = Path(f"{python}.log").read_text().splitlines()
+    assert made == f"-m venv {root}/.venv-latest" and len(installs) == 2
+    assert all("--upgrade --upgrade-strategy eager -e .[dev]" in line for line in installs)
+
+
+def test_the_newest_of_everything_has_no_upper_bound_but_torch_s(tmp_path: Path) -> None:
+    listed = {}
+    for latest in ("", "1"):
+        (tmp_path / f"info{latest}").mkdir()
+        command = [sys.executable, "setup.py", "-q", "egg_info", "-e", str(tmp_path / f"info{latest}")]
+        subprocess.run(command, cwd=ROOT, env=os.environ | {"SEGLM_LATEST": latest}, check=True)
+        text = (tmp_path / f"info{latest}" / "seglm.egg-info" / "requires.txt").read_text()
+        listed[latest] = text.partition("[")[0].split()
+    assert any("<" in line for line in listed[""] if not line.startswith("torch"))
+    bounded = [line for line in listed["1"] if "<" in line or "==" in line]
+    assert bounded == [line for line in listed[""] if line.startswith("torch<") or line.startswith("torch>")]
+    assert len(listed["1"]) == len(listed[""]) > 10
+
+
 def test_arguments_reach_the_launcher_whole_from_any_directory(tmp_path: Path) -> None:
     root, python = (
         _checkout(tmp_path),

@@ -1,0 +1,147 @@
+"""A mask in a PNG, in whatever form annotation tools write one: one rule from the stored numbers to the object's pixels.
+
+Background is 0, black or transparent; the object is one other value, the same in all colour channels: 1, 255 or the largest of
+the depth. Of a palette, numbers 0 (black) and 1 count, or black and white colours. What could be read in two ways is refused.
+Letters: H W pixels, C colour channels.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Mask = NDArray[np.bool_]
+Numbers = NDArray[np.int32]
+
+START = b"\x89PNG\r\n\x1a\n"
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+CHANNELS = {GREY: "grey", RGB: "RGB", PALETTE: "palette", GREY_ALPHA: "grey+alpha", RGBA: "RGBA"}
+"""by colour type (PNG specification, 11.2.1)"""
+GREY_STEPS = {2: 85, 4: 17}  # bits -> by what Pillow multiplies, so that the largest number is white
+SHOWN = 6  # values of a refused mask that are named
+RULE = "a mask holds 0 for the background and 1, 255 or the largest value for the object; save 0 and 255 as an 8-bit grey PNG"
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a PNG holds, nothing of it interpreted."""
+
+    numbers: Numbers
+    """[H, W, C]; [H, W, 1] for a palette"""
+    alpha: Numbers
+    """[H, W], 0 to `full`"""
+    full: int
+    depth: int
+    colours: Numbers | None
+    """a palette, [number, RGB]"""
+
+
+def decode_mask(content: bytes, *, size: tuple[int, int] | None = None) -> Mask:
+    """The object's pixels, bool [H, W].
+
+    size: (H, W) that the mask must have, original pixels; None takes any.
+    Raises ValueError, whose text goes on where the file's name stands: it is no whole PNG, of another size (nothing is decoded
+    then), or may be read in two ways (depth, channels and values are told).
+    """
+    if not content:
+        raise ValueError("is empty (0 bytes); write it again")
+    if content[: len(START)] != START:
+        raise ValueError(f"is no PNG, it begins with {content[:4]!r}; {RULE}")
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.verify()  # the check sums of all chunks; the picture has to be opened again then
+        with Image.open(io.BytesIO(content)) as image:
+            found = (image.height, image.width)
+            stored = _stored(content, image) if size in (None, found) else None
+    except Exception as error:
+        # Pillow repeats the object it was given, which says nothing to a person
+        told = " ".join(str(error).split()).partition(" <_io")[0]
+        raise ValueError(
+            f"is damaged or cut short ({told or type(error).__name__}); write it again"
+        ) from error
+    if stored is None:
+        raise ValueError(f"is a mask of {found} for a picture of {size}; masks are scored at original size")
+    try:
+        return _of_palette(stored) if stored.colours is not None else _of_values(stored, stored.numbers)
+    except ValueError as error:
+        kind = f"{stored.depth}-bit {CHANNELS[content[25]]}"
+        raise ValueError(f"is a {kind} PNG {error}; {RULE}") from None
+
+
+def _stored(content: bytes, image: Image.Image) -> _Stored:
+    depth, kind = content[24], content[25]
+    image.load()
+    clear = image.info.get("transparency")  # of a palette bytes or a number, else one value or colour
+    full = 255 if kind == PALETTE else 2**depth - 1
+    if depth == 16 and kind != GREY:  # Pillow keeps the upper 8 bits of these
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        if decoded is None:
+            raise ValueError("OpenCV cannot decode it")
+        array = decoded.astype(np.int32)
+    else:
+        array = np.array(image, dtype=np.int32)
+    numbers = array[..., None] if array.ndim == 2 else array
+    if kind == GREY:
+        numbers //= GREY_STEPS.get(depth, 1)
+    alpha, colours = np.full(numbers.shape[:2], full, dtype=np.int32), None
+    if kind == PALETTE:
+        colours = np.array(image.getpalette("RGB"), dtype=np.int32).reshape(-1, 3)
+        alphas = np.full(len(colours), full, dtype=np.int32)
+        if isinstance(clear, bytes):
+            alphas[: len(clear)] = np.frombuffer(clear[: len(alphas)], np.uint8)
+        elif clear is not None:
+            alphas[clear] = 0
+        alpha = alphas[numbers[..., 0]]
+    elif kind in (GREY_ALPHA, RGBA):
+        numbers, alpha = numbers[..., :-1], numbers[..., -1]
+    elif clear is not None:
+        numbers = numbers[..., : 1 if kind == GREY else 3]
+        alpha = np.where((numbers == np.asarray(clear)).all(-1), 0, full).astype(np.int32)
+    return _Stored(numbers, alpha, full, depth, colours)
+
+
+def _of_palette(stored: _Stored) -> Mask:
+    """By the colours if they are black and white, by the numbers if they are 0 and 1 and 0 is black; both must agree."""
+    assert stored.colours is not None
+    numbers = stored.numbers[..., 0]
+    used = np.unique(numbers)
+    shown = stored.colours[used]
+    found = []
+    if (shown == shown[:, :1]).all() and set(shown[:, 0].tolist()) <= {0, 255}:
+        found.append(_of_values(stored, stored.colours[numbers]))
+    if used.max() <= 1 and (not stored.colours[0].any() or found):
+        found.append(_of_values(stored, stored.numbers))
+    if not found or any((found[0] != other).any() for other in found):
+        told = ", ".join(
+            f"{number} {tuple(colour)}" for number, colour in zip(used[:SHOWN], shown.tolist(), strict=False)
+        )
+        raise ValueError(f"with the numbers and colours {told}")
+    return found[0]
+
+
+def _of_values(stored: _Stored, numbers: Numbers) -> Mask:
+    """By the value that is not 0, and by what is transparent. numbers: [H, W, C], as stored or a palette's colours."""
+    value = numbers[..., 0]
+    if (numbers != value[..., None]).any():
+        colours = np.unique(numbers.reshape(-1, numbers.shape[-1]), axis=0)
+        raise ValueError(f"with the colours {_named(list(map(tuple, colours.tolist())))}")
+    opaque = stored.alpha == stored.full
+    if (~opaque & (stored.alpha != 0)).any():
+        raise ValueError(f"that is half transparent, alpha {_named(np.unique(stored.alpha).tolist())}")
+    shown = np.unique(value[opaque]).tolist()
+    highest = max(shown, default=0)
+    if not set(shown) <= {0, highest} or highest not in {0, 1, 255, 2**stored.depth - 1}:
+        raise ValueError(f"with the values {_named(shown)}")
+    if not opaque.all() and (not highest or (0 in shown and value[~opaque].any())):
+        raise ValueError("whose object may be what is transparent or what is not")
+    mask: Mask = opaque & (value > 0)
+    return mask
+
+
+def _named(values: list[object]) -> str:
+    return ", ".join(str(value) for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
