@@ -20,6 +20,7 @@ from seglm.evaluation.asking.open_model import open_model
 from seglm.model.precision import Precision
 from seglm.utils.command import command
 from seglm.utils.ranges import Count, place, typed
+from seglm.utils.types import Sample
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
@@ -49,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def answer(model: Segmenter, image: Path, prompt: str, given: argparse.Namespace) -> None:
     """One question about one picture: prints what the model says and writes its masks."""
     picture = read_frame(image, str(image))
-    said = ask(model, picture, prompt, max_new_tokens=given.max_new_tokens)
+    asked = Sample(str(image), (picture.shape[0], picture.shape[1]), lambda _: picture, path=str(image))
+    [drawn] = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
+    [said] = drawn.answers
     for line in described(said, save(said, picture, image.stem, given.vis_save_path)):
         print(line, flush=True)
 

@@ -76,18 +76,17 @@ def choose(sample: Sample, limit: int, rng: np.random.Generator) -> Sample:
 def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None) -> Clip:
     """Decodes the chosen frames, and the masks of the chosen targets (all of them by default).
 
-    Raises Fault if a file is missing or malformed.
+    Raises Fault if a file is missing or malformed, or a mask of another size than the frames.
     """
     chosen = [
         sample.targets[number] for number in (range(len(sample.targets)) if targets is None else targets)
     ]
+    seen_or_drawn = dict.fromkeys((*frames.seen, *frames.drawn))
+    pictures = {number: picture(sample, number) for number in seen_or_drawn}
     masks: dict[int, NDArray[np.bool_]] = {}  # texts about one thing share its mask: decoded once
-    with blamed(sample.key, sample.path, "cannot be decoded"):
-        pictures = {number: sample.frame(number) for number in dict.fromkeys((*frames.seen, *frames.drawn))}
-        for target in chosen:
-            if id(target.masks) not in masks:
-                masks[id(target.masks)] = target.masks(frames.drawn)
-        ignore = None if sample.ignore is None else sample.ignore(frames.drawn)
+    for target in chosen:
+        if id(target.masks) not in masks:
+            masks[id(target.masks)] = truth(sample, target, frames.drawn)
     return Clip(
         key=sample.key,
         size=sample.size,
@@ -95,9 +94,49 @@ def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None
         drawn=_stack([pictures[number] for number in frames.drawn]),
         targets=tuple(chosen),
         masks=tuple(masks[id(target.masks)] for target in chosen),
-        ignore=ignore,
+        ignore=ignored(sample, frames.drawn),
         turns=sample.turns,
     )
+
+
+def shown(sample: Sample, seen: Sequence[int]) -> Clip:
+    """What an LLM gets to see of a sample, with everything that is asked about it and no truth. Raises Fault."""
+    return Clip(
+        key=sample.key,
+        size=sample.size,
+        seen=_stack([picture(sample, number) for number in seen]),
+        drawn=np.zeros((0, *sample.size, 3), dtype=np.uint8),
+        targets=sample.targets,
+    )
+
+
+def picture(sample: Sample, number: int) -> NDArray[np.uint8]:
+    """A frame of the sample, uint8 [H, W, 3], RGB. Raises Fault."""
+    with blamed(sample.key, sample.path, f"frame {number} cannot be decoded"):
+        return sample.frame(number)
+
+
+def truth(sample: Sample, target: Target, frames: Sequence[int]) -> NDArray[np.bool_]:
+    """The target's masks in these frames, bool [T, H, W]. Raises Fault, also for masks of another size."""
+    with blamed(sample.key, sample.path, "its masks cannot be decoded"):
+        masks = target.masks(frames)
+        _check_size("masks", masks, sample, frames)
+    return masks
+
+
+def ignored(sample: Sample, frames: Sequence[int]) -> NDArray[np.bool_] | None:
+    """Where neither loss nor metric may look in these frames, bool [T, H, W]; None where everything counts. Raises Fault."""
+    if sample.ignore is None:
+        return None
+    with blamed(sample.key, sample.path, "its ignored pixels cannot be decoded"):
+        masks = sample.ignore(frames)
+        _check_size("ignored pixels", masks, sample, frames)
+    return masks
+
+
+def _check_size(what: str, masks: NDArray[np.bool_], sample: Sample, frames: Sequence[int]) -> None:
+    if masks.shape != (expected := (len(frames), *sample.size)):
+        raise ValueError(f"{what} of shape {masks.shape}, expected is {expected} (frames, H, W)")
 
 
 def example(
@@ -119,8 +158,8 @@ def example(
         key=clip.key,
         branches=branches,
         vision=_stack(vision),
-        drawn=_stack([picture for picture, _ in drawn]),
-        resized=drawn[0][1],
+        drawn=_stack([shown for shown, _ in drawn]) if drawn else np.zeros((0, 3, 1, 1), dtype=np.uint8),
+        resized=drawn[0][1] if drawn else (1, 1),
         size=clip.size,
         masks=masks,
         ignore=clip.ignore,

@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seglm.evaluation.asking.ask import Asker, asker
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
@@ -20,6 +21,7 @@ from seglm.evaluation.asking.controls import (
     all_objects,
     base_decoder,
     box_at_truth,
+    elsewhere,
     largest_object,
     objects_of,
     random_object,
@@ -32,6 +34,9 @@ from seglm.evaluation.table import markdown, table, write_table
 from seglm.model.recipe import Recipe
 from seglm.utils.command import command
 from seglm.utils.ranges import place
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
 
 
 def controls(asked: Benchmark, selection: Selection, recipe: Recipe, dataset_dir: Path) -> dict[str, Scores]:
@@ -52,15 +57,23 @@ def controls(asked: Benchmark, selection: Selection, recipe: Recipe, dataset_dir
     }
 
 
-def model_rows(
-    name: str, ask: Asker, asked: Benchmark, selection: Selection, recipe: Recipe
-) -> dict[str, Scores]:
-    """A model beside itself with the wrong picture, and with the wrong picture before the LLM only."""
+def model_rows(name: str, model: Segmenter, asked: Benchmark, selection: Selection) -> dict[str, Scores]:
+    """A model beside itself with the wrong picture, and with the wrong picture before the LLM only: what is left there is what
+    the words alone tell the mask decoder.
+    """
+    recipe = model.recipe
     protocol = recipe.evaluate.protocol
+    ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
+    blind = asker(
+        model,
+        protocol=protocol,
+        max_new_tokens=recipe.evaluate.max_new_tokens,
+        sees=elsewhere(selection),
+    )
     askers = {
         name: ask,
         f"{name}, wrong picture": wrong_picture(ask, selection),
-        f"{name}, LLM sees the wrong picture": wrong_picture(ask, selection, to_llm_only=True),
+        f"{name}, LLM sees the wrong picture": blind,
     }
     return {
         row: evaluate_asker(one, asked, selection, recipe, protocol=protocol) for row, one in askers.items()
@@ -95,9 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> str:
     if given.version:
         from seglm.model.load import load
 
-        model, recipe = load(given.version)
-        ask = asker(model, protocol=recipe.evaluate.protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
-        rows |= model_rows("trained", ask, asked, selection, recipe)
+        model, _ = load(given.version)
+        rows |= model_rows("trained", model, asked, selection)
     title = f"{asked.name}: the score and its controls"
     if given.out is not None:
         return write_table(given.out, rows, title=title)

@@ -15,19 +15,17 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
-from seglm.evaluation.asking.predict import still_clip
+from seglm.evaluation.asking.predict import decoded, scored_frame, truth_of
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.files import MASKS, SAID, read_mask, read_said
-from seglm.evaluation.scores.first_mask import truth_of
 from seglm.evaluation.scores.iou import count
 from seglm.evaluation.scores.report import write_report
 from seglm.evaluation.scores.results import Convention, Result, Said, Scores, line_of, summarise
 from seglm.model.recipe import Protocol
-from seglm.utils.answers import Answer
+from seglm.utils.answers import Answer, Spoken
 from seglm.utils.command import command
 from seglm.utils.ranges import place
 from seglm.utils.types import Sample
@@ -55,8 +53,7 @@ def score_folder(
     paths: dict[tuple[int, int], Path | None] = {}
     missing: list[str] = []
     for number in range(len(selection)):
-        sample = selection.sample(number)
-        shown = still_clip(sample)
+        sample = decoded(selection.sample(number))
         for position, target in enumerate(sample.targets):
             line = known.get((sample.key, target.key, target.texts[0]))
             path = predictions / MASKS / line.file if line else _foreign(predictions, sample, target.key)
@@ -64,7 +61,7 @@ def score_folder(
                 missing.append(f"{sample.key} {target.key}".strip())
             mask = _mask(path, sample)
             line = line or _foreign_line(number, position, sample, mask, found=path is not None)
-            truth, ignore = truth_of(shown, position)
+            truth, ignore = truth_of(sample, position)
             results.append(Result(line, count(mask, truth, ignore=ignore)))
             paths[line.sample, line.target] = path
     if missing and not missing_is_empty:
@@ -86,7 +83,7 @@ def score_folder(
         scores,
         results,
         mask=lambda said: _mask(paths[said.sample, said.target], selection.sample(said.sample)),
-        load=lambda number: still_clip(selection.sample(number)),
+        shown=lambda said: scored_frame(selection.sample(said.sample), said.target),
     )
     return scores
 
@@ -139,9 +136,7 @@ def _foreign_line(
 ) -> Said:
     """What is known of another program's answer: whether there is a mask; one that is empty stands for a rejection."""
     target = sample.targets[position]
-    answer = Answer(
-        "", (), "ok" if found else "no_seg_token", torch.zeros((0, 1, *sample.size)), ("?",) * found
-    )
+    answer = Answer(Spoken("", (), "ok" if found else "no_seg_token", ("?",) * found))
     return line_of(number, position, sample, target, answer, rejected=not mask.any())
 
 

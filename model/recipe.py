@@ -8,7 +8,7 @@ Such a class may stand in the system's own file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -20,6 +20,7 @@ from seglm.model.decoders.base import DecoderChoice
 from seglm.model.fusion import Fusion, Identity
 from seglm.model.precision import Precision
 from seglm.model.terms import Bce, Dice, Language, Term
+from seglm.model.walk import each_frame, one_picture
 from seglm.utils.cli import with_flag
 from seglm.utils.did_you_mean import unknown
 from seglm.utils.dist import World
@@ -36,7 +37,7 @@ from seglm.utils.ranges import (
     between,
     verify,
 )
-from seglm.utils.types import Clip, Frames, Script
+from seglm.utils.types import Clip, Frames, Images, Script, Window
 
 Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
 LossNorm = Literal["global", "peer"]
@@ -210,13 +211,17 @@ class Recipe:
     tokens: Annotated[tuple[Token, ...], FILLED]
     """the slots' tokens, added to the vocabulary; the first is the one that draws"""
     frames: Callable[[int, np.random.Generator], Frames]
-    """number of frames of a sample, rng -> which to use"""
+    """number of frames of a sample, rng -> which to use in training"""
     script: Callable[[Clip, np.random.Generator, Recipe], Script]
     """what is said about a clip in training"""
     prompt: Callable[[Clip, Recipe], Script]
     """what is asked in evaluation: one open dialogue for each target"""
     forced: Callable[[Clip, Recipe], Script] | None = None
     """the same with the answers filled in, for `evaluate.protocol=forced`; None gives every question one slot and a full stop"""
+    walk: Callable[[int], Iterator[Window]] = each_frame
+    """number of frames of a sample -> how it is gone through in evaluation and chat; a picture is a video of one frame"""
+    shows: Callable[[int], tuple[Images, ...]] = one_picture
+    """how many frames a window shows -> what a typed question begins with"""
     parent: str = ""
     """name of the recipe this one was derived from; a run prints the difference"""
     read_at: Literal[-1, 0] = -1

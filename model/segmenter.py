@@ -81,13 +81,9 @@ class Segmenter(nn.Module):
     # ---- slots to masks ----------------------------------------------------------------------------------------------
     def features(self, batch: Batch) -> Tensor:
         """The decoder's features of all drawn frames [M, C, g, g], at least one; zeros where no mask is asked for."""
-        if batch.jobs:
-            return self.encode_frames(batch, {frame for _, frame in batch.jobs})
-        return self.decoder.blank(batch.ids.device)
-
-    def encode_frames(self, batch: Batch, asked: set[int]) -> Tensor:
-        """The decoder's features of the drawn frames in `asked`, at least one, and zeros for the others: [M, C, g, g]."""
-        frames = sorted(asked)
+        frames = sorted({frame for _, frame in batch.jobs})
+        if not frames:
+            return self.decoder.blank(batch.ids.device)
         found = self.decoder.encode(
             [batch.drawn[frame] for frame in frames], [batch.resized[frame] for frame in frames]
         )

@@ -1,18 +1,16 @@
 """What comes out of a model: the parts of a loss, and answers in words and in masks.
 
-Axis letters: S slots, M frames in which masks are drawn, H W original pixels.
+Letters: P prompt vectors of a slot, C their width, H W original pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
-NOTHING_DRAWN = -1e4
-"""The logit of every pixel of a slot that was rejected."""
 Status = Literal["ok", "rejected", "no_seg_token", "not_asked"]
 """Why an answer has masks or none: `rejected` means the model says that what was asked for is not there, `no_seg_token` that a
 mask was asked for and the model wrote none."""
@@ -39,23 +37,43 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the model says to one dialogue."""
+class Spoken:
+    """What a model says to one dialogue: a few kilobytes, however long the video is in which it is drawn."""
 
     text: str
-    """decoded with slots visible, end token removed"""
+    """decoded with slots visible, end token removed; empty where the answer was given"""
     ids: tuple[int, ...]
-    """generated (or forced) answer ids, end token included if it was written"""
+    """generated answer ids, end token included if it was written"""
     status: Status
-    masks: Tensor
-    """float32 [S, M, H, W], logits at the original size, one for each slot that speaks of a target and each drawn frame; S may be
-    0. A rejected slot draws nothing: all its logits are NOTHING_DRAWN, unless the protocol decodes it nonetheless"""
     tokens: tuple[str, ...] = ()
-    """the token of each of these slots, `[SEG]` or `[REJ]`"""
-    scores: tuple[float, ...] = field(default=())
-    """for each slot the decoder's own estimate of IoU in the first drawn frame; 0 where nothing was drawn"""
+    """of each slot that speaks of a target, `[SEG]` or `[REJ]`"""
+    prompts: tuple[Tensor | None, ...] = ()
+    """for each of these slots float32 [P, C], what the mask decoder is asked; None where nothing is drawn"""
     keywords: tuple[str, ...] = ()
     """for each slot the words that the model wrote behind its `[KEY]`; empty for a system that has no such token"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said to one dialogue, and what that is in one frame."""
+
+    spoken: Spoken
+    masks: tuple[Tensor | None, ...] = ()
+    """for each slot float32 [H, W] on the CPU, logits at the original size; None where nothing is drawn"""
+    scores: tuple[float, ...] = ()
+    """for each slot the decoder's own estimate of IoU; 0 where nothing is drawn"""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One frame with everything that was asked for in it."""
+
+    sample: int
+    """position among the samples that were asked about together"""
+    frame: int
+    """index into the sample"""
+    answers: tuple[Answer, ...]
+    """one for each target, in their order; for a typed question one"""
 
 
 def status_of(tokens: Sequence[str], rejects: str) -> Status:

@@ -82,8 +82,21 @@ class Frames:
 
 
 @dataclass(frozen=True)
+class Window:
+    """One step of a walk through a video at inference: frames as indices into the sample."""
+
+    seen: tuple[int, ...]
+    """shown to the LLM, in this order"""
+    asked: tuple[int, ...]
+    """in which the slots of this window are drawn, in this order"""
+
+
+@dataclass(frozen=True)
 class Clip:
-    """The decoded part of a sample: chosen frames, chosen targets, still at the original size."""
+    """The decoded part of a sample: chosen frames, chosen targets, still at the original size.
+
+    At inference only what the LLM sees is decoded here: `drawn` is empty, frames are drawn one after the other later.
+    """
 
     key: str
     size: tuple[int, int]
@@ -94,7 +107,7 @@ class Clip:
     """uint8 [M, H, W, 3], RGB, frames for the mask decoder"""
     targets: tuple[Target, ...] = ()
     masks: tuple[NDArray[np.bool_], ...] = ()
-    """bool [M, H, W] a target, aligned with `targets`"""
+    """bool [M, H, W] a target, aligned with `targets`; empty where nobody may look at the truth"""
     ignore: NDArray[np.bool_] | None = None
     """bool [M, H, W]"""
     turns: tuple[tuple[str, str], ...] = ()

@@ -1,30 +1,34 @@
-"""Questions to a model: clips and dialogues in, answers out. Evaluation, chat and the controls beside a score go through here.
+"""Questions to a model: samples in, answers out, frame by frame. Evaluation, chat and the controls of a score go through here.
 
-Letters: S slots of one answer, M drawn frames, H W original pixels.
+Letters: H W original pixels.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from seglm.dataset.collate import collate
-from seglm.dataset.pipeline import example
+from seglm.dataset.pipeline import example, picture, shown, truth
+from seglm.dataset.pixels import decoder_pixels
 from seglm.model.recipe import Protocol, Recipe
-from seglm.utils.answers import Answer, status_of
-from seglm.utils.types import Clip, Dialogue, Example, Images, Script, Slot, Turn
+from seglm.utils.answers import Drawn, Spoken, status_of
+from seglm.utils.types import Clip, Dialogue, Example, Piece, Sample, Script, Slot, Turn, Window
 
 if TYPE_CHECKING:
+    from seglm.model.draw import Asked
     from seglm.model.segmenter import Segmenter
 
-Asker = Callable[[Sequence[Clip]], Sequence[Sequence[Answer]]]
-"""Some clips -> for each clip one Answer a target, in the order of `Clip.targets`. A model is one, a control is another."""
+Asker = Callable[[Sequence[Sample]], Iterator[Drawn]]
+"""Some samples -> their frames one after the other, each with one Answer a target. A model is one, a control is another."""
+Says = Callable[[Sample, Window, Recipe], tuple[Clip, Script]]
+"""a sample in a window -> what the LLM sees of it, and the dialogues about that"""
 
 MASK_WORDS = re.compile(
     r"\b(segment\w*|masks?|masked|outlin\w*|highlight\w*|locali[sz]\w*|silhouettes?|cut out|contours?)\b",
@@ -35,44 +39,47 @@ FORCED_END = "."
 """what follows the slot in a forced answer: LISA's validation writes "[SEG]." (utils/dataset.py:437-452 at 3cb2d43)"""
 
 
-def asker(model: Segmenter, *, protocol: Protocol, max_new_tokens: int) -> Asker:
+def asker(
+    model: Segmenter,
+    *,
+    protocol: Protocol,
+    max_new_tokens: int,
+    sees: Callable[[Sample], Sample] = lambda sample: sample,
+) -> Asker:
     """The model as a thing that is asked the questions of its recipe.
 
     `generate`: the model writes its answer, and a target whose answer has no slot gets no mask. `forced`: the answer is given,
     one slot, as in the released code's validation; whether the model would have written it is not measured.
+    sees: what the LLM is shown instead of a sample; masks are drawn in the sample itself.
     """
+    says = _given if protocol == "forced" else _open
+    rejects = model.recipe.reject_token
 
-    def ask_all(clips: Sequence[Clip]) -> list[list[Answer]]:
-        scripts = [model.recipe.prompt(clip, model.recipe) for clip in clips]
-        if protocol == "forced":
-            fill = model.recipe.forced
-            scripts = (
-                [fill(clip, model.recipe) for clip in clips]
-                if fill
-                else [
-                    filled_in(script, model.recipe, clip) for script, clip in zip(scripts, clips, strict=True)
-                ]
-            )
-        spoken = answers(model, clips, scripts, max_new_tokens=max_new_tokens)
-        rejects = model.recipe.reject_token
-        return [_by_target(*one, rejects=rejects) for one in zip(clips, scripts, spoken, strict=True)]
+    def ask_all(samples: Sequence[Sample]) -> Iterator[Drawn]:
+        for own in _windows(model.recipe, samples):
+            asked = [says(sees(samples[number]), window, model.recipe) for number, window in own]
+            said = speak(model, asked, max_new_tokens=max_new_tokens)
+            by_target = [_by_target(*pair, rejects=rejects) for pair in zip(asked, said, strict=True)]
+            yield from _draw(model, samples, own, by_target)
 
     return ask_all
 
 
-def ask(model: Segmenter, image: NDArray[np.uint8], text: str, *, max_new_tokens: int) -> Answer:
-    """One typed question about one picture.
+def ask(model: Segmenter, sample: Sample, text: str, *, max_new_tokens: int) -> Iterator[Drawn]:
+    """One typed question about a picture or a video; every frame has one answer.
 
-    image: uint8 [H, W, 3], RGB. The answer's `status` tells the two ways to get no mask apart: `not_asked`, the question does not
-    speak of one, and `no_seg_token`, it does and the model answered in words only.
+    The answer's `status` tells the two ways to get no mask apart: `not_asked`, the question does not speak of one, and
+    `no_seg_token`, it does and the model answered in words only.
     """
     recipe = model.recipe
-    still = Clip(key="chat", size=(image.shape[0], image.shape[1]), seen=image[None], drawn=image[None])
-    question = Dialogue((Turn((Images((0,)), recipe.chat_prompt.format(text=text))),))
-    answer = answers(model, [still], [(question,)], max_new_tokens=max_new_tokens)[0][0]
-    if not answer.tokens and not asks_for_mask(text):
-        return replace(answer, status="not_asked")
-    return answer
+    for own in _windows(recipe, [sample]):
+        seen = own[0][1].seen
+        question: tuple[Piece, ...] = (*recipe.shows(len(seen)), recipe.chat_prompt.format(text=text))
+        asked = [(shown(sample, seen), (Dialogue((Turn(question),)),))]
+        [[spoken]] = speak(model, asked, max_new_tokens=max_new_tokens)
+        if not spoken.tokens and not asks_for_mask(text):
+            spoken = replace(spoken, status="not_asked")
+        yield from _draw(model, [sample], own, [[spoken]])
 
 
 def asks_for_mask(text: str) -> bool:
@@ -80,42 +87,96 @@ def asks_for_mask(text: str) -> bool:
     return MASK_WORDS.search(text) is not None
 
 
-def answers(
-    model: Segmenter, clips: Sequence[Clip], scripts: Sequence[Script], *, max_new_tokens: int
-) -> list[list[Answer]]:
-    """The answer to every dialogue of every clip, in one batch.
+def speak(
+    model: Segmenter, asked: Sequence[tuple[Clip, Script]], *, max_new_tokens: int
+) -> list[list[Spoken]]:
+    """What the model says to every dialogue about every clip, in one batch.
 
-    Open dialogues are continued; complete ones are read, and their slots drawn. All dialogues of a call are of one sort.
+    Open dialogues are continued; complete ones are read. All dialogues of a call are of one sort.
     Raises ValueError if they are not, or if a question is longer than `backbone.max_length`.
     """
-    from seglm.model.answer import answer, forced
+    from seglm.model.speak import speak, speak_forced
 
-    is_open = {not dialogue.turns[-1].answer for script in scripts for dialogue in script}
+    is_open = {not dialogue.turns[-1].answer for _, script in asked for dialogue in script}
     if len(is_open) != 1:
         raise ValueError(
-            f"{[clip.key for clip in clips]}: {'open and complete dialogues in one call' if is_open else 'no dialogue'}; "
+            f"{[clip.key for clip, _ in asked]}: {'open and complete dialogues in one call' if is_open else 'no dialogue'}; "
             "ask them apart"
         )
     batch = collate(
-        [_example(model, *pair) for pair in zip(clips, scripts, strict=True)],
-        share_prefix=model.recipe.engine.share_prefix,
+        [_example(model, *pair) for pair in asked], share_prefix=model.recipe.engine.share_prefix
     ).to(device_of(model))
+    with _evaluating(model):
+        flat = (
+            speak(model, batch, max_new_tokens=max_new_tokens)
+            if is_open.pop()
+            else speak_forced(model, batch)
+        )
+    rest = iter(flat)
+    return [[next(rest) for _ in script] for _, script in asked]
+
+
+def _windows(recipe: Recipe, samples: Sequence[Sample]) -> Iterator[list[tuple[int, Window]]]:
+    """The first windows of all samples, then their second ones, until the longest walk ends: (number of the sample, window)."""
+    for windows in zip_longest(*(recipe.walk(sample.num_frames) for sample in samples)):
+        yield [(number, window) for number, window in enumerate(windows) if window is not None]
+
+
+def _draw(
+    model: Segmenter,
+    samples: Sequence[Sample],
+    own: Sequence[tuple[int, Window]],
+    spoken: Sequence[Sequence[Spoken]],
+) -> Iterator[Drawn]:
+    """The frames that these windows ask for, with what was said in each."""
+    from seglm.model.draw import draw
+
+    places = [(number, frame) for number, window in own for frame in window.asked]
+    said = {number: tuple(one) for (number, _), one in zip(own, spoken, strict=True)}
+    frames = (_asked(model, samples[number], frame, said[number]) for number, frame in places)
+    with _evaluating(model):
+        for (number, frame), answers in zip(places, draw(model, frames), strict=True):
+            yield Drawn(number, frame, answers)
+
+
+def _asked(model: Segmenter, sample: Sample, frame: int, spoken: tuple[Spoken, ...]) -> Asked:
+    from seglm.model.draw import Asked
+
+    pixels, resized = decoder_pixels(
+        picture(sample, frame), model.decoder.image_size, mode=model.recipe.data.pixels
+    )
+    return Asked(torch.from_numpy(pixels), resized, sample.size, spoken)
+
+
+def _open(sample: Sample, window: Window, recipe: Recipe) -> tuple[Clip, Script]:
+    clip = shown(sample, window.seen)
+    return clip, recipe.prompt(clip, recipe)
+
+
+def _given(sample: Sample, window: Window, recipe: Recipe) -> tuple[Clip, Script]:
+    clip = shown(sample, window.seen)
+    if recipe.forced is None:
+        return clip, filled_in(recipe.prompt(clip, recipe), recipe)
+    true = tuple(truth(sample, target, window.asked) for target in sample.targets)
+    return clip, recipe.forced(replace(clip, masks=true), recipe)
+
+
+@contextmanager
+def _evaluating(model: Segmenter) -> Iterator[None]:
+    """Inside, the model does not train."""
     was_training = model.training
     model.eval()
     try:
-        flat = answer(model, batch, max_new_tokens=max_new_tokens) if is_open.pop() else forced(model, batch)
+        yield
     finally:
         model.train(was_training)
-    rest = iter(flat)
-    return [[next(rest) for _ in script] for script in scripts]
 
 
-def filled_in(script: Script, recipe: Recipe, clip: Clip) -> Script:
+def filled_in(script: Script, recipe: Recipe) -> Script:
     """The same questions with the answer filled in: one slot for each target asked for."""
-    every_frame = tuple(range(len(clip.drawn)))
 
     def fill(dialogue: Dialogue) -> Dialogue:
-        slots = tuple(Slot(recipe.seg_token, target, every_frame) for target in dialogue.targets)
+        slots = tuple(Slot(recipe.seg_token, target, ()) for target in dialogue.targets)
         last = replace(dialogue.turns[-1], answer=(*slots, FORCED_END))
         return replace(dialogue, turns=(*dialogue.turns[:-1], last))
 
@@ -152,26 +213,26 @@ def _example(model: Segmenter, clip: Clip, script: Script) -> Example:
     )
 
 
-def _by_target(clip: Clip, script: Script, spoken: Sequence[Answer], *, rejects: str) -> list[Answer]:
-    """Answers of dialogues -> answers of targets. A dialogue that asks for several gives its k-th slot to the k-th."""
-    found: dict[int, Answer] = {}
-    for dialogue, answer in zip(script, spoken, strict=True):
+def _by_target(asked: tuple[Clip, Script], said: Sequence[Spoken], *, rejects: str) -> list[Spoken]:
+    """What was said to dialogues -> to targets. A dialogue that asks for several gives its k-th slot to the k-th."""
+    clip, script = asked
+    found: dict[int, Spoken] = {}
+    for dialogue, spoken in zip(script, said, strict=True):
         for place, target in enumerate(dialogue.targets):
-            found[target] = answer if len(dialogue.targets) == 1 else _slot(answer, place, rejects=rejects)
+            found[target] = spoken if len(dialogue.targets) == 1 else _slot(spoken, place, rejects=rejects)
     missing = [number for number in range(len(clip.targets)) if number not in found]
     if missing:
         raise RuntimeError(f"{clip.key}: the recipe's `prompt` asks for no dialogue about targets {missing}")
     return [found[number] for number in range(len(clip.targets))]
 
 
-def _slot(answer: Answer, place: int, *, rejects: str) -> Answer:
+def _slot(spoken: Spoken, place: int, *, rejects: str) -> Spoken:
     only = slice(place, place + 1)
-    tokens = answer.tokens[only]
+    tokens = spoken.tokens[only]
     return replace(
-        answer,
-        masks=answer.masks[only],
+        spoken,
+        prompts=spoken.prompts[only],
         tokens=tokens,
-        scores=answer.scores[only],
-        keywords=answer.keywords[only],
+        keywords=spoken.keywords[only],
         status=status_of(tokens, rejects),
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from seglm.evaluation.pictures.masks import MASK_COLOURS, Mask, Picture, overlay
 from seglm.evaluation.scores.files import write_mask
-from seglm.utils.answers import NOTHING_DRAWN, Answer
+from seglm.utils.answers import Answer
 
 JPEG_QUALITY = 95
 NOT_ASKED = "no mask was asked for: the question does not speak of one (say 'segment ...' or '... output segmentation mask')"
@@ -23,9 +23,12 @@ EMPTY = "empty: the model drew nothing"
 REJECTED = "rejected: the model says that it is not in the picture"
 
 
-def masks_of(answer: Answer) -> list[Mask]:
-    """Every slot's mask in the first drawn frame, bool [H, W], logit above 0; a rejected slot's is empty."""
-    return [np.asarray((one[0] > 0).cpu().numpy(), dtype=np.bool_) for one in answer.masks]
+def masks_of(answer: Answer, size: tuple[int, int]) -> list[Mask]:
+    """Every slot's mask, bool [H, W], logit above 0; a rejected slot's is empty."""
+    return [
+        np.zeros(size, dtype=np.bool_) if mask is None else np.asarray((mask > 0).numpy(), dtype=np.bool_)
+        for mask in answer.masks
+    ]
 
 
 def save(answer: Answer, picture: Picture, stem: str, folder: Path) -> list[Path]:
@@ -40,7 +43,7 @@ def save(answer: Answer, picture: Picture, stem: str, folder: Path) -> list[Path
         if ours.fullmatch(old.name):
             old.unlink()
     paths = []
-    for number, mask in enumerate(masks_of(answer)):
+    for number, mask in enumerate(masks_of(answer, (picture.shape[0], picture.shape[1]))):
         paths.append(folder / f"{stem}_mask_{number}.png")
         write_mask(paths[-1], mask)
         shown = overlay(picture, mask, MASK_COLOURS[number % len(MASK_COLOURS)])
@@ -53,25 +56,22 @@ def described(answer: Answer, paths: list[Path]) -> list[str]:
 
     paths: of the masks, from `save`.
     """
-    words = " ".join(answer.text.split())
+    words = " ".join(answer.spoken.text.split())
     lines = [f"text_output: {words}" if words else "text_output: (nothing)"]
-    if not answer.tokens:
-        return [*lines, NOT_ASKED if answer.status == "not_asked" else NO_SEG]
-    for number, (mask, path) in enumerate(zip(masks_of(answer), paths, strict=True)):
-        if _is_rejected(answer, number):
+    if not answer.spoken.tokens:
+        return [*lines, NOT_ASKED if answer.spoken.status == "not_asked" else NO_SEG]
+    for number, (logits, path) in enumerate(zip(answer.masks, paths, strict=True)):
+        if logits is None:
             lines.append(f"mask {number}: {REJECTED}: {path}")
             continue
-        share = mask.mean()
+        mask = logits > 0
+        share = float(mask.float().mean())
         sure = f", estimated IoU {answer.scores[number]:.2f}" if answer.scores else ""
         size = f"{int(mask.sum())} pixels, {100 * share:.1f} % of the picture" if mask.any() else EMPTY
         lines.append(f"mask {number}: {size}{sure}: {path}")
-        if any(answer.keywords[number : number + 1]):
-            lines.append(f"keyword {number}: {answer.keywords[number]}")
+        if any(answer.spoken.keywords[number : number + 1]):
+            lines.append(f"keyword {number}: {answer.spoken.keywords[number]}")
     return lines
-
-
-def _is_rejected(answer: Answer, number: int) -> bool:
-    return bool((answer.masks[number] == NOTHING_DRAWN).all())
 
 
 def _write_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:

@@ -7,7 +7,7 @@ Letters: N objects, H W original pixels.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seglm.dataset.pipeline import picture, truth
 from seglm.dataset.pixels import decoder_pixels
 from seglm.dataset.toy.scenes import visible_masks
 from seglm.dataset.toy.write import read_manifest, scene_of
@@ -23,12 +24,12 @@ from seglm.evaluation.asking.ask import Asker
 from seglm.evaluation.asking.selection import Selection
 from seglm.model.decoders.base import TakesBoxes, restore
 from seglm.model.recipe import Pixels, Recipe
-from seglm.utils.answers import Answer
-from seglm.utils.types import Clip
+from seglm.utils.answers import Answer, Drawn, Spoken
+from seglm.utils.types import Sample
 
 Masks = NDArray[np.bool_]
-Objects = Callable[[Clip], Masks]
-"""a clip -> bool [N, H, W], everything that can be seen in its first drawn frame"""
+Objects = Callable[[Sample, int], Masks]
+"""a sample and a frame of it -> bool [N, H, W], everything that can be seen in it"""
 
 INSIDE = 0.9  # of an object's pixels in the target: it is one of the things that are asked for
 SAME = 0.95  # IoU of these things with the target: together they are it (else it is a part of a thing)
@@ -36,72 +37,55 @@ SAME = 0.95  # IoU of these things with the target: together they are it (else i
 
 # ---- predictors that never read the words ----------------------------------------------------------------------------
 def all_objects(objects: Objects) -> Asker:
-    """Everything in the picture, whatever is asked."""
-    return _same_for_all(lambda clip, _: np.asarray(objects(clip).any(axis=0)))
+    """Everything in the frame, whatever is asked."""
+    return _same_for_all(objects, lambda found: np.asarray(found.any(axis=0)))
 
 
 def largest_object(objects: Objects) -> Asker:
     """The object with the most visible pixels, whatever is asked."""
-
-    def largest(clip: Clip, _: int) -> Masks:
-        found = objects(clip)
-        return np.asarray(found[int(found.sum(axis=(1, 2)).argmax())]) if len(found) else _no_mask(clip)
-
-    return _same_for_all(largest)
+    return _same_for_all(objects, lambda found: found[int(found.sum(axis=(1, 2)).argmax())])
 
 
 def random_object(objects: Objects) -> Asker:
-    """One object, drawn by the clip's key and the target's number: the same in every run."""
+    """One object, drawn by the sample's key and the target's number: the same in every run."""
 
-    def one(clip: Clip, number: int) -> Masks:
-        found = objects(clip)
-        rng = np.random.default_rng([zlib.crc32(clip.key.encode()), number])
-        return np.asarray(found[int(rng.integers(len(found)))]) if len(found) else _no_mask(clip)
+    def masks_of(sample: Sample, frame: int) -> list[Masks]:
+        found, masks = objects(sample, frame), []
+        for number in range(len(sample.targets)):
+            rng = np.random.default_rng([zlib.crc32(sample.key.encode()), number])
+            masks.append(found[int(rng.integers(len(found)))] if len(found) else _no_mask(sample))
+        return masks
 
-    return _same_for_all(one)
-
-
-def _no_mask(clip: Clip) -> Masks:
-    return np.zeros(clip.size, dtype=np.bool_)
-
-
-def _same_for_all(mask_of: Callable[[Clip, int], Masks]) -> Asker:
-    def ask(clips: Sequence[Clip]) -> list[list[Answer]]:
-        return [[_answer(mask_of(clip, number)) for number in range(len(clip.targets))] for clip in clips]
-
-    return ask
+    return _drawing(masks_of)
 
 
 # ---- a model that looks elsewhere --------------------------------------------------------------------------------------
-def wrong_picture(ask: Asker, selection: Selection, *, to_llm_only: bool = False) -> Asker:
-    """The same questions about another picture of the benchmark, which the clip's key chooses.
+def wrong_picture(ask: Asker, selection: Selection) -> Asker:
+    """The same questions about another picture of the benchmark, which the sample's key chooses."""
+    moved = elsewhere(selection)
+    return lambda samples: ask([moved(sample) for sample in samples])
 
-    to_llm_only: the LLM sees the other picture, the mask decoder the right one. What is left is what the words alone
-    tell the decoder.
+
+def elsewhere(selection: Selection) -> Callable[[Sample], Sample]:
+    """A sample -> the same with the first frame of another one in all its frames, brought to its size.
+
+    Raises ValueError for a benchmark of one sample.
     """
-
-    def ask_wrongly(clips: Sequence[Clip]) -> Sequence[Sequence[Answer]]:
-        return ask([_elsewhere(clip, selection, to_llm_only=to_llm_only) for clip in clips])
-
-    return ask_wrongly
-
-
-def _elsewhere(clip: Clip, selection: Selection, *, to_llm_only: bool) -> Clip:
-    """The clip with the first frame of another sample in all its frames, brought to the clip's size."""
     if len(selection) < 2:
         raise ValueError(
             f"{selection.name} has {len(selection)} sample; the wrong picture needs two at least"
         )
-    number = zlib.crc32(clip.key.encode()) % len(selection)
-    other = selection.sample(number)
-    if other.key == clip.key:
-        other = selection.sample((number + 1) % len(selection))
-    height, width = clip.size
-    frame = cv2.resize(other.frame(0), (width, height), interpolation=cv2.INTER_AREA)
-    seen = np.broadcast_to(frame, clip.seen.shape).astype(np.uint8)
-    if to_llm_only:
-        return replace(clip, seen=seen)
-    return replace(clip, seen=seen, drawn=np.broadcast_to(frame, clip.drawn.shape).astype(np.uint8))
+
+    def moved(sample: Sample) -> Sample:
+        number = zlib.crc32(sample.key.encode()) % len(selection)
+        other = selection.sample(number)
+        if other.key == sample.key:
+            other = selection.sample((number + 1) % len(selection))
+        height, width = sample.size
+        frame = cv2.resize(other.frame(0), (width, height), interpolation=cv2.INTER_AREA)
+        return replace(sample, frame=lambda _: frame.astype(np.uint8))
+
+    return moved
 
 
 # ---- the upper bound ---------------------------------------------------------------------------------------------------
@@ -111,10 +95,7 @@ def box_at_truth(decoder: TakesBoxes, objects: Objects, *, pixels: Pixels = "fas
     A target that is no union of whole objects (a part) gets one box of its own.
     """
 
-    def ask(clips: Sequence[Clip]) -> list[list[Answer]]:
-        return [_boxed(decoder, clip, objects(clip), pixels) for clip in clips]
-
-    return ask
+    return _drawing(lambda sample, frame: _boxed(decoder, sample, frame, objects(sample, frame), pixels))
 
 
 def base_decoder(recipe: Recipe) -> TakesBoxes:
@@ -149,19 +130,19 @@ def _box(mask: Masks) -> NDArray[np.float32]:
 
 
 @torch.no_grad()
-def _boxed(decoder: TakesBoxes, clip: Clip, objects: Masks, pixels: Pixels) -> list[Answer]:
-    square = decoder.image_size
-    shown, resized = decoder_pixels(clip.drawn[0], square, mode=pixels)
+def _boxed(decoder: TakesBoxes, sample: Sample, frame: int, objects: Masks, pixels: Pixels) -> list[Masks]:
+    square, size = decoder.image_size, sample.size
+    shown, resized = decoder_pixels(picture(sample, frame), square, mode=pixels)
     features = decoder.encode(torch.from_numpy(shown)[None], [resized])
-    scale = torch.tensor([resized[1], resized[0]] * 2) / torch.tensor([clip.size[1], clip.size[0]] * 2)
-    answers = []
-    for masks in clip.masks:
-        corners = torch.from_numpy(boxes(masks[0], objects)) * scale
+    scale = torch.tensor([resized[1], resized[0]] * 2) / torch.tensor([size[1], size[0]] * 2)
+    found = []
+    for target in sample.targets:
+        corners = torch.from_numpy(boxes(truth(sample, target, (frame,))[0], objects)) * scale
         prompts = decoder.prompts_of_boxes(corners.to(features.device))
         logits, _ = decoder.decode(features.expand(len(corners), -1, -1, -1), prompts)
-        full = restore(logits[:, :1], resized=resized, size=clip.size, square=square)
-        answers.append(_answer((full[:, 0] > 0).any(dim=0).cpu().numpy()))
-    return answers
+        full = restore(logits[:, :1], resized=resized, size=size, square=square)
+        found.append((full[:, 0] > 0).any(dim=0).cpu().numpy())
+    return found
 
 
 # ---- what is in a picture ----------------------------------------------------------------------------------------------
@@ -171,8 +152,7 @@ def objects_of(selection: Selection, dataset_dir: Path) -> Objects:
     Raises ValueError where the targets of a picture do not tell, as in ReasonSeg, which has one.
     """
     if read_manifest(dataset_dir) is not None:
-        paths = {sample.key: Path(sample.path) for sample in map(selection.sample, range(len(selection)))}
-        return lambda clip: visible_masks(scene_of(dataset_dir, paths[clip.key]))
+        return lambda sample, _: visible_masks(scene_of(dataset_dir, Path(sample.path)))
     if all(len(selection.source.sample(number).targets) < 2 for number in range(len(selection.source))):
         raise ValueError(
             f"{selection.name}: a picture has one target, which does not tell what else is in it; predictors that do not read "
@@ -181,19 +161,45 @@ def objects_of(selection: Selection, dataset_dir: Path) -> Objects:
     return _targets_apart
 
 
-def _targets_apart(clip: Clip) -> Masks:
-    """The different masks among a clip's targets, without those that have another one inside.
+def _targets_apart(sample: Sample, frame: int) -> Masks:
+    """The different masks among a sample's targets, without those that have another one inside.
 
     Several expressions may mean the same thing, one several things (its mask is their union), and one nothing at all.
     """
-    apart = list({mask[0].tobytes(): mask[0] for mask in clip.masks if mask[0].any()}.values())
+    every = [truth(sample, target, (frame,))[0] for target in sample.targets]
+    apart = list({mask.tobytes(): mask for mask in every if mask.any()}.values())
     single = [
         one for one in apart if not any(other is not one and not (other & ~one).any() for other in apart)
     ]
-    return np.stack(single) if single else np.zeros((0, *clip.size), dtype=np.bool_)
+    return np.stack(single) if single else np.zeros((0, *sample.size), dtype=np.bool_)
+
+
+# ---- a mask as an answer -----------------------------------------------------------------------------------------------
+def _same_for_all(objects: Objects, choice: Callable[[Masks], Masks]) -> Asker:
+    """One mask for all targets of a sample, which `choice` makes of bool [N, H, W]; an empty one where there is nothing."""
+
+    def masks_of(sample: Sample, frame: int) -> list[Masks]:
+        found = objects(sample, frame)
+        return [np.asarray(choice(found)) if len(found) else _no_mask(sample)] * len(sample.targets)
+
+    return _drawing(masks_of)
+
+
+def _drawing(masks_of: Callable[[Sample, int], Sequence[Masks]]) -> Asker:
+    """An asker that says nothing but masks: (sample, frame) -> for each target bool [H, W]."""
+
+    def ask(samples: Sequence[Sample]) -> Iterator[Drawn]:
+        for number, sample in enumerate(samples):
+            for frame in range(sample.num_frames):
+                yield Drawn(number, frame, tuple(map(_answer, masks_of(sample, frame))))
+
+    return ask
 
 
 def _answer(mask: Masks) -> Answer:
-    """An answer that says nothing but this mask: bool [H, W]."""
-    logits = torch.from_numpy(np.where(mask, 1.0, -1.0).astype(np.float32))[None, None]
-    return Answer(text="", ids=(), status="ok", masks=logits, tokens=("[SEG]",))
+    logits = torch.from_numpy(np.where(mask, 1.0, -1.0).astype(np.float32))
+    return Answer(Spoken("", (), "ok", ("[SEG]",)), (logits,))
+
+
+def _no_mask(sample: Sample) -> Masks:
+    return np.zeros(sample.size, dtype=np.bool_)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from seglm.evaluation.asking.ask import Asker, asker
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
-from seglm.evaluation.asking.predict import batches, load_clip, predict
+from seglm.evaluation.asking.predict import batches, predict, scored_frame
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.files import MASKS, SAID, read_mask, write_said
 from seglm.evaluation.scores.report import write_report
@@ -75,7 +75,7 @@ def evaluate_asker(
             scores,
             results,
             mask=lambda said: read_mask(out_dir / MASKS / said.file),
-            load=lambda number: load_clip(selection, recipe, number)[1],
+            shown=lambda said: scored_frame(selection.sample(said.sample), said.target),
         )
     dist.barrier()
     return scores

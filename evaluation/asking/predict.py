@@ -1,4 +1,4 @@
-"""Walks a benchmark: pictures in, one answer for each expression out.
+"""Goes through a benchmark: samples in, one result for each expression out.
 
 Batches are fixed numbers of neighbouring samples and processes take them in turn, so every sample meets the same neighbours
 whatever the number of processes, no sample is taken twice, and the outcome is the same to the last bit.
@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from seglm.dataset.pipeline import clip
+from seglm.dataset.pipeline import ignored, picture, truth
 from seglm.evaluation.asking.ask import Asker
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.files import write_mask
-from seglm.evaluation.scores.first_mask import mask_of, rejects, truth_of
+from seglm.evaluation.scores.first_mask import Mask, mask_of, rejects
 from seglm.evaluation.scores.iou import count
 from seglm.evaluation.scores.results import Result, line_of
 from seglm.model.recipe import Recipe
 from seglm.utils.answers import Answer
-from seglm.utils.types import Clip, Frames, Sample
+from seglm.utils.types import Sample
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -51,57 +53,72 @@ def predict(
     """
     results: list[Result] = []
 
-    def load(numbers: range) -> list[tuple[int, Sample, Clip]]:
+    def load(numbers: range) -> list[tuple[int, Sample]]:
         asked = [(number, selection.sample(number)) for number in numbers]
-        return [
-            (number, sample, _decoded(sample, recipe, number))
-            for number, sample in asked
-            if sample.targets or selection.blank == "error"
-        ]
+        for _, sample in asked:
+            if not sample.targets and selection.blank == "error":
+                raise ValueError(
+                    f"{sample.key}: nothing is asked about it, so it cannot be scored; check the split"
+                )
+        return [(number, decoded(sample)) for number, sample in asked if sample.targets]
 
     for numbers, loaded in zip(own, _ahead(load, own), strict=True):
-        spoken = ask([shown for _, _, shown in loaded]) if loaded else ()
-        for (number, sample, shown), answers in zip(loaded, spoken, strict=True):
-            for position, answer in enumerate(answers):
-                results.append(_result(number, position, sample, shown, answer, folder, recipe))
+        for drawn in ask([sample for _, sample in loaded]) if loaded else ():
+            number, sample = loaded[drawn.sample]
+            for position, answer in enumerate(drawn.answers):
+                results.append(_result(number, position, sample, drawn.frame, answer, folder, recipe))
         progress(len(numbers))
     return results
 
 
-def load_clip(selection: Selection, recipe: Recipe, number: int) -> tuple[Sample, Clip]:
-    """A sample with everything that is asked about it, decoded: the same in every process and every run."""
-    sample = selection.sample(number)
-    return sample, _decoded(sample, recipe, number)
+def decoded(sample: Sample) -> Sample:
+    """A picture with its pixels and everything true about it decoded; a video as it is, its frames come one by one."""
+    if sample.num_frames > 1:
+        return sample
+    pixels, ignore = picture(sample, 0), ignored(sample, (0,))
+    # Texts about one thing share its mask.
+    masks = {id(target.masks): truth(sample, target, (0,)) for target in sample.targets}
+    return replace(
+        sample,
+        frame=lambda _: pixels,
+        targets=tuple(replace(target, masks=_held(masks[id(target.masks)])) for target in sample.targets),
+        ignore=None if ignore is None else _held(ignore),
+    )
 
 
-def still_clip(sample: Sample) -> Clip:
-    """A still picture with all its targets, decoded; no recipe is needed for that."""
-    return clip(sample, frames=Frames(seen=(0,), drawn=(0,)), targets=range(len(sample.targets)))
+def _held(masks: NDArray[np.bool_]) -> Callable[[Sequence[int]], NDArray[np.bool_]]:
+    return lambda frames: masks[list(frames)]
 
 
-def _decoded(sample: Sample, recipe: Recipe, number: int) -> Clip:
-    if not sample.targets:
-        raise ValueError(f"{sample.key}: nothing is asked about it, so it cannot be scored; check the split")
-    frames = recipe.frames(sample.num_frames, np.random.default_rng(number))
-    return clip(sample, frames=frames, targets=range(len(sample.targets)))
+def truth_of(sample: Sample, position: int, frame: int = 0) -> tuple[Mask, Mask | None]:
+    """(true mask, ignored pixels) of a target in a frame, bool [H, W]. Raises Fault."""
+    ignore = ignored(sample, (frame,))
+    return truth(sample, sample.targets[position], (frame,))[0], None if ignore is None else ignore[0]
+
+
+def scored_frame(
+    sample: Sample, position: int, frame: int = 0
+) -> tuple[NDArray[np.uint8], Mask, Mask | None]:
+    """(picture, true mask, ignored pixels) of the same frame, uint8 [H, W, 3] and bool [H, W], for a picture of it."""
+    return picture(sample, frame), *truth_of(sample, position, frame)
 
 
 def _result(
     number: int,
     position: int,
     sample: Sample,
-    shown: Clip,
+    frame: int,
     answer: Answer,
     folder: Path | None,
     recipe: Recipe,
 ) -> Result:
-    mask = mask_of(answer, shown.size)
+    mask = mask_of(answer, sample.size)
     no = rejects(answer, mask, token=recipe.reject_token)
     line = line_of(number, position, sample, sample.targets[position], answer, rejected=no)
     if folder is not None:
         write_mask(folder / line.file, mask)
-    truth, ignore = truth_of(shown, position)
-    return Result(line, count(mask, truth, ignore=ignore))
+    true, ignore = truth_of(sample, position, frame)
+    return Result(line, count(mask, true, ignore=ignore))
 
 
 def _ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:

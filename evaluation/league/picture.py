@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglm.evaluation.asking.benchmark import benchmark
-from seglm.evaluation.asking.predict import still_clip
+from seglm.evaluation.asking.predict import scored_frame
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.league.compete import Played
 from seglm.evaluation.league.entrants import Budget
@@ -15,7 +15,6 @@ from seglm.evaluation.league.work import scores_folder
 from seglm.evaluation.pictures.masks import PREDICTED, TRUE
 from seglm.evaluation.pictures.sheet import Layer, Row, sheet
 from seglm.evaluation.scores.files import MASKS, SAID, read_mask, read_said
-from seglm.evaluation.scores.first_mask import scored_frame
 from seglm.evaluation.scores.iou import count
 from seglm.evaluation.scores.results import Said
 
@@ -75,8 +74,7 @@ def _lines(out: Path, spec: str, games: Sequence[Played], budget: Budget) -> lis
 
 
 def _line(question: Said, selection: Selection, answers: Sequence[_Answers], spec: str) -> Row:
-    shown = still_clip(selection.sample(question.sample))
-    picture, truth, ignore = scored_frame(shown, question.target)
+    picture, truth, ignore = scored_frame(selection.sample(question.sample), question.target)
     panels: list[tuple[Layer, ...]] = [(), (Layer(truth, TRUE),)]
     words = [question.kind] if question.kind else []
     for one in answers:

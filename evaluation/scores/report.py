@@ -9,16 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from seglm.evaluation.pictures.masks import IGNORED, PREDICTED, TRUE
+from seglm.evaluation.pictures.masks import IGNORED, PREDICTED, TRUE, Mask, Picture
 from seglm.evaluation.pictures.sheet import Layer, Row, sheet
 from seglm.evaluation.scores.files import write_results
-from seglm.evaluation.scores.first_mask import scored_frame
 from seglm.evaluation.scores.iou import Score
 from seglm.evaluation.scores.results import Result, Said, Scores
-from seglm.utils.types import Clip
 
 log = logging.getLogger(__name__)
 SCORES, MARKDOWN, SAMPLES, SHEET = "scores.json", "scores.md", "samples.csv", "worst_and_best.png"
@@ -32,13 +27,13 @@ def write_report(
     scores: Scores,
     results: Sequence[Result],
     *,
-    mask: Callable[[Said], NDArray[np.bool_]],
-    load: Callable[[int], Clip],
+    mask: Callable[[Said], Mask],
+    shown: Callable[[Said], tuple[Picture, Mask, Mask | None]],
 ) -> None:
     """Writes the four files into `folder`.
 
     mask: the predicted mask of a line; FileNotFoundError where it lies on another machine, then there is no sheet.
-    load: number of a sample in the benchmark -> its decoded clip.
+    shown: (picture, true mask, ignored pixels) of the frame that a line is about.
     """
     write_results(folder / SAMPLES, results)
     (folder / SCORES).write_text(json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8")
@@ -49,7 +44,7 @@ def write_report(
         log.warning("no %s: %s; do the processes share a disk?", SHEET, error)
         return
     rows = [
-        _row(section, result, predicted, load(result.said.sample))
+        _row(section, result, predicted, *shown(result.said))
         for (section, result), predicted in zip(ends(results), masks, strict=True)
     ]
     title = f"{scores.benchmark}: gIoU {scores.all.giou:.4f}, cIoU {scores.all.ciou:.4f}, {scores.all.n} expressions"
@@ -98,9 +93,10 @@ def _score(values: Mapping[str, Any]) -> Score:
     return Score(**{**values, **tuples})
 
 
-def _row(section: str, result: Result, predicted: NDArray[np.bool_], shown: Clip) -> Row:
+def _row(
+    section: str, result: Result, predicted: Mask, picture: Picture, truth: Mask, ignore: Mask | None
+) -> Row:
     said, counts = result.said, result.counts
-    picture, truth, ignore = scored_frame(shown, said.target)
     grey = () if ignore is None or not ignore.any() else (Layer(ignore, IGNORED, "veiled"),)
     words = f"says: {said.answer}" if said.answer else "the answer was given"
     lines = [f"IoU {counts.iou:.3f}" + (f"   {said.kind}" if said.kind else ""), words]

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from seglm.dataset.collate import collate
-from seglm.model.answer import forced
 from seglm.utils.types import IMAGE_POSITION
 from tests.conformance.checks import check_forward, check_training
 from tests.conformance.goldens import assert_close, cases, each, facts
 from tests.conformance.lisa_golden import Golden, examples, load, original_gradients
+from tests.drawing import forced, masks
 
 FAMILY = "gsva"
 CASES = cases(FAMILY)
@@ -47,7 +47,7 @@ def test_the_model_rejects_what_the_original_rejects(case: str) -> None:
     said = golden(case)
     batch = collate(examples(said))
     [given] = forced(said.model.eval(), batch)
-    ids = [said.model.encoder.token_id(token) for token in given.tokens]
+    ids = [said.model.encoder.token_id(token) for token in given.spoken.tokens]
     assert ids == said.about["pred_seg_rej_sequence"]
     written = batch.ids.flatten().clone()
     written[batch.slot_at] = torch.tensor(ids)
@@ -58,7 +58,7 @@ def test_the_model_rejects_what_the_original_rejects(case: str) -> None:
 def test_the_second_pass_draws_every_expression(case: str) -> None:
     said = golden(case)
     [given] = forced(said.model.eval(), collate(examples(said)))
-    assert_close(given.masks[:, 0], said.io["out.pred_masks.0"], "pred_masks")
+    assert_close(masks(given), said.io["out.pred_masks.0"], "pred_masks")
 
 
 @each("case", [case for case in VALIDATION if case not in REEVALUATED])

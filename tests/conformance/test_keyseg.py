@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from seglm.dataset.collate import collate
-from seglm.model.answer import answer
 from seglm.model.key_fusion import KeyFusion, KeyFusionModule
 from tests.conformance.checks import check_forward, check_training
 from tests.conformance.goldens import GRADIENT_RELATIVE, assert_close, cases, each, facts, tensors
 from tests.conformance.lisa_golden import Golden, examples, load, original_gradients
+from tests.drawing import answer, masks
 
 FAMILY = "keyseg"
 CASES = cases(FAMILY)
@@ -94,7 +94,7 @@ def test_generated_ids_and_masks_are_the_original_ones(case: str) -> None:
     batch = collate(examples(said, is_open=True))
     [given] = answer(said.model.eval(), batch, max_new_tokens=32)
     prompt = said.io["in.input_ids"][0].tolist()
-    assert prompt + list(given.ids) == said.io["out.output_ids"][0].tolist()
-    assert_close(given.masks[:, 0], said.io["out.pred_masks.0"], "pred_masks")
+    assert prompt + list(given.spoken.ids) == said.io["out.output_ids"][0].tolist()
+    assert_close(masks(given), said.io["out.pred_masks.0"], "pred_masks")
     words = " ".join(str(number) for number in said.about["new_tokens"]).partition(f" {said.ids['KEY']} ")[2]
-    assert given.tokens == ("[SEG]",) and given.keywords == (words,)
+    assert given.spoken.tokens == ("[SEG]",) and given.spoken.keywords == (words,)

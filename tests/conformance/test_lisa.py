@@ -9,7 +9,6 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from seglm.dataset.collate import collate
-from seglm.model.answer import answer, forced
 from seglm.model.generate import generate
 from seglm.model.names import module_name
 from seglm.model.released.lisa import lisa_names
@@ -17,6 +16,7 @@ from tests.conformance.checks import check_forward, check_training
 from tests.conformance.goldens import assert_close, cases, each, facts, tensors
 from tests.conformance.lisa_golden import Golden, examples, load, original_gradients
 from tests.conformance.lost_head import restore_head
+from tests.drawing import answer, forced, masks
 
 FAMILY = "lisa"
 CASES = cases(FAMILY)
@@ -50,9 +50,7 @@ def test_every_forward_value_is_the_original_one(case: str) -> None:
 def test_forced_masks_are_the_original_ones(case: str) -> None:
     said = golden(case)
     answers = forced(said.model.eval(), collate(examples(said)))
-    assert_close(
-        torch.cat([given.masks[:, 0] for given in answers]), said.io["out.pred_masks.0"], "pred_masks"
-    )
+    assert_close(torch.cat([masks(given) for given in answers]), said.io["out.pred_masks.0"], "pred_masks")
 
 
 @each("case", GENERATED)
@@ -61,8 +59,8 @@ def test_generated_ids_and_masks_are_the_original_ones(case: str) -> None:
     batch = collate(examples(said, is_open=True))
     [given] = answer(said.model.eval(), batch, max_new_tokens=said.about["max_new_tokens"])
     prompt = said.io["in.input_ids"][0].tolist()
-    assert prompt + list(given.ids) == said.io["out.output_ids"][0].tolist()
-    assert_close(given.masks[:, 0], said.io["out.pred_masks.0"], "pred_masks")
+    assert prompt + list(given.spoken.ids) == said.io["out.output_ids"][0].tolist()
+    assert_close(masks(given), said.io["out.pred_masks.0"], "pred_masks")
     assert given.scores == pytest.approx(said.io["out.iou_pred.0"].flatten().tolist(), abs=1e-4)
     [written] = generate(said.model, batch, max_new_tokens=said.about["max_new_tokens"])
     states = torch.stack(written.states)

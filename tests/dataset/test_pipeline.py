@@ -211,3 +211,17 @@ def test_a_malformed_record_is_an_error_with_its_key(tmp_path: Path) -> None:
         open_source("llava_instruct", root)
     rest = open_source("llava_instruct", root, is_whole=False)
     assert len(rest) == len(content) - 1 and rest.sample(1).key.startswith("llava_instruct_150k|train/2-")
+
+
+@pytest.mark.parametrize("where", ["masks", "ignore"])
+def test_masks_of_another_size_are_a_fault_that_names_the_sample(where: str) -> None:
+    def wrong(frames: Sequence[int]) -> np.ndarray:
+        return np.zeros((len(frames), 3, 3), dtype=bool)
+
+    right = Sample("set|val/7", (4, 5), lambda _: np.zeros((4, 5, 3), np.uint8), path="a.png")
+    masks = wrong if where == "masks" else lambda frames: np.zeros((len(frames), 4, 5), dtype=bool)
+    sample = replace(right, targets=(Target(("a",), masks),), ignore=wrong if where == "ignore" else None)
+    with pytest.raises(
+        Fault, match=r"set\|val/7: .*of shape \(1, 3, 3\), expected is \(1, 4, 5\).*\(a.png\)"
+    ):
+        clip(sample, frames=Frames((0,), (0,)))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from seglm.dataset.description import Scored
+from seglm.evaluation.asking.ask import Asker
 from seglm.evaluation.asking.benchmark import Benchmark
-from seglm.utils.answers import Answer
-from seglm.utils.types import Clip, Sample, Target
+from seglm.utils.answers import Answer, Drawn, Spoken
+from seglm.utils.types import Sample, Target
 
 HEIGHT, WIDTH = 24, 32
 KINDS = ("attribute", "reasoning")
@@ -67,21 +68,29 @@ class FakeSource:
 def answered(mask: NDArray[np.bool_] | None, text: str = "It is [SEG].", slots: int = 1) -> Answer:
     """An answer whose masks are `mask`, or one in words only."""
     if mask is None:
-        return Answer("I do not know.", (5, 2), "no_seg_token", torch.zeros((0, 1, HEIGHT, WIDTH)))
+        return Answer(Spoken("I do not know.", (5, 2), "no_seg_token"))
     logits = torch.from_numpy(np.where(mask, 3.0, -3.0)).float()
-    return Answer(text, (1, 2), "ok", logits.expand(slots, 1, -1, -1), ("[SEG]",) * slots, (0.9,) * slots)
+    return Answer(Spoken(text, (1, 2), "ok", ("[SEG]",) * slots), (logits,) * slots, (0.9,) * slots)
 
 
-def near_the_truth(clips: Sequence[Clip]) -> list[list[Answer]]:
-    """The truth, moved by some pixels; one in six answers is in words only."""
-    spoken = []
-    for clip in clips:
-        row = []
-        for number, masks in enumerate(clip.masks):
-            luck = zlib.crc32(f"{clip.key} {number}".encode()) % 6
-            row.append(answered(np.roll(masks[0], luck - 2, axis=1) if luck else None, slots=1 + (luck == 5)))
-        spoken.append(row)
-    return spoken
+def saying(say: Callable[[Sample, int, NDArray[np.bool_]], Answer]) -> Asker:
+    """An asker by what it says of (a sample, the number of a target, its true mask bool [H, W])."""
+
+    def ask(samples: Sequence[Sample]) -> Iterator[Drawn]:
+        for number, sample in enumerate(samples):
+            answers = (say(sample, k, target.masks((0,))[0]) for k, target in enumerate(sample.targets))
+            yield Drawn(number, 0, tuple(answers))
+
+    return ask
+
+
+def _near(sample: Sample, number: int, mask: NDArray[np.bool_]) -> Answer:
+    luck = zlib.crc32(f"{sample.key} {number}".encode()) % 6
+    return answered(np.roll(mask, luck - 2, axis=1) if luck else None, slots=1 + (luck == 5))
+
+
+near_the_truth = saying(_near)
+"""The truth, moved by some pixels; one in six answers is in words only."""
 
 
 BENCHMARK = Benchmark("fake|val", "fake|val", texts="first", rule="one expression a target", scored=Scored())

@@ -8,45 +8,45 @@ import numpy as np
 import pytest
 import torch
 
-from seglm.dataset.pipeline import clip
+from seglm.dataset.pipeline import shown
 from seglm.evaluation.asking.ask import (
-    answers,
     ask,
     asker,
     asks_for_mask,
     filled_in,
     refuse_half_on_cpu,
+    speak,
 )
 from seglm.evaluation.asking.predict import batches, predict
 from seglm.evaluation.scores.first_mask import mask_of
 from seglm.model.recipe import Engine
-from seglm.utils.types import Clip, Dialogue, Frames, Slot, Turn
+from seglm.utils.types import Dialogue, Sample, Slot, Turn
 from tests.evaluation.fakes import BENCHMARK, HEIGHT, WIDTH, FakeSource, answered, rectangle
 from tests.tiny import tiny_model, tiny_recipe
 
 
-def clips(count: int) -> list[Clip]:
-    selection, frames = BENCHMARK.select(FakeSource(count)), Frames(seen=(0,), drawn=(0,))
-    return [clip(selection.sample(number), frames=frames) for number in range(count)]
+def samples(count: int) -> list[Sample]:
+    selection = BENCHMARK.select(FakeSource(count))
+    return [selection.sample(number) for number in range(count)]
 
 
 @pytest.mark.parametrize("protocol", ["generate", "forced"])
 def test_every_target_of_every_picture_gets_one_answer(protocol: str) -> None:
-    spoken = asker(tiny_model(), protocol=protocol, max_new_tokens=4)(clips(3))  # type: ignore[arg-type]
-    assert [len(row) for row in spoken] == [2, 2, 2]
-    for answer in (one for row in spoken for one in row):
-        assert answer.masks.shape == (len(answer.tokens), 1, HEIGHT, WIDTH)
-        assert (answer.status == "ok") == bool(answer.tokens)
-    if protocol == "forced":
-        assert all(answer.tokens == ("[SEG]",) for row in spoken for answer in row)
+    drawn = list(asker(tiny_model(), protocol=protocol, max_new_tokens=4)(samples(3)))  # type: ignore[arg-type]
+    assert [(one.sample, one.frame, len(one.answers)) for one in drawn] == [(0, 0, 2), (1, 0, 2), (2, 0, 2)]
+    for answer in (answer for one in drawn for answer in one.answers):
+        assert len(answer.masks) == len(answer.spoken.tokens)
+        assert all(mask is not None and mask.shape == (HEIGHT, WIDTH) for mask in answer.masks)
+        assert (answer.spoken.status == "ok") == bool(answer.spoken.tokens)
+        assert protocol == "generate" or answer.spoken.tokens == ("[SEG]",)
 
 
 def test_a_forced_answer_is_one_slot_and_a_full_stop() -> None:
-    (shown,), recipe = clips(1), tiny_recipe()
-    script = filled_in(recipe.prompt(shown, recipe), recipe, shown)
+    (sample,), recipe = samples(1), tiny_recipe()
+    script = filled_in(recipe.prompt(shown(sample, (0,)), recipe), recipe)
     assert [dialogue.turns[-1].answer for dialogue in script] == [
-        (Slot("[SEG]", 0, (0,)), "."),
-        (Slot("[SEG]", 1, (0,)), "."),
+        (Slot("[SEG]", 0, ()), "."),
+        (Slot("[SEG]", 1, ()), "."),
     ]
 
 
@@ -85,27 +85,27 @@ def test_not_asked_and_no_slot_produced_are_told_apart() -> None:
     with torch.no_grad():
         model.backbone.llm.lm_head.weight[model.encoder.token_id("[SEG]")] = 0
         model.backbone.llm.lm_head.weight[7] *= 9
-    picture = FakeSource(1).sample(0).frame(0)
-    assert ask(model, picture, "Which colour is it?", max_new_tokens=2).status == "not_asked"
-    assert ask(model, picture, "Segment it.", max_new_tokens=2).status == "no_seg_token"
+    for text, status in (("Which colour is it?", "not_asked"), ("Segment it.", "no_seg_token")):
+        [drawn] = ask(model, FakeSource(1).sample(0), text, max_new_tokens=2)
+        assert [answer.spoken.status for answer in drawn.answers] == [status]
 
 
 def test_a_typed_slot_is_words_and_a_question_too_long_is_an_error() -> None:
     model = tiny_model()
-    picture = FakeSource(1).sample(0).frame(0)
-    ask(model, picture, "What does [SEG] mean?", max_new_tokens=2)
+    sample = FakeSource(1).sample(0)
+    assert list(ask(model, sample, "What does [SEG] mean?", max_new_tokens=2))
     with pytest.raises(
         ValueError, match=r"a question of \d+ tokens.*at most 512 fit \(--model_max_length \d+"
     ):
-        ask(model, picture, "very " * 600, max_new_tokens=2)
+        list(ask(model, sample, "very " * 600, max_new_tokens=2))
 
 
 def test_open_and_complete_dialogues_do_not_mix() -> None:
-    model, (shown,) = tiny_model(), clips(1)
-    question = model.recipe.prompt(shown, model.recipe)
+    model, clip = tiny_model(), shown(samples(1)[0], (0,))
+    question = model.recipe.prompt(clip, model.recipe)
     mixed = (question[0], Dialogue((Turn(question[1].turns[0].question, ("Yes.",)),)))
     with pytest.raises(ValueError, match=r"ReasonSeg\|val/000.*open and complete dialogues"):
-        answers(model, [shown], [mixed], max_new_tokens=2)
+        speak(model, [(clip, mixed)], max_new_tokens=2)
 
 
 def test_the_first_mask_is_scored_and_no_mask_is_empty() -> None:
@@ -116,7 +116,7 @@ def test_the_first_mask_is_scored_and_no_mask_is_empty() -> None:
 
 def test_training_mode_is_given_back() -> None:
     model = tiny_model().train()
-    asker(model, protocol="forced", max_new_tokens=1)(clips(1))
+    assert list(asker(model, protocol="forced", max_new_tokens=1)(samples(1)))
     assert model.training
 
 

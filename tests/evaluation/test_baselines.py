@@ -1,6 +1,7 @@
 """Controls are askers whose masks can be checked by hand."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 
 from seglm.dataset.toy.write import write
 from seglm.evaluation import baselines
+from seglm.evaluation.asking.ask import asker
 from seglm.evaluation.asking.controls import (
     all_objects,
     box_at_truth,
     boxes,
+    elsewhere,
     largest_object,
     objects_of,
     random_object,
@@ -21,8 +24,10 @@ from seglm.evaluation.asking.controls import (
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.first_mask import mask_of
 from seglm.model.decoders.sam import SamDecoder, SamDims
-from seglm.utils.answers import Answer
-from seglm.utils.types import Clip, Sample, Target
+from seglm.utils.answers import Answer, Drawn
+from seglm.utils.types import Sample, Target
+from tests.evaluation.fakes import BENCHMARK, FakeSource
+from tests.tiny import tiny_model
 
 NOTHING = np.zeros((1, 4, 4), dtype=bool)
 OBJECTS = (("##....", "##...."), ("...#..", "......"), (".....#", ".....#"))
@@ -32,17 +37,18 @@ def rows(*lines: str) -> np.ndarray:
     return np.array([[cell == "#" for cell in line] for line in lines])
 
 
-def objects(_: Clip) -> np.ndarray:
+def objects(_: Sample, frame: int) -> np.ndarray:
     return np.stack([rows(*lines) for lines in OBJECTS])
 
 
-def clip_of(*targets: np.ndarray, key: str = "toy|val/1", value: int = 0) -> Clip:
+def sample_of(*targets: np.ndarray, key: str = "toy|val/1", value: int = 0) -> Sample:
     size = targets[0].shape
-    picture = np.full((1, *size, 3), value, dtype=np.uint8)
+    picture = np.full((*size, 3), value, dtype=np.uint8)
     told = tuple(
-        Target(texts=(f"thing {i}",), masks=lambda _: np.zeros(0, bool)) for i in range(len(targets))
+        Target(texts=(f"thing {i}",), masks=lambda frames, mask=mask: np.stack([mask for _ in frames]))
+        for i, mask in enumerate(targets)
     )
-    return Clip(key, size, picture, picture, told, tuple(target[None] for target in targets))
+    return Sample(key, size, lambda _: picture, targets=told)
 
 
 def drawn(answers: Sequence[Answer], size: tuple[int, int]) -> list[list[str]]:
@@ -50,18 +56,18 @@ def drawn(answers: Sequence[Answer], size: tuple[int, int]) -> list[list[str]]:
 
 
 def test_text_blind_predictors_answer_every_question_alike() -> None:
-    clip = clip_of(rows(*OBJECTS[0]), rows(*OBJECTS[1]))
-    [everything] = all_objects(objects)([clip])
-    [largest] = largest_object(objects)([clip])
-    assert drawn(everything, clip.size) == [["##.#.#", "##...#"]] * 2
-    assert drawn(largest, clip.size) == [list(OBJECTS[0])] * 2
+    sample = sample_of(rows(*OBJECTS[0]), rows(*OBJECTS[1]))
+    [everything] = all_objects(objects)([sample])
+    [largest] = largest_object(objects)([sample])
+    assert drawn(everything.answers, sample.size) == [["##.#.#", "##...#"]] * 2
+    assert drawn(largest.answers, sample.size) == [list(OBJECTS[0])] * 2
 
 
 def test_the_random_object_is_one_object_and_the_same_in_every_run() -> None:
-    clips = [clip_of(rows(*OBJECTS[0]), rows(*OBJECTS[1]), key=f"toy|val/{n}") for n in range(12)]
-    first, again = random_object(objects)(clips), random_object(objects)(clips)
-    seen = [tuple(mask) for answers in first for mask in drawn(answers, (2, 6))]
-    assert seen == [tuple(mask) for answers in again for mask in drawn(answers, (2, 6))]
+    samples = [sample_of(rows(*OBJECTS[0]), rows(*OBJECTS[1]), key=f"toy|val/{n}") for n in range(12)]
+    first, again = random_object(objects)(samples), random_object(objects)(samples)
+    seen = [tuple(mask) for one in first for mask in drawn(one.answers, (2, 6))]
+    assert seen == [tuple(mask) for one in again for mask in drawn(one.answers, (2, 6))]
     assert set(seen) == set(OBJECTS)
 
 
@@ -77,7 +83,7 @@ def test_the_random_object_is_one_object_and_the_same_in_every_run() -> None:
 def test_the_bound_is_prompted_by_a_box_of_each_thing_that_is_asked_for(
     target: tuple[str, str], want: list
 ) -> None:
-    assert [tuple(box) for box in boxes(rows(*target), objects(clip_of(rows(*target))))] == want
+    assert [tuple(box) for box in boxes(rows(*target), objects(sample_of(rows(*target)), 0))] == want
 
 
 class Pictures:
@@ -103,26 +109,37 @@ def expressions_of(source: Pictures) -> Selection:
 
 
 def test_the_wrong_picture_is_another_one_and_the_questions_are_the_same() -> None:
-    shown: list[Clip] = []
+    asked: list[Sample] = []
 
-    def spy(clips: Sequence[Clip]) -> list[list[Answer]]:
-        shown.extend(clips)
-        return [[] for _ in clips]
+    def spy(samples: Sequence[Sample]) -> Iterator[Drawn]:
+        asked.extend(samples)
+        return iter(())
 
-    clips = [clip_of(rows(*OBJECTS[0]), key=f"toy|val/{n}", value=10 + n) for n in range(5)]
-    wrong_picture(spy, expressions_of(Pictures(5)))(clips)
-    wrong_picture(spy, expressions_of(Pictures(5)), to_llm_only=True)(clips)
-    for clip, both, llm in zip(clips, shown[:5], shown[5:], strict=True):
-        assert both.seen.shape == clip.seen.shape and both.targets == clip.targets and both.key == clip.key
-        assert (both.seen == both.drawn).all() and (both.seen != clip.seen).all()
-        assert (llm.seen == both.seen).all() and (llm.drawn == clip.drawn).all()
+    samples = [sample_of(rows(*OBJECTS[0]), key=f"toy|val/{n}", value=10 + n) for n in range(5)]
+    wrong_picture(spy, expressions_of(Pictures(5)))(samples)
+    for sample, wrong in zip(samples, asked, strict=True):
+        assert wrong.size == sample.size and wrong.targets == sample.targets and wrong.key == sample.key
+        assert (wrong.frame(0) != sample.frame(0)).all() and wrong.frame(0).shape == (*sample.size, 3)
 
 
 def test_a_wrong_picture_needs_two_pictures() -> None:
     with pytest.raises(ValueError, match="the wrong picture needs two"):
-        wrong_picture(lambda clips: [[] for _ in clips], expressions_of(Pictures(1)))(
-            [clip_of(rows(*OBJECTS[0]))]
-        )
+        elsewhere(expressions_of(Pictures(1)))
+
+
+def test_the_llm_alone_can_see_another_picture() -> None:
+    """The words come from what is seen; the masks are drawn in the sample itself."""
+    model, (sample, other) = (
+        tiny_model(),
+        (BENCHMARK.select(FakeSource(2)).sample(number) for number in (0, 1)),
+    )
+    seen = asker(model, protocol="forced", max_new_tokens=1, sees=lambda one: replace(one, frame=other.frame))
+    wrong = next(seen([sample])).answers[0]
+    right, elsewhere = (next(asker(model, protocol="forced", max_new_tokens=1)([one])).answers[0] for one in
+                        (sample, replace(sample, frame=other.frame)))  # fmt: skip
+    assert torch.equal(wrong.spoken.prompts[0], elsewhere.spoken.prompts[0])
+    assert not torch.equal(wrong.spoken.prompts[0], right.spoken.prompts[0])
+    assert not torch.equal(wrong.masks[0], elsewhere.masks[0])
 
 
 def random_sam() -> SamDecoder:
@@ -142,10 +159,10 @@ def random_sam() -> SamDecoder:
 
 def test_a_box_at_the_truth_gives_a_mask_of_the_original_size() -> None:
     sam = random_sam()
-    big = clip_of(np.kron(rows(*OBJECTS[0]), np.ones((8, 8), dtype=bool)), np.zeros((16, 48), dtype=bool))
-    [answers] = box_at_truth(sam, lambda clip: clip.masks[0])([big])
-    assert [answer.masks.shape for answer in answers] == [(1, 1, 16, 48)] * 2
-    assert not mask_of(answers[1], big.size).any()  # nothing to be found, nothing prompted
+    big = sample_of(np.kron(rows(*OBJECTS[0]), np.ones((8, 8), dtype=bool)), np.zeros((16, 48), dtype=bool))
+    [one] = box_at_truth(sam, lambda sample, frame: sample.targets[0].masks((frame,)))([big])
+    assert [mask_of(answer, (1, 1)).shape for answer in one.answers] == [(16, 48)] * 2
+    assert not mask_of(one.answers[1], big.size).any()  # nothing to be found, nothing prompted
 
 
 def test_the_table_has_every_control_by_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,15 +189,15 @@ def test_without_a_toy_world_several_targets_tell_what_is_in_a_picture(tmp_path:
         objects_of(expressions_of(Pictures(2, targets=1)), tmp_path)
     first, second, nothing = rows(*OBJECTS[0]), rows(*OBJECTS[1]), np.zeros((2, 6), dtype=bool)
     apart = objects_of(expressions_of(Pictures(2, targets=2)), tmp_path)
-    assert (apart(clip_of(first, second, first)) == np.stack([first, second])).all()
-    both = clip_of(first | second, first, nothing, second)
+    assert (apart(sample_of(first, second, first), 0) == np.stack([first, second])).all()
+    both = sample_of(first | second, first, nothing, second)
     assert (
-        apart(both) == np.stack([first, second])
+        apart(both, 0) == np.stack([first, second])
     ).all()  # both together are no third thing, nor is nothing
 
 
 def test_a_picture_of_which_nothing_is_known_gets_no_mask() -> None:
-    empty = clip_of(np.zeros((2, 6), dtype=bool))
-    for asker in (all_objects, largest_object, random_object):
-        [[answer]] = asker(lambda clip: np.zeros((0, *clip.size), dtype=bool))([empty])
-        assert not mask_of(answer, empty.size).any()
+    empty = sample_of(np.zeros((2, 6), dtype=bool))
+    for control in (all_objects, largest_object, random_object):
+        [one] = control(lambda sample, frame: np.zeros((0, *sample.size), dtype=bool))([empty])
+        assert not mask_of(one.answers[0], empty.size).any()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
@@ -21,12 +19,13 @@ from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.table import markdown, table
 from seglm.model.recipe import Evaluate, Recipe, Token
 from seglm.model.recipes import recipe as named
-from seglm.utils.answers import NOTHING_DRAWN, Answer
-from seglm.utils.types import Clip
-from tests.evaluation.fakes import HEIGHT, WIDTH, FakeSource, answered, rectangle
+from seglm.utils.answers import Answer, Spoken
+from seglm.utils.types import Sample
+from tests.evaluation.fakes import HEIGHT, WIDTH, FakeSource, answered, rectangle, saying
 
 NOTHING = np.zeros((HEIGHT, WIDTH), dtype=np.bool_)
 SOMETHING = rectangle(3, 4)
+REJECTED = Spoken("Sure, [REJ].", (1, 2), "rejected", ("[REJ]",), (None,))
 SAMPLES = 8  # of two targets; the second targets of samples 3 and 7 have no referent
 
 
@@ -38,21 +37,17 @@ def recipe() -> Recipe:
 def rejecting(mask: NDArray[np.bool_] | None = None) -> Answer:
     """An answer of GSVA's sort; with a mask it is one of the forced protocol, which decodes what was rejected, too."""
     if mask is not None:
-        return replace(answered(mask, text="Sure, [REJ]."), tokens=("[REJ]",), status="rejected")
-    logits = torch.full((1, 1, HEIGHT, WIDTH), NOTHING_DRAWN)
-    return Answer("Sure, [REJ].", (1, 2), "rejected", logits, ("[REJ]",), (0.0,))
+        return replace(answered(mask), spoken=REJECTED)
+    return Answer(REJECTED, (None,), (0.0,))
 
 
-def half_right(clips: Sequence[Clip]) -> list[list[Answer]]:
+@saying
+def half_right(sample: Sample, number: int, mask: NDArray[np.bool_]) -> Answer:
     """Draws the truth, but rejects a thing that is there (sample 0), and draws one that is not (sample 7); 3 is right."""
-
-    def one(clip: Clip, number: int) -> Answer:
-        place = f"{clip.key[-1]}.{number}"
-        if place in ("3.1", "0.0"):
-            return rejecting()
-        return answered(SOMETHING if place == "7.1" else clip.masks[number][0])
-
-    return [[one(clip, number) for number in range(len(clip.masks))] for clip in clips]
+    place = f"{sample.key[-1]}.{number}"
+    if place in ("3.1", "0.0"):
+        return rejecting()
+    return answered(SOMETHING if place == "7.1" else mask)
 
 
 @pytest.mark.parametrize(
@@ -98,11 +93,9 @@ def test_all_cells_are_scored_and_printed_as_upstream_prints_them(recipe: Recipe
 def test_rejections_are_read_back_from_the_predictions(recipe: Recipe, tmp_path: Path) -> None:
     """A forced answer that rejects has a mask; only the CSV knows that it was rejected."""
 
-    def forced(clips: Sequence[Clip]) -> list[list[Answer]]:
-        return [
-            [rejecting(SOMETHING) if masks[0].any() else rejecting() for masks in clip.masks]
-            for clip in clips
-        ]
+    @saying
+    def forced(sample: Sample, number: int, mask: NDArray[np.bool_]) -> Answer:
+        return rejecting(SOMETHING) if mask.any() else rejecting()
 
     recipe, chosen = replace(recipe, tokens=(*recipe.tokens, Token("[REJ]", "rejects"))), gref()
     selection = chosen.select(FakeSource(SAMPLES))
@@ -133,8 +126,9 @@ def test_an_empty_mask_of_another_program_rejects(tmp_path: Path) -> None:
 
 
 def test_what_is_drawn_for_nothing_counts_on_grefcoco_and_not_on_refzom(recipe: Recipe) -> None:
-    def draws_always(clips: Sequence[Clip]) -> list[list[Answer]]:
-        return [[answered(m[0] if m[0].any() else SOMETHING) for m in clip.masks] for clip in clips]
+    @saying
+    def draws_always(sample: Sample, number: int, mask: NDArray[np.bool_]) -> Answer:
+        return answered(mask if mask.any() else SOMETHING)
 
     def ciou(spec: str) -> float:
         chosen = gref(spec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from seglm.dataset import sources
 from seglm.dataset.description import Description
@@ -31,8 +32,7 @@ from seglm.model.recipe import Data
 from seglm.model.recipes import recipe as named
 from seglm.model.recipes import recipes
 from seglm.utils.answers import Answer
-from seglm.utils.types import Clip
-from tests.evaluation.fakes import answered
+from tests.evaluation.fakes import answered, saying
 
 SPECS = ("ReasonSeg|val", "refcoco|unc|val", "grefcoco|unc|val")
 ROWS = "lisa_tiny,lisa_tiny:optim.lr=1e-4"
@@ -73,9 +73,7 @@ class Fake:
         if self.broken == f"{entrant.name} {seed}":
             raise RuntimeError(f"{folder}/train.txt ends, with status 1: error: no memory")
 
-        def ask(clips: Sequence[Clip]) -> list[list[Answer]]:
-            return [[moved(clip, number, seed) for number in range(len(clip.masks))] for clip in clips]
-
+        ask = saying(lambda sample, number, mask: moved(mask, seed))
         recipe = resolved(entrant, self.budget.dataset_dir, seed=seed, steps=steps)
         found = {}
         for spec in self.budget.benchmarks:
@@ -90,11 +88,8 @@ class Fake:
         self.trials.append("stopped")
 
 
-def moved(clip: Clip, number: int, seed: int) -> Answer:
-    mask = np.roll(clip.masks[number][0], 2 * seed, axis=1)
-    answer = answered(np.ones((24, 32), dtype=np.bool_))
-    logits = answer.masks.new_tensor(np.where(mask, 1.0, -1.0))[None, None]
-    return replace(answer, masks=logits)
+def moved(mask: NDArray[np.bool_], seed: int) -> Answer:
+    return answered(np.roll(mask, 2 * seed, axis=1))
 
 
 def budget(world: Path, **changes: object) -> Budget:

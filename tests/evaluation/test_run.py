@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import csv
-import gc
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from weakref import ReferenceType, ref
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker
-from seglm.evaluation.asking.predict import batches, load_clip, predict
+from seglm.evaluation.asking.evaluate import evaluate_asker
+from seglm.evaluation.asking.predict import batches, predict, scored_frame
 from seglm.evaluation.offline import score_folder
-from seglm.evaluation.pictures.sheet import Row
-from seglm.evaluation.scores import report
 from seglm.evaluation.scores.files import read_mask, write_mask
 from seglm.evaluation.scores.iou import count
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
 from seglm.model.recipe import Evaluate, Recipe
 from seglm.model.recipes import recipe as named
-from seglm.utils.types import Clip
 from tests.evaluation.fakes import BENCHMARK, KINDS, FakeSource, near_the_truth, rectangle
 
 
@@ -83,33 +78,17 @@ def test_files_tell_the_same_story_as_the_scores(recipe: Recipe, tmp_path: Path)
     assert sheet is not None and sheet.shape[0] > 12 * 200
 
 
-def test_the_sheet_keeps_no_clip_alive(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    selection = BENCHMARK.select(FakeSource(4))
-    results = ask_everything(near_the_truth, selection, recipe)
-    scores = evaluate_asker(near_the_truth, BENCHMARK, selection, recipe)
-    clips: list[ReferenceType[NDArray[np.generic]]] = []
-    alive: list[int] = []
+def test_of_a_long_sample_only_the_frame_that_is_scored_is_decoded() -> None:
+    sample = replace(BENCHMARK.select(FakeSource(1)).sample(0), num_frames=30)
+    decoded: list[Sequence[int]] = []
 
-    def load(number: int) -> Clip:
-        """A clip of 30 frames, all of which are drawn; picture 0 and 3 have ignored pixels."""
-        shown = load_clip(selection, recipe, number)[1]
-        long = [np.repeat(part, 30, axis=0) for part in (shown.drawn, *shown.masks)]
-        ignore = None if shown.ignore is None else np.repeat(shown.ignore, 30, axis=0)
-        clips.extend(ref(part) for part in (*long, ignore) if part is not None)
-        return replace(shown, drawn=long[0], masks=tuple(long[1:]), ignore=ignore)
+    def masks(frames: Sequence[int]) -> NDArray[np.bool_]:
+        decoded.append(frames)
+        return sample.targets[0].masks(frames)
 
-    def sheet(*_: object, rows: Sequence[Row], **__: object) -> None:
-        gc.collect()
-        alive.extend(one() is not None for one in clips)
-        assert len(rows) == len(results) == 8 and rows[0].picture.shape == rows[0].panels[1][0].mask.shape + (
-            3,
-        )
-
-    monkeypatch.setattr(report, "sheet", sheet)
-    report.write_report(tmp_path, scores, results, mask=lambda _: rectangle(2, 2), load=load)
-    assert len(alive) == 8 * 3 + 4 and not any(alive)
+    noted = replace(sample, targets=(replace(sample.targets[0], masks=masks),))
+    picture, true, ignore = scored_frame(noted, 0)
+    assert decoded == [(0,)] and picture.shape == (*true.shape, 3) and ignore is not None
 
 
 def test_predictions_scored_later_give_the_same_numbers(recipe: Recipe, tmp_path: Path) -> None:

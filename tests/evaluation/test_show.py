@@ -20,6 +20,7 @@ from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import main as table_main
 from seglm.evaluation.table import markdown, table
 from seglm.model.recipes import recipe as named
+from seglm.utils.answers import Answer
 from tests.evaluation.fakes import BENCHMARK, HEIGHT, WIDTH, FakeSource, answered, near_the_truth, rectangle
 
 PICTURE = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
@@ -57,7 +58,7 @@ def test_words_beside_the_mask_are_shown(tmp_path: Path) -> None:
 def test_the_three_ways_to_get_no_mask_are_told_apart(tmp_path: Path) -> None:
     words = answered(None)
     assert "no [SEG] was produced" in described(words, [])[1]
-    assert "no mask was asked for" in described(replace(words, status="not_asked"), [])[1]
+    assert "no mask was asked for" in described(Answer(replace(words.spoken, status="not_asked")), [])[1]
     empty = answered(np.zeros((HEIGHT, WIDTH), dtype=np.bool_))
     assert "empty: the model drew nothing" in described(empty, save(empty, PICTURE, "cup", tmp_path))[1]
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from seglm.dataset.collate import collate
-from seglm.model.answer import answer, forced
 from seglm.model.generate import generate
+from tests.drawing import answer, forced, masks
 from tests.tiny import tiny_encoder, tiny_example, tiny_model, tiny_prompt
 
 QUESTIONS = (
@@ -69,9 +69,10 @@ def test_a_generated_slot_draws_the_mask_of_the_same_answer_forced() -> None:
     )
     [said] = answer(model, collate([prompt]), max_new_tokens=len(wanted))
     [given] = forced(model, collate([example]))
-    assert said.ids == tuple(wanted) and said.status == "ok" and said.tokens == ("[SEG]",)
-    assert said.masks.shape == (1, 1, *example.size)
-    torch.testing.assert_close(said.masks, given.masks, atol=1e-4, rtol=1e-4)
+    spoken = said.spoken
+    assert spoken.ids == tuple(wanted) and spoken.status == "ok" and spoken.tokens == ("[SEG]",)
+    assert masks(said).shape == (1, *example.size)
+    torch.testing.assert_close(masks(said), masks(given), atol=1e-4, rtol=1e-4)
 
 
 def test_an_answer_without_a_slot_says_so_and_has_no_mask() -> None:
@@ -79,4 +80,4 @@ def test_an_answer_without_a_slot_says_so_and_has_no_mask() -> None:
     with torch.no_grad():
         model.backbone.llm.lm_head.weight[model.encoder.token_id("[SEG]")] = 0
     for given in answer(model, collate([tiny_prompt(QUESTIONS)]), max_new_tokens=3):
-        assert given.status == "no_seg_token" and given.masks.shape == (0, 1, 40, 50)
+        assert given.spoken.status == "no_seg_token" and given.masks == () == given.spoken.prompts

@@ -7,12 +7,12 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from seglm.evaluation.asking.ask import asker
-from seglm.evaluation.asking.predict import load_clip
+from seglm.evaluation.scores.first_mask import mask_of
 from seglm.model.quantize import Bits, quantize
 from seglm.model.recipe import Lora
 from seglm.model.segmenter import Segmenter
@@ -67,14 +67,13 @@ def test_a_model_with_adapters_is_refused(request: pytest.FixtureRequest) -> Non
 @pytest.mark.parametrize("bits, agreement", [("8bit", 0.97), ("4bit", 0.8)])
 def test_masks_of_a_small_model_stay(bits: Bits, agreement: float) -> None:
     pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install bitsandbytes")
-    recipe = plain_model().recipe
-    shown = load_clip(BENCHMARK.expressions(FakeSource(1)), recipe, 0)[1]
+    sample = BENCHMARK.select(FakeSource(1)).sample(0)
     masks = []
     for wanted in (None, bits):
         model = plain_model()
         if wanted:
             quantize(model, wanted)
             model.to("cpu")
-        answers = asker(model, protocol="forced", max_new_tokens=1)([shown])[0]
-        masks.append(torch.stack([answer.masks[0, 0] > 0 for answer in answers]))
-    assert (masks[0] == masks[1]).float().mean() > agreement
+        [drawn] = asker(model, protocol="forced", max_new_tokens=1)([sample])
+        masks.append(np.stack([mask_of(answer, sample.size) for answer in drawn.answers]))
+    assert (masks[0] == masks[1]).mean() > agreement

@@ -12,16 +12,15 @@ from torch.nn.functional import cross_entropy
 
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import example
-from seglm.model.answer import answer, forced
 from seglm.model.key_fusion import NO_WORD, KeyFusion, KeyFusionModule
 from seglm.model.names import canonical
 from seglm.model.older import with_settings
 from seglm.model.recipe import Lora
 from seglm.model.segmenter import Segmenter
 from seglm.model.terms import Predicted
-from seglm.utils.answers import NOTHING_DRAWN
 from seglm.utils.dist import World
 from seglm.utils.types import Batch, Clip, Script, Slot, Target, Turn
+from tests.drawing import answer, forced, masks
 from tests.tiny import SQUARE, VISION, tiny_model, tiny_recipe
 
 SIZE = (40, 50)
@@ -131,8 +130,8 @@ def test_masks_belong_to_the_expressions_of_their_slots() -> None:
     assert recipe.forced is not None
     clip = a_clip(THREE)
     [given] = forced(model, a_batch(model, clip, recipe.forced(clip, recipe)))
-    assert given.masks.shape == (3, 1, *SIZE) and len(given.tokens) == 3
-    assert not (given.masks == NOTHING_DRAWN).any()  # the second pass draws all of them
+    assert masks(given).shape == (3, *SIZE)  # the second pass draws all of them
+    assert len(given.spoken.tokens) == 3
 
 
 def test_a_written_rejection_is_told_from_silence() -> None:
@@ -148,9 +147,9 @@ def test_a_written_rejection_is_told_from_silence() -> None:
         )
         clip = a_clip(THREE[:1])
         [said] = answer(model, a_batch(model, clip, recipe.prompt(clip, recipe)), max_new_tokens=2)
-        assert said.status == status
-        assert len(said.masks) == len(said.tokens) == int(status != "no_seg_token")
-        assert bool((said.masks == NOTHING_DRAWN).all()) == (status != "ok")
+        assert said.spoken.status == status
+        assert len(said.masks) == len(said.spoken.tokens) == int(status != "no_seg_token")
+        assert len([mask for mask in said.masks if mask is not None]) == int(status == "ok")
 
 
 def trained_parts(model: Segmenter) -> set[str]:
@@ -264,4 +263,5 @@ def test_keyseg_reads_keywords_out_of_what_was_written() -> None:
     )
     clip = a_clip(THREE[:1])
     [said] = answer(model, a_batch(model, clip, recipe.prompt(clip, recipe)), max_new_tokens=len(ids))
-    assert said.tokens == ("[SEG]",) and said.keywords == ("red ring",) and said.status == "ok"
+    spoken = said.spoken
+    assert spoken.tokens == ("[SEG]",) and spoken.keywords == ("red ring",) and spoken.status == "ok"

@@ -1,0 +1,94 @@
+"""From prompts to masks, frame by frame: the second of two stages, `speak.py` is the first.
+
+A video of any length goes through in chunks of a few frames: none is held longer than it takes to draw in it.
+Letters: J jobs (a slot in a frame), P prompt vectors, C their width, h w low resolution, H W original pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from seglm.model.decoders.base import restore
+from seglm.model.segmenter import Segmenter
+from seglm.utils.answers import Answer, Spoken
+from seglm.utils.portable import is_finite
+
+FRAMES_AT_ONCE = 4
+"""that are encoded together: SAM ViT-H takes about 2 GB for each, and is no faster with more"""
+JOBS_AT_ONCE = 32
+"""that are decoded together: each holds its frame's features and some more of their size, 20 MB of SAM's"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A frame, and all that is to be drawn in it."""
+
+    pixels: Tensor
+    """uint8 [3, h, w], RGB, not normalised: of size `resized`, or smaller and to be enlarged to it"""
+    resized: tuple[int, int]
+    """(height, width) of the picture in the mask decoder's square, pixels"""
+    size: tuple[int, int]
+    """(H, W), original pixels"""
+    spoken: tuple[Spoken, ...]
+
+
+@torch.inference_mode()
+def draw(model: Segmenter, frames: Iterable[Asked]) -> Iterator[tuple[Answer, ...]]:
+    """For each frame an Answer to each of its `spoken`; the next frames are taken when these were.
+
+    Raises FloatingPointError if a mask is not finite.
+    """
+    rest = iter(frames)
+    while chunk := list(islice(rest, FRAMES_AT_ONCE)):
+        yield from _drawn(model, chunk)
+
+
+def _drawn(model: Segmenter, chunk: Sequence[Asked]) -> Iterator[tuple[Answer, ...]]:
+    wanted = [
+        [prompt for spoken in asked.spoken for prompt in spoken.prompts if prompt is not None]
+        for asked in chunk
+    ]
+    low, iou = _decoded(model, chunk, wanted)
+    for asked, own_low, own_iou in zip(chunk, low, iou, strict=True):
+        full = restore(own_low, resized=asked.resized, size=asked.size, square=model.decoder.image_size)
+        masks, scores = iter(full[:, 0].cpu()), iter(own_iou[:, 0].tolist())
+        yield tuple(
+            Answer(
+                spoken,
+                tuple(None if prompt is None else next(masks) for prompt in spoken.prompts),
+                tuple(0.0 if prompt is None else next(scores) for prompt in spoken.prompts),
+            )
+            for spoken in asked.spoken
+        )
+
+
+def _decoded(
+    model: Segmenter, chunk: Sequence[Asked], wanted: Sequence[Sequence[Tensor]]
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """For each frame the logits of its jobs [J, 1, h, w] and their estimated IoU [J, 1]; wanted: its prompts, each [P, C]."""
+    device, counts = model.backbone.device, [len(prompts) for prompts in wanted]
+    shown = [asked for asked, count in zip(chunk, counts, strict=True) if count]
+    if not shown:
+        return [torch.zeros((0, 1, 1, 1))] * len(chunk), [torch.zeros((0, 1))] * len(chunk)
+    with model.autocast():
+        features = model.decoder.encode(
+            [asked.pixels.to(device, non_blocking=True) for asked in shown],
+            [asked.resized for asked in shown],
+        )
+    repeats = torch.tensor([count for count in counts if count])
+    frame_of = torch.arange(len(shown)).repeat_interleave(repeats).to(features.device)
+    prompts = torch.stack([prompt for own in wanted for prompt in own])
+    jobs = zip(frame_of.split(JOBS_AT_ONCE), prompts.split(JOBS_AT_ONCE), strict=True)
+    parts = [model.decode(features[some], asked) for some, asked in jobs]
+    low, iou = (torch.cat(part) for part in zip(*parts, strict=True))
+    if not is_finite(low):
+        raise FloatingPointError(
+            "the logits of a mask are NaN or infinite, which would be an empty mask; in fp16 activations overflow, use "
+            "--precision bf16 or fp32; in another precision the weights are damaged"
+        )
+    return low.split(counts), iou.split(counts)

@@ -1,0 +1,18 @@
+"""How a sample is gone through at inference, and how frames are shown: what recipes have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from seglm.utils.types import Images, Window
+
+
+def each_frame(num_frames: int) -> Iterator[Window]:
+    """Every frame for itself, as if it were a picture."""
+    for number in range(num_frames):
+        yield Window(seen=(number,), asked=(number,))
+
+
+def one_picture(num_seen: int) -> tuple[Images, ...]:
+    """The first frame that is seen, whole."""
+    return (Images((0,)),)
