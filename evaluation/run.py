@@ -19,6 +19,7 @@ from seglm.evaluation.asking.ask import asker, refuse_half_on_cpu
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker, folder_name
 from seglm.evaluation.asking.leak import refuse_leak
+from seglm.evaluation.asking.parts import Parts
 from seglm.evaluation.published.records import Row, listing, row
 from seglm.evaluation.published.reproduce import as_published, check_count, compare, write_outcome
 from seglm.evaluation.scores.files import SAID
@@ -28,7 +29,10 @@ from seglm.model.precision import Precision
 from seglm.model.recipe import Protocol, Recipe
 from seglm.utils import dist
 from seglm.utils.command import command
+from seglm.utils.config import to_json
 from seglm.utils.ranges import Count, place, typed
+
+PARTS = "parts"  # in a benchmark's folder, until everything is asked
 
 
 @command
@@ -80,12 +84,20 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
     is_inside = True
     for one, selection, folder in zip(chosen, selections, folders, strict=True):
+        parts = _begun(folder, scored, recipe, protocol, one, overwrite=given.overwrite)
         if given.inference_only:
-            ask_everything(ask, selection, recipe, out_dir=folder, name=one.name)
+            ask_everything(ask, selection, recipe, out_dir=folder, name=one.name, parts=parts)
             message = f"masks and {SAID}: {folder}"
         else:
             scores = evaluate_asker(
-                ask, one, selection, recipe, protocol=protocol, out_dir=folder, convention=given.convention
+                ask,
+                one,
+                selection,
+                recipe,
+                protocol=protocol,
+                out_dir=folder,
+                convention=given.convention,
+                parts=parts,
             )
             message = f"{scores}\n\nfiles: {folder}"
             if published is not None:
@@ -108,6 +120,32 @@ def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
             f"{folder / what} is there already; pass --overwrite to replace it, or another --out"
         )
     return folder
+
+
+def _begun(
+    folder: Path, scored: str, recipe: Recipe, protocol: Protocol, chosen: Benchmark, *, overwrite: bool
+) -> Parts:
+    """The batches of an evaluation that are done. Raises ValueError, on every process, if they belong to another one."""
+    from seglm.utils.resolve import resolve
+
+    parts, problem = Parts(folder / PARTS), None
+    if dist.world().is_main:
+        place = Path(resolve(scored, what="the weights to score"))
+        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        about = {
+            "weights": {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in files},
+            "recipe": to_json(recipe),
+            "protocol": protocol,
+            "benchmark": chosen.name,
+        }
+        try:
+            if done := parts.begin(about, overwrite=overwrite):
+                print(f"{folder}: goes on behind {done} batches that are done")  # noqa: T201
+        except ValueError as error:
+            problem = str(error)
+    if problem := dist.from_main(problem):
+        raise ValueError(problem)
+    return parts
 
 
 def _with_flags(recipe: Recipe, given: argparse.Namespace) -> Recipe:

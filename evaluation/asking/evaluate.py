@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from seglm.evaluation.asking.ask import Asker, asker
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
+from seglm.evaluation.asking.parts import Parts
 from seglm.evaluation.asking.predict import batches, predict, scored_frame
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.files import MASKS, SAID, read_mask, write_said
@@ -57,10 +58,14 @@ def evaluate_asker(
     protocol: Protocol = "generate",
     out_dir: Path | None = None,
     convention: Convention | None = None,
+    parts: Parts | None = None,
 ) -> Scores:
-    """The same for anything that answers: a model, or one of the controls beside it (controls.py)."""
+    """The same for anything that answers: a model, or one of the controls beside it (controls.py).
+
+    parts: see `ask_everything`.
+    """
     average = chosen.average(convention)
-    results = ask_everything(ask, selection, recipe, out_dir=out_dir, name=chosen.name)
+    results = ask_everything(ask, selection, recipe, out_dir=out_dir, name=chosen.name, parts=parts)
     scores = summarise(
         results,
         benchmark=chosen.name,
@@ -82,9 +87,18 @@ def evaluate_asker(
 
 
 def ask_everything(
-    ask: Asker, selection: Selection, recipe: Recipe, *, out_dir: Path | None = None, name: str = ""
+    ask: Asker,
+    selection: Selection,
+    recipe: Recipe,
+    *,
+    out_dir: Path | None = None,
+    name: str = "",
+    parts: Parts | None = None,
 ) -> list[Result]:
-    """The results of all processes, in the order of the benchmark, on every process; masks and predictions.csv in `out_dir`."""
+    """The results of all processes, in the order of the benchmark, on every process; masks and predictions.csv in `out_dir`.
+
+    parts: where finished batches are kept until all are done, on a disk that all processes share; it was begun.
+    """
     world, masks = dist.world(), None
     if out_dir is not None:
         masks = out_dir / MASKS
@@ -98,6 +112,7 @@ def ask_everything(
             recipe,
             own_batches,
             folder=masks,
+            parts=parts,
             progress=bar.update,
         )
     results = sorted(
@@ -106,6 +121,8 @@ def ask_everything(
     )
     if out_dir is not None and world.is_main:
         write_said(out_dir / SAID, [result.said for result in results])
+        if parts is not None:
+            parts.remove()
     return results
 
 

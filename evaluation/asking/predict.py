@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from seglm.dataset.pipeline import ignored, picture, truth
 from seglm.evaluation.asking.ask import Asker
+from seglm.evaluation.asking.parts import Parts
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.files import write_mask
 from seglm.evaluation.scores.first_mask import Mask, mask_of, rejects
@@ -44,14 +45,19 @@ def predict(
     own: Sequence[range],
     *,
     folder: Path | None = None,
+    parts: Parts | None = None,
     progress: Callable[[int], object] = lambda count: None,
 ) -> list[Result]:
     """The results of a process's own batches.
 
-    folder: where masks are written, or None. progress: called with the number of samples just done.
+    folder: where masks are written, or None. parts: where finished batches are kept; those that are there are not asked again.
+    progress: called with the number of samples just done.
     Raises ValueError naming the sample if nothing is asked about it, unless the benchmark leaves such pictures out.
     """
-    results: list[Result] = []
+    done = {numbers: parts.read(numbers) if parts else None for numbers in own}
+    results = [result for part in done.values() for result in part or ()]
+    progress(sum(len(numbers) for numbers, part in done.items() if part is not None))
+    left = [numbers for numbers, part in done.items() if part is None]
 
     def load(numbers: range) -> list[tuple[int, Sample]]:
         asked = [(number, selection.sample(number)) for number in numbers]
@@ -62,11 +68,15 @@ def predict(
                 )
         return [(number, decoded(sample)) for number, sample in asked if sample.targets]
 
-    for numbers, loaded in zip(own, _ahead(load, own), strict=True):
+    for numbers, loaded in zip(left, _ahead(load, left), strict=True):
+        fresh: list[Result] = []
         for drawn in ask([sample for _, sample in loaded]) if loaded else ():
             number, sample = loaded[drawn.sample]
             for position, answer in enumerate(drawn.answers):
-                results.append(_result(number, position, sample, drawn.frame, answer, folder, recipe))
+                fresh.append(_result(number, position, sample, drawn.frame, answer, folder, recipe))
+        if parts is not None:
+            parts.write(numbers, fresh)
+        results += fresh
         progress(len(numbers))
     return results
 

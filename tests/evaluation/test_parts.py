@@ -1,0 +1,106 @@
+"""An evaluation that was killed goes on where it stopped, and ends with the same files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seglm.evaluation.asking.evaluate import evaluate_asker
+from seglm.evaluation.asking.parts import Parts
+from seglm.model.recipe import Evaluate, Recipe
+from seglm.model.recipes import recipe as named
+from seglm.utils.answers import Drawn
+from seglm.utils.portable import sha256
+from seglm.utils.types import Sample
+from tests.evaluation.fakes import BENCHMARK, FakeSource, near_the_truth
+
+
+class Killed(BaseException):
+    pass
+
+
+SAMPLES, BATCH = 9, 2
+ABOUT = {"weights": "a", "protocol": "generate"}
+
+
+def recipe() -> Recipe:
+    return replace(named("lisa_tiny"), evaluate=Evaluate(batch_size=BATCH))
+
+
+def run(folder: Path, stop_after: int | None = None, *, samples: int = SAMPLES) -> list[str]:
+    """Evaluates until so many batches were asked; returns the keys of the samples that were asked."""
+    asked: list[str] = []
+
+    def ask(some: Sequence[Sample]) -> Iterator[Drawn]:
+        if stop_after is not None and len(asked) >= stop_after * BATCH:
+            raise Killed
+        asked.extend(sample.key for sample in some)
+        return near_the_truth(some)
+
+    parts = Parts(folder / "parts")
+    parts.begin(ABOUT, overwrite=False)
+    selection = BENCHMARK.select(FakeSource(samples))
+    evaluate_asker(ask, BENCHMARK, selection, recipe(), out_dir=folder, parts=parts)
+    return asked
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): sha256(path) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("batches", range(5))
+def test_what_is_done_is_not_asked_again_and_the_files_are_the_same(tmp_path: Path, batches: int) -> None:
+    everything = run(tmp_path / "straight")
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", batches)
+    assert run(tmp_path / "killed") == everything[batches * BATCH :]
+    assert content(tmp_path / "killed") == content(tmp_path / "straight")
+    assert not (tmp_path / "killed/parts").exists()
+
+
+def test_half_of_another_evaluation_is_refused_and_named(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        run(tmp_path, 2)
+    parts = Parts(tmp_path / "parts")
+    assert parts.begin(ABOUT, overwrite=False) == 2
+    with pytest.raises(ValueError, match=r"half of another evaluation \(other weights\); pass --overwrite"):
+        parts.begin({**ABOUT, "weights": "b"}, overwrite=False)
+    assert parts.begin({**ABOUT, "weights": "b"}, overwrite=True) == 0
+
+
+def test_a_batch_that_was_being_written_is_asked_again(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        run(tmp_path, 2)
+    (tmp_path / "parts/4.json.new").write_text("[{")
+    assert len(run(tmp_path)) == SAMPLES - 2 * BATCH
+
+
+@pytest.mark.slow
+def test_kill_nine_at_any_moment_loses_nothing(tmp_path: Path) -> None:
+    run(tmp_path / "straight", samples=200)
+    line = [sys.executable, "-m", "tests.evaluation.test_parts", str(tmp_path / "killed")]
+    done = 0
+    for wait in (0.0, 0.02, 0.05, 0.1, 0.2):
+        process = subprocess.Popen(line, cwd=Path(__file__).parents[2])
+        while process.poll() is None and len(list((tmp_path / "killed/parts").glob("*.json"))) <= done:
+            time.sleep(0.001)
+        time.sleep(wait)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        done = len(list((tmp_path / "killed/parts").glob("*.json")))
+    if (tmp_path / "killed/parts").exists():
+        subprocess.run(line, cwd=Path(__file__).parents[2], check=True)
+    assert content(tmp_path / "killed") == content(tmp_path / "straight")
+
+
+if __name__ == "__main__":
+    print(json.dumps(len(run(Path(sys.argv[1]), 200, samples=200))))
