@@ -35,12 +35,11 @@ from seglm.model.trainable import fate
 from seglm.training.engine import Engine
 from seglm.training.from_recipe import contents, feed, found_data, heading, settings, training_sources
 from seglm.training.plan import Hooks, Plan, SaveEvery
-from seglm.training.run_folder import RunFolder, forget, kept, open_run, refuse, refuse_full_disk
-from seglm.training.stop import BY_SIGNAL
+from seglm.training.run_folder import RunFolder, forget, kept, open_run, refuse, refuse_full_disk, release
 from seglm.training.trainer import Trainer
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
-from seglm.utils.command import command
+from seglm.utils.command import BY_SIGNAL, command
 from seglm.utils.config import difference
 from seglm.utils.manifest import write_manifest
 from seglm.utils.portable import is_portable
@@ -177,6 +176,7 @@ def run_to_the_end(
     finally:
         if engine is not None:
             engine.close()
+        release(run)
 
 
 # ---- scoring --------------------------------------------------------------------------------------------------------

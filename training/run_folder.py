@@ -6,6 +6,7 @@ runs/<exp_name>/
     ckpt_model/    slots/    portable/                                  weights: see saves.py and utils/portable.py
     kept/step<N>/                                                       the last ones, as many as --keep says; like portable/
     eval/<name>/                                                        what --eval_only wrote
+    lock                                                                while a run goes on: whose folder this is
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from seglm.training import saves
 from seglm.training.saves import BYTES_OF_A_SAVE, BYTES_OF_A_WEIGHT
-from seglm.utils import atomic, dist
+from seglm.utils import atomic, dist, lock
 from seglm.utils.portable import MANIFEST
 
-MARK, EVAL, KEPT = "log.txt", "eval", "kept"
+MARK, EVAL, KEPT, LOCK = "log.txt", "eval", "kept", "lock"
+NO_RUN = (MARK, EVAL, LOCK)  # a folder with nothing else, as a start that failed leaves it, holds no run
+OURS = rf"step(\d+)({atomic.NEW}|{atomic.OLD})?"  # names in `kept`, which users fill with theirs, too
 SAVES = 3  # both slots and the best state, when all are of different steps
 UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -59,14 +63,14 @@ class RunFolder:
         return self.folder / KEPT / f"step{step}"
 
     def keep_last(self, count: int) -> None:
-        """Removes all but the last `count` of them, and what a kill left of a removal or of a write."""
-        steps = [path for path in (self.folder / KEPT).iterdir() if re.fullmatch(r"step\d+", path.name)]
-        last = sorted(steps, key=lambda path: int(path.name.removeprefix("step")))[-count:]
-        for path in (self.folder / KEPT).iterdir():
-            if path not in last:
-                # First what makes it a checkpoint, so that half of one is none.
-                (path / MANIFEST).unlink(missing_ok=True)
-                shutil.rmtree(path)
+        """Removes all but the last `count` of them, and what a kill left of a removal or of a write; nothing else."""
+        ours = {path: re.fullmatch(OURS, path.name) for path in (self.folder / KEPT).iterdir()}
+        whole = {path: int(found[1]) for path, found in ours.items() if found and not found[2]}
+        last = sorted(whole, key=lambda path: whole[path])[-count:]
+        for path in (path for path, found in ours.items() if found and path not in last):
+            # First what makes it a checkpoint, so that half of one is none.
+            (path / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(path)
 
     def remove_halves(self) -> None:
         """Nothing half-written stays, whatever ended the process that wrote it."""
@@ -91,17 +95,26 @@ class RunFolder:
 
 
 def open_run(folder: Path | str, *, resume: bool = False, overwrite: bool = False) -> RunFolder:
-    """The folder, made or found; all ranks call.
+    """The folder, made or found, and from now on this process's until it `release`s it or ends; all ranks call.
 
     Raises ValueError on every rank: for a folder that holds a run and neither flag, for a folder that holds something else, for
-    both flags, and for `resume` without a complete checkpoint.
+    both flags, for `resume` without a complete checkpoint, and for the folder of a run that is still going on.
     """
     run = RunFolder(Path(folder))
     refuse(run, resume=resume, overwrite=overwrite)
     if dist.world().is_main:
-        if overwrite and run.folder.exists():
-            shutil.rmtree(run.folder)
         run.folder.mkdir(parents=True, exist_ok=True)
+    _raise_on_all(lambda: _busy(run, lock.take(run.folder / LOCK)))
+    try:
+        # Again: another run may have begun, and even ended, since.
+        refuse(run, resume=resume, overwrite=overwrite)
+    except ValueError:
+        release(run)
+        raise
+    if dist.world().is_main:
+        for entry in run.folder.iterdir() if overwrite else ():
+            if entry.name != LOCK:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         if not resume:
             run.log.unlink(missing_ok=True)  # of a start that failed
     dist.barrier()
@@ -110,9 +123,13 @@ def open_run(folder: Path | str, *, resume: bool = False, overwrite: bool = Fals
 
 def refuse(run: RunFolder, *, resume: bool, overwrite: bool) -> None:
     """The same look at the folder, nothing made or removed: for what comes before a model is built. Raises as `open_run`."""
-    problem = dist.from_main(_problem(run, resume, overwrite) if dist.world().is_main else None)
-    if problem:
-        raise ValueError(problem)
+    _raise_on_all(lambda: _problem(run, resume, overwrite))
+
+
+def release(run: RunFolder) -> None:
+    """The folder is free for another run; all ranks may call."""
+    if dist.world().is_main:
+        lock.free(run.folder / LOCK)
 
 
 def refuse_full_disk(run: RunFolder, *, trained: int, keep: int = 0) -> None:
@@ -140,7 +157,7 @@ def kept(run: RunFolder) -> str:
 def forget(run: RunFolder) -> None:
     """What a start leaves that failed before its first step: its log and what `eval` holds, which is no run."""
     for entry in run.folder.iterdir() if dist.world().is_main else ():
-        if entry.name not in (MARK, EVAL):
+        if entry.name not in NO_RUN:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
@@ -158,8 +175,22 @@ def _there(folder: Path) -> Path:
     return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
 
 
+def _raise_on_all(problem: Callable[[], str | None]) -> None:
+    """ValueError on every rank if the main process sees a problem."""
+    if said := dist.from_main(problem() if dist.world().is_main else None):
+        raise ValueError(said)
+
+
+def _busy(run: RunFolder, who: str) -> str | None:
+    if not who:
+        return None
+    return f"{run.folder}: {who} writes this run; wait for its end, stop it, or choose another --exp_name"
+
+
 def _problem(run: RunFolder, resume: bool, overwrite: bool) -> str | None:
     folder = run.folder
+    if busy := _busy(run, lock.holder(folder / LOCK)):
+        return busy
     if resume and overwrite:
         return "--resume goes on with a run, --overwrite throws it away; give one of them"
     if resume:
@@ -170,9 +201,7 @@ def _problem(run: RunFolder, resume: bool, overwrite: bool) -> str | None:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         return f"{folder}: {place} is no folder that can be written to; choose another --log_base_dir or --exp_name"
     # A folder with nothing but evaluations, or the log of a start that failed, is no run yet.
-    others = (
-        [entry for entry in folder.iterdir() if entry.name not in (EVAL, MARK)] if folder.is_dir() else []
-    )
+    others = [entry for entry in folder.iterdir() if entry.name not in NO_RUN] if folder.is_dir() else []
     if not others:
         return None
     if not run.manifest.exists() and not run.log.exists():

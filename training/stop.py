@@ -17,7 +17,6 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 ECHO = (
     1.0  # seconds; a launcher passes on the Ctrl-C that the terminal has sent to all of its processes already
 )
-BY_SIGNAL = 128  # a shell's exit status of what a signal ended is this and the signal's number
 
 
 class Stopped(BaseException):

@@ -18,7 +18,8 @@ T = TypeVar("T")
 TRACEBACK = "SEGLM_TRACEBACK"
 EXPECTED = (ValueError, OSError, ImportError, RuntimeError, MemoryError, ArithmeticError, SubprocessError)
 """what our own code raises about a user's values, files and machine; anything else is a mistake of ours"""
-BY_CTRL_C = 130  # 128 + SIGINT, as shells say it
+BY_SIGNAL = 128  # a shell's exit status of what a signal ended is this and the signal's number
+BY_CTRL_C = BY_SIGNAL + 2
 
 
 def command(main: Callable[P, T]) -> Callable[P, T]:

@@ -14,14 +14,20 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
+import psutil
+
+from seglm.utils.command import BY_SIGNAL
 from seglm.utils.command import command as one_line
 
 LAST_PORT = 65535
@@ -185,7 +191,55 @@ def main(argv: Sequence[str]) -> None:
         return
     # One process under DeepSpeed's launcher gets no limit at all, and many threads on few cores are slower than one.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // (processes or 1))))
-    os.execv(line[0], line)
+    if nodes.hostfile is not None and nodes.rank is None:
+        os.execv(line[0], line)  # by ssh: DeepSpeed passes signals on itself
+    sys.exit(run(line))
+
+
+def run(line: Sequence[str]) -> int:
+    """Starts DeepSpeed's launcher and waits for it; what this process is told, the training's processes are told.
+
+    Returns its exit status. By itself that launcher dies of a SIGTERM and leaves the training running, and after a Ctrl-C it
+    gives the terminal back at once and kills whoever has not saved within 30 seconds.
+    """
+    # A group of its own, which the terminal's Ctrl-C does not reach.
+    launcher = subprocess.Popen(line, start_new_session=True)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        told = training_processes(launcher.pid)
+        for process in told:
+            with suppress(psutil.NoSuchProcess):
+                # A terminal that was closed is an end like any other.
+                process.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
+        if not told:
+            end_group(launcher.pid)
+
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
+            signal.signal(number, pass_on)
+    code = launcher.wait()
+    # SLURM tells everybody, and the launcher is the first to go; this process is the last, for its end is that of the job.
+    psutil.wait_procs(end_group(launcher.pid))
+    return code if code >= 0 else BY_SIGNAL - code
+
+
+def training_processes(launcher: int) -> list[psutil.Process]:
+    """Those that DeepSpeed's launcher starts through a second one, without what they have started themselves."""
+    try:
+        return [process for second in psutil.Process(launcher).children() for process in second.children()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def end_group(leader: int) -> list[psutil.Process]:
+    """Sends SIGTERM to the processes of a group and returns them."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getpgid(process.pid) == leader:
+                process.terminate()
+                found.append(process)
+    return found
 
 
 if __name__ == "__main__":

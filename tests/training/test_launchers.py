@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 from seglm.training import saves
@@ -21,7 +22,9 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = str(ROOT / "tests" / "training" / "train.py")
 PYTHON = [sys.executable]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+OURS = [sys.executable, "-m", "seglm.utils.launch"]  # NGPU processes
 DEEPSPEED = [sys.executable, "-m", "deepspeed.launcher.runner"]
+TERM, INT, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 SETTINGS = ("dropout=0", "epochs=2", "images=4")
 TIMEOUT = 600  # seconds; minutes of imports on a busy machine
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3 * TIMEOUT)]
@@ -31,7 +34,7 @@ def environment() -> Mapping[str, str]:
     """Without what another launcher may have left."""
     gone = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     kept = {name: value for name, value in os.environ.items() if name not in gone}
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return {**kept, "OMP_NUM_THREADS": "1", "NGPU": "2", "PYTHONPATH": str(ROOT)}
 
 
 def port() -> str:
@@ -122,10 +125,23 @@ def test_two_nodes_train_as_one(launcher: str, alone: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "launcher", [[], [*DEEPSPEED, "--num_gpus", "2", "--master_port", "{port}"]], ids=["python", "deepspeed"]
+    "launcher, number, whole_group",
+    [
+        ([], TERM, False),
+        ([*DEEPSPEED, "--num_gpus", "2", "--master_port", "{port}"], TERM, True),
+        (OURS, TERM, False),
+        (OURS, TERM, True),
+        (OURS, INT, False),
+        (OURS, HUP, False),
+    ],
+    ids=["python", "deepspeed, all told", "parent", "parent, all told", "ctrl-c", "terminal closed"],
 )
-def test_sigterm_saves_and_the_run_goes_on_to_the_bit(launcher: list[str], tmp_path: Path) -> None:
-    """With loader processes, which the signal reaches as well."""
+def test_a_signal_saves_and_the_run_goes_on_to_the_bit(
+    launcher: list[str], number: signal.Signals, whole_group: bool, tmp_path: Path
+) -> None:
+    """With loader processes. SLURM tells every process, a container and a supervisor tell the first one, a terminal its group;
+    DeepSpeed's own launcher passes nothing on.
+    """
     start_line = [word.format(port=port()) for word in launcher] or PYTHON
     settings = ("dropout=0.3", "epochs=1", "per_epoch=40", "images=4", "workers=1")
     straight, run, log = tmp_path / "straight", tmp_path / "run", tmp_path / "out.txt"
@@ -134,11 +150,16 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_bit(launcher: list[str], tmp_p
     deadline = time.monotonic() + TIMEOUT
     while len(read(run / "metrics.csv")) < 3 and time.monotonic() < deadline:
         time.sleep(0.1)
-    # To the whole group, as a terminal, SLURM and Kubernetes do: DeepSpeed's launcher passes nothing on.
-    os.killpg(process.pid, signal.SIGTERM)
+    for told in below(process.pid) if whole_group else [process]:
+        os.kill(told.pid, number)
     process.wait(TIMEOUT)
-    while "stopped after step" not in (run / "log.txt").read_text() and time.monotonic() < deadline:
+    while (
+        launcher != OURS
+        and "stopped after step" not in (run / "log.txt").read_text()
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.1)
+    assert "stopped after step" in (run / "log.txt").read_text(), log.read_text()[-3000:]
     last = saves.newest(run)
     assert last is not None and 3 <= last.step < 40, log.read_text()[-3000:]
     assert result(start([*start_line, SCRIPT, str(run), *settings, "resume=1"], log), log)["finished"]
@@ -147,3 +168,8 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_bit(launcher: list[str], tmp_p
         [[row[name] for name in columns] for row in read(path / "metrics.csv")] for path in (straight, run)
     )
     assert got == want
+
+
+def below(pid: int) -> list[psutil.Process]:
+    """A process and all that it has started, by whatever way."""
+    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]

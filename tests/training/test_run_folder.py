@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import os
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from seglm.training.run_folder import RunFolder, forget, open_run, refuse, refuse_full_disk
+from seglm.training.run_folder import RunFolder, forget, open_run, refuse, refuse_full_disk, release
+from seglm.utils import lock
 
 
 def test_a_run_does_not_write_into_another_unless_told(tmp_path: Path) -> None:
@@ -30,6 +35,7 @@ def test_a_start_that_failed_is_no_run(tmp_path: Path) -> None:
     run.evaluation("ReasonSeg|val").mkdir(parents=True)
     (run.folder / "slots").mkdir()
     forget(run)
+    release(run)
     assert sorted(entry.name for entry in run.folder.iterdir()) == ["eval", "log.txt"]
     open_run(run.folder)
     assert not run.log.exists()
@@ -75,3 +81,64 @@ def test_evaluations_lie_beside_the_checkpoints_and_are_no_run(tmp_path: Path) -
     assert folder == run.folder / "eval" / "ReasonSeg_val"
     folder.mkdir(parents=True)
     open_run(run.folder)
+
+
+def elsewhere(work: Callable[[], object]) -> int:
+    """A process that has done `work` and lives on."""
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        work()
+        os.write(tell, b".")
+        time.sleep(600)
+        os._exit(0)
+    assert os.read(told, 1) == b"."
+    return child
+
+
+def end(child: int) -> None:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_a_run_that_is_going_on_has_its_folder_alone(tmp_path: Path) -> None:
+    """By whatever flag a second one comes; after kill -9 of the first the folder is free."""
+    run = RunFolder(tmp_path / "lisa")
+    child = elsewhere(lambda: open_run(run.folder).manifest.write_text("{}"))
+    for flags in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(
+            ValueError, match=rf"lisa: process {child} on \S+ writes this run; wait for its end"
+        ):
+            open_run(run.folder, **flags)
+    assert run.manifest.exists()
+    end(child)
+    with pytest.raises(ValueError, match="saved nothing"):
+        open_run(run.folder)
+    open_run(run.folder, overwrite=True)
+    release(run)
+    assert not list(run.folder.iterdir())
+
+
+def test_a_run_that_came_between_the_look_and_the_lock_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, take = RunFolder(tmp_path / "lisa"), lock.take
+
+    def late(path: Path) -> str:
+        run.manifest.write_text("{}")
+        return take(path)
+
+    monkeypatch.setattr(lock, "take", late)
+    with pytest.raises(ValueError, match="saved nothing"):
+        open_run(run.folder)
+    assert run.manifest.exists() and not (run.folder / "lock").exists()
+
+
+def test_what_a_user_keeps_beside_the_kept_weights_stays(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for name in ("step3", "step12", "step8", "step12.new", "step3.old", "step8-good", "best"):
+        run.kept(0).with_name(name).mkdir(parents=True)
+    run.kept(0).with_name(".nfs0001").touch()
+    run.keep_last(2)
+    names = sorted(path.name for path in run.kept(0).parent.iterdir())
+    assert names == [".nfs0001", "best", "step12", "step8", "step8-good"]

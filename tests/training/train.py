@@ -20,7 +20,7 @@ from torch import nn
 
 from seglm.training.engine import Engine
 from seglm.training.plan import Hooks, Plan, SaveEvery
-from seglm.training.run_folder import open_run
+from seglm.training.run_folder import open_run, release
 from seglm.training.sampler import Feed
 from seglm.training.trainer import Trainer
 from seglm.utils import dist, log, rng
@@ -158,6 +158,7 @@ def main(folder: str, *settings: str) -> None:
     stopped = trainer.train(go_on=bool(options["resume"]))
     weights = engine.weights()
     engine.close()
+    release(run)
     if world.is_main:
         total = sum(float(tensor.double().sum()) for tensor in weights.values())
         print(
