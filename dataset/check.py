@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from seglm.dataset import twins
 from seglm.dataset.description import Description
 from seglm.dataset.faults import Fault, Missing
 from seglm.dataset.mixture import names
@@ -111,6 +112,14 @@ def _notes(found: Findings, empty: Sequence[str], about: Description, split: str
         yield f"known: {about.known_bad[split]}"
 
 
+def note_twins(checked: Sequence[Findings], root: Path) -> None:
+    """Adds a note to every split that is scored and has pictures of one that is trained on."""
+    noted = {found.name: found.notes for found in checked}
+    good = [open_source(found.name, root, is_whole=False) for found in checked if found.samples]
+    for name, line in twins.notes(good):
+        noted[name].append(line)
+
+
 def report(found: Findings, *, every_fault: bool = False) -> str:
     """Some lines for a person."""
     kind = "wrong" if found.faults else "good"
@@ -145,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not specs:
             specs, absent = _present(options.dataset_dir)
         checked = [check_source(spec, options.dataset_dir, share=options.decode) for spec in specs]
+        note_twins(checked, options.dataset_dir)
     except ValueError as error:
         parser.error(str(error))
     lines = [report(found, every_fault=options.all) for found in checked]

@@ -19,7 +19,7 @@ from seglm.model.build import Built
 from seglm.model.recipe import Data, Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
-from seglm.training import optim
+from seglm.training import forecast, optim
 from seglm.training.plan import Plan
 from seglm.training.sampler import Feed
 from seglm.training.settings import Settings
@@ -105,14 +105,19 @@ def heading(recipe: Recipe, reason: str, sources: Sequence[Source], built: Built
     """The first lines of a run."""
     parent = named(recipe.parent or recipe.name)
     changes = [f"  {change}" for change in difference(parent, recipe)]
+    doubts = forecast.doubts(recipe, sources, new_tokens=built.report.new_rows)
     return [
         ("recipe", f"{recipe.name} ({reason})"),
         (f"against {parent.name}", "\n".join(changes) if changes else "no difference"),
         ("commit", commit() or "unknown"),
-        ("data", "\n".join(f"  {source.name}: {len(source):,} samples" for source in sources)),
+        (
+            "data",
+            "\n".join(f"  {line}" for line in forecast.draws(recipe, sources, world_size=dist.world().size)),
+        ),
         ("weights", " + ".join(built.checkpoint.places)),
         ("trained", str(built.table)),
         ("schedule", effective_batch(recipe)),
+        *(("WARNING", doubt) for doubt in doubts),
     ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.test_readme import ALL
+from tests.house.documented import ALL
 from tests.house.tree import ROOT
 
 SMALL = {
@@ -26,7 +26,7 @@ SAYS = {
     "benchmarks.gpu": "## generation (done",
     "benchmarks.compare": "evaluate",
 }
-PRINTED = sorted({command for _, command in ALL if command.startswith("python -m benchmarks.")})
+PRINTED = sorted({one.line for one in ALL if one.line.startswith("python -m benchmarks.")})
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ from pathlib import Path
 from tests.house.tree import ROOT
 
 
-def copy_checkout(root: Path) -> Path:
-    """What git tracks, and new files, without tests and documents; returns `root`."""
+def copy_checkout(root: Path, *, without: tuple[str, ...] = ("tests/", "docs/")) -> Path:
+    """What git tracks, and new files, without these folders; returns `root`."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -21,7 +21,7 @@ def copy_checkout(root: Path) -> Path:
         text=True,
     ).stdout
     for name in listed.split("\0"):
-        if name and not name.startswith(("tests/", "docs/")) and (ROOT / name).exists():
+        if name and not name.startswith(without) and (ROOT / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name, follow_symlinks=False)
     return root

@@ -14,7 +14,7 @@ from PIL import Image
 
 from seglm.dataset.description import Description, Scored
 from tests.house.checkout import copy_checkout, run
-from tests.house.test_readme import commands
+from tests.house.documented import commands
 from tests.house.tree import ROOT
 
 DOCUMENT = ROOT / "docs" / "adding_a_dataset.md"

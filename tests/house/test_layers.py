@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "seglm": (),
     "seglm.hf": ("seglm.utils", "seglm.model"),
     "seglm.training": ("seglm.utils", "seglm.dataset", "seglm.model", "seglm.evaluation"),
+    "seglm.doctor": ("seglm.utils",),
     "seglm.preflight": ("seglm.training", "seglm.utils", "seglm.dataset", "seglm.model"),
     "seglm.utils": (),
     "seglm.dataset": ("seglm.utils",),

@@ -15,22 +15,8 @@ import pytest
 from seglm.model.recipes import recipe
 from seglm.utils.cli import read
 from seglm.utils.config import override
+from tests.house.documented import ALL, DOCUMENTS, commands
 from tests.house.tree import ROOT
-
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-def commands(document: Path) -> list[str]:
-    """The lines of its ```bash blocks, continued lines joined, comments and settings of variables dropped."""
-    blocks = re.findall(
-        r"^```bash\n(.*?)^```", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
-    )
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    inline = re.findall(r"`((?:\w+=\S+ )*(?:bash|python|srun) [^`]+)`", document.read_text(encoding="utf-8"))
-    return [line for line in [*lines, *inline] if line.strip() and "..." not in line]
-
-
-ALL = [(document.name, command) for document in DOCUMENTS for command in commands(document)]
 
 
 @cache
@@ -56,7 +42,7 @@ def _check_flags(command: tuple[str, ...], words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [command for _, command in ALL], ids=[f"{name}: {line[:60]}" for name, line in ALL]
+    "command", [one.line for one in ALL], ids=[f"{one.document}: {one.line[:60]}" for one in ALL]
 )
 def test_a_command_that_a_document_shows_is_understood(command: str) -> None:
     words = shlex.split(command, comments=True)

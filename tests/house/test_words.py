@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.tree import ROOT, sources
+from tests.house.tree import ROOT, library, sources
 
 # Spelled with brackets so that this file does not find itself.
 WORKPLACE = re.compile(r"/w[o]rk/|/tmp/b[a]sh_jobs|/f[a]rm/|[.]l[i]brary|bef[o]re-stop|/root/e[n]v")
@@ -68,3 +68,10 @@ def test_a_source_file_swallows_no_error(file: Path) -> None:
             assert not (len(node.body) == 1 and isinstance(node.body[0], ast.Pass)), (
                 f"silent except in line {node.lineno}"
             )
+
+
+def test_no_file_of_the_library_names_a_gpu() -> None:
+    """What a model computes with follows its weights; `.cuda()` and a bare device are how parts come to lie apart."""
+    named = re.compile(r"""\.cuda\(|empty_cache\(|\.to\(["']cuda""")
+    files = [*library(), *ROOT.glob("*.py")]
+    assert not {_name(file): found for file in files if (found := named.findall(file.read_text("utf-8")))}

@@ -1,0 +1,60 @@
+"""What a run will do and what it probably will not, said before its first step: from its settings alone, nothing is computed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+
+from seglm.dataset.mixture import Sized
+from seglm.dataset.sources import describe
+from seglm.model.recipe import Recipe
+from seglm.model.terms import Language
+from seglm.model.trainable import fate
+from seglm.utils.versions import outside
+
+LEAST_TALK = 0.01  # share of the draws in which nothing is segmented, which keeps a model talking
+HEAD = "llm.lm_head.weight"
+
+
+def shares(recipe: Recipe, sources: Sequence[Sized]) -> list[float]:
+    """Which part of all draws each source gets; they add up to 1."""
+    rates, members = recipe.data.shares(), Counter(source.family for source in sources)
+    return [rates[source.family] / sum(rates.values()) / members[source.family] for source in sources]
+
+
+def draws(recipe: Recipe, sources: Sequence[Sized], *, world_size: int) -> list[str]:
+    """A line for each source: how many samples it has, how many the run draws of it and how often it so sees each of them.
+
+    Draws are random, so these are the numbers to be expected.
+    """
+    schedule = recipe.schedule
+    steps = schedule.epochs * schedule.steps_per_epoch
+    images = steps * schedule.batch_size * schedule.grad_accumulation_steps * world_size
+    return [
+        f"{source.name}: {len(source):,} samples, {100 * share:.1f} % of the draws: {share * images:,.0f} in {steps:,} steps, "
+        f"each {share * images / len(source):.2g} times"
+        for source, share in zip(sources, shares(recipe, sources), strict=True)
+    ]
+
+
+def doubts(recipe: Recipe, sources: Sequence[Sized], *, new_tokens: Collection[str]) -> Iterator[str]:
+    """What is permitted and probably not meant.
+
+    new_tokens: those whose rows of the vocabulary are drawn anew, so that the model has to learn to write them.
+    """
+    parts = zip(sources, shares(recipe, sources), strict=True)
+    if sum(share for source, share in parts if describe(source.name)[0].scored is None) < LEAST_TALK:
+        yield (
+            f"next to no answer of this mixture is without {recipe.seg_token}: the model will forget how to talk; "
+            "mix in conversations (vqa in --dataset, with a rate in --sample_rates)"
+        )
+    words = next((term.weight for term in recipe.terms if term.name == Language.name), 0.0)
+    is_frozen = fate(HEAD, recipe.trainable)[1] == "frozen"
+    if new_tokens and (is_frozen or not words):
+        why = "llm.lm_head is frozen" if is_frozen else "the language term has no weight"
+        yield (
+            f"{', '.join(new_tokens)} will never be written: new to these weights, and {why}; no generated answer will have "
+            "a mask. Name llm.lm_head in trainable.full and give terms.language.weight, or score evaluate.protocol=forced"
+        )
+    for line in outside():
+        yield f"not the packages this was tried with: {line}"
