@@ -115,9 +115,9 @@ def make_scene(seed: int, *, size: int = GRID, split: Split = "train") -> Scene:
 def draw(scene: Scene) -> Picture:
     """The picture: uint8 [H, W, 3] RGB."""
     rng = np.random.default_rng([scene.seed, 1])
-    canvas = _ground(scene.height, scene.width, rng)
+    canvas = ground(scene.height, scene.width, rng)
     for thing in scene.things:
-        _paint(canvas, thing, rng, unit=scene.width / GRID)
+        paint(canvas, thing, rng, unit=scene.width / GRID)
     light = np.linspace(rng.uniform(0.85, 1.1), rng.uniform(0.85, 1.1), scene.width, dtype=np.float32)
     canvas *= light[None, :, None]
     canvas += rng.normal(0.0, 6.0, canvas.shape).astype(np.float32)
@@ -256,7 +256,7 @@ def _footprint(thing: Thing, height: int, width: int, *, scale: float = 1.0) -> 
     return footprint
 
 
-def _ground(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def ground(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Muted, blotchy ground: float [H, W, 3]."""
     tint = rng.uniform(85, 165, 3)
     coarse = tint + rng.normal(0, 18, (5, 5, 1)) + rng.normal(0, 10, (5, 5, 3))
@@ -266,7 +266,7 @@ def _ground(height: int, width: int, rng: np.random.Generator) -> NDArray[np.flo
     return np.asarray(ground, dtype=np.float32)
 
 
-def _paint(canvas: NDArray[np.float32], thing: Thing, rng: np.random.Generator, *, unit: float) -> None:
+def paint(canvas: NDArray[np.float32], thing: Thing, rng: np.random.Generator, *, unit: float) -> None:
     """Paint one thing over the canvas, in place; `unit` is pixels per pixel of the 128 grid."""
     rows, columns = _window(thing, *canvas.shape[:2])
     window = canvas[rows, columns].transpose(

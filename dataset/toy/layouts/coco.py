@@ -34,12 +34,12 @@ def write_pictures(root: Path, shots: Iterable[Shot]) -> int:
         path = root / IMAGES_2014 / name_2014(shot)
         save_shot(shot, path)
         if shot.split == "train":
-            _same_file(path, root / IMAGES_2017 / name_2017(shot))
+            same_file(path, root / IMAGES_2017 / name_2017(shot))
         count += 1
     return count
 
 
-def _same_file(source: Path, target: Path) -> None:
+def same_file(source: Path, target: Path) -> None:
     """A second name for a file; a copy where the disk knows no hard links."""
     try:
         os.link(source, target)
