@@ -56,7 +56,9 @@ def predict(
     """
     done = {numbers: parts.read(numbers) if parts else None for numbers in own}
     results = [result for part in done.values() for result in part or ()]
-    progress(sum(len(numbers) for numbers, part in done.items() if part is not None))
+    for numbers, part in done.items():
+        if part is not None:
+            progress(len(numbers))
     left = [numbers for numbers, part in done.items() if part is None]
 
     def load(numbers: range) -> list[tuple[int, Sample]]:
