@@ -1,0 +1,121 @@
+"""What a person gets to see of an answer about a video: the words, masks frame by frame, a film with them, and a strip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seglm.evaluation.asking.chat_answer import NO_SEG, NOT_ASKED, REJECTED, masks_of
+from seglm.evaluation.pictures.film import film, spread, strip
+from seglm.evaluation.pictures.masks import MASK_COLOURS, Picture, overlay
+from seglm.evaluation.scores.files import write_mask
+from seglm.utils.answers import Drawn, Spoken
+
+
+class Video(Protocol):
+    """See `dataset.readers.video`."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def num_frames(self) -> int: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def rate(self) -> float | None: ...
+    def frame(self, index: int) -> NDArray[np.uint8]: ...
+
+
+@dataclass
+class _Told:
+    """One slot through the video."""
+
+    frames: int = 0
+    """in which it has a pixel"""
+    share: float = 0.0
+    """of the picture, summed over these frames"""
+    rejected: int = 0
+    """frames in which the model says that it is not there"""
+
+
+@dataclass(frozen=True)
+class VideoAnswer:
+    """What was written, and what it shows."""
+
+    spoken: Spoken
+    """of the first frame"""
+    num_words: int
+    """different texts over the frames: a recipe that sees every frame for itself may have many"""
+    masks: tuple[tuple[Path, _Told], ...]
+    """for each slot its folder of PNGs"""
+    film: Path | None
+    strip: Path | None
+    num_frames: int
+
+
+def save_video(drawn: Iterable[Drawn], video: Video, name: str, folder: Path) -> VideoAnswer:
+    """Writes `<name>_mask_<i>/<frame>.png` (0 and 255) for every slot, `<name>_masked.mp4` and `<name>_strip.png`.
+
+    drawn: the frames in their order, one answer each. Nothing but masks that the model drew is written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    told: list[_Told] = []
+    words: dict[str, Spoken] = {}
+    shown, wanted = list[tuple[str, Picture]](), set(spread(video.num_frames))
+    path = folder / f"{name}_masked.mp4"
+    with ExitStack() as stack:
+        add = stack.enter_context(film(path, rate=video.rate))
+        for one in drawn:
+            [answer] = one.answers
+            words.setdefault(answer.spoken.text, answer.spoken)
+            picture = video.frame(one.frame)
+            for number, mask in enumerate(masks_of(answer, video.size)):
+                if number == len(told):
+                    told.append(_Told())
+                place = folder / f"{name}_mask_{number}"
+                place.mkdir(exist_ok=True)
+                write_mask(place / f"{video.names[one.frame]}.png", mask)
+                told[number].frames += bool(mask.any())
+                told[number].share += float(mask.mean())
+                told[number].rejected += answer.masks[number] is None
+                picture = overlay(picture, mask, MASK_COLOURS[number % len(MASK_COLOURS)])
+            add(picture)
+            if one.frame in wanted:
+                shown.append((f"frame {one.frame}", picture))
+    if not told:
+        path.unlink()
+    else:
+        strip(folder / f"{name}_strip.png", shown)
+    return VideoAnswer(
+        spoken=next(iter(words.values())),
+        num_words=len(words),
+        masks=tuple((folder / f"{name}_mask_{number}", one) for number, one in enumerate(told)),
+        film=path if told else None,
+        strip=folder / f"{name}_strip.png" if told else None,
+        num_frames=video.num_frames,
+    )
+
+
+def described_video(answer: VideoAnswer) -> list[str]:
+    """The lines a person reads: the model's words first, then a line for each slot, or why there is none, then the files."""
+    said = " ".join(answer.spoken.text.split()) or "(nothing)"
+    more = f" (frame 0; {answer.num_words} different answers over the frames)" if answer.num_words > 1 else ""
+    lines = [f"text_output: {said}{more}"]
+    if not answer.masks:
+        return [*lines, NOT_ASKED if answer.spoken.status == "not_asked" else NO_SEG]
+    for number, (folder, one) in enumerate(answer.masks):
+        if one.frames:
+            share = 100 * one.share / one.frames
+            found = f"in {one.frames} of {answer.num_frames} frames, {share:.1f} % of the picture there"
+        elif one.rejected:
+            found = REJECTED
+        else:
+            found = "empty: the model drew nothing in any frame"
+        lines.append(f"mask {number}: {found}: {folder}")
+    return [*lines, f"film: {answer.film}", f"strip: {answer.strip}"]
