@@ -6,7 +6,6 @@ A folder that does not answer the probe as the un-merged model did is never left
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,6 +23,7 @@ from seglm.model.released.errors import WeightsError
 from seglm.model.released.folder import recipe_of, write_folder
 from seglm.model.released.lisa_export import write_lisa
 from seglm.model.segmenter import Segmenter
+from seglm.utils import lock
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ def export(
     built: a base with its trained weights (`load_with_trained`); its model is emptied of its weights on the way, so
     that a large model is in memory once.
     kind: our folder, or the layout of the original LISA. vision: where the reloaded LISA folder finds CLIP.
-    Raises WeightsError if the target exists, ProbeFailed if what was written does not answer alike; nothing is left
-    behind then.
+    Raises WeightsError if the target exists or another process merges into it, ProbeFailed if what was written does not
+    answer alike; nothing is left behind then.
     """
     target = Path(target)
     if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
@@ -72,8 +72,12 @@ def export(
     tensors = merged(built.model, recipe.trainable.lora)
     built.model.to_empty(device="meta")
     target.parent.mkdir(parents=True, exist_ok=True)
-    halfway = target.with_name(f".{target.name}.part-{os.getpid()}")
-    shutil.rmtree(halfway, ignore_errors=True)
+    halfway, mine = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.lock")
+    if who := lock.take(mine):
+        raise WeightsError(
+            f"{target}: {who} merges into this folder; wait for its end or give another --save_path"
+        )
+    shutil.rmtree(halfway, ignore_errors=True)  # of a merge that was killed
     try:
         _write(kind)(halfway, tensors, built, manifest)
         del tensors
@@ -83,6 +87,7 @@ def export(
         halfway.rename(target)
     finally:
         shutil.rmtree(halfway, ignore_errors=True)
+        lock.free(mine)
     return apart
 
 

@@ -25,7 +25,6 @@ from seglm.utils.portable import MANIFEST
 
 MARK, EVAL, KEPT, LOCK = "log.txt", "eval", "kept", "lock"
 NO_RUN = (MARK, EVAL, LOCK)  # a folder with nothing else, as a start that failed leaves it, holds no run
-OURS = rf"step(\d+)({atomic.NEW}|{atomic.OLD})?"  # names in `kept`, which users fill with theirs, too
 SAVES = 3  # both slots and the best state, when all are of different steps
 UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -63,19 +62,35 @@ class RunFolder:
         return self.folder / KEPT / f"step{step}"
 
     def keep_last(self, count: int) -> None:
-        """Removes all but the last `count` of them, and what a kill left of a removal or of a write; nothing else."""
-        ours = {path: re.fullmatch(OURS, path.name) for path in (self.folder / KEPT).iterdir()}
-        whole = {path: int(found[1]) for path, found in ours.items() if found and not found[2]}
-        last = sorted(whole, key=lambda path: whole[path])[-count:]
-        for path in (path for path, found in ours.items() if found and path not in last):
-            # First what makes it a checkpoint, so that half of one is none.
-            (path / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(path)
+        """Removes all but the last `count` of them."""
+        last = sorted(self._kept_steps())[-count:]
+        self._drop_kept(lambda step: step not in last)
+
+    def go_back(self, step: int) -> None:
+        """Removes those after a step, of a run that goes on from there and comes to theirs by another way."""
+        self._drop_kept(lambda other: other > step)
+
+    def _kept_steps(self) -> dict[int, Path]:
+        """Nothing else in `kept`, which users fill as well, is ours."""
+        found = {re.fullmatch(r"step(\d+)", path.name): path for path in (self.folder / KEPT).glob("step*")}
+        return {int(name[1]): path for name, path in found.items() if name}
+
+    def _drop_kept(self, unwanted: Callable[[int], bool]) -> None:
+        for step, path in self._kept_steps().items():
+            if unwanted(step):
+                # First what makes it a checkpoint, so that half of one is none.
+                (path / MANIFEST).unlink(missing_ok=True)
+                shutil.rmtree(path)
 
     def remove_halves(self) -> None:
         """Nothing half-written stays, whatever ended the process that wrote it."""
         saves.remove_halves(self.folder)
-        kept = {self.folder / KEPT / path.name.split(".")[0] for path in (self.folder / KEPT).glob("step*")}
+        halves = [
+            path
+            for suffix in (atomic.NEW, atomic.OLD)
+            for path in (self.folder / KEPT).glob(f"step*{suffix}")
+        ]
+        kept = {path.with_suffix("") for path in halves}
         for path in (self.metrics, self.scores, self.curve, self.manifest, self.portable, *kept):
             atomic.remove_halves(path)
 

@@ -9,6 +9,7 @@ Where a run goes on is therefore one number: `SamplerState`, which each save hol
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+log = logging.getLogger(__name__)
 B = TypeVar("B")
 GRACE = 30  # seconds; what DeepSpeed's launcher also gives before it kills
 
@@ -34,15 +36,6 @@ class SamplerState:
 
     next_sample: int = 0
     """global number of the first sample that no optimizer step has taken: how many the run has seen, all ranks together"""
-
-    def facts(self) -> dict[str, int]:
-        """What a save keeps of it."""
-        return {"samples": self.next_sample}
-
-    @staticmethod
-    def of(facts: Mapping[str, Any]) -> SamplerState:
-        """What `facts` wrote."""
-        return SamplerState(int(facts["samples"]))
 
 
 @dataclass(frozen=True)
@@ -65,6 +58,22 @@ class Feed(Generic[B]):
     def per_step(self) -> int:
         """Samples of an optimizer step, all ranks."""
         return self.batch_size * self.accumulation * self.world_size
+
+    def facts(self, state: SamplerState) -> dict[str, int]:
+        """What a save keeps of where the run stands."""
+        return {"samples": state.next_sample, "per_step": self.per_step}
+
+    def going_on(self, facts: Mapping[str, Any]) -> SamplerState:
+        """What `facts` wrote. A step may take another number of samples than before, which is said."""
+        before = int(facts.get("per_step", self.per_step))
+        if before != self.per_step:
+            log.warning(
+                "a step takes %d samples now and took %d before the stop, which the learning rate was chosen for; "
+                "--grad_accumulation_steps makes up for fewer processes",
+                self.per_step,
+                before,
+            )
+        return SamplerState(int(facts["samples"]))
 
     def numbers(self, first: int) -> list[list[int]]:
         """The sample numbers of this rank's micro-batches in the step that begins at sample `first`."""

@@ -121,13 +121,15 @@ def keep_as_best(run: Path, save: Save) -> None:
     fresh = model / f"{save.tag}{atomic.NEW}"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(save.folder / save.tag, fresh, copy_function=_link)
-    # The same step again, e.g. after an overwritten run: `latest` must never point at a folder in pieces.
+    # The same step once more, of a run that went back behind it: `latest` points at no folder in pieces, nor at another state.
+    while final.exists() and not _are_one(fresh, final):
+        final = final.with_name(f"{final.name}_again")
     if final.exists():
         shutil.rmtree(fresh)
     else:
         os.replace(fresh, final)
     write_atomic(model / SCRIPT, (save.folder / SCRIPT).read_text(encoding="utf-8"))
-    write_atomic(model / LATEST, save.tag)
+    write_atomic(model / LATEST, final.name)
     for other in model.glob("global_step*"):
         if other != final:
             shutil.rmtree(other)
@@ -142,15 +144,29 @@ def _link(source: str, target: str) -> str:
     return target
 
 
+def _are_one(folder: Path, other: Path) -> bool:
+    """Whether every file of the first folder is, by a hard link, in the second."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    there = [other / path.relative_to(folder) for path in files]
+    return all(path.is_file() and path.samefile(file) for path, file in zip(there, files, strict=True))
+
+
 def _read(folder: Path) -> Save | None:
     marker = folder / COMPLETE
     if not marker.is_file():
         return None
-    content = json.loads(marker.read_text(encoding="utf-8"))
-    for name, size in content["files"].items():
+    try:
+        content = json.loads(marker.read_text(encoding="utf-8"))
+        files = dict(content["files"])
+        save = Save(folder, int(content["step"]), dict(content["facts"]), sum(files.values()))
+    except (ValueError, LookupError, TypeError) as error:
+        raise RuntimeError(
+            f"{marker} does not tell any more what was saved ({error}); remove {folder}"
+        ) from error
+    for name, size in files.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != size:
             raise RuntimeError(
                 f"{path} was {size} bytes when {marker} was written and is not any more; remove {folder}"
             )
-    return Save(folder, content["step"], content["facts"], sum(content["files"].values()))
+    return save

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from math import isfinite
 from signal import SIGTERM, Signals
 from typing import Any
@@ -47,22 +47,29 @@ class Trainer:
 
         go_on: start from the run's newest complete checkpoint.
         """
-        done = False
-        with suppress(Stopped), ExitStack() as stack:
+        with self._writing():
+            self._begin(go_on)
+        # To the very end: a launcher's second signal must not break off the last lines.
+        with self._stop:
+            done = False
+            with suppress(Stopped):
+                self._loop()
+                done = self.engine.steps >= self.plan.steps and not self._validation_is_due()
             with self._writing():
-                self._begin(go_on)
-            tripwire = self._tripwire()
-            stack.enter_context(self._stop)
-            watchdog = stack.enter_context(Watchdog(lambda: self.engine.phase))
-            bar = stack.enter_context(_progress(self.engine.steps, self.plan.steps))
+                return self._end(done)
+
+    def _loop(self) -> None:
+        tripwire, total = self._tripwire(), self.plan.steps
+        watchdog = Watchdog(lambda: self.engine.phase)
+        with watchdog, _progress(self.engine.steps, total) as bar, closing(self._batches(watchdog)) as steps:
             with self._writing():
                 self._validate_if_due()
-            for batches in stack.enter_context(closing(self._batches(watchdog))):
+            for batches in steps:
                 step = self._step(batches)
                 watchdog.step_ends()
                 bar.update()
                 if tripwire is not None and step.number == self.plan.tripwire:
-                    self._check_tripwire(tripwire)
+                    tripwire.check(self.engine.shards(), step=step.number)
                     tripwire = None
                 with self._writing():
                     if self.plan.reports(step.number):
@@ -70,11 +77,8 @@ class Trainer:
                     if step.stop or step.save:
                         self.save()
                     if step.stop:
-                        break
+                        return
                     self._validate_if_due()
-            done = self.engine.steps >= self.plan.steps and not self._validation_is_due()
-        with self._writing():
-            return self._end(done)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -118,13 +122,14 @@ class Trainer:
             save = saves.newest(self.run.folder)
             assert save is not None, f"{self.run.folder} has no complete checkpoint; open_run says so first"
             engine_state.load(save, self.engine)
-            self.sampler_state, step = SamplerState.of(save.facts), save.step
+            self.sampler_state, step = self.feed.going_on(save.facts), save.step
             self._since = save.facts.get("unreported", [])
             self._carried = len(self._since)
             seen = self.sampler_state.next_sample
             log.info("going on after step %d, sample %d, from %s", step, seen, save.folder)
             if world.is_main:
                 self.run.remove_halves()
+                self.run.go_back(step)
         dist.barrier()
         self._metrics = CsvTable(self.run.metrics, until=step if world.is_main else None)
         self._scores = CsvTable(self.run.scores, until=step if world.is_main else None)
@@ -148,11 +153,6 @@ class Trainer:
         if self.engine.steps >= self.plan.tripwire:
             return None
         return Tripwire(self.engine.shards(), self.hooks.group_of)
-
-    def _check_tripwire(self, tripwire: Tripwire) -> None:
-        ratios = tripwire.check(self.engine.shards(), step=self.engine.steps)
-        said = ", ".join(f"{group} {ratio:.1e}" for group, ratio in ratios.items())
-        log.info("weights have moved by (|change| / |weight| after %d steps): %s", self.engine.steps, said)
 
     # ---- reports -----------------------------------------------------------------------------------------------------
     def _read(self) -> None:
@@ -210,7 +210,7 @@ class Trainer:
         self._refuse_not_finite()
         self.engine.phase = f"step {self.engine.steps}: saving"
         # What was not reported yet goes along, so that rows of numbers do not depend on when somebody saves.
-        facts = {**self.sampler_state.facts(), "epoch": self.epoch, "unreported": self._since}
+        facts = {**self.feed.facts(self.sampler_state), "epoch": self.epoch, "unreported": self._since}
         self._keep(engine_state.save(self.run.folder, self.engine, facts))
         self._saved_at = time.monotonic()
 

@@ -97,7 +97,7 @@ class Tripwire:
         self._group_of = group_of
 
     def check(self, shards: Mapping[str, Tensor], *, step: int) -> dict[str, float]:
-        """|change| / |weight| of each group, over all ranks.
+        """|change| / |weight| of each group, over all ranks; it is logged as well.
 
         Raises RuntimeError with a list of suspects if a group has not changed.
         """
@@ -118,4 +118,6 @@ class Tripwire:
             raise RuntimeError(
                 f"after {step} steps these weights have not changed: {', '.join(dead)}. Suspects:\n{listed}"
             )
+        said = ", ".join(f"{group} {ratio:.1e}" for group, ratio in ratios.items())
+        log.info("weights have moved by (|change| / |weight| after %d steps): %s", step, said)
         return ratios

@@ -57,9 +57,15 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(fresh, folder)
+    while fresh.exists():
+        if folder.exists():
+            os.replace(folder, old)
+        try:
+            os.replace(fresh, folder)
+        except OSError as error:
+            # A reader has settled in between; an empty folder would be no obstacle.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 

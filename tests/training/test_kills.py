@@ -89,3 +89,4 @@ def test_a_merge_that_is_killed_again_and_again(tmp_path: Path) -> None:
     assert {path: sha256(path) for path in before} == before
     assert merge(Path("1000"), *flags(recipe, weight, out)).result
     load(str(out))
+    assert not list(tmp_path.glob(".merged*"))

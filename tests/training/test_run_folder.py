@@ -136,9 +136,12 @@ def test_a_run_that_came_between_the_look_and_the_lock_is_seen(
 
 def test_what_a_user_keeps_beside_the_kept_weights_stays(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    for name in ("step3", "step12", "step8", "step12.new", "step3.old", "step8-good", "best"):
+    for name in ("step3", "step12", "step8", "step12.new", "step8-good", "best"):
         run.kept(0).with_name(name).mkdir(parents=True)
     run.kept(0).with_name(".nfs0001").touch()
+    run.remove_halves()
     run.keep_last(2)
     names = sorted(path.name for path in run.kept(0).parent.iterdir())
     assert names == [".nfs0001", "best", "step12", "step8", "step8-good"]
+    run.go_back(8)
+    assert not run.kept(12).exists() and run.kept(8).exists()

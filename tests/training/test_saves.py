@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from seglm.training import saves
+from seglm.utils import atomic
 from tests.training.processes import die_at
 
 
@@ -106,3 +108,45 @@ def test_the_marker_names_every_file(tmp_path: Path) -> None:
     last = save(tmp_path, 1)
     files = json.loads((last.folder / saves.COMPLETE).read_text())["files"]
     assert files == {"global_step1/weights.pt": 12, "rng_rank0.pt": 8, "zero_to_fp32.py": 10}
+
+
+def test_a_step_that_is_come_to_by_another_way_is_another_state(tmp_path: Path) -> None:
+    """A save is lost, the run goes on from the one before it and passes the same step; the best must not be the old one."""
+    saves.keep_as_best(tmp_path, save(tmp_path, 1))
+    shutil.rmtree(tmp_path / "slots" / "a")
+    again = save(tmp_path, 1)
+    (again.folder / again.tag / "weights.pt").write_text("other weights")
+    for _ in range(2):
+        saves.keep_as_best(tmp_path, again)
+        assert best(tmp_path) == "other weights"
+        assert len(list((tmp_path / "ckpt_model").glob("global_step*"))) == 1
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"step": 1, "facts": {}, "files": 3}'])
+def test_a_marker_that_was_changed_is_named(content: str, tmp_path: Path) -> None:
+    marker = save(tmp_path, 1).folder / saves.COMPLETE
+    marker.write_text(content)
+    with pytest.raises(RuntimeError, match="COMPLETE does not tell any more what was saved .*; remove "):
+        saves.newest(tmp_path)
+
+
+def test_a_reader_that_settles_between_two_renames_stops_no_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody merges the portable checkpoint of a run that is writing it."""
+    folder, real, settled = tmp_path / "portable", os.replace, []
+
+    def write(text: str) -> None:
+        atomic.write_folder(folder, lambda fresh: (fresh / "it").write_text(text) and None)
+
+    def replace(source: Path, target: Path) -> None:
+        real(source, target)
+        if target.suffix == ".old" and not settled:
+            settled.append(target)
+            atomic.settle(folder)
+
+    write("old")
+    monkeypatch.setattr(os, "replace", replace)
+    write("new")
+    assert settled and (folder / "it").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["portable"]

@@ -47,6 +47,7 @@ DEFAULTS: Mapping[str, float] = {
     "best_at": 0.0,
     "print_freq": 1,
     "save_every": 0,
+    "save_minutes": 0.0,
     "keep": 0,
     "signal": signal.SIGTERM,
     "signal_at": -1,
@@ -144,7 +145,7 @@ def main(folder: str, *settings: str) -> None:
         int(options["per_epoch"]),
         seed=1,
         print_freq=int(options["print_freq"]),
-        save_every=SaveEvery(steps=int(options["save_every"])),
+        save_every=SaveEvery(int(options["save_every"]), options["save_minutes"]),
         keep=int(options["keep"]),
         tripwire=5,
     )

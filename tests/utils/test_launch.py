@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from seglm.utils.launch import Nodes, command, find_nodes, find_processes, main, slurm_nodes
@@ -136,3 +137,55 @@ def test_a_question_about_the_flags_needs_no_launcher() -> None:
     line = [sys.executable, "-m", "seglm.utils.launch", "train_ds.py", "--recipe", "lisa_7b", "--list"]
     done = subprocess.run(line, cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "name=lisa_7b"
+
+
+# A launcher, a second one, and the process of a training that says what it is told, as DeepSpeed starts them.
+TRAINING = """
+import os, signal, sys, time
+def told(number, frame):
+    print("told", number, flush=True)
+    time.sleep(0.5)
+    os._exit(7)
+for number in (1, 2, 10, 15):
+    signal.signal(number, told)
+print(os.getppid(), flush=True)
+time.sleep(60)
+"""
+STARTS = (
+    "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', *sys.argv[2:], *sys.argv[1:2]]))"
+)
+OURS = "import sys; from seglm.utils.launch import run; sys.exit(run(sys.argv[1:]))"
+
+
+def launched(*line: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", OURS, sys.executable, "-c", *line],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+@pytest.mark.parametrize("sent, told", [(15, 15), (2, 2), (10, 10), (1, 15)])
+def test_the_training_is_told_what_its_launcher_is_told(sent: int, told: int) -> None:
+    """A closed terminal (1) as a SIGTERM; the launcher ends with the training's status."""
+    process = launched(STARTS, TRAINING, STARTS)
+    assert process.stdout is not None and process.stdout.readline()
+    process.send_signal(sent)
+    assert process.communicate(timeout=60)[0] == f"told {told}\n" and process.returncode == 7
+
+
+def test_a_training_whose_launcher_was_killed_is_stopped_and_waited_for() -> None:
+    process = launched(STARTS, TRAINING, STARTS)
+    assert process.stdout is not None
+    second = psutil.Process(int(process.stdout.readline()))
+    second.parent().kill()
+    assert process.communicate(timeout=60)[0].startswith("told 15\n") and process.returncode == 128 + 9
+
+
+def test_a_launcher_that_has_started_nothing_yet_is_stopped() -> None:
+    process = launched("print('here', flush=True); import time; time.sleep(60)")
+    assert process.stdout is not None and process.stdout.readline()
+    process.send_signal(2)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + 15
