@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "seglm.hf": ("seglm.utils", "seglm.model"),
     "seglm.training": ("seglm.utils", "seglm.dataset", "seglm.model", "seglm.evaluation"),
     "seglm.doctor": ("seglm.utils",),
+    "seglm.plan": ("seglm.preflight", "seglm.utils", "seglm.model"),
     "seglm.preview": (
         "seglm.preflight",
         "seglm.training",
