@@ -117,26 +117,36 @@ def _look(model: Segmenter, batch: Batch, step: int) -> Outcome:
     return Outcome(sum(found) / len(found), min(found), step)
 
 
-@command
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Says passed or failed; the exit status is 0 or 1."""
-    parser = argparse.ArgumentParser(prog="python -m seglm.preflight", description=__doc__)
+def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags by which a command without a run chooses its recipe, for `chosen_recipe`."""
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--dataset_dir", help="default: the recipe's")
     parser.add_argument("--version", help="base weights; default: the recipe's")
-    parser.add_argument("--samples", type=typed(Count), default=SAMPLES)
-    parser.add_argument("--steps", type=typed(Count), default=STEPS)
-    parser.add_argument("--lr", type=typed(Positive), default=LEARNING_RATE)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("settings", nargs="*", metavar="field=value")
-    options = parser.parse_args(arguments)
+
+
+def chosen_recipe(options: argparse.Namespace) -> Recipe:
+    """The recipe with the command's settings. Raises ValueError for a word that is no setting."""
     given = {"data.dataset_dir": options.dataset_dir, "backbone.weights": options.version}
     if odd := [setting for setting in options.settings if "=" not in setting]:
         raise ValueError(f"{odd[0]!r} is neither a flag nor field=value")
     settings = [setting.partition("=")[::2] for setting in options.settings]
-    recipe = with_settings(
+    return with_settings(
         named(options.recipe), [*((k, v) for k, v in given.items() if v is not None), *settings]
     )
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Says passed or failed; the exit status is 0 or 1."""
+    parser = argparse.ArgumentParser(prog="python -m seglm.preflight", description=__doc__)
+    add_recipe_flags(parser)
+    parser.add_argument("--samples", type=typed(Count), default=SAMPLES)
+    parser.add_argument("--steps", type=typed(Count), default=STEPS)
+    parser.add_argument("--lr", type=typed(Positive), default=LEARNING_RATE)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args(arguments)
+    recipe = chosen_recipe(options)
     if options.device.split(":")[0] not in ("cpu", "cuda"):
         raise ValueError(f"--device {options.device}: permitted are cpu, cuda and cuda:N")
     outcome = overfit(

@@ -160,11 +160,12 @@ class Place:
         """docs/own_data.md as it stands: its folders, its JSON."""
         text = (self.root / "docs" / "own_data.md").read_text(encoding="utf-8")
         [example] = re.findall(r"^```json\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-        for split in ("train", "val"):
+        for split, name in {"train": "0001", "val": "0101"}.items():
             folder = self.root / "my_data" / "reason_seg" / "ReasonSeg" / split
             folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.full((120, 160, 3), 90, np.uint8)).save(folder / "0001.jpg")
-            (folder / "0001.json").write_text(json.dumps(json.loads(example)))
+            shade = np.full((120, 160, 3), int(name), np.uint8)
+            Image.fromarray(shade).save(folder / f"{name}.jpg")
+            (folder / f"{name}.json").write_text(json.dumps(json.loads(example.replace("0001", name))))
 
     def my_system(self) -> None:
         text = (self.root / "docs" / "adding_a_system.md").read_text(encoding="utf-8")

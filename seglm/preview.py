@@ -1,0 +1,127 @@
+"""What a model will be shown and taught, before it is: the first samples of a recipe's mixture, exactly as a run draws them.
+
+python -m seglm.preview --recipe lisa_tiny --dataset_dir data/toy
+
+Writes samples.png, each picture with the masks that are asked for, and samples.txt, each dialogue with what is trained between
+[[ and ]]: if it is not the answer, or the mask lies elsewhere, no training will put it right. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from seglm.dataset.pipeline import TrainingSet
+from seglm.evaluation.pictures.masks import IGNORED, MASK_COLOURS, Mask, Picture
+from seglm.evaluation.pictures.sheet import Layer, Row, sheet
+from seglm.model.backbones.encode import DialogueEncoder
+from seglm.model.load import start
+from seglm.preflight import add_recipe_flags, chosen_recipe
+from seglm.training.from_recipe import training_set, training_sources
+from seglm.utils.atomic import write_atomic
+from seglm.utils.command import command
+from seglm.utils.ranges import Count, place, typed
+from seglm.utils.types import IGNORE_LABEL, IMAGE_POSITION, Branch, Example
+
+SAMPLES = 12
+
+
+def shown(encoder: DialogueEncoder, branch: Branch) -> str:
+    """A dialogue as the model reads it; what is trained stands between [[ and ]], an image as its number of tokens."""
+    pieces = []
+    for kind, places in groupby(range(len(branch.ids)), lambda place: _kind(branch, place)):
+        ids = [int(branch.ids[place]) for place in places]
+        if kind == "image":
+            pieces.append(f"<{len(ids)} image tokens>")
+        else:
+            text = encoder.decode(ids)
+            pieces.append(f"[[{text}]]" if kind == "trained" else text)
+    return " ".join(pieces)
+
+
+def _kind(branch: Branch, place: int) -> str:
+    if branch.ids[place] == IMAGE_POSITION:
+        return "image"
+    return "trained" if branch.labels[place] != IGNORE_LABEL else "read"
+
+
+def trained_text(encoder: DialogueEncoder, branch: Branch) -> str:
+    """What the labels alone say."""
+    return encoder.decode([int(label) for label in branch.labels if label != IGNORE_LABEL])
+
+
+def write(folder: Path, examples: Sequence[Example], encoder: DialogueEncoder, *, title: str) -> list[Path]:
+    """samples.png and samples.txt in `folder`, which may be there; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = folder / "samples.txt"
+    write_atomic(text, "\n".join(line for example in examples for line in told(encoder, example)) + "\n")
+    picture = folder / "samples.png"
+    rows = [row(encoder, example) for example in examples]
+    legend = {f"mask {number + 1}": colour for number, colour in enumerate(MASK_COLOURS[:4])}
+    sheet(
+        picture, title=title, legend={**legend, "ignored": IGNORED}, columns=["picture", "masks"], rows=rows
+    )
+    return [picture, text]
+
+
+def told(encoder: DialogueEncoder, example: Example) -> Iterator[str]:
+    yield f"== {example.key}: {len(example.branches)} dialogues, {example.masks.shape[0]} masks"
+    for number, branch in enumerate(example.branches, 1):
+        yield f"{number} ({len(branch.ids)} tokens, {len(branch.slots)} slots): {shown(encoder, branch)}"
+
+
+def row(encoder: DialogueEncoder, example: Example) -> Row:
+    """The first drawn frame, as the mask decoder sees it, and the masks of its targets."""
+    pixels = np.ascontiguousarray(example.drawn[0].transpose(1, 2, 0))
+    masks = [_fitted(mask[0], pixels) for mask in example.masks]
+    layers = [Layer(mask, MASK_COLOURS[number % len(MASK_COLOURS)]) for number, mask in enumerate(masks)]
+    if example.ignore is not None:
+        layers.append(Layer(_fitted(example.ignore[0], pixels), IGNORED, "veiled"))
+    sizes = [
+        f"mask {number + 1}: {100 * mask.mean():.1f} % of the picture" for number, mask in enumerate(masks)
+    ]
+    answers = tuple(trained_text(encoder, branch) for branch in example.branches)
+    return Row(pixels, ((), tuple(layers)), example.key, (*answers, *sizes))
+
+
+def _fitted(mask: Mask, picture: Picture) -> Mask:
+    height, width = picture.shape[:2]
+    return cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(
+        np.bool_
+    )
+
+
+def first(samples: TrainingSet, wanted: int) -> list[Example]:
+    """The samples of a run's first numbers. Raises Fault as the run would."""
+    return [samples[number] for number in range(wanted)]
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m seglm.preview",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_recipe_flags(parser)
+    parser.add_argument("--samples", type=typed(Count), default=SAMPLES)
+    parser.add_argument("--out", type=place, default=Path("runs/preview"), help="default %(default)s")
+    options = parser.parse_args(arguments)
+    recipe = chosen_recipe(options)
+    sources = training_sources(recipe)
+    model = start(recipe).model
+    examples = first(training_set(recipe, sources, model), options.samples)
+    for path in write(options.out, examples, model.encoder, title=f"{recipe.name}: what it is taught"):
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

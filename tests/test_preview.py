@@ -1,0 +1,47 @@
+"""`python -m seglm.preview`: what it writes is what a run would train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from seglm import preview
+from seglm.dataset.toy.write import write as write_world
+from seglm.model.recipes import recipe
+from tests.tiny import tiny_encoder, tiny_example
+
+ANSWERS = [("It is {}.", "Sure, {}."), ("{}", "A ring, {}!")]
+
+
+def test_what_is_trained_is_the_answer_and_nothing_else() -> None:
+    encoder, example = tiny_encoder(), tiny_example(ANSWERS[0], key="tiny/0")
+    for branch, answer in zip(example.branches, ANSWERS[0], strict=True):
+        text = answer.format("[SEG]")
+        assert preview.trained_text(encoder, branch) == text
+        said = preview.shown(encoder, branch)
+        assert said.count("[[") == 1 and f"[[{text}]]" in said and "image tokens>" in said
+
+
+def test_a_wrong_label_is_seen() -> None:
+    """The page is made from the ids and labels themselves, so a shifted label shows."""
+    encoder, example = tiny_encoder(), tiny_example(ANSWERS[0], key="tiny/0")
+    branch = example.branches[0]
+    branch.labels[:-1] = branch.labels[1:].copy()
+    assert f"[[{ANSWERS[0][0].format('[SEG]')}]]" not in preview.shown(encoder, branch)
+
+
+@pytest.mark.slow
+def test_the_first_samples_of_the_toy_mixture_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, out = tmp_path / "toy", tmp_path / "out"
+    write_world(world, images=120, val_images=4, test_images=4, seed=0)
+    flags = ["--recipe", "lisa_tiny", "--dataset_dir", str(world), "--samples", "5", "--out", str(out)]
+    assert preview.main([*flags, "engine.seed=1"]) == 0
+    assert capsys.readouterr().out.split() == [str(out / "samples.png"), str(out / "samples.txt")]
+    text = (out / "samples.txt").read_text(encoding="utf-8")
+    assert text.count("== ") == 5 and "[[" in text and recipe("lisa_tiny").seg_token in text
+    with Image.open(out / "samples.png") as sheet:
+        assert sheet.height > 5 * 100
