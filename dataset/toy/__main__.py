@@ -1,17 +1,17 @@
-"""`python -m seglm.dataset.toy --dataset_dir data/toy`: writes the toy world."""
+"""`python -m seglm.dataset.toy --dataset_dir data/toy`: writes the toy world; with `--sets all` its videos, too."""
 
 import argparse
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from tqdm import tqdm
 
-from seglm.dataset.toy.layouts.shots import Shot
 from seglm.dataset.toy.scenes import GRID
 from seglm.dataset.toy.write import TEST_IMAGES, TRAIN_IMAGES, VAL_IMAGES, Manifest, read_manifest, write
+from seglm.dataset.toy.write_videos import read_video_manifest, write_videos
 from seglm.utils.command import command
 from seglm.utils.ranges import CountOrNone, Place, between, typed
 
@@ -19,24 +19,34 @@ Side = Annotated[int, between(least=16, most=4096)]
 """of a smaller picture some shapes have no pixel"""
 
 
+SETS = ("images", "videos", "all")
+Item = TypeVar("Item")
+
+
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Write the world that the arguments name and say what it holds; returns the exit status."""
     options = _parser().parse_args(arguments)
-    root, begin = Path(options.dataset_dir), time.perf_counter()
-    was_there = read_manifest(root) is not None
-    world = write(
-        root,
-        images=options.images,
-        val_images=options.val_images,
-        test_images=options.test_images,
-        seed=options.seed,
-        size=options.size,
-        progress=_bar,
-    )
-    done = "is already here" if was_there else f"was written in {time.perf_counter() - begin:.0f} s"
-    sys.stdout.write(f"{root}: this toy world {done}\n{_table(world)}\n")
+    root = Path(options.dataset_dir)
+    numbers = {
+        name: getattr(options, name) for name in ("images", "val_images", "test_images", "seed", "size")
+    }
+    if options.sets in ("images", "all"):
+        was_there = read_manifest(root) is not None
+        _say(root, "this toy world", was_there, lambda: write(root, progress=_bar("img"), **numbers))
+    if options.sets in ("videos", "all"):
+        was_there = read_video_manifest(root) is not None
+        _say(root, "the toy videos", was_there, lambda: write_videos(root, progress=_bar("clip"), **numbers))
+        sys.stdout.write(f"  to look at: {root / 'films'}\n")
     return 0
+
+
+def _say(root: Path, what: str, was_there: bool, make: Callable[[], Manifest]) -> None:
+    """Make a world, or find it, and print what it holds."""
+    begin = time.perf_counter()
+    world = make()
+    done = "here already" if was_there else f"written in {time.perf_counter() - begin:.0f} s"
+    sys.stdout.write(f"{root}: {what}, {done}\n{_table(world)}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,8 +57,17 @@ def _parser() -> argparse.ArgumentParser:
         default="data/toy",
         help="absent, empty, or the same world already",
     )
+    parser.add_argument(
+        "--sets",
+        choices=SETS,
+        default="images",
+        help="the data sets of pictures, those of videos, or all (default images)",
+    )
     numbers = {
-        "images": (TRAIN_IMAGES, "training pictures, all data sets together"),
+        "images": (
+            TRAIN_IMAGES,
+            "training pictures, all data sets together; the numbers of videos follow from those of pictures",
+        ),
         "val_images": (
             VAL_IMAGES,
             "pictures of each val split (ReasonSeg: twice as many), of testA and of testB",
@@ -65,9 +84,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _bar(shots: Iterable[Shot], label: str) -> Iterable[Shot]:
-    bar: Iterable[Shot] = tqdm(shots, desc=label, unit="img", leave=False, dynamic_ncols=True, disable=None)
-    return bar
+def _bar(unit: str) -> Callable[[Iterable[Item], str], Iterable[Item]]:
+    """A progress bar that counts in the unit."""
+
+    def watched(items: Iterable[Item], label: str) -> Iterable[Item]:
+        bar: Iterable[Item] = tqdm(
+            items, desc=label, unit=unit, leave=False, dynamic_ncols=True, disable=None
+        )
+        return bar
+
+    return watched
 
 
 def _table(world: Manifest) -> str:

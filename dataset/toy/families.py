@@ -20,8 +20,8 @@ is dealt out by a shuffle of the roles, so that no word is told by how often it 
 
 Beside the family's own questions every clip but those of `turning`, `passing` and `overtaking` has some that are answered by
 looks alone: kind `attribute`, `multi` and `reasoning`. (In those three not every look is as likely, and the words of a phrase
-would tell whether anything fits it.) `reasoning` also holds what a role reminds of: "thing that behaves like a car at a red
-light". `multi` are several things, by a role or by looks; `none` is any of these wordings where nothing fits it. That `motion`
+would tell whether anything fits it.) `reasoning` also holds what a role reminds of: "thing that behaves like a car at a closed
+barrier". `multi` are several things, by a role or by looks; `none` is any of these wordings where nothing fits it. That `motion`
 and `order` cannot be answered from any one frame is proved by tests/toy/test_oracle.py and follows from the laws in `motion`.
 """
 

@@ -78,14 +78,14 @@ def save_mp4(pictures: Iterable[Picture], path: Path) -> None:
     if not can_write_mp4():
         raise RuntimeError(f"{path}: mp4 files need PyAV, which is not installed; run: pip install av")
     av = importlib.import_module("av")
+    frames = (av.VideoFrame.from_ndarray(np.ascontiguousarray(one), format="rgb24") for one in pictures)
+    first = next(frames)
+    # One thread and no version strings: the same pictures give the same bytes.
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "18", "threads": "1"})
-        stream.pix_fmt = "yuv420p"
-        for picture in pictures:
-            stream.height, stream.width = picture.shape[:2]
-            container.mux(
-                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"))
-            )
+        stream.height, stream.width, stream.pix_fmt = first.height, first.width, "yuv420p"
+        for frame in (first, *frames):
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 

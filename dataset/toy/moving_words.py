@@ -46,7 +46,7 @@ ACROSS = {
         (
             "would get to the west of a map",
             "follow{s} a line of Hebrew",
-            "would cross a map from Rome to Madrid",
+            "would travel on a map from Rome to Madrid",
         ),
         (
             "pay{s} a short visit to the west of a map",
@@ -60,7 +60,7 @@ ACROSS = {
         (
             "would get to the east of a map",
             "follow{s} a line of English",
-            "would cross a map from Madrid to Rome",
+            "would travel on a map from Madrid to Rome",
         ),
         (
             "pay{s} a short visit to the east of a map",
@@ -99,14 +99,14 @@ RHYTHM = {
     "stops": Role(
         ("stop{s}", "come{s} to a halt", "move{s} at first and then rest{s}"),
         (
-            "behave{s} like a car at a red light",
+            "behave{s} like a car at a closed barrier",
             "do{es} what a train does at a station",
             "{has} run out of fuel",
         ),
     ),
     "starts": Role(
         ("start{s} to move later on", "rest{s} at first and then move{s}", "{is} set in motion halfway"),
-        ("behave{s} like a car when the light turns green", "wake{s} up", "hear{s} the starting gun"),
+        ("behave{s} like a car when the barrier opens", "wake{s} up", "hear{s} the starting gun"),
     ),
     "keeps on": Role(
         ("never stop{s}", "keep{s} moving from beginning to end", "move{s} without a break"),
@@ -200,7 +200,7 @@ PASSING = {
         (
             "pass{es} behind the {a}",
             "go{es} behind the {a} and come{s} out again",
-            "cross{es} behind the {a}",
+            "travel{s} past behind the {a}",
         ),
         (
             "{is} out of sight for a while because of the {a}",
@@ -212,7 +212,7 @@ PASSING = {
         (
             "pass{es} in front of the {a}",
             "cover{s} a part of the {a} on the way",
-            "cross{es} in front of the {a}",
+            "travel{s} past in front of the {a}",
         ),
         (
             "spoil{s} the view of the {a} for a while",
