@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
@@ -128,6 +127,8 @@ def _foreign_line(
     number: int, position: int, sample: Sample, mask: NDArray[np.bool_], *, found: bool
 ) -> Said:
     """What is known of another program's answer: whether there is a mask; one that is empty stands for a rejection."""
+    import torch
+
     target = sample.targets[position]
     answer = Answer(
         "", (), "ok" if found else "no_seg_token", torch.zeros((0, 1, *sample.size)), ("?",) * found

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from seglm.model.attention import implementation
 from seglm.model.backbones.encode import DialogueEncoder
-from seglm.model.precision import COMPUTE
+from seglm.model.precision import computed_in
 from seglm.model.recipe import Recipe
-from seglm.model.segmenter import Segmenter
 from seglm.model.sizes import Sizes
 from seglm.model.trainable import Table, add_lora, apply
+
+if TYPE_CHECKING:
+    import torch
+
+    from seglm.model.segmenter import Segmenter
 
 FLOAT32 = ("decoder.prompt_encoder", "decoder.mask_decoder", "project", "fuse")
 """masks are drawn in float32: a frozen part of it, such as the IoU head, may not be cast either"""
@@ -29,6 +33,10 @@ def construct(
     lora: inject the recipe's adapters (False for a merged model). Returns the model in eval mode and the table of what
     is trained.
     """
+    import torch
+
+    from seglm.model.segmenter import Segmenter
+
     precision = recipe.engine.precision
     with torch.device(device):
         backbone = recipe.backbone.build(sizes, attention=implementation(recipe.engine), precision=precision)
@@ -37,7 +45,7 @@ def construct(
         if lora:
             add_lora(backbone.llm, recipe.trainable.lora)
     table = apply(model, recipe.trainable)
-    _cast_frozen(model, COMPUTE[precision])
+    _cast_frozen(model, computed_in(precision))
     if recipe.engine.gradient_checkpointing:
         backbone.llm.gradient_checkpointing_enable({"use_reentrant": False})
     return model.eval(), table

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglm.utils.command import command as one_line
+from seglm.utils.threads import settle
 
 LAST_PORT = 65535
 DEFAULT_PORT = "29500"  # DeepSpeed's own; all machines of a run must agree, so only a run on one machine takes a free one
@@ -184,7 +185,7 @@ def main(argv: Sequence[str]) -> None:
         print(shlex.join(line))
         return
     # One process under DeepSpeed's launcher gets no limit at all, and many threads on few cores are slower than one.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // (processes or 1))))
+    settle(processes or 1)
     os.execv(line[0], line)
 
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from seglm.dataset.collate import collate
@@ -21,6 +20,8 @@ from seglm.utils.answers import Answer, status_of
 from seglm.utils.types import Clip, Dialogue, Example, Images, Script, Slot, Turn
 
 if TYPE_CHECKING:
+    import torch
+
     from seglm.model.segmenter import Segmenter
 
 Asker = Callable[[Sequence[Clip]], Sequence[Sequence[Answer]]]

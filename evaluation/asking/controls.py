@@ -13,7 +13,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from seglm.dataset.pixels import decoder_pixels
@@ -148,19 +147,21 @@ def _box(mask: Masks) -> NDArray[np.float32]:
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
 
 
-@torch.no_grad()
 def _boxed(decoder: TakesBoxes, clip: Clip, objects: Masks, pixels: Pixels) -> list[Answer]:
+    import torch
+
     square = decoder.image_size
     shown, resized = decoder_pixels(clip.drawn[0], square, mode=pixels)
-    features = decoder.encode(torch.from_numpy(shown)[None], [resized])
-    scale = torch.tensor([resized[1], resized[0]] * 2) / torch.tensor([clip.size[1], clip.size[0]] * 2)
     answers = []
-    for masks in clip.masks:
-        corners = torch.from_numpy(boxes(masks[0], objects)) * scale
-        prompts = decoder.prompts_of_boxes(corners.to(features.device))
-        logits, _ = decoder.decode(features.expand(len(corners), -1, -1, -1), prompts)
-        full = restore(logits[:, :1], resized=resized, size=clip.size, square=square)
-        answers.append(_answer((full[:, 0] > 0).any(dim=0).cpu().numpy()))
+    with torch.no_grad():
+        features = decoder.encode(torch.from_numpy(shown)[None], [resized])
+        scale = torch.tensor([resized[1], resized[0]] * 2) / torch.tensor([clip.size[1], clip.size[0]] * 2)
+        for masks in clip.masks:
+            corners = torch.from_numpy(boxes(masks[0], objects)) * scale
+            prompts = decoder.prompts_of_boxes(corners.to(features.device))
+            logits, _ = decoder.decode(features.expand(len(corners), -1, -1, -1), prompts)
+            full = restore(logits[:, :1], resized=resized, size=clip.size, square=square)
+            answers.append(_answer((full[:, 0] > 0).any(dim=0).cpu().numpy()))
     return answers
 
 
@@ -195,5 +196,7 @@ def _targets_apart(clip: Clip) -> Masks:
 
 def _answer(mask: Masks) -> Answer:
     """An answer that says nothing but this mask: bool [H, W]."""
+    import torch
+
     logits = torch.from_numpy(np.where(mask, 1.0, -1.0).astype(np.float32))[None, None]
     return Answer(text="", ids=(), status="ok", masks=logits, tokens=("[SEG]",))
