@@ -10,14 +10,14 @@ import argparse
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from seglm.dataset.faults import Fault
 from seglm.dataset.frames import read_frame
 from seglm.evaluation.asking.ask import ask
 from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.open_model import open_model
-from seglm.model.precision import Precision
+from seglm.model.precision import PRECISIONS
 from seglm.utils.command import command
 from seglm.utils.ranges import Count, place, typed
 from seglm.utils.types import Sample
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("./vis_output"),
         help="folder for masks (default %(default)s)",
     )
-    parser.add_argument("--precision", choices=get_args(Precision), help="default: the recipe's")
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: the recipe's")
     parser.add_argument("--load_in_8bit", action="store_true", help="the LLM in 8 bit, by bitsandbytes")
     parser.add_argument("--load_in_4bit", action="store_true", help="the LLM in 4 bit, by bitsandbytes")
     parser.add_argument(

@@ -19,7 +19,6 @@ from typing import Any
 
 from seglm.model.build import Built
 from seglm.model.load import Chosen, choose_recipe, load_with_trained
-from seglm.model.merge import export
 from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.released.checkpoint import Checkpoint
@@ -41,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Reads, merges, verifies, writes; ends with one line on how to use the folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     own, options = parse(sys.argv[1:] if arguments is None else arguments)
+    from seglm.model.merge import export
+
     weight = resolve(own.weight, what="the trained weights (--weight)")
     if config_of(weight).get("model_type") == "seglm":
         raise WeightsError(

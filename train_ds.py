@@ -13,9 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from signal import Signals
-from typing import cast
-
-from torch import nn
+from typing import TYPE_CHECKING, cast
 
 from seglm.dataset.pipeline import Source, clip
 from seglm.evaluation.asking.benchmark import benchmark
@@ -30,7 +28,6 @@ from seglm.model.recipe import Recipe
 from seglm.model.recipes import listing
 from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import WITHOUT_BASE, layout_of, manifest_of
-from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import fate
 from seglm.training.engine import Engine
 from seglm.training.from_recipe import contents, feed, found_data, heading, settings, training_sources
@@ -45,6 +42,11 @@ from seglm.utils.manifest import write_manifest
 from seglm.utils.portable import is_portable
 from seglm.utils.resolve import resolve
 from seglm.utils.types import Frames
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from seglm.model.segmenter import Segmenter
 
 log = logging.getLogger("seglm.train_ds")
 
@@ -182,7 +184,7 @@ def run_to_the_end(
 # ---- scoring --------------------------------------------------------------------------------------------------------
 def validate(module: nn.Module, *, out_dir: Path) -> dict[str, float]:
     """What the curve shows and the best state is chosen by."""
-    scores = evaluate(cast(Segmenter, module), out_dir=out_dir).all
+    scores = evaluate(cast("Segmenter", module), out_dir=out_dir).all
     found = {"giou": scores.giou, "ciou": scores.ciou}
     if scores.n_acc is not None and scores.t_acc is not None:
         found |= {"n_acc": scores.n_acc, "t_acc": scores.t_acc}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from seglm.dataset.rows import TEXT, Rows, rows_of, stems_of
 from seglm.utils.types import IGNORE_LABEL, Batch, Bound, Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def collate(
@@ -24,6 +26,8 @@ def collate(
     longer, rows are as long as it.
     Raises ValueError naming the sample if a slot asks for a mask or a frame that its example does not have.
     """
+    import torch
+
     if not examples:
         raise ValueError("no examples to collate; a micro-batch holds at least one image")
     if row_tokens is not None and not share_prefix:
@@ -104,6 +108,8 @@ def _masks(
     jobs: tuple[tuple[int, int], ...],
 ) -> Iterator[Tensor]:
     """For each drawn frame of the batch bool [its jobs, H, W]."""
+    import torch
+
     for number, example in enumerate(examples):
         for frame in range(len(example.drawn)):
             targets = [slots[slot].target for slot, drawn in jobs if drawn == first_drawn[number] + frame]
@@ -117,8 +123,12 @@ def _masks(
 
 def _ignored(example: Example, frame: int) -> Tensor | None:
     # Copied: readers give a view that may not be written to, which torch warns of.
+    import torch
+
     return None if example.ignore is None else torch.tensor(example.ignore[frame])
 
 
 def _indices(values: list[int]) -> Tensor:
+    import torch
+
     return torch.tensor(values, dtype=torch.int64)

@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from seglm.dataset.faults import blamed
 from seglm.dataset.mixture import LOOK, Mixture, rng_of
@@ -169,7 +168,7 @@ def example(
 
 
 @dataclass(frozen=True)
-class TrainingSet(Dataset[Example]):
+class TrainingSet:
     """Examples by global sample number: each is a pure function of (seed, number), whoever asks for it and when.
 
     Its functions are module-level ones or partials of them, so that it can be sent to a worker process.

@@ -12,10 +12,8 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.nn.functional import interpolate
 
 Pixels = NDArray[np.uint8]
 Mode = Literal["fast", "peer"]
@@ -70,6 +68,9 @@ def _middle(image: Pixels) -> Pixels:
 
 def _resize(image: Pixels, size: tuple[int, int], how: Filter, mode: Mode) -> Pixels:
     """uint8 [3, *size]"""
+    import torch
+    from torch.nn.functional import interpolate
+
     if image.shape[:2] == size:
         return image.transpose(2, 0, 1)
     is_enlarged = size[0] >= image.shape[0] and size[1] >= image.shape[1]

@@ -135,6 +135,7 @@ def _foreign_line(
     number: int, position: int, sample: Sample, mask: NDArray[np.bool_], *, found: bool
 ) -> Said:
     """What is known of another program's answer: whether there is a mask; one that is empty stands for a rejection."""
+
     target = sample.targets[position]
     answer = Answer(Spoken("", (), "ok" if found else "no_seg_token", ("?",) * found))
     return line_of(number, position, sample, target, answer, rejected=not mask.any())

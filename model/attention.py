@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
     from torch.nn.attention.flex_attention import BlockMask
 
     from seglm.model.recipe import Engine
@@ -32,6 +31,7 @@ def implementation(engine: Engine) -> str:
     `auto` is SDPA, which takes any mask and so shares prefixes, or flash-attn where it is installed with a GPU and
     nothing is shared. Raises ImportError, with the install line, if flash-attn is asked for and absent.
     """
+    import torch
     from transformers.utils import is_flash_attn_2_available
 
     flash = torch.cuda.is_available() and is_flash_attn_2_available()
@@ -81,6 +81,8 @@ def as_mask(free: Tensor, *, implementation: str, dtype: torch.dtype) -> Tensor:
 
     Raises ValueError for an implementation that takes no such mask; see `any_mask`.
     """
+    import torch
+
     if implementation == "sdpa":
         return free
     if implementation not in ("eager", "flex_attention"):
@@ -113,6 +115,8 @@ def allowed(group: Tensor, branch: Tensor, positions: Tensor, *, queries: int | 
     of them if None. Returns bool [R, 1, Q, T], on their device.
     A padding token looks at itself only, so that no softmax runs over nothing.
     """
+    import torch
+
     columns = torch.arange(group.shape[1], device=group.device)
     last = slice(0 if queries is None else group.shape[1] - queries, None)
     seen = _may_look(

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.construct import construct
@@ -15,9 +13,13 @@ from seglm.model.recipe import Recipe
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import WeightsError, WrongShapes
 from seglm.model.released.strict import Report, load_canonical
-from seglm.model.segmenter import Segmenter
 from seglm.model.sizes import Sizes
 from seglm.model.trainable import Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from seglm.model.segmenter import Segmenter
 
 NEW_ROW_STD = 0.02  # transformers 4.31 draws new embedding rows from N(0, 0.02); today's mean initialisation is another recipe
 PADDED_TO = 8  # rows of a vocabulary that is padded for the hardware are a multiple of this
@@ -58,6 +60,8 @@ def assemble(recipe: Recipe, checkpoint: Checkpoint, *, lora: bool = True, devic
     lora: False for a merged model that is only to be used.
     Raises WeightsError if a part or the tokenizer is missing, ValueError if sizes contradict the recipe.
     """
+    import torch
+
     with _named(checkpoint):
         encoder = recipe.backbone.encoder(checkpoint, recipe.vocabulary)
     tensors, drawn = with_vocabulary(checkpoint, encoder, seed=recipe.engine.seed, to_train=lora)
@@ -110,6 +114,8 @@ def with_vocabulary(
     Raises WrongShapes, with the token and the place, for a token of the files without its row, for a new token in a model that is
     only used, and for rows of a trained model that no token has.
     """
+    import torch
+
     result = dict(checkpoint.tensors)
     wanted, known = len(encoder.tokenizer), encoder.found
     drawn: tuple[str, ...] = ()
@@ -163,6 +169,8 @@ def _from_the_end(checkpoint: Checkpoint) -> int:
 @contextmanager
 def _named(checkpoint: Checkpoint) -> Iterator[None]:
     """Inside, modules are made from sizes that a file tells; what a library says of impossible ones gets the file's name."""
+    import torch
+
     try:
         yield
     except (ValueError, OSError, ImportError, MemoryError, torch.OutOfMemoryError):

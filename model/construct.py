@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from seglm.model.attention import implementation
 from seglm.model.backbones.encode import DialogueEncoder
-from seglm.model.precision import COMPUTE
+from seglm.model.precision import computed_in
 from seglm.model.recipe import Recipe
-from seglm.model.segmenter import Segmenter
 from seglm.model.sizes import Sizes
 from seglm.model.trainable import Table, add_lora, apply
 from seglm.utils.renamed import method_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from seglm.model.segmenter import Segmenter
 
 FLOAT32 = ("decoder.prompt_encoder", "decoder.mask_decoder", "project", "fuse")
 """masks are drawn in float32: a frozen part of it, such as the IoU head, may not be cast either"""
@@ -32,6 +34,10 @@ def construct(
     lora: inject the recipe's adapters (False for a merged model). Returns the model in eval mode and the table of what
     is trained.
     """
+    import torch
+
+    from seglm.model.segmenter import Segmenter
+
     precision = recipe.engine.precision
     with torch.device(device):
         backbone = recipe.backbone.build(sizes, attention=implementation(recipe.engine), precision=precision)
@@ -40,7 +46,7 @@ def construct(
         if lora:
             add_lora(backbone.llm, recipe.trainable.lora)
     table = apply(model, recipe.trainable)
-    _cast_frozen(model, COMPUTE[precision])
+    _cast_frozen(model, computed_in(precision))
     if recipe.engine.gradient_checkpointing:
         keep_activations(backbone.llm, False)
     return model.eval(), table

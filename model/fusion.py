@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from torch import nn
-
 from seglm.utils.config import Choice
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from seglm.model.recipe import Recipe
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seglm.model import probe
 from seglm.model.build import Built, assemble, base_weights, build
 from seglm.model.older import recipe_from_json, with_settings
-from seglm.model.precision import COMPUTE, Precision
+from seglm.model.precision import PRECISIONS, Precision
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.checkpoint import Checkpoint
@@ -20,8 +21,10 @@ from seglm.model.released.files import config_of
 from seglm.model.released.folder import recipe_of
 from seglm.model.released.identify import WITHOUT_BASE, identify, layout_of, manifest_of
 from seglm.model.released.trained import Trained, load_trained, read_trained
-from seglm.model.segmenter import Segmenter
 from seglm.utils.resolve import resolve
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +95,7 @@ def load(
         )
     built = assemble(_used(used, checkpoint, precision), checkpoint, lora=False, device=device)
     if ask_probe and checkpoint.manifest:
-        saved = chosen_of(config_of(folder), "precision", tuple(COMPUTE), source=str(folder))
+        saved = chosen_of(config_of(folder), "precision", PRECISIONS, source=str(folder))
         probe.check(built.model, folder, saved=saved or "fp32")
     return built.model, built.model.recipe
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
+
 
 # (prefix in the module tree, our prefix); the first that fits wins. CLIP has two: transformers 5 dropped `vision_model`.
 PREFIXES = (

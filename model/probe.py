@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from safetensors.torch import save_file
-from torch import Tensor
 
 from seglm.model.precision import Precision
 from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import read_tensors
-from seglm.model.segmenter import Segmenter
 from seglm.utils.types import Batch, Bound, Branch, Clip, Dialogue, Images, Script, Slot, Target, Turn
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from seglm.model.segmenter import Segmenter
 
 FILE = "probe.safetensors"
 QUESTION = "\nWhat is the bright square in this image? Please output segmentation mask."
@@ -37,22 +39,24 @@ class ProbeFailed(WeightsError):
     """A model does not answer the probe as it did when it was saved."""
 
 
-@torch.no_grad()
 def read(model: Segmenter) -> dict[str, Tensor]:
     """What the model says to the probe.
 
     ids: int64 [T]. embedding: float32 [R, C], the projected state of the slot. logits: float32 [R, V] at the state
     that predicts the slot. masks: float32 [R, h, w], low resolution. And the recipe's SAYINGS.
     """
+    import torch
+
     was_training = model.training
     model.eval()
     batch = probe_batch(model)
-    with model.autocast():
+    with torch.no_grad(), model.autocast():
         states = model.backbone.hidden(batch).flatten(0, 1)
         logits = model.backbone.head(states[batch.slot_at[batch.job_slot] - 1])
         features = model.decoder.encode(batch.drawn, batch.resized)
-    prompts = model.prompts(model.queries(model.slot_states(states, batch)), batch.slots)[batch.job_slot]
-    masks, _ = model.decode(features, prompts)
+    with torch.no_grad():
+        prompts = model.prompts(model.queries(model.slot_states(states, batch)), batch.slots)[batch.job_slot]
+        masks, _ = model.decode(features, prompts)
     model.train(was_training)
     return {
         "ids": batch.ids[0].cpu(),
@@ -67,6 +71,8 @@ def compare(
     now: Mapping[str, Tensor], then: Mapping[str, Tensor], *, precision: Precision, source: str
 ) -> dict[str, float]:
     """Relative difference of every reading. Raises ProbeFailed, naming reading and numbers, if one is past its tolerance."""
+    import torch
+
     if not torch.equal(now["ids"], then["ids"]):
         raise ProbeFailed(
             f"{source}: the probe's question has other token ids now ({now['ids'].tolist()} against "
@@ -90,6 +96,8 @@ def compare(
 
 def write(folder: Path, reading: Mapping[str, Tensor]) -> None:
     """Stores a reading in a model's folder."""
+    from safetensors.torch import save_file
+
     save_file({key: value.contiguous() for key, value in reading.items()}, folder / FILE)
 
 
@@ -104,6 +112,8 @@ def check(model: Segmenter, folder: Path, *, saved: Precision) -> dict[str, floa
 
 def sayings(model: Segmenter) -> dict[str, Tensor]:
     """What the recipe says in training and asks in evaluation about one clip of two targets, of which one is not there."""
+    import torch
+
     recipe, rng = model.recipe, np.random.default_rng(0)
     frames = recipe.frames(1, rng)
     there = np.ones((len(frames.drawn), 1, 1), dtype=np.bool_)
@@ -141,6 +151,8 @@ def sayings(model: Segmenter) -> dict[str, Tensor]:
 
 def _same_words(name: str, now: Mapping[str, Tensor], then: Mapping[str, Tensor], source: str) -> None:
     """Raises ProbeFailed if the recipe says something else than when the folder was made, or says it in other tokens."""
+    import torch
+
     if f"{name}_text" not in then:
         return
     texts = [bytes(one[f"{name}_text"].tolist()).decode() for one in (then, now)]
@@ -170,6 +182,8 @@ def probe_batch(model: Segmenter) -> Batch:
 def _pictures(side: int) -> Tensor:
     """uint8 [2, 3, side, side]: a bright square on a gradient, and a ring on stripes; nearest neighbour of a fixed 16
     x 16 drawing."""
+    import torch
+
     y, x = np.mgrid[0:16, 0:16]
     first = np.stack([x * 12, y * 12, np.full_like(x, 60)])
     first[:, 3:9, 5:11] = np.array([240, 200, 40])[:, None, None]
@@ -180,6 +194,8 @@ def _pictures(side: int) -> Tensor:
 
 
 def _batch(branch: Branch, *, vision: Tensor, drawn: Tensor) -> Batch:
+    import torch
+
     rows, length = vision.shape[0], len(branch.ids)
     square = (drawn.shape[2], drawn.shape[3])
     shown = np.flatnonzero(branch.frame >= 0)

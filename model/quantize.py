@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import nn
-
-from seglm.model.precision import COMPUTE
+from seglm.model.precision import computed_in
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from seglm.model.segmenter import Segmenter
 
 Bits = Literal["8bit", "4bit"]
@@ -31,7 +31,7 @@ def quantize(model: Segmenter, bits: Bits) -> str:
     Raises ImportError with the install line if bitsandbytes is not there, ValueError for a model whose adapters are not merged.
     """
     library = bitsandbytes()
-    compute = COMPUTE[model.recipe.engine.precision]
+    compute = computed_in(model.recipe.engine.precision)
     blocks = model.backbone.llm.model.layers
     found = list(_linears(blocks))
     if not found or any(hasattr(module, "base_layer") for module in blocks.modules()):
@@ -75,6 +75,8 @@ def _small(library: ModuleType, layer: nn.Linear, bits: Bits, compute: torch.dty
 
 def _linears(blocks: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
     """(parent, name, layer) of every layer that is exactly nn.Linear."""
+    from torch import nn
+
     for parent in blocks.modules():
         for name, child in parent.named_children():
             if type(child) is nn.Linear:

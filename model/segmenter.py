@@ -17,7 +17,7 @@ from seglm.model.backbones.base import Backbone
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.decoders.base import Decoder, restore
 from seglm.model.fusion import Mention
-from seglm.model.precision import COMPUTE
+from seglm.model.precision import computed_in
 from seglm.model.project import Projection
 from seglm.model.recipe import Recipe
 from seglm.model.terms import Predicted, Term
@@ -139,7 +139,7 @@ class Segmenter(nn.Module):
     # ---- numbers -----------------------------------------------------------------------------------------------------
     def autocast(self) -> torch.autocast:
         """The compute precision of the recipe; in fp32 it does nothing."""
-        dtype = COMPUTE[self.recipe.engine.precision]
+        dtype = computed_in(self.recipe.engine.precision)
         return torch.autocast(self.backbone.device.type, dtype=dtype, enabled=dtype is not torch.float32)
 
 

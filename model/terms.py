@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
-
 from seglm.utils.config import Choice
 from seglm.utils.ranges import Weight
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from seglm.model.segmenter import Segmenter
 
 DICE_SCALE = (
@@ -66,6 +64,8 @@ class Language(Term):
         return batch.labels.shape[0]
 
     def total(self, batch: Batch, predicted: Predicted, model: Segmenter) -> Tensor:
+        from torch.nn.functional import cross_entropy
+
         logits = predicted.logits_KV[: self.count(batch)].float()
         return cross_entropy(logits, batch.labels, reduction="sum")
 
@@ -82,6 +82,8 @@ class MaskTerm(Term):
         return []
 
     def total(self, batch: Batch, predicted: Predicted, model: Segmenter) -> Tensor:
+        import torch
+
         each = [
             self.each(logits.flatten(1), target.flatten(1).float(), _keep(ignore, logits))
             for logits, target, ignore in zip(predicted.masks, batch.masks, batch.ignore, strict=True)
@@ -105,6 +107,8 @@ class Bce(MaskTerm):
     name = "bce"
 
     def each(self, logits: Tensor, target: Tensor, keep: Tensor | None) -> Tensor:
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
         if keep is None:
             return binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1)
         loss = binary_cross_entropy_with_logits(
@@ -133,6 +137,8 @@ def _keep(ignore: Tensor | None, logits: Tensor) -> Tensor | None:
 
 
 def _total(each: Sequence[Tensor], *, like: Tensor) -> Tensor:
+    import torch
+
     if not each:
         return torch.zeros((), device=like.device)
     return torch.cat(list(each)).sum()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Literal
 
 from seglm.model.names import canonical
 from seglm.model.recipe import Lora, Trainable
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Kind = Literal["lora", "full", "frozen"]
 LORA_MARK = ".lora_"
@@ -58,6 +58,8 @@ def add_lora(llm: nn.Module, lora: Lora) -> None:
 
     Raises ValueError if a target matches no layer. Rank 0 adds nothing, nor does a rank below 0 (full training).
     """
+    from torch import nn
+
     if lora.r <= 0:
         return
     from peft import LoraConfig, inject_adapter_in_model
@@ -88,6 +90,8 @@ def apply(model: nn.Module, trainable: Trainable) -> Table:
 
     Raises ValueError for a path that names no parameter, with the paths that exist at that depth.
     """
+    import torch
+
     named = [(canonical(name), parameter) for name, parameter in model.named_parameters()]
     _check_paths([name for name, _ in named], (*full_paths(trainable), *trainable.frozen))
     rows: dict[tuple[str, Kind], list[int]] = {}

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import TYPE_CHECKING
 
-import torch
 from tqdm import tqdm
 
 from seglm.dataset.collate import collate
@@ -23,13 +23,17 @@ from seglm.model.load import start
 from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
-from seglm.model.segmenter import Segmenter
 from seglm.training import optim
 from seglm.training.from_recipe import training_set, training_sources
 from seglm.utils.command import command
 from seglm.utils.dist import World
 from seglm.utils.ranges import Count, Positive, typed
 from seglm.utils.types import Batch, Example
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
+
+    pass
 
 SAMPLES, STEPS, ENOUGH = 8, 300, 0.9
 LOOK_EVERY = 20  # steps between two looks at the IoU; training stops as soon as it is reached
@@ -60,6 +64,8 @@ def overfit(
     device: str = "cpu",
 ) -> Outcome:
     """Trains on the first samples that have masks, all in one batch, until their IoU is enough or the steps are used up."""
+    import torch
+
     recipe.check(World(device=torch.device(device)))
     sources = training_sources(recipe)
     model = start(recipe).model.to(device)
@@ -79,7 +85,8 @@ def overfit(
             scheduler.step()
             bar.update()
             if step % LOOK_EVERY == 0 or step == steps:
-                outcome = _look(model, batch, step)
+                with torch.inference_mode():
+                    outcome = _look(model, batch, step)
                 bar.set_postfix(loss=f"{loss.item():.3f}", iou=f"{outcome.iou:.3f}")
                 if outcome.passed:
                     break
@@ -99,7 +106,6 @@ def first_with_masks(samples: TrainingSet, wanted: int) -> list[Example]:
     return [next(source) for _ in range(wanted)]
 
 
-@torch.inference_mode()
 def _look(model: Segmenter, batch: Batch, step: int) -> Outcome:
     """The IoU of every mask of the batch, its answers given."""
     model.eval()
@@ -144,14 +150,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=typed(Count), default=SAMPLES)
     parser.add_argument("--steps", type=typed(Count), default=STEPS)
     parser.add_argument("--lr", type=typed(Positive), default=LEARNING_RATE)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="default: cuda where there is one, else cpu")
     options = parser.parse_args(arguments)
     recipe = chosen_recipe(options)
-    if options.device.split(":")[0] not in ("cpu", "cuda"):
+    if options.device is not None and options.device.split(":")[0] not in ("cpu", "cuda"):
         raise ValueError(f"--device {options.device}: permitted are cpu, cuda and cuda:N")
-    outcome = overfit(
-        recipe, samples=options.samples, steps=options.steps, lr=options.lr, device=options.device
-    )
+    import torch
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    outcome = overfit(recipe, samples=options.samples, steps=options.steps, lr=options.lr, device=device)
     verdict = "passed" if outcome.passed else "FAILED"
     sys.stdout.write(
         f"{verdict}: IoU {outcome.iou:.3f} on its own {options.samples} samples after {outcome.steps} steps "

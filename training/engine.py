@@ -12,17 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol, cast
-
-import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from seglm.training import optim, out_of_memory, zero3
 from seglm.training.settings import Settings
 from seglm.utils import dist
 from seglm.utils.answers import Output
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
 
 PROBED = 64  # elements of each frozen weight that enter its fingerprint
 
@@ -97,6 +97,8 @@ class Engine:
         stop, save: whether this rank wants to; the answer is in the result of every rank.
         Raises MemoryError with what could be turned down, and RuntimeError if DeepSpeed's steps are not ours.
         """
+        import torch
+
         assert len(batches) == self.settings.accumulation, (
             f"{len(batches)} micro-batches for {self.settings.accumulation}"
         )
@@ -145,6 +147,8 @@ class Engine:
 
     def _train_on(self, batch: MicroBatch, counts: Mapping[str, float], where: str) -> Tensor:
         """Forward and backward of one micro-batch; float32 [1 + terms], detached."""
+        import torch
+
         self.phase = f"{where}: forward of {', '.join(batch.keys)}"
         # DeepSpeed takes the mean over ranks and micro-batches; dividing the counts by their number undoes it.
         shares = dist.world().size * self.settings.accumulation
@@ -164,6 +168,8 @@ class Engine:
 
     def _forward(self, batch: Any, divisors: Mapping[str, float] | None) -> tuple[Tensor, Output]:
         # DeepSpeed looks for tensors among tuples only, so for this call the loss stands in one, before its own hooks run.
+        from torch import Tensor
+
         handle = self.module.register_forward_hook(_loss_first, prepend=True)
         try:
             return cast(tuple[Tensor, Output], self.deepspeed(batch, divisors))

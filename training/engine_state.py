@@ -13,15 +13,15 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from seglm.training import saves
 from seglm.training.engine import Engine
 from seglm.training.saves import Save
 from seglm.utils import dist, rng
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Save | None:
@@ -30,6 +30,8 @@ def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Save | None:
     facts: what the trainer wants back, anything JSON takes.
     Raises OSError on every rank, before one of them writes, if the disk has no room for it.
     """
+    import torch
+
     world = dist.world()
     folder, fits = dist.from_main(_begin(run, engine) if world.is_main else None)
     if not fits:
@@ -66,6 +68,8 @@ def load(saved: Save, engine: Engine) -> None:
     At another number of processes the state goes through DeepSpeed's universal checkpoint, and dropout gets new streams.
     Raises ValueError if the save's state does not belong to this engine.
     """
+    import torch
+
     _check(saved, engine)
     world = dist.world()
     if saved.facts["engine"]["world_size"] == world.size:
@@ -127,6 +131,8 @@ def _same_names(where: str, stored: set[str], wanted: set[str]) -> None:
 
 def _stored(saved: Save) -> set[str]:
     """The names in DeepSpeed's own file."""
+    import torch
+
     path = sorted((saved.folder / saved.tag).glob("*model_states.pt"))[0]
     content = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
     return set(content["module"])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from seglm.dataset.sources import open_sources, top_folders
 from seglm.model.build import Built
 from seglm.model.recipe import Data, Recipe
 from seglm.model.recipes import recipe as named
-from seglm.model.segmenter import Segmenter
 from seglm.training import forecast, optim
 from seglm.training.plan import Plan
 from seglm.training.sampler import Feed
@@ -27,6 +26,9 @@ from seglm.utils import dist
 from seglm.utils.config import difference, to_json
 from seglm.utils.manifest import commit, describe_ids, manifest
 from seglm.utils.types import Clip, Script
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
 
 
 def found_data(data: Data) -> Data:

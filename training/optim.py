@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 
 FAR_BELOW = (
     0.5  # an effective batch under half of the recipe's, at an unchanged learning rate, is worth a warning
@@ -21,6 +23,8 @@ def adamw(
 
     Raises ValueError if nothing is to be trained.
     """
+    import torch
+
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
         raise ValueError("no parameter is trained: check `trainable.full` and `trainable.lora` of the recipe")
@@ -45,6 +49,8 @@ def schedule(
     optimizer: torch.optim.Optimizer, *, total: int, warmup: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """`warmup_decay` as a scheduler; it steps once after each optimizer step."""
+    import torch
+
     return torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_decay, total=total, warmup=warmup))
 
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-import torch
-from torch.utils.data import DataLoader, Sampler
+if TYPE_CHECKING:
+    pass
+
 
 log = logging.getLogger(__name__)
 B = TypeVar("B")
@@ -85,10 +86,13 @@ class Feed(Generic[B]):
 
     def steps(self, first: int, count: int) -> Generator[list[B], None, None]:
         """The micro-batches of `count` optimizer steps, the first of which begins at sample `first`."""
+        import torch
+        from torch.utils.data import DataLoader
+
         plan = [batch for step in range(count) for batch in self.numbers(first + step * self.per_step)]
         loader: Any = DataLoader(
             self.samples,  # type: ignore[arg-type]
-            batch_sampler=_Listed(plan),
+            batch_sampler=plan,
             collate_fn=self.collate,
             num_workers=self.workers,
             worker_init_fn=_start_worker if self.workers else None,
@@ -106,25 +110,14 @@ class Feed(Generic[B]):
                 batches._shutdown_workers()
 
 
-class _Listed(Sampler[list[int]]):
-    """Batches that are already decided."""
-
-    def __init__(self, batches: list[list[int]]) -> None:
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self._batches)
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-
 def _start_worker(index: int) -> None:
     """A launcher that stops a run sends SIGTERM to the whole process tree; the trainer still needs its batches to finish a step.
 
     So a worker lives a while longer, and then leaves with code 0: any other is an error that PyTorch raises in the trainer.
     Ctrl-C reaches a worker as well, and SLURM's signal: the trainer answers them, and ends its workers.
     """
+    import torch
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 
 Precision = Literal["fp32", "bf16", "fp16"]
 BUCKET = 500_000_000  # elements DeepSpeed reduces at once, its own default; never more than there are trained weights
@@ -35,6 +37,8 @@ class Settings:
 
     def check(self, module: nn.Module, device: torch.device) -> None:
         """Raises ValueError for fp16 without a GPU and for a trained weight that is not float32."""
+        import torch
+
         if self.precision == "fp16" and device.type == "cpu":
             raise ValueError("precision=fp16 needs a GPU; on a CPU use --precision fp32 (or bf16)")
         wrong = [
@@ -49,6 +53,8 @@ class Settings:
 
     def deepspeed(self, module: nn.Module) -> dict[str, Any]:
         """DeepSpeed's configuration for this module. There is no dtype block: see engine.py."""
+        import torch
+
         trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
         bucket = min(BUCKET, trained)
         return {

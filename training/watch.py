@@ -11,10 +11,12 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from seglm.utils import dist
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 REMEMBERED = 50  # steps whose durations make the median

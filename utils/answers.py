@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 Status = Literal["ok", "rejected", "no_seg_token", "not_asked"]
 """Why an answer has masks or none: `rejected` means the model says that what was asked for is not there, `no_seg_token` that a

@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 
 from seglm.utils import log as logs
 from seglm.utils.atomic import full_disk
+from seglm.utils.threads import settle
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,10 +28,12 @@ def command(main: Callable[P, T]) -> Callable[P, T]:
 
     Where a run keeps a log, the traceback is written there in any case. Of a KeyboardInterrupt the line is what it was raised
     with: what is kept, and how to go on.
+    First of all it settles how threads wait (`utils/threads.py`), for which PyTorch may not be loaded before `main` runs.
     """
 
     @wraps(main)
     def ended(*args: P.args, **kwargs: P.kwargs) -> T:
+        settle()
         try:
             return main(*args, **kwargs)
         except KeyboardInterrupt as stopped:

@@ -9,18 +9,26 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.distributed as torch_dist
-from torch import nn
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 
 TIMEOUT = timedelta(
     minutes=60
 )  # a validation may take longer on one rank than on another; the watchdog speaks much earlier
+
+
+def _cpu() -> torch.device:
+    import torch
+
+    return torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -32,14 +40,14 @@ class World:
     size: int = 1
     local_rank: int = 0
     """position on this machine; picks the GPU and nothing else"""
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    device: torch.device = field(default_factory=_cpu)
 
     @property
     def is_main(self) -> bool:
         return self.rank == 0
 
 
-_world = World()
+_world: World | None = None  # a World holds a device of PyTorch's, which is loaded only by who needs one
 _added: tuple[str, ...] = ()  # variables that `start` set and `stop` takes back
 _host_group: Any = None  # a gloo group where the default one is nccl; None means the default group
 
@@ -49,9 +57,12 @@ def start() -> World:
 
     Raises RuntimeError if the launcher's variables are incomplete or a GPU is missing for this local rank.
     """
+    import torch
+    import torch.distributed as torch_dist
+
     global _world, _host_group, _added
     if torch_dist.is_initialized():
-        return _world
+        return world()
     _added = _complete_environment()
     local_rank = int(os.environ["LOCAL_RANK"])
     on_gpu = torch.cuda.is_available()
@@ -71,28 +82,35 @@ def start() -> World:
 def stop() -> None:
     """Leaves the other processes. Without it about one exit in ten aborts after the work is done (gloo's threads)."""
     global _world, _host_group, _added
-    if torch_dist.is_initialized():
+    # Who has not loaded it has joined nobody, and a command that only prints its flags does not load it now.
+    torch_dist = sys.modules.get("torch.distributed")
+    if torch_dist is not None and torch_dist.is_initialized():
         torch_dist.destroy_process_group()
     for name in _added:
         os.environ.pop(name, None)
-    _world, _host_group, _added = World(), None, ()
+    _world, _host_group, _added = None, None, ()
 
 
 def world() -> World:
     """This process; the only one as long as `start` was not called."""
-    return _world
+    return _world or World()
 
 
 def barrier() -> None:
     """Waits until every process is here."""
+    import torch.distributed as torch_dist
+
     if torch_dist.is_initialized():
         torch_dist.barrier(group=_host_group)
 
 
 def all_sum(values: Sequence[float]) -> list[float]:
     """Adds up, position by position, what every process gives; float64, on the host."""
-    if _world.size == 1:
+    if _world is None or _world.size == 1:
         return [float(value) for value in values]
+    import torch
+    import torch.distributed as torch_dist
+
     total = torch.tensor(values, dtype=torch.float64)
     torch_dist.all_reduce(total, group=_host_group)
     return [float(value) for value in total.tolist()]
@@ -100,8 +118,10 @@ def all_sum(values: Sequence[float]) -> list[float]:
 
 def gather(value: Any) -> list[Any]:
     """What every process gives, by rank; any picklable thing."""
-    if _world.size == 1:
+    if _world is None or _world.size == 1:
         return [value]
+    import torch.distributed as torch_dist
+
     values: list[Any] = [None] * _world.size
     torch_dist.all_gather_object(values, value, group=_host_group)
     return values
@@ -109,8 +129,10 @@ def gather(value: Any) -> list[Any]:
 
 def from_main(value: Any) -> Any:
     """What the main process gives, on every process."""
-    if _world.size == 1:
+    if _world is None or _world.size == 1:
         return value
+    import torch.distributed as torch_dist
+
     box = [value]
     torch_dist.broadcast_object_list(box, src=0, group=_host_group)
     return box[0]

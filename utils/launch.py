@@ -29,6 +29,7 @@ import psutil
 
 from seglm.utils.command import BY_SIGNAL
 from seglm.utils.command import command as one_line
+from seglm.utils.threads import settle
 
 LAST_PORT = 65535
 DEFAULT_PORT = "29500"  # DeepSpeed's own; all machines of a run must agree, so only a run on one machine takes a free one
@@ -190,7 +191,7 @@ def main(argv: Sequence[str]) -> None:
         print(shlex.join(line))
         return
     # One process under DeepSpeed's launcher gets no limit at all, and many threads on few cores are slower than one.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // (processes or 1))))
+    settle(processes or 1)
     if nodes.hostfile is not None and nodes.rank is None:
         os.execv(line[0], line)  # by ssh: DeepSpeed passes signals on itself
     sys.exit(run(line))

@@ -10,13 +10,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from seglm.utils.atomic import settle, write_folder
 from seglm.utils.containers import WeightsError, broken, flaw, read_object
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 HASHED_AT_ONCE = 1 << 24  # bytes
@@ -32,6 +32,8 @@ def sha256(path: Path) -> str:
 
 def is_finite(tensor: Tensor) -> bool:
     """True if no value is NaN or infinite. One pass that keeps nothing, for it looks at every weight of a 7B model."""
+    import torch
+
     if not tensor.is_floating_point() or not tensor.numel() or tensor.is_meta:
         return True
     low, high = torch.aminmax(tensor.detach() if tensor.dtype.itemsize > 1 else tensor.detach().float())

@@ -8,10 +8,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    pass
 
 STREAMS = 1_000_003  # a prime above any number of ranks: the streams of neighbouring seeds do not meet
 
@@ -21,6 +23,8 @@ def seed(value: int, *, stream: int = 0) -> None:
 
     stream: 0 for what must be equal on all ranks (initial values), rank + 1 for what must differ (dropout).
     """
+    import torch
+
     mixed = (value * STREAMS + stream) % 2**32
     random.seed(mixed)
     np.random.seed(mixed)
@@ -29,6 +33,8 @@ def seed(value: int, *, stream: int = 0) -> None:
 
 def capture() -> dict[str, Any]:
     """All states; plain values and tensors only, so that `torch.load(weights_only=True)` reads them."""
+    import torch
+
     numpy_state: Any = np.random.get_state(legacy=False)
     return {
         "python": random.getstate(),
@@ -43,6 +49,8 @@ def capture() -> dict[str, Any]:
 
 def restore(state: dict[str, Any]) -> None:
     """Puts back what `capture` gave, in this process's device."""
+    import torch
+
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
     numpy_state = dict(state["numpy"])

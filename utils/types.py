@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IMAGE_POSITION = -200
 """The value that stands in `ids` where a visual feature is written: a sentinel, never a vocabulary id."""
@@ -284,9 +286,13 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory; PyTorch's loader calls it, and copies to a GPU then wait for nothing."""
+        from torch import Tensor
+
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        from torch import Tensor
+
         def changed(value: object) -> object:
             if isinstance(value, Tensor):
                 return change(value)

@@ -12,8 +12,6 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-import torch
-
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import example, picture, shown, truth
 from seglm.dataset.pixels import decoder_pixels
@@ -22,6 +20,8 @@ from seglm.utils.answers import Drawn, Spoken, status_of
 from seglm.utils.types import Clip, Dialogue, Example, Piece, Sample, Script, Slot, Turn, Window
 
 if TYPE_CHECKING:
+    import torch
+
     from seglm.model.draw import Asked
     from seglm.model.segmenter import Segmenter
 
@@ -140,6 +140,8 @@ def _draw(
 
 
 def _asked(model: Segmenter, sample: Sample, frame: int, spoken: tuple[Spoken, ...]) -> Asked:
+    import torch
+
     from seglm.model.draw import Asked
 
     pixels, resized = decoder_pixels(

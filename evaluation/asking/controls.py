@@ -13,7 +13,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from seglm.dataset.pipeline import picture, truth
@@ -129,19 +128,21 @@ def _box(mask: Masks) -> NDArray[np.float32]:
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
 
 
-@torch.no_grad()
 def _boxed(decoder: TakesBoxes, sample: Sample, frame: int, objects: Masks, pixels: Pixels) -> list[Masks]:
+    import torch
+
     square, size = decoder.image_size, sample.size
     shown, resized = decoder_pixels(picture(sample, frame), square, mode=pixels)
-    features = decoder.encode(torch.from_numpy(shown)[None], [resized])
-    scale = torch.tensor([resized[1], resized[0]] * 2) / torch.tensor([size[1], size[0]] * 2)
     found = []
-    for target in sample.targets:
-        corners = torch.from_numpy(boxes(truth(sample, target, (frame,))[0], objects)) * scale
-        prompts = decoder.prompts_of_boxes(corners.to(features.device))
-        logits, _ = decoder.decode(features.expand(len(corners), -1, -1, -1), prompts)
-        full = restore(logits[:, :1], resized=resized, size=size, square=square)
-        found.append((full[:, 0] > 0).any(dim=0).cpu().numpy())
+    with torch.no_grad():
+        features = decoder.encode(torch.from_numpy(shown)[None], [resized])
+        scale = torch.tensor([resized[1], resized[0]] * 2) / torch.tensor([size[1], size[0]] * 2)
+        for target in sample.targets:
+            corners = torch.from_numpy(boxes(truth(sample, target, (frame,))[0], objects)) * scale
+            prompts = decoder.prompts_of_boxes(corners.to(features.device))
+            logits, _ = decoder.decode(features.expand(len(corners), -1, -1, -1), prompts)
+            full = restore(logits[:, :1], resized=resized, size=size, square=square)
+            found.append((full[:, 0] > 0).any(dim=0).cpu().numpy())
     return found
 
 
@@ -197,6 +198,8 @@ def _drawing(masks_of: Callable[[Sample, int], Sequence[Masks]]) -> Asker:
 
 
 def _answer(mask: Masks) -> Answer:
+    import torch
+
     logits = torch.from_numpy(np.where(mask, 1.0, -1.0).astype(np.float32))
     return Answer(Spoken("", (), "ok", ("[SEG]",)), (logits,))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from seglm.evaluation.asking.ask import refuse_half_on_cpu
 from seglm.model.precision import Precision
 from seglm.model.quantize import Bits, bitsandbytes, quantize
@@ -34,6 +32,8 @@ def open_model(
     Raises ValueError for what contradicts the weights or the machine, ImportError without bitsandbytes where it is needed, and
     what `model.load` raises.
     """
+    import torch
+
     from seglm.model.load import load
 
     if bits:

@@ -7,9 +7,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
 
-import torch
-from torch import Tensor
-
 from seglm.model.precision import Precision
 from seglm.model.sizes import Sizes
 from seglm.utils.config import Choice
@@ -17,6 +14,9 @@ from seglm.utils.ranges import WRITTEN_OUT, Place
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from seglm.model.backbones.encode import DialogueEncoder
     from seglm.model.released.checkpoint import Checkpoint
 

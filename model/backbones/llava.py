@@ -20,10 +20,11 @@ from seglm.model.backbones.base import BackboneChoice
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.templates import template
 from seglm.model.backbones.tokenizer import extended, read_tokenizer
-from seglm.model.precision import COMPUTE, Precision, default_dtype
+from seglm.model.precision import Precision, computed_in, default_dtype
 from seglm.model.sizes import Sizes
 from seglm.utils.containers import WeightsError
 from seglm.utils.dist import is_sharded
+from seglm.utils.imports import importing
 from seglm.utils.ranges import FILLED, WRITTEN_OUT, Count
 from seglm.utils.renamed import argument_of
 from seglm.utils.types import Batch
@@ -90,11 +91,12 @@ class Llava(BackboneChoice):
         )
 
     def build(self, sizes: Sizes, *, attention: str, precision: Precision) -> LlavaBackbone:
-        from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+        with importing():
+            from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
         config = LlamaConfig(**sizes.llm)
         config._attn_implementation = attention
-        with default_dtype(COMPUTE[precision]):
+        with default_dtype(computed_in(precision)):
             llm, vision = LlamaForCausalLM(config), CLIPVisionModel(CLIPVisionConfig(**sizes.vision))
         projector = _projector(sizes.projector, int(sizes.vision["hidden_size"]), config.hidden_size)
         return LlavaBackbone(llm=llm, vision=vision, projector=projector, select_layer=sizes.select_layer)

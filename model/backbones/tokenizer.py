@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seglm.utils.containers import WeightsError, broken, flaw, read_object
+from seglm.utils.imports import importing
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -169,8 +170,9 @@ def _merges(pieces: SentencePieceProcessor) -> list[tuple[str, str]]:
 
 
 def _wrap(backend: Tokenizer) -> PreTrainedTokenizerFast:
-    from tokenizers import AddedToken
-    from transformers import PreTrainedTokenizerFast
+    with importing():
+        from tokenizers import AddedToken
+        from transformers import PreTrainedTokenizerFast
 
     def control(content: str) -> AddedToken:
         return AddedToken(content, lstrip=False, rstrip=False, normalized=False, special=True)

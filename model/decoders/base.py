@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
-import torch
-from torch import Tensor
-from torch.nn.functional import interpolate
-
 from seglm.utils.config import Choice
 from seglm.utils.ranges import Count, Place
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from seglm.model.released.checkpoint import Checkpoint
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -108,6 +107,8 @@ def restore(logits_JKhw: Tensor, *, resized: tuple[int, int], size: tuple[int, i
     Returns float32 [J, K, H, W], logits. Both steps are bilinear without aligned corners, as in segment_anything's
     `postprocess_masks` (modeling/sam.py at dca509f); an empty J stays empty.
     """
+    from torch.nn.functional import interpolate
+
     if logits_JKhw.shape[0] == 0:
         return logits_JKhw.new_zeros((0, logits_JKhw.shape[1], *size)).float()
     full = interpolate(logits_JKhw.float(), (square, square), mode="bilinear", align_corners=False)

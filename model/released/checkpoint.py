@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 ProjectorKind = Literal["linear", "mlp2x_gelu"]
 CLIP_L = {  # openai/clip-vit-large-patch14: what LLaVA v1 names and does not carry

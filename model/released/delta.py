@@ -14,8 +14,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from seglm.model.released.errors import WeightsError, WrongNames, WrongShapes
 from seglm.model.released.files import config_of, read_tensors
@@ -25,6 +24,9 @@ from seglm.utils.command import command
 from seglm.utils.containers import INDEXES
 from seglm.utils.ranges import Place, typed
 from seglm.utils.resolve import resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 

@@ -10,15 +10,16 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from zipfile import is_zipfile
 
-import torch
 from safetensors import safe_open
-from torch import Tensor
 
 from seglm.model.released.errors import WeightsError
 from seglm.utils.containers import Container, broken, containers, flaw, read_object
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 PICKLED = (".bin", ".pth", ".pt")
@@ -150,6 +151,8 @@ def _same_weights(path: Path, chosen: Container, tensors: Mapping[str, Tensor], 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are the same as far as a sample of their elements and their last ones tell."""
+    import torch
+
     if one.shape != other.shape:
         return False
     narrow = min(one.dtype, other.dtype, key=lambda dtype: dtype.itemsize)
@@ -198,6 +201,8 @@ def _safetensors(file: Path, *, shapes_only: bool = False) -> dict[str, Any]:
 
 
 def _unpickle(file: Path) -> object:
+    import torch
+
     _whole(file)
     try:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
@@ -241,6 +246,9 @@ def _flat(value: object, file: Path) -> dict[str, Tensor]:
 
 def _is_plain(name: object, tensor: object) -> bool:
     """A dense, unquantised tensor of real numbers under a name."""
+    import torch
+    from torch import Tensor
+
     if not isinstance(name, str) or not isinstance(tensor, Tensor):
         return False
     return tensor.layout == torch.strided and not (

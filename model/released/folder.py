@@ -11,14 +11,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors.torch import save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from seglm.model.older import recipe_from_json
-from seglm.model.precision import COMPUTE, Precision
+from seglm.model.precision import Precision, computed_in
 from seglm.model.recipe import Recipe
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.config_keys import place, section, select_layer
@@ -27,6 +23,9 @@ from seglm.model.released.files import config_of, read_json, read_tensors
 from seglm.model.released.identify import MANIFEST
 from seglm.model.sizes import Sizes
 from seglm.utils.config import to_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MODEL_TYPE = "seglm"
 SHARD = "4GB"  # small enough for every file system and for parallel downloads
@@ -126,6 +125,7 @@ def write_folder(
 def write_shards(folder: Path, tensors: dict[str, Tensor], shard: str = SHARD) -> None:
     """Writes `model.safetensors`, or shards of at most `shard` with their index."""
     from huggingface_hub import split_torch_state_dict_into_shards
+    from safetensors.torch import save_file
 
     split = split_torch_state_dict_into_shards(tensors, max_shard_size=shard)
     for file, inside in split.filename_to_tensors.items():
@@ -136,7 +136,9 @@ def write_shards(folder: Path, tensors: dict[str, Tensor], shard: str = SHARD) -
 
 
 def _stored(name: str, tensor: Tensor, precision: Precision) -> Tensor:
-    dtype = torch.float32 if name.startswith(FLOAT32_PARTS) else COMPUTE[precision]
+    import torch
+
+    dtype = torch.float32 if name.startswith(FLOAT32_PARTS) else computed_in(precision)
     return tensor.detach().to("cpu", dtype).contiguous()
 
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from seglm.model.names import nearest
 from seglm.model.released.checkpoint import Checkpoint
@@ -23,6 +21,9 @@ from seglm.model.released.keymap import Rule, mapped
 from seglm.model.released.llama import clip_config, llama_config, projector_kind, ranked
 from seglm.model.released.llava import ORIGINAL, refuse_delta, tokenizer_folder, untied
 from seglm.model.released.sam import sam_dims
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 V0_FILE = "pytorch_model-text_hidden_fcs.bin"
 SAM_PARTS = r"((?:image_encoder|prompt_encoder|mask_decoder)\..+)"

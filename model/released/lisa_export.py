@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from seglm.model.backbones.llava import Llava
-from seglm.model.precision import COMPUTE
+from seglm.model.precision import computed_in
 from seglm.model.recipe import Recipe
 from seglm.model.sizes import Sizes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # (our prefix, LISA's); the first that fits wins; None is not in LISA's folders
 PREFIXES: tuple[tuple[str, str | None], ...] = (
@@ -43,6 +43,8 @@ def write_lisa(
 
     CLIP is left out, as in LISA's releases; the LLM is stored in the recipe's precision, SAM and the projection in float32.
     """
+    import torch
+
     folder.mkdir(parents=True)
     state = {}
     for name, tensor in tensors.items():
@@ -51,7 +53,7 @@ def write_lisa(
             dtype = (
                 torch.float32
                 if name.startswith(("decoder.", "project."))
-                else COMPUTE[recipe.engine.precision]
+                else computed_in(recipe.engine.precision)
             )
             state[theirs] = tensor.detach().to("cpu", dtype).contiguous()
     torch.save(state, folder / BIN)

@@ -9,10 +9,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.config_keys import LANGUAGE_MODELS, flag, followed, place, section, select_layer
@@ -20,6 +17,9 @@ from seglm.model.released.errors import DeltaWeights, WeightsError, WrongNames
 from seglm.model.released.files import called, config_of, read_tensors
 from seglm.model.released.keymap import Rule, mapped
 from seglm.model.released.llama import clip_config, llama_config, projector_kind, ranked
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 # Buffers that transformers 4.31 saved and that are computed today
@@ -130,6 +130,8 @@ def tokenizer_folder(path: str | Path) -> str | None:
 
 
 def _looks_like_delta(tensors: Mapping[str, Tensor]) -> str:
+    import torch
+
     norms = [
         t.float().abs().mean()
         for name, t in tensors.items()
@@ -155,6 +157,8 @@ def untied(tensors: dict[str, Tensor], config: Mapping[str, Any], *, source: str
     So a tied model is used as it is, and trained like any other: its head and its embedding may then part, and what is written
     holds both. Raises WeightsError if the config says tied and the file holds another head.
     """
+    import torch
+
     embedding, head = "llm.embed_tokens.weight", "llm.lm_head.weight"
     if not flag(config, "tie_word_embeddings", source=source) or embedding not in tensors:
         return tensors
@@ -169,6 +173,8 @@ def untied(tensors: dict[str, Tensor], config: Mapping[str, Any], *, source: str
 
 def _single_linear(tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
     """A linear `multi_modal_projector` is v1's single Linear followed by an identity."""
+    import torch
+
     if absent := [name for name in ("projector.2.weight", "projector.2.bias") if name not in tensors]:
         raise WrongNames(f"{source}: config.json says projector_hidden_act linear, but {absent[0]} is absent")
     second = tensors.pop("projector.2.weight")

@@ -6,12 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from seglm.model.names import group, names
 from seglm.model.released.errors import AdapterOnly, NotFinite, WrongNames, WrongRank, WrongShapes
 from seglm.utils.portable import is_finite
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 SHOWN = 12  # names that a message lists before it counts the rest
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from seglm.model.names import canonical, is_canonical, names
 from seglm.model.released.errors import WeightsError, WrongNames
@@ -20,6 +18,9 @@ from seglm.model.released.identify import manifest_of, refuse_adapter
 from seglm.model.released.lisa import lisa_names, lora_rank, unwrapped
 from seglm.model.released.strict import Report, listed, load_canonical
 from seglm.utils.portable import is_portable, read_portable
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
