@@ -1,12 +1,16 @@
 """Talk to a model about a picture and get masks: python chat.py --version MODEL
 
 Asks for a prompt and a picture until you press Ctrl-D, or answers once with --prompt and --image. Every mask goes to
---vis_save_path as <picture>_mask_<i>.png (0 and 255, lossless) and, laid over the picture, as <picture>_masked_img_<i>.jpg.
+--vis_save_path as <picture>_mask_<i>.png (0 and 255, lossless) and, laid over the picture, as <picture>_masked_img_<i>.jpg;
+masks of two pictures of one name do not meet: the second's are <picture>_2_mask_<i>.png, and pictures.json says whose are whose.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +23,9 @@ from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.open_model import open_model
 from seglm.model.precision import PRECISIONS
 from seglm.utils.command import command
+from seglm.utils.command import said as in_words
+from seglm.utils.encoding import check_text
+from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, place, typed
 from seglm.utils.types import Sample
 
@@ -36,8 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     if (given.prompt is None) != (given.image is None):
         raise ValueError("--prompt and --image belong together: give both for one answer, none to be asked")
-    if given.image is not None and not given.image.is_file():
+    if given.image is not None and not os.path.isfile(given.image):
         raise FileNotFoundError(f"File not found: {given.image}")
+    if given.prompt is not None:
+        check_text(given.prompt, "--prompt")
+    check_writable(given.vis_save_path, "--vis_save_path")
+    _escape_what_is_no_utf8()
     model = _open(given)
     if given.prompt is not None:
         answer(model, given.image, given.prompt, given)
@@ -49,11 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def answer(model: Segmenter, image: Path, prompt: str, given: argparse.Namespace) -> None:
     """One question about one picture: prints what the model says and writes its masks."""
+    check_text(prompt, "the prompt")
     picture = read_frame(image, str(image))
     asked = Sample(str(image), (picture.shape[0], picture.shape[1]), lambda _: picture, path=str(image))
     [drawn] = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
     [said] = drawn.answers
-    for line in described(said, save(said, picture, image.stem, given.vis_save_path)):
+    for line in described(said, save(said, picture, image, given.vis_save_path)):
         print(line, flush=True)
 
 
@@ -70,18 +82,25 @@ def talk(reply: Callable[[Path, str], None], read: Callable[[str], str] = input)
         image = _ask_for_image(read, image)
         try:
             reply(image, prompt)
-        except (ValueError, Fault) as error:
-            # A broken picture, a prompt that is too long: said, and asked again.
-            print(f"error: {error}")
+        except (ValueError, OSError, Fault) as error:
+            # A broken picture, a prompt that is too long, a full disk: said, and asked again.
+            print(f"error: {in_words(error)}")
 
 
 def _ask_for_image(read: Callable[[str], str], before: Path | None) -> Path:
     while True:
         text = read(IMAGE if before is None else f"{IMAGE}[{before}] ").strip().strip("'\"")
-        path = Path(text).expanduser() if text else before
-        if path is not None and path.is_file():
+        path = Path(os.path.expanduser(text)) if text else before
+        if path is not None and os.path.isfile(path):  # Path.is_file raises for a name that is too long
             return path
         print(f"File not found: {path}" if path else "A picture is needed.")
+
+
+def _escape_what_is_no_utf8() -> None:
+    """What is typed in another encoding is then one wrong prompt, not the end; what the terminal cannot show is shown escaped."""
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _open(given: argparse.Namespace) -> Segmenter:

@@ -20,7 +20,7 @@ from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.evaluate import evaluate
 from seglm.evaluation.asking.leak import refuse_leak
 from seglm.model.build import Built
-from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, start
+from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, look_for, start
 from seglm.model.names import canonical
 from seglm.model.older import with_settings
 from seglm.model.quantize import quantize
@@ -77,6 +77,8 @@ def choose(options: cli.Options) -> Chosen:
         run = run_of(options)
         refuse(run, resume=True, overwrite=options.overwrite)
         weights = weights or str(run.folder)
+    if options.recipe and options.version and weights == options.version and not options.eval_only:
+        look_for(configured(named(options.recipe), options))  # before the folder alone is found missing
     if weights is not None:
         to_train = not options.eval_only and options.resume is None
         chosen = choose_recipe(resolve(weights), name=options.recipe, to_train=to_train)
@@ -110,6 +112,7 @@ def configured(recipe: Recipe, options: cli.Options) -> Recipe:
 def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     """From the data on disk to a folder with trained weights."""
     recipe.check(dist.world())
+    look_for(recipe, options.init_from)
     going_on, run = options.resume is not None, run_of(options, recipe.name)
     refuse(run, resume=going_on, overwrite=options.overwrite)
     logs.start()

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from seglm.evaluation.asking.ask import asker, refuse_half_on_cpu
+from seglm.evaluation.asking.ask import asker
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker, folder_name
 from seglm.evaluation.asking.leak import refuse_leak
@@ -30,6 +30,7 @@ from seglm.model.recipe import Protocol, Recipe
 from seglm.utils import dist
 from seglm.utils.command import command
 from seglm.utils.config import to_json
+from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, place, typed
 
 PARTS = "parts"  # in a benchmark's folder, until everything is asked
@@ -59,6 +60,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     from seglm.model.released.identify import manifest_of
     from seglm.utils.resolve import resolve
 
+    check_writable(given.out, "--out")
     chosen = [benchmark(spec) for spec in given.val_dataset.split(",")]
     folders = [_folder(given, one) for one in chosen]
     scored = given.weight or given.version
@@ -76,8 +78,8 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
         device=str(world.device),
         vision=given.vision_tower,
         decoder=given.vision_pretrained,
+        world=world,
     )
-    refuse_half_on_cpu(recipe, str(world.device))
     recipe = _with_flags(recipe, given)
     model.recipe = recipe
     protocol: Protocol = given.protocol or recipe.evaluate.protocol

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.construct import construct
 from seglm.model.recipe import Recipe
+from seglm.model.released.absent import refuse_absent
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import WeightsError, WrongShapes
 from seglm.model.released.strict import Report, load_canonical
@@ -49,7 +50,20 @@ def build(recipe: Recipe, *, device: str = "cpu") -> Built:
 
 def base_weights(recipe: Recipe) -> Checkpoint:
     """The recipe's base weights as one checkpoint; parts that the LLM's folder does not hold come from their own paths."""
+    refuse_absent_base(recipe)
     return recipe.decoder.begin(recipe.backbone.read())
+
+
+def refuse_absent_base(recipe: Recipe) -> None:
+    """Raises FileNotFoundError that names all of the recipe's base weights that are not there; nothing is read."""
+    backbone, decoder = recipe.backbone, recipe.decoder
+    refuse_absent(
+        backbone.weights,
+        revision=backbone.revision,
+        vision_else=backbone.vision,
+        decoder=decoder.weights,
+        decoder_anew=decoder.begins_anew,
+    )
 
 
 def assemble(recipe: Recipe, checkpoint: Checkpoint, *, lora: bool = True, device: str = "cpu") -> Built:

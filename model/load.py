@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seglm.model import probe
-from seglm.model.build import Built, assemble, base_weights, build
+from seglm.model.build import Built, assemble, base_weights, build, refuse_absent_base
 from seglm.model.older import recipe_from_json, with_settings
 from seglm.model.precision import PRECISIONS, Precision
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
+from seglm.model.released.absent import refuse_absent
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.config_keys import chosen as chosen_of
 from seglm.model.released.config_keys import section
@@ -21,6 +22,7 @@ from seglm.model.released.files import config_of
 from seglm.model.released.folder import recipe_of
 from seglm.model.released.identify import WITHOUT_BASE, identify, layout_of, manifest_of
 from seglm.model.released.trained import Trained, load_trained, read_trained
+from seglm.utils.dist import World
 from seglm.utils.resolve import resolve
 
 if TYPE_CHECKING:
@@ -77,17 +79,22 @@ def load(
     decoder: str | None = None,
     revision: str | None = None,
     ask_probe: bool = True,
+    world: World | None = None,
 ) -> tuple[Segmenter, Recipe]:
     """A model that is to be used, not trained: a merged SegLM folder or a released LISA, a path or a hub id.
 
     recipe: name; None takes what the weights tell. precision: None takes the recipe's. vision, decoder: where CLIP and
     SAM lie, for releases that do not hold them. ask_probe: ask the golden probe of a merged folder again (a second on a GPU).
-    Raises WeightsError (see model/released/errors.py), FileNotFoundError, ProbeFailed.
+    world: where the model will run; the recipe is then checked for it before anything is read.
+    Raises ValueError for what that machine cannot do, FileNotFoundError, WeightsError (model/released/errors.py), ProbeFailed.
     """
+    refuse_absent(path, revision=revision, vision=vision, decoder=decoder)
     folder = resolve(path, what="the model (--version)", revision=revision)
     chosen = choose_recipe(folder, name=recipe)
     log.info("%s: recipe %s (%s)", path, chosen.recipe.name, chosen.reason)
     used = chosen.recipe if decoder is None else with_settings(chosen.recipe, [("decoder.weights", decoder)])
+    refuse_absent(str(folder), vision=vision, vision_else=used.backbone.vision, decoder=used.decoder.weights)
+    _check(used, precision, world)
     checkpoint = used.decoder.complete(used.backbone.read(str(folder), vision=vision))
     if not checkpoint.has("project."):
         raise WeightsError(
@@ -113,6 +120,15 @@ def start(recipe: Recipe, init_from: str | None = None) -> Built:
         return load_with_trained(base_weights(recipe), str(path), recipe)
     whole = replace(recipe, backbone=replace(recipe.backbone, weights=str(path), revision=None))
     return assemble(recipe, base_weights(whole))
+
+
+def look_for(recipe: Recipe, init_from: str | None = None) -> None:
+    """Raises FileNotFoundError that names all that `start` will read and that is not there; no tensor is read."""
+    if init_from is not None:
+        path = resolve(init_from, what="the weights to start from (--init_from)")
+        if layout_of(path) not in WITHOUT_BASE:
+            recipe = replace(recipe, backbone=replace(recipe.backbone, weights=str(path), revision=None))
+    refuse_absent_base(recipe)
 
 
 def load_with_trained(
@@ -142,6 +158,7 @@ def load_unmerged(
     device: str = "cpu",
     vision: str | None = None,
     decoder: str | None = None,
+    world: World | None = None,
 ) -> tuple[Segmenter, Recipe]:
     """A model that is to be used, from trained weights that were never merged and the base they were trained on.
 
@@ -157,9 +174,16 @@ def load_unmerged(
             chosen.trainable, lora=replace(chosen.trainable.lora, r=trained.lora_rank, dropout=0.0)
         ),
     )
+    _check(chosen, precision, world)
     checkpoint = base_weights(chosen)
     used = _used(chosen, checkpoint, precision)
     return load_with_trained(checkpoint, trained, used, device=device).model, used
+
+
+def _check(recipe: Recipe, precision: Precision | None, world: World | None) -> None:
+    if world is not None:
+        wanted = precision or recipe.engine.precision
+        replace(recipe, engine=replace(recipe.engine, precision=wanted)).check(world, to_train=False)
 
 
 def _used(recipe: Recipe, checkpoint: Checkpoint, precision: Precision | None) -> Recipe:

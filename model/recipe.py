@@ -189,6 +189,11 @@ class Engine:
                 "engine.gradient_checkpointing=true, a smaller --batch_size with more --grad_accumulation_steps"
             )
         attention.check(self, world.device, to_train=to_train)
+        if to_train and self.row_tokens and not self.share_prefix:
+            raise ValueError(
+                f"engine.row_tokens={self.row_tokens} puts several images into a row, and engine.share_prefix=false gives every "
+                "dialogue a row of its own; set engine.row_tokens=0, or engine.share_prefix=true"
+            )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 from seglm.training import saves
 from seglm.training.saves import BYTES_OF_A_SAVE, BYTES_OF_A_WEIGHT
 from seglm.utils import atomic, dist, lock
+from seglm.utils.folders import nearest
 from seglm.utils.portable import MANIFEST
 
 MARK, EVAL, KEPT, LOCK = "log.txt", "eval", "kept", "lock"
@@ -182,12 +183,7 @@ def _size(count: float) -> str:
 
 
 def _free(folder: Path) -> int:
-    return shutil.disk_usage(_there(folder)).free
-
-
-def _there(folder: Path) -> Path:
-    """The folder or the nearest one above it that exists."""
-    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    return shutil.disk_usage(nearest(folder)).free
 
 
 def _raise_on_all(problem: Callable[[], str | None]) -> None:
@@ -212,7 +208,7 @@ def _problem(run: RunFolder, resume: bool, overwrite: bool) -> str | None:
         if saves.newest(folder) is None:
             return f"--resume: {folder} holds no complete checkpoint; start with --overwrite instead, or check --exp_name"
         return None
-    place = _there(folder)
+    place = nearest(folder)
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         return f"{folder}: {place} is no folder that can be written to; choose another --log_base_dir or --exp_name"
     # A folder with nothing but evaluations, or the log of a start that failed, is no run yet.

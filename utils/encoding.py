@@ -26,7 +26,25 @@ CAPITALS, SMALL = (
     "\u00df-\u00f6\u00f8-\u00ff\u0153\u0161\u017e",
 )
 WORD = re.compile(f"[{CAPITALS}]?[{SMALL}]{{0,2}}")
+SURROGATE = re.compile("[\ud800-\udfff]")
 ALONE = "\u00e0\u00e1\u00e9\u00f3"  # words of one letter in French, Portuguese, Spanish
+
+
+def check_text(text: str, said: str) -> None:
+    """Raises ValueError for a typed text that is blank or came in bytes that are no UTF-8, which Python keeps as surrogates.
+
+    said: how the user names the text.
+    """
+    if not text.strip():
+        raise ValueError(f"{said} is empty; write a question")
+    wrong = SURROGATE.search(text)
+    if wrong:
+        byte = ord(wrong[0]) - 0xDC00
+        what = f"byte 0x{byte:02x}" if 0x80 <= byte <= 0xFF else f"half a character, U+{ord(wrong[0]):04X},"
+        raise ValueError(
+            f"{said}: {what} at character {wrong.start() + 1} is no UTF-8; set the terminal to UTF-8, or convert the text "
+            "(iconv -t UTF-8)"
+        )
 
 
 def text_of(content: bytes) -> tuple[str, str]:

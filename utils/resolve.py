@@ -18,7 +18,7 @@ from seglm.utils.containers import WEIGHT_FILES, containers
 
 log = logging.getLogger(__name__)
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?/\w([\w.-]*\w)?")  # the hub's own rule; ./name is a path
 FOLDERS = ("checkpoints", "pretrained")
 ROOT_VARIABLE = "WEIGHTS_ROOT"
 SMALL_FILES = ("*.json", "*.model", "*.txt")

@@ -68,8 +68,8 @@ def asker(
 def ask(model: Segmenter, sample: Sample, text: str, *, max_new_tokens: int) -> Iterator[Drawn]:
     """One typed question about a picture or a video; every frame has one answer.
 
-    The answer's `status` tells the two ways to get no mask apart: `not_asked`, the question does not speak of one, and
-    `no_seg_token`, it does and the model answered in words only.
+    The answer's `status` tells the two ways to get no mask apart: `no_seg_token`, the question speaks of one in English and the
+    model answered in words only, and `not_asked`, whether it asks for one is not known.
     """
     recipe = model.recipe
     for own in _windows(recipe, [sample]):
@@ -183,12 +183,6 @@ def filled_in(script: Script, recipe: Recipe) -> Script:
         return replace(dialogue, turns=(*dialogue.turns[:-1], last))
 
     return tuple(fill(dialogue) for dialogue in script)
-
-
-def refuse_half_on_cpu(recipe: Recipe, device: str) -> None:
-    """Raises ValueError for fp16 without a GPU: half of PyTorch's CPU kernels do not have it."""
-    if recipe.engine.precision == "fp16" and not device.startswith("cuda"):
-        raise ValueError("--precision fp16 needs a GPU, and there is none; use --precision fp32 or bf16")
 
 
 def device_of(model: Segmenter) -> torch.device:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from seglm.evaluation.asking.chat_files import claimed
 from seglm.evaluation.pictures.masks import MASK_COLOURS, Mask, Picture, overlay
 from seglm.evaluation.scores.files import write_mask
 from seglm.utils.answers import Answer
 
 JPEG_QUALITY = 95
-NOT_ASKED = "no mask was asked for: the question does not speak of one (say 'segment ...' or '... output segmentation mask')"
+NOT_ASKED = (
+    'no mask: the model wrote no [SEG] (to get one, ask for it, e.g. "Please segment the cup in this image.")'
+)
 NO_SEG = (
     "no [SEG] was produced: a mask was asked for and the model answered in words only (not the same as an empty mask; "
     "try another wording)"
@@ -31,17 +33,13 @@ def masks_of(answer: Answer, size: tuple[int, int]) -> list[Mask]:
     ]
 
 
-def save(answer: Answer, picture: Picture, stem: str, folder: Path) -> list[Path]:
-    """Writes `<stem>_mask_<i>.png` (0 and 255) and `<stem>_masked_img_<i>.jpg` for every mask; returns the masks' paths.
+def save(answer: Answer, picture: Picture, image: Path, folder: Path) -> list[Path]:
+    """Writes `<name>_mask_<i>.png` (0 and 255) and `<name>_masked_img_<i>.jpg` for every mask; returns the masks' paths.
 
-    picture: uint8 [H, W, 3], RGB. Files of an earlier answer about the same picture are removed, so that what lies there belongs
-    to this answer.
+    picture: uint8 [H, W, 3], RGB. image: where it lies; its stem is the name, unless another picture has that (`claimed`).
+    Files of an earlier answer about the same picture are removed, so that what lies there belongs to this answer.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    ours = re.compile(re.escape(stem) + r"_(mask_\d+\.png|masked_img_\d+\.jpg)")
-    for old in folder.iterdir():
-        if ours.fullmatch(old.name):
-            old.unlink()
+    stem = claimed(image, folder)
     paths = []
     for number, mask in enumerate(masks_of(answer, (picture.shape[0], picture.shape[1]))):
         paths.append(folder / f"{stem}_mask_{number}.png")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from seglm.evaluation.asking.ask import refuse_half_on_cpu
 from seglm.model.precision import Precision
 from seglm.model.quantize import Bits, bitsandbytes, quantize
+from seglm.utils.dist import World
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
@@ -46,8 +46,8 @@ def open_model(
         device="cpu" if bits else device,
         vision=vision,
         decoder=decoder,
+        world=World(device=torch.device(device)),
     )
-    refuse_half_on_cpu(chosen, device)
     if image_size not in (None, chosen.decoder.image_size):
         raise ValueError(
             f"--image_size {image_size}: the weights are for {chosen.decoder.image_size}; leave the flag out"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 from seglm.utils.config import Choice
 from seglm.utils.ranges import Count, Place
@@ -29,6 +29,8 @@ class DecoderChoice(Choice, ABC):
     """file or folder of the decoder before any training"""
     image_size: Count
     """side of the padded square that the encoder sees, pixels"""
+    begins_anew: ClassVar[bool] = False
+    """a training takes `weights` even where the LLM's folder holds a mask decoder"""
 
     def at(self, folder: str) -> Self:
         """The same with its weights in a folder, as a merged model holds them."""

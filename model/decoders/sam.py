@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 LAYER_NORM_EPS = 1e-6  # segment_anything/build_sam.py
+SCORES_ROOM = 2 << 30
+"""bytes of one layer's attention scores, which SAM holds as a whole and several times over: four pictures of a ViT-H in bf16 have
+room, while sixteen at once would take some 30 GB"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class SamDims:
     @property
     def grid(self) -> int:
         return self.image_size // self.patch
+
+    def at_once(self, itemsize: int) -> int:
+        """How many pictures the encoder takes in one call; itemsize: bytes of a number."""
+        return max(1, SCORES_ROOM // (self.vit_heads * self.grid**4 * itemsize))
 
     @classmethod
     def of(cls, config: Mapping[str, object]) -> SamDims:
@@ -199,10 +206,14 @@ class SamDecoder(nn.Module):
 
     @torch.no_grad()
     def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
-        """M frames (see `normalise`) -> features [M, C, g, g] in the encoder's dtype; frozen, no gradient."""
+        """M frames (see `normalise`) -> features [M, C, g, g] in the encoder's dtype; frozen, no gradient.
+
+        As many at once as SCORES_ROOM holds; under ZeRO-3 all, as every rank has to call the encoder equally often.
+        """
         dtype = self.image_encoder.patch_embed.proj.weight.dtype
-        features: Tensor = self.image_encoder(self.normalise(frames, resized).to(dtype))
-        return features
+        squares = self.normalise(frames, resized).to(dtype)
+        at_once = len(squares) if is_sharded(self.image_encoder) else self.dims.at_once(dtype.itemsize)
+        return torch.cat([self.image_encoder(some) for some in squares.split(at_once)])
 
     def decode(self, features_JCgg: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
         """Masks of all jobs in one call, in float32 whatever the autocast.

@@ -19,6 +19,7 @@ frozen. Deviations of both from the released code:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -106,6 +107,8 @@ def _about(clip: Clip, number: int, question: str, around: tuple[str, str], targ
 @dataclass(frozen=True)
 class RestartedSam(Sam):
     """SAM's own mask decoder and a new projection, even where the LLM's folder holds trained ones (finetune.py:250)."""
+
+    begins_anew: ClassVar[bool] = True
 
     def begin(self, checkpoint: Checkpoint) -> Checkpoint:
         return self.complete(checkpoint.without(("project.", "decoder.")))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -14,12 +12,10 @@ from seglm.evaluation.asking.ask import (
     asker,
     asks_for_mask,
     filled_in,
-    refuse_half_on_cpu,
     speak,
 )
 from seglm.evaluation.asking.predict import batches, predict
 from seglm.evaluation.scores.first_mask import mask_of
-from seglm.model.recipe import Engine
 from seglm.utils.types import Dialogue, Sample, Slot, Turn
 from tests.evaluation.fakes import BENCHMARK, HEIGHT, WIDTH, FakeSource, answered, rectangle
 from tests.tiny import tiny_model, tiny_recipe
@@ -118,10 +114,3 @@ def test_training_mode_is_given_back() -> None:
     model = tiny_model().train()
     assert list(asker(model, protocol="forced", max_new_tokens=1)(samples(1)))
     assert model.training
-
-
-def test_half_precision_without_a_gpu_is_an_error() -> None:
-    recipe = replace(tiny_recipe(), engine=Engine(precision="fp16"))
-    with pytest.raises(ValueError, match="--precision fp16 needs a GPU"):
-        refuse_half_on_cpu(recipe, "cpu")
-    refuse_half_on_cpu(recipe, "cuda:0")

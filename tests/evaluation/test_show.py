@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +25,7 @@ from seglm.evaluation.table import markdown, table
 from seglm.model.recipes import recipe as named
 from seglm.utils.answers import Answer
 from tests.evaluation.fakes import BENCHMARK, HEIGHT, WIDTH, FakeSource, answered, near_the_truth, rectangle
+from tests.house.tree import ROOT
 
 PICTURE = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
 
@@ -29,7 +33,7 @@ PICTURE = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
 # ---- chat -----------------------------------------------------------------------------------------------------------
 def test_every_mask_is_written_lossless_with_its_overlay(tmp_path: Path) -> None:
     mask = rectangle(3, 4)
-    paths = save(answered(mask, slots=3), PICTURE, "cup", tmp_path)
+    paths = save(answered(mask, slots=3), PICTURE, Path("cup.png"), tmp_path)
     assert [path.name for path in paths] == ["cup_mask_0.png", "cup_mask_1.png", "cup_mask_2.png"]
     stored = cv2.imread(str(paths[2]), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(stored, mask * 255)
@@ -38,19 +42,46 @@ def test_every_mask_is_written_lossless_with_its_overlay(tmp_path: Path) -> None
 
 
 def test_masks_of_an_earlier_answer_do_not_stay(tmp_path: Path) -> None:
-    save(answered(rectangle(3, 4), slots=3), PICTURE, "cup", tmp_path)
+    save(answered(rectangle(3, 4), slots=3), PICTURE, Path("cup.png"), tmp_path)
     (tmp_path / "cup2_mask_0.png").write_bytes(b"of another picture")
-    save(answered(rectangle(3, 4)), PICTURE, "cup", tmp_path)
+    save(answered(rectangle(3, 4)), PICTURE, Path("cup.png"), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "cup2_mask_0.png",
         "cup_mask_0.png",
         "cup_masked_img_0.jpg",
+        "pictures.json",
     ]
+
+
+def test_pictures_of_one_name_keep_their_masks_apart(tmp_path: Path) -> None:
+    first, second, third = (Path(name) for name in ("x/a.png", "y/a.png", "x/a.jpg"))
+    out = tmp_path / "out"
+    for image in (first, second, third, second, first):
+        paths = save(answered(rectangle(3, 4), slots=2), PICTURE, image, out)
+        stem = {first: "a", second: "a_2", third: "a_3"}[image]
+        assert [path.name for path in paths] == [f"{stem}_mask_0.png", f"{stem}_mask_1.png"]
+    assert len(list(out.glob("*.png"))) == len(list(out.glob("*.jpg"))) == 6
+    save(answered(None), PICTURE, second, out)  # no mask any more
+    assert {path.name[:4] for path in out.glob("*.png")} == {"a_ma", "a_3_"}
+
+
+def test_a_file_that_chat_did_not_write_is_neither_replaced_nor_removed(tmp_path: Path) -> None:
+    (tmp_path / "a_mask_0.png").write_bytes(b"drawn by hand")
+    (path,) = save(answered(rectangle(3, 4)), PICTURE, tmp_path / "a.png", tmp_path)
+    assert path.name == "a_2_mask_0.png"
+    assert (tmp_path / "a_mask_0.png").read_bytes() == b"drawn by hand"
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', "\x00"])
+def test_a_damaged_list_of_pictures_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "pictures.json").write_text(content)
+    with pytest.raises(ValueError, match=r"pictures\.json: .*; remove it, or give another --vis_save_path"):
+        save(answered(rectangle(3, 4)), PICTURE, Path("a.png"), tmp_path)
 
 
 def test_words_beside_the_mask_are_shown(tmp_path: Path) -> None:
     answer = answered(rectangle(3, 4), text="Sure, [SEG].\nIt  is round.")
-    lines = described(answer, save(answer, PICTURE, "cup", tmp_path))
+    lines = described(answer, save(answer, PICTURE, Path("cup.png"), tmp_path))
     assert lines[0] == "text_output: Sure, [SEG]. It is round."
     assert lines[1].startswith("mask 0: 80 pixels, 10.4 % of the picture, estimated IoU 0.90: ")
 
@@ -58,9 +89,13 @@ def test_words_beside_the_mask_are_shown(tmp_path: Path) -> None:
 def test_the_three_ways_to_get_no_mask_are_told_apart(tmp_path: Path) -> None:
     words = answered(None)
     assert "no [SEG] was produced" in described(words, [])[1]
-    assert "no mask was asked for" in described(Answer(replace(words.spoken, status="not_asked")), [])[1]
+    silent = Answer(replace(words.spoken, status="not_asked"))
+    assert described(silent, [])[1].startswith("no mask: the model wrote no [SEG]")
     empty = answered(np.zeros((HEIGHT, WIDTH), dtype=np.bool_))
-    assert "empty: the model drew nothing" in described(empty, save(empty, PICTURE, "cup", tmp_path))[1]
+    assert (
+        "empty: the model drew nothing"
+        in described(empty, save(empty, PICTURE, Path("cup.png"), tmp_path))[1]
+    )
 
 
 def test_the_loop_asks_again_for_a_picture_that_is_not_there(
@@ -105,6 +140,12 @@ def test_a_broken_picture_is_said_and_the_loop_goes_on(capsys: pytest.CaptureFix
         (["--prompt", "x"], "--prompt and --image belong together"),
         (["--prompt", "x", "--image", "nowhere.png"], "File not found: nowhere.png"),
         (["--version", "./nowhere", "--prompt", "x", "--image", __file__], "nowhere"),
+        (["--prompt", "l\udce9g", "--image", __file__], "--prompt: byte 0xe9 at character 2 is no UTF-8"),
+        (["--prompt", "l\ud800g", "--image", __file__], r"--prompt: half a character, U\+D800"),
+        (["--prompt", "  ", "--image", __file__], "--prompt is empty"),
+        (["--prompt", "x", "--image", "n" * 300], "File not found: n"),
+        (["--vis_save_path", __file__], f"--vis_save_path {__file__}: {__file__} is there and no folder"),
+        (["--vis_save_path", f"{__file__}/in"], f"--vis_save_path {__file__}/in: {__file__} is there and no"),
     ],
 )
 def test_one_shot_errors_name_the_thing_and_end_the_program(arguments: list[str], message: str) -> None:
@@ -116,6 +157,44 @@ def test_quantised_loading_without_the_library_says_how_to_get_it(monkeypatch: p
     monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
     with pytest.raises(SystemExit, match="pip install bitsandbytes"):
         chat.main(["--load_in_4bit", "--prompt", "x", "--image", __file__])
+
+
+def test_what_is_typed_in_another_encoding_is_one_error_line_and_asked_again(tmp_path: Path) -> None:
+    """Bytes on stdin, as a terminal of another encoding sends them, and a name that the terminal cannot show."""
+    picture = tmp_path / "caf\udce9.png"
+    cv2.imencode(".png", PICTURE)[1].tofile(os.fsencode(picture))
+    program = f"""if True:
+        import chat, argparse
+        from pathlib import Path
+        from tests.evaluation.fakes import answered, rectangle
+        chat._open = lambda given: None
+        chat.ask = lambda *_, **__: answered(rectangle(3, 4))
+        chat.main(["--vis_save_path", {str(tmp_path / "out")!r}])
+    """
+    lines = [
+        b"segment l\xe9gume",
+        os.fsencode(picture),
+        b"first",
+        b"x" * 300,
+        b"~nobody/a.png",
+        b"\x00",
+        b"",
+        b"\xff",
+        b"",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=b"\n".join(lines) + b"\n",
+        capture_output=True,
+        cwd=ROOT,
+        check=False,
+    )
+    shown = done.stdout.decode()
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert shown.count("error: the prompt: byte 0xe9 at character 10 is no UTF-8") == 1
+    assert shown.count("error: the prompt: byte 0xff at character 1 is no UTF-8") == 1
+    assert shown.count("File not found") == 3 and shown.count("error:") == 2
+    assert r"caf\udce9_mask_0.png" in shown and len(list((tmp_path / "out").glob("*_mask_0.png"))) == 1
 
 
 # ---- pictures -------------------------------------------------------------------------------------------------------

@@ -128,6 +128,11 @@ def test_every_shipped_recipe_is_fit_to_be_trained_and_used() -> None:
         ("lisa_7b", "engine.load_in=4bit", "are for chat.py and --eval_only"),
         (
             "lisa_7b",
+            "engine.row_tokens=2048 engine.share_prefix=false",
+            "engine.row_tokens=2048 puts several images into a row, and engine.share_prefix=false gives",
+        ),
+        (
+            "lisa_7b",
             "trainable.lora.targets=lm_head,q_proj",
             "lm_head would get no adapter; permitted are q_proj",
         ),

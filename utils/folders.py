@@ -1,0 +1,23 @@
+"""Folders that are written into later: looked at before minutes of work, and not made before there is something to write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def nearest(folder: Path) -> Path:
+    """The folder, or the nearest place above it that exists."""
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
+
+
+def check_writable(folder: Path, said: str) -> None:
+    """Raises ValueError if files could not be written into the folder, which need not be there yet.
+
+    said: how the user names it, a flag.
+    """
+    place = nearest(folder)
+    if not place.is_dir():
+        raise ValueError(f"{said} {folder}: {place} is there and no folder; give a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"{said} {folder}: {place} may not be written to; give another folder")
