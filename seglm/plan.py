@@ -12,8 +12,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from seglm.model.build import base_weights, sizes_of
 from seglm.model.construct import construct
@@ -21,6 +20,9 @@ from seglm.model.recipe import Recipe
 from seglm.preflight import add_recipe_flags, chosen_recipe
 from seglm.utils.command import command
 from seglm.utils.ranges import Count, typed
+
+if TYPE_CHECKING:
+    from torch import nn
 
 GIB = 2**30
 MOMENTS = 2  # of AdamW, each as large as the weight

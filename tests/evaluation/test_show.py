@@ -166,9 +166,10 @@ def test_what_is_typed_in_another_encoding_is_one_error_line_and_asked_again(tmp
     program = f"""if True:
         import chat, argparse
         from pathlib import Path
+        from seglm.utils.answers import Drawn
         from tests.evaluation.fakes import answered, rectangle
         chat._open = lambda given: None
-        chat.ask = lambda *_, **__: answered(rectangle(3, 4))
+        chat.ask = lambda *_, **__: [Drawn(0, 0, (answered(rectangle(3, 4)),))]
         chat.main(["--vis_save_path", {str(tmp_path / "out")!r}])
     """
     lines = [
