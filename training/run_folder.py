@@ -128,7 +128,8 @@ def open_run(folder: Path | str, *, resume: bool = False, overwrite: bool = Fals
         release(run)
         raise
     if dist.world().is_main:
-        for entry in run.folder.iterdir() if overwrite else ():
+        # Last what shows that this is a run, so that one half removed can be overwritten again.
+        for entry in sorted(run.folder.iterdir(), key=_shows_a_run) if overwrite else ():
             if entry.name != LOCK:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         if not resume:
@@ -190,6 +191,10 @@ def _raise_on_all(problem: Callable[[], str | None]) -> None:
     """ValueError on every rank if the main process sees a problem."""
     if said := dist.from_main(problem() if dist.world().is_main else None):
         raise ValueError(said)
+
+
+def _shows_a_run(entry: Path) -> bool:
+    return entry.name in (MARK, MANIFEST)
 
 
 def _busy(run: RunFolder, who: str) -> str | None:

@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 HELD = (errno.EACCES, errno.EAGAIN)
@@ -33,8 +34,9 @@ def take(path: Path) -> str:
             os.close(handle)
             return who
         if _is_at(path, handle):
-            os.ftruncate(handle, 0)
-            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            with suppress(OSError):  # a full disk; it is for others to read and no more
+                os.ftruncate(handle, 0)
+                os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
             _held[path] = handle
         else:  # somebody has freed it, and so removed this file, since it was opened
             os.close(handle)

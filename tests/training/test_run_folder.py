@@ -10,6 +10,7 @@ import pytest
 
 from seglm.training.run_folder import RunFolder, forget, open_run, refuse, refuse_full_disk, release
 from seglm.utils import lock
+from tests.training.processes import die_at
 
 
 def test_a_run_does_not_write_into_another_unless_told(tmp_path: Path) -> None:
@@ -145,3 +146,24 @@ def test_what_a_user_keeps_beside_the_kept_weights_stays(tmp_path: Path) -> None
     assert names == [".nfs0001", "best", "step12", "step8", "step8-good"]
     run.go_back(8)
     assert not run.kept(12).exists() and run.kept(8).exists()
+
+
+def test_an_overwrite_that_is_killed_anywhere_can_be_done_again(tmp_path: Path) -> None:
+    """Before its n-th change of the file system, for every n."""
+    number, killed = 0, True
+    while killed:
+        run = RunFolder(tmp_path / str(number))
+        (run.folder / "slots" / "a").mkdir(parents=True)
+        for path in (run.log, run.manifest, run.metrics, run.folder / "slots" / "a" / "COMPLETE"):
+            path.write_text("")
+        child = os.fork()
+        if child == 0:
+            die_at(number)
+            open_run(run.folder, overwrite=True)
+            os._exit(0)
+        killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+        open_run(run.folder, overwrite=True)
+        release(run)
+        assert not list(run.folder.iterdir())
+        number += 1
+    assert number > 6
