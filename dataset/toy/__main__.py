@@ -5,15 +5,25 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tqdm import tqdm
 
-from seglm.dataset.toy.layouts.shots import Shot
 from seglm.dataset.toy.scenes import GRID
-from seglm.dataset.toy.write import TEST_IMAGES, TRAIN_IMAGES, VAL_IMAGES, Manifest, read_manifest, write
+from seglm.dataset.toy.write import (
+    JOBS,
+    TEST_IMAGES,
+    TRAIN_IMAGES,
+    VAL_IMAGES,
+    Manifest,
+    read_manifest,
+    write,
+)
 from seglm.utils.command import command
 from seglm.utils.ranges import CountOrNone, Place, between, typed
+from seglm.utils.threads import usable_cores
+
+WORTH_PROCESSES = 200  # pictures; a smaller world is written before a second interpreter has started
 
 Side = Annotated[int, between(least=16, most=4096)]
 """of a smaller picture some shapes have no pixel"""
@@ -32,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         test_images=options.test_images,
         seed=options.seed,
         size=options.size,
+        processes=usable_cores() if options.images + options.val_images >= WORTH_PROCESSES else 1,
         progress=_bar,
     )
     done = "is already here" if was_there else f"was written in {time.perf_counter() - begin:.0f} s"
@@ -65,8 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _bar(shots: Iterable[Shot], label: str) -> Iterable[Shot]:
-    bar: Iterable[Shot] = tqdm(shots, desc=label, unit="img", leave=False, dynamic_ncols=True, disable=None)
+def _bar(jobs: Iterable[Any], label: str) -> Iterable[Any]:
+    bar: Iterable[Any] = tqdm(
+        jobs, desc=label, unit="data set", total=len(JOBS), leave=False, dynamic_ncols=True, disable=None
+    )
     return bar
 
 
