@@ -10,10 +10,21 @@ from typing import Annotated, TypeVar
 from tqdm import tqdm
 
 from seglm.dataset.toy.scenes import GRID
-from seglm.dataset.toy.write import TEST_IMAGES, TRAIN_IMAGES, VAL_IMAGES, Manifest, read_manifest, write
+from seglm.dataset.toy.write import (
+    JOBS,
+    TEST_IMAGES,
+    TRAIN_IMAGES,
+    VAL_IMAGES,
+    Manifest,
+    read_manifest,
+    write,
+)
 from seglm.dataset.toy.write_videos import read_video_manifest, write_videos
 from seglm.utils.command import command
 from seglm.utils.ranges import CountOrNone, Place, between, typed
+from seglm.utils.threads import usable_cores
+
+WORTH_PROCESSES = 200  # pictures; a smaller world is written before a second interpreter has started
 
 Side = Annotated[int, between(least=16, most=4096)]
 """of a smaller picture some shapes have no pixel"""
@@ -33,7 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     }
     if options.sets in ("images", "all"):
         was_there = read_manifest(root) is not None
-        _say(root, "this toy world", was_there, lambda: write(root, progress=_bar("img"), **numbers))
+        cores = usable_cores() if options.images + options.val_images >= WORTH_PROCESSES else 1
+        bar = _bar("data set", total=len(JOBS))
+        _say(root, "this toy world", was_there, lambda: write(root, processes=cores, progress=bar, **numbers))
     if options.sets in ("videos", "all"):
         was_there = read_video_manifest(root) is not None
         _say(root, "the toy videos", was_there, lambda: write_videos(root, progress=_bar("clip"), **numbers))
@@ -84,12 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _bar(unit: str) -> Callable[[Iterable[Item], str], Iterable[Item]]:
+def _bar(unit: str, *, total: int | None = None) -> Callable[[Iterable[Item], str], Iterable[Item]]:
     """A progress bar that counts in the unit."""
 
     def watched(items: Iterable[Item], label: str) -> Iterable[Item]:
         bar: Iterable[Item] = tqdm(
-            items, desc=label, unit=unit, leave=False, dynamic_ncols=True, disable=None
+            items, desc=label, unit=unit, total=total, leave=False, dynamic_ncols=True, disable=None
         )
         return bar
 

@@ -147,14 +147,16 @@ def absent_look(
     depend on what found room) from a thing of this scene.
     """
     there = scene.things if among is None else [scene.things[i] for i in among]
+    # Compared as plain tuples: a description is made of the look that is kept, not of every one that is tried.
+    taken = {tuple([getattr(thing, name) for name in names]) for thing in there}
     for _ in range(ABSENT_TRIES):
         model, colour, shape = choose(scene.things, rng), choose(COLOUR_NAMES, rng), choose(SHAPES, rng)
         if split == "train" and (colour, shape) in HELD_OUT_LOOKS:
             continue
         drawn = {"size": model.size, "colour": colour, "material": model.material, "shape": shape}
-        description = Description(**{name: drawn[name] for name in names})
-        if not any(map(description.fits, there)):
-            return description
+        look = {name: drawn[name] for name in names}
+        if tuple(look.values()) not in taken:
+            return Description(**look)
     return None
 
 

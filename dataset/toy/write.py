@@ -9,15 +9,22 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from seglm.dataset.toy.layouts import conversations, grefer, parts, reasonseg, refer, semantic
 from seglm.dataset.toy.layouts.coco import write_pictures
-from seglm.dataset.toy.layouts.shots import Progress, Shot, make_shot, positives, save_json
+from seglm.dataset.toy.layouts.shots import Shot, make_shot, positives, save_json
 from seglm.dataset.toy.scenes import GRID, Scene, Split
+
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+"""(things, what they are) -> the same things; a hook for a progress bar"""
 
 MANIFEST_NAME = "toy_world.json"
 TRAIN_IMAGES, VAL_IMAGES, TEST_IMAGES = 3000, 200, 100
@@ -85,6 +92,28 @@ POOLS = (
 )
 
 
+POOL_BY_NAME = {pool.name: pool for pool in POOLS}
+REFER_SETS = {one.name: one for one in (refer.REFCOCO, refer.REFCOCO_PLUS, refer.REFCOCOG, refer.REFCLEF)}
+GENERAL_SETS = {one.name: one for one in (grefer.GREFCOCO, grefer.REFZOM)}
+PLAIN_SETS: dict[str, Callable[[Path, Iterable[Shot]], int]] = {
+    "ade20k": semantic.write_ade20k,
+    "mapillary": semantic.write_mapillary,
+    "cocostuff": semantic.write_cocostuff,
+    "paco_lvis": parts.write_paco,
+    "pascal_part": parts.write_pascal_part,
+    "llava_instruct_150k": conversations.write_conversations,
+}
+JOBS = (
+    *(f"pictures {pool.name.split()[1]}" for pool in POOLS if pool.name.startswith("coco ")),
+    *REFER_SETS,
+    *GENERAL_SETS,
+    *(f"ReasonSeg {split}" for split in ("train", "val", "test")),
+    *(f"{name} {split}" for split in ("train", "val") for name in ("ade20k", "mapillary")),
+    *(f"{name} train" for name in ("cocostuff", "paco_lvis", "pascal_part", "llava_instruct_150k")),
+)
+"""what is written, in the order of the counts; no two of them write one file with different bytes"""
+
+
 def write(
     root: Path,
     *,
@@ -93,12 +122,13 @@ def write(
     test_images: int = TEST_IMAGES,
     seed: int = 0,
     size: int = GRID,
-    progress: Progress = lambda shots, _: shots,
+    processes: int = 1,
+    progress: Progress = lambda jobs, _: jobs,
 ) -> Manifest:
     """Write the world under `root`, whole or not at all; does nothing if the same world is there already.
 
-    `images`, `val_images`, `test_images`: see Manifest; `size`: side of the pictures, pixels; `progress` is called with each
-    sequence of pictures and the name of what is written.
+    `images`, `val_images`, `test_images`: see Manifest; `size`: side of the pictures, pixels; `processes`: how many write at the
+    same time, with the same outcome; `progress` is called with the data sets that are (or were) written.
     Raises ValueError if the numbers are too small or `root` holds anything else.
     """
     if images < MIN_TRAIN_IMAGES or min(val_images, test_images) < 4 or seed < 0:
@@ -114,7 +144,7 @@ def write(
     draft = root.with_name(f".{root.name}.writing-{os.getpid()}")
     try:
         draft.mkdir()
-        world = Manifest(**{**asdict(wanted), "counts": _write_sets(draft, wanted, progress)})
+        world = Manifest(**{**asdict(wanted), "counts": _write_sets(draft, wanted, progress, processes)})
         save_json(asdict(world), draft / MANIFEST_NAME)
         draft.replace(root)
     finally:
@@ -174,50 +204,70 @@ def _fingerprint() -> str:
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
 
 
-def _write_sets(root: Path, world: Manifest, progress: Progress) -> dict[str, int]:
-    """All data sets; returns `data set|split` -> samples."""
-    pools = {
-        pool.name: list(islice(_numbered(pool, world), _size(pool, world)))
-        for pool in POOLS
-        if not pool.is_chosen
-    }
+def _write_sets(root: Path, world: Manifest, progress: Progress, processes: int) -> dict[str, int]:
+    """All data sets; returns `data set|split` -> samples, in the order of JOBS whoever was ready first."""
+    write_one = partial(_write_set, root, world)
+    if processes == 1:
+        written = dict(zip(JOBS, map(write_one, progress(JOBS, "toy world")), strict=True))
+    else:
+        # A fresh interpreter each: a copy of this one could hold locks of threads that it has not.
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            # The largest first, so that none of them is left for the end.
+            begun = {pool.submit(write_one, job): job for job in sorted(JOBS, key=_effort, reverse=True)}
+            done = progress(as_completed(begun), "toy world")
+            written = {begun[one]: one.result() for one in done}
+    return {name: count for job in JOBS for name, count in written[job].items()}
 
-    def watched(name: str, label: str) -> Iterable[Shot]:
-        return progress(pools[name], label)
 
-    coco = [pool.name for pool in POOLS if pool.name.startswith("coco ")]
-    counts = {f"coco|{name.split()[1]}": write_pictures(root, watched(name, "pictures")) for name in coco}
-    for refer_set in (refer.REFCOCO, refer.REFCOCO_PLUS, refer.REFCOCOG, refer.REFCLEF):
-        pictures = "refclef" if refer_set.clef else "coco"
-        splits = (
-            ("train", "val", "test") if refer_set is refer.REFCOCOG else ("train", "val", "testA", "testB")
+def _write_set(root: Path, world: Manifest, job: str) -> dict[str, int]:
+    """One of JOBS: writes files that no other job writes, and returns `data set|split` -> samples."""
+    kind, _, split = job.partition(" ")
+    if kind == "pictures":
+        return {f"coco|{split}": write_pictures(root, _shots(f"coco {split}", world))}
+    if kind in REFER_SETS:
+        return _write_refer_set(root, world, REFER_SETS[kind])
+    if kind in GENERAL_SETS:
+        general = GENERAL_SETS[kind]
+        pools = {split: _shots(f"coco {split}", world) for split in general.splits}
+        written = grefer.write_general(root, general, pools)
+        return {f"{kind}|{general.split_by}|{split}": count for split, count in written.items()}
+    if kind == "ReasonSeg":
+        pool = POOL_BY_NAME[f"reasonseg {split}"]
+        count = reasonseg.write_reasonseg(
+            root, _numbered(pool, world.seed, world.size), count=_size(pool, world)
         )
-        splits = (*splits, "testC") if refer_set.clef else splits
-        watched_splits = {split: watched(f"{pictures} {split}", refer_set.name) for split in splits}
-        written = refer.write_refer(root, refer_set, watched_splits)
-        counts |= {
-            f"{refer_set.name}|{refer_set.split_by}|{split}": count for split, count in written.items()
-        }
-    for general in (grefer.GREFCOCO, grefer.REFZOM):
-        watched_splits = {split: watched(f"coco {split}", general.name) for split in general.splits}
-        written = grefer.write_general(root, general, watched_splits)
-        counts |= {f"{general.name}|{general.split_by}|{split}": count for split, count in written.items()}
-    for split in ("train", "val", "test"):
-        pool = next(pool for pool in POOLS if pool.name == f"reasonseg {split}")
-        shots = progress(_numbered(pool, world), "ReasonSeg")
-        counts[f"ReasonSeg|{split}"] = reasonseg.write_reasonseg(root, shots, count=_size(pool, world))
-    for split in ("train", "val"):
-        counts[f"ade20k|{split}"] = semantic.write_ade20k(root, watched(f"ade20k {split}", "ade20k"))
-        counts[f"mapillary|{split}"] = semantic.write_mapillary(
-            root, watched(f"mapillary {split}", "mapillary")
-        )
-    counts["cocostuff|train"] = semantic.write_cocostuff(root, watched("coco train", "cocostuff"))
-    counts["paco_lvis|train"] = parts.write_paco(root, watched("coco train", "paco_lvis"))
-    counts["pascal_part|train"] = parts.write_pascal_part(root, watched("pascal_part train", "pascal_part"))
-    counts["llava_instruct_150k|train"] = conversations.write_conversations(
-        root, watched("coco train", "llava_instruct")
+        return {f"ReasonSeg|{split}": count}
+    pictures = kind if f"{kind} {split}" in POOL_BY_NAME else "coco"
+    return {f"{kind}|{split}": PLAIN_SETS[kind](root, _shots(f"{pictures} {split}", world))}
+
+
+def _write_refer_set(root: Path, world: Manifest, chosen: refer.ReferSet) -> dict[str, int]:
+    splits = ("train", "val", "test") if chosen is refer.REFCOCOG else ("train", "val", "testA", "testB")
+    splits = (*splits, "testC") if chosen.clef else splits
+    pictures = "refclef" if chosen.clef else "coco"
+    written = refer.write_refer(
+        root, chosen, {split: _shots(f"{pictures} {split}", world) for split in splits}
     )
-    return counts
+    return {f"{chosen.name}|{chosen.split_by}|{split}": count for split, count in written.items()}
+
+
+def _effort(job: str) -> float:
+    """How long a job takes, roughly: ReasonSeg looks at many more pictures than it keeps, the rest says little of each."""
+    kind, _, split = job.partition(" ")
+    each = {"ReasonSeg": 4.0, "pictures": 0.5} | dict.fromkeys((*REFER_SETS, *GENERAL_SETS), 2.0)
+    return each.get(kind, 0.4) * (1.0 if split in ("", "train") else 0.1)
+
+
+def _shots(name: str, world: Manifest) -> tuple[Shot, ...]:
+    """The pictures of a pool that are not chosen."""
+    pool = POOL_BY_NAME[name]
+    return _made(pool, world.seed, world.size, _size(pool, world))
+
+
+@lru_cache(len(POOLS))
+def _made(pool: _Pool, seed: int, size: int, count: int) -> tuple[Shot, ...]:
+    """The first pictures of a pool, made once a process."""
+    return tuple(islice(_numbered(pool, seed, size), count))
 
 
 def _size(pool: _Pool, world: Manifest) -> int:
@@ -225,8 +275,8 @@ def _size(pool: _Pool, world: Manifest) -> int:
     return round(pool.share * int(getattr(world, pool.base)))
 
 
-def _numbered(pool: _Pool, world: Manifest) -> Iterator[Shot]:
+def _numbered(pool: _Pool, seed: int, size: int) -> Iterator[Shot]:
     """The shots of a pool, as many as are asked for; a shot has its number, and with it its seed, to itself."""
     first = POOLS.index(pool) * SHOTS_PER_POOL + 1
     for number in range(first, first + SHOTS_PER_POOL):
-        yield make_shot(number, world_seed=world.seed, split=pool.split, size=world.size)
+        yield make_shot(number, world_seed=seed, split=pool.split, size=size)

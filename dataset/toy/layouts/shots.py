@@ -2,7 +2,6 @@
 
 import json
 import zlib
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +30,6 @@ class Shot:
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator of this scene for one purpose, e.g. a data set's name; independent of all other purposes."""
         return np.random.default_rng([self.scene.seed, zlib.crc32(purpose.encode())])
-
-
-Progress = Callable[[Iterable[Shot], str], Iterable[Shot]]
-"""(shots, what is written) -> the same shots; a hook for a progress bar"""
 
 
 def make_shot(number: int, *, world_seed: int, split: Split, size: int) -> Shot:
