@@ -24,11 +24,10 @@ from seglm.dataset.readers.stills import Stills
 from seglm.dataset.sources import describe, descriptions, is_begun, open_source
 from seglm.utils.command import command
 from seglm.utils.ranges import Share, place, typed
-from seglm.utils.types import Frames, Sample
+from seglm.utils.types import Frames, Sample, Target
 
 DECODED_SHARE = 0.01
 SHOWN = 20  # faults a source, unless --all
-ONE = Frames(seen=(0,), drawn=(0,))
 
 
 @dataclass
@@ -83,7 +82,7 @@ def _look(source: Stills, every: int, index: int) -> _Look:
         sample = source.sample(index)
         if not sample.turns and not sample.targets:
             return _Look(empty=(sample.key,))
-        if not Path(sample.path).is_file():
+        if not Path(sample.path).exists():
             return _Look(faults=(f"{sample.key}: missing image ({sample.path})",))
         whole = bool(every) and index % every == 0
         empty = tuple(_decode(sample)) if whole else ()
@@ -96,10 +95,19 @@ def _look(source: Stills, every: int, index: int) -> _Look:
 
 def _decode(sample: Sample) -> Iterator[str]:
     """Keys of the targets without a pixel that should have one. Raises Fault if anything cannot be decoded."""
-    decoded = clip(sample, frames=ONE)
-    for target, mask in zip(decoded.targets, decoded.masks, strict=True):
-        if not mask.any() and target.kind != NO_TARGET:
-            yield f"{sample.key}, target {target.key}"
+    shown: dict[int, bool] = {}
+    for number in range(sample.num_frames):  # one after the other: a video may be long
+        known = [index for index, target in enumerate(sample.targets) if _is_known(target, number)]
+        decoded = clip(sample, frames=Frames(seen=(number,), drawn=(number,)), targets=known)
+        for index, mask in zip(known, decoded.masks, strict=True):
+            shown[index] = shown.get(index, False) or bool(mask.any())
+    for index, is_shown in shown.items():
+        if not is_shown and sample.targets[index].kind != NO_TARGET:
+            yield f"{sample.key}, target {sample.targets[index].key}"
+
+
+def _is_known(target: Target, number: int) -> bool:
+    return target.known_frames is None or number in target.known_frames
 
 
 def _notes(found: Findings, empty: Sequence[str], about: Description, split: str) -> Iterator[str]:

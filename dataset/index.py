@@ -32,6 +32,9 @@ Record = dict[str, Any]
 
 VERSION = 5  # of the records; a change makes every cached index anew
 LARGE = 20_000  # records; a smaller index is made in well under a second and is not worth a file
+LARGE_BYTES = (
+    2**24
+)  # of all records; few of them may hold much, such as the masks of a thing in all frames of a video
 NO_COCO = -1
 TOLD = "told.json"  # in a kept index: its faults and what was left out
 
@@ -90,9 +93,9 @@ def open_index(files: Sequence[Path], build: Callable[[], Iterable[Listed]], *, 
         return _mapped(folder)
     with blamed(what, files[0], "its records cannot be listed"):
         index = _index_of(_each_once(build(), what, files[0]))
-    if len(index) >= LARGE:
+    if len(index) >= LARGE or index.data.nbytes >= LARGE_BYTES:
         _store(index, folder)
-    return index
+    return _mapped(folder) if (folder / "starts.npy").is_file() else index
 
 
 def _index_of(entries: Iterable[tuple[bytes, int] | Fault | LeftOut]) -> Index:

@@ -51,6 +51,10 @@ class Target:
     """aligned with `texts` where the data set labels each of them; empty if `kind` says it all"""
     keys: tuple[str, ...] = ()
     """aligned with `texts` where the data set names each of them (RefCOCO's sentence ids, by which predictions are paired)"""
+    known_frames: tuple[int, ...] | None = None
+    """frames of a video whose mask is published, None for all; `masks` of another raises, and no metric looks there"""
+    objects: tuple[str, ...] = ()
+    """the things in the video whose union the mask is, as the data set calls them; empty if it does not"""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ class Sample:
     ignore: Callable[[Sequence[int]], NDArray[np.bool_]] | None = None
     """frames -> bool [T, H, W], True where neither loss nor metric may look"""
     path: str = ""
-    """the image file, for messages"""
+    """the image file, or the folder of a video's frames, for messages"""
+    frame_names: tuple[str, ...] = ()
+    """for each frame of a video the name that files about it bear, without an ending: `00005`"""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ def first_of(root: Path, folders: Sequence[str], key: str, about: Description) -
     raise missing(key, root / folders[0], about, others)
 
 
+def first_file(folder: Path, names: Sequence[str]) -> Path:
+    """The first of these files that is there, or the first of all."""
+    return next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
+
+
 def missing(key: str, path: Path, about: Description, more: str = "") -> Missing:
     """The error for a file or folder that is not there: it shows the tree that is expected."""
     tree = "".join(f"\n    {line}" for line in about.tree)

@@ -17,7 +17,7 @@ from seglm.dataset.faults import Fault, attempt, blamed, fault
 from seglm.dataset.fields import Entry, Id, Unique, image_size, shown, take, words
 from seglm.dataset.index import LeftOut, Listed, Record
 from seglm.dataset.masks import parts_of
-from seglm.dataset.readers.files import first_of, read_json
+from seglm.dataset.readers.files import first_file, first_of, read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.dataset.readers.unpickle import unpickle
 from seglm.utils.types import Sample, Target
@@ -119,8 +119,7 @@ def read_refer(record: Record, still: Still) -> Sample:
 def _refs_file(root: Path, split: str, about: Description, names: Sequence[str]) -> Path:
     """The first of the files that is there, or the first of all. Raises Fault if there is no folder for them."""
     folder = first_of(root, (f"refer_seg/{about.name}", about.name), f"{about.name}|{split}", about)
-    files = [folder / name.format(made_by=split.partition("|")[0]) for name in names]
-    return next((file for file in files if file.is_file()), files[0])
+    return first_file(folder, [name.format(made_by=split.partition("|")[0]) for name in names])
 
 
 def _read_refs(path: Path, name: str) -> list[dict[str, Any]]:

@@ -14,11 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from seglm.dataset.check import ONE, check_source
+from seglm.dataset.check import check_source
 from seglm.dataset.pipeline import clip
 from seglm.dataset.sources import open_source
 from tests.dataset.damages import SETS, cases
-from tests.dataset.mini import copy_of
+from tests.dataset.mini import ONE, copy_of
 
 SECONDS = 10
 BYTES = 2**30  # beyond what is taken after the imports

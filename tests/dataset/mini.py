@@ -5,7 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from seglm.utils.types import Frames
+
 MINI = Path(__file__).parents[1] / "goldens" / "datasets"
+ONE = Frames(seen=(0,), drawn=(0,))
+"""the frame of a picture"""
 
 
 def copy_of(name: str, target: Path) -> Path:

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from seglm.dataset.check import ONE, check_source, main
+from seglm.dataset.check import check_source, main
 from seglm.dataset.faults import Fault, attempt, blamed
 from seglm.dataset.index import LeftOut, open_index
 from seglm.dataset.pipeline import clip
 from seglm.dataset.sources import coco_ids, open_source, open_sources
 from seglm.dataset.sources.refcoco import DESCRIPTION as REFCOCO
 from tests.dataset.damages import INSTANCES, PARTS, REFS, TALK
-from tests.dataset.mini import copy_of
+from tests.dataset.mini import ONE, copy_of
 
 
 def change(file: Path, how: Callable[[Any], object]) -> None:

@@ -13,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from seglm.dataset.check import ONE
 from seglm.dataset.faults import Fault
 from seglm.dataset.frames import ORIENTATION, TURNED, frame_size, read_frame, read_labels
 from seglm.dataset.pipeline import clip
 from seglm.dataset.sources import open_source
+from tests.dataset.mini import ONE
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF")
 STORED = (60, 80)

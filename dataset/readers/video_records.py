@@ -1,0 +1,162 @@
+"""A data set of videos: an index of records with what can be asked for in each, and the reader that makes samples of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seglm.dataset.description import Description
+from seglm.dataset.faults import blamed
+from seglm.dataset.fields import shown, take, words
+from seglm.dataset.index import Listed, Record
+from seglm.dataset.masks import Mask
+from seglm.dataset.readers.refer import NO_TARGET
+from seglm.dataset.readers.stills import Still, Stills, open_stills
+from seglm.dataset.readers.video import FrameFolder, open_folder, within
+from seglm.dataset.readers.video_masks import Opened, Store, Things
+from seglm.utils.types import Sample, Target
+
+EXPRESSIONS: Mapping[Any, str] = {"all": "one expression for each expression of a video"}
+"""`Scored.texts` of these sets"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The things of an expression."""
+
+    objects: Sequence[str]
+    """as the data set calls them"""
+    things: Things
+    """as the store finds them"""
+    size: list[int] | None = None
+    """[H, W] of their masks, where that is known without decoding"""
+
+
+@dataclass(frozen=True)
+class ReadVideo:
+    """A record as a sample; nothing is decoded but the head of the first frame."""
+
+    masks: Store
+
+    def __call__(self, record: Record, still: Still) -> Sample:
+        video = open_folder(still.path, still.key, record["frames"])
+        size, masked = video.size, record["size"]
+        if masked is not None and tuple(masked) != size:
+            raise ValueError(
+                f"its masks are {masked[0]} x {masked[1]}, its frames {size[0]} x {size[1]} (H x W)"
+            )
+        opened = self.masks.open(still, video.names, size)
+        shared: dict[
+            str, tuple[Any, tuple[int, ...] | None]
+        ] = {}  # expressions about the same things have one mask
+        for one in record["expressions"]:
+            things = one["things"]
+            if repr(things) not in shared:
+                known = None if one["kind"] == NO_TARGET else opened.known(things)
+                shared[repr(things)] = partial(_masks, video, opened, things), known
+        return Sample(
+            key=still.key,
+            size=size,
+            frame=video.frame,
+            num_frames=video.num_frames,
+            targets=tuple(_target(one, *shared[repr(one["things"])]) for one in record["expressions"]),
+            ignore=None if opened.ignore is None else partial(_each, video, opened.ignore),
+            path=str(still.path),
+            frame_names=video.names,
+        )
+
+
+def open_videos(
+    home: Path,
+    split: str,
+    about: Description,
+    masks: Store,
+    list_records: Callable[[str], Iterable[Listed]],
+    files: Sequence[Path],
+) -> Stills:
+    """The videos that `list_records(name)` makes of `files`; frames lie below `home`. Raises Fault if a file is missing."""
+    return open_stills(home, split, about, ReadVideo(masks), list_records, files=files, images=home)
+
+
+def record_of(
+    home: Path,
+    frames: Sequence[str],
+    video_id: str,
+    names: Sequence[str] | None,
+    expressions: Sequence[Record],
+    size: list[int] | None,
+) -> Record:
+    """The record of a video. names: of its frames, None for all in the folder; expressions: what `expression_of` makes."""
+    words(video_id, "the name of a video")
+    folders = [f"{folder}/{video_id}" for folder in frames]
+    image = next((folder for folder in folders if (home / folder).is_dir()), folders[0])
+    return {"id": video_id, "image": image, "frames": names, "size": size, "expressions": expressions}
+
+
+def expression_of(
+    key: str,
+    text: str,
+    found: Found,
+    kind: str = "",
+    *,
+    sentence: bool = False,
+    known: Collection[str] | None = None,
+) -> Record:
+    """What is kept of an expression. A phrase is lower case, as in VideoLISA and GLUS; a whole sentence stays as it is.
+
+    known: names of the frames in which the masks of its things are published, where the file says it.
+    """
+    text = " ".join(text.split())
+    return {
+        "id": key,
+        "text": text if sentence else text.lower(),
+        "sentence": sentence,
+        "objects": list(found.objects),
+        "things": list(found.things),
+        "kind": kind,
+        "known": None if known is None else sorted(known),
+    }
+
+
+def frame_names(video: Any) -> list[str]:
+    """The names of a video's frames, sorted, as masks are whatever the order of the names."""
+    names = take(video, "frames", list)
+    for name in names:
+        if not isinstance(name, str) or not name or Path(name).name != name:
+            raise ValueError(f"`frames` holds {shown(name)}, permitted are names of files without an ending")
+    if not names or len(set(names)) < len(names):
+        told = f"{len(names)} names, {len(set(names))} of them different"
+        raise ValueError(f"`frames` holds {told}; permitted is one name or more, each once")
+    return sorted(names)
+
+
+def _target(one: Record, masks: Any, known: tuple[int, ...] | None) -> Target:
+    return Target(
+        texts=(one["text"],),
+        masks=masks,
+        is_sentence=one["sentence"],
+        kind=one["kind"],
+        key=one["id"],
+        known_frames=known,
+        objects=tuple(one["objects"]),
+    )
+
+
+def _masks(video: FrameFolder, opened: Opened, things: Things, frames: Sequence[int]) -> Mask:
+    """bool [T, H, W]: the union of some things."""
+    return _each(video, partial(opened.mask, things), frames)
+
+
+def _each(video: FrameFolder, mask: Callable[[int], Mask], frames: Sequence[int]) -> Mask:
+    """bool [T, H, W] of a mask for each frame. Raises Fault with the frame's number."""
+    found = np.zeros((len(frames), *video.size), dtype=np.bool_)
+    for place, number in enumerate(frames):
+        within(number, video.num_frames, video.key)
+        with blamed(f"{video.key}, frame {number}", video.folder / video.files[number], "malformed mask"):
+            found[place] = mask(number)
+    return found
