@@ -1,7 +1,7 @@
 """MeViS: frames, meta_expressions.json and, but for `valid`, mask_dict.json with the run lengths of every object.
 
-Expressions are of all kinds, mostly of motion; as in version 2 some mean nothing (empty "obj_id" and "anno_id"). Added to the
-real format: "kind" in each expression, which its readers do not look at.
+Expressions are of all kinds, mostly of motion. In the second release, meta_expressions_v2.json, some more mean nothing (empty
+"obj_id" and "anno_id"). Added to the real format: "kind" in each expression, which its readers do not look at.
 """
 
 from collections.abc import Iterable
@@ -17,25 +17,24 @@ QUOTAS = {"own": 4, "multi": 2, "reasoning": 1, "attribute": 1}  # expressions o
 
 
 def write_mevis(root: Path, split: str, takes: Iterable[Take]) -> int:
-    """Write one split: train, valid_u, or valid, whose masks nobody has; returns the number of expressions."""
+    """Write one split: train, valid_u, or valid, whose masks nobody has; returns how many expressions the first release has."""
     folder, has_masks = root / FOLDER / split, split != "valid"
     videos: Json = {}
+    first_release: Json = {}
     mask_dict: dict[str, object] = {}
     count = 0
     for take in takes:
         name, first = video_name(take), len(mask_dict)
         save_frames(take, folder / "JPEGImages" / name)
         phrases = asked(take, "mevis", QUOTAS, none_odds=NONE_ODDS)
-        videos[name] = {
-            "expressions": {
-                str(n): _expression(phrase, first, has_masks) for n, phrase in enumerate(phrases)
-            },
-            "vid_id": len(videos),
-            "frames": frame_names(take),
-        }
+        video = {"vid_id": len(videos), "frames": frame_names(take)}
+        every = {str(n): _expression(phrase, first, has_masks) for n, phrase in enumerate(phrases)}
+        meant = {n: one for (n, one), phrase in zip(every.items(), phrases, strict=True) if phrase.targets}
+        videos[name], first_release[name] = {"expressions": every, **video}, {"expressions": meant, **video}
         mask_dict |= {str(first + thing): codes for thing, codes in enumerate(codes_of(take))}
-        count += len(phrases)
-    save_json({"videos": videos}, folder / "meta_expressions.json")
+        count += len(meant)
+    save_json({"videos": videos}, folder / "meta_expressions_v2.json")
+    save_json({"videos": first_release}, folder / "meta_expressions.json")
     if has_masks:
         save_json(mask_dict, folder / "mask_dict.json")
     return count
