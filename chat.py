@@ -1,8 +1,10 @@
-"""Talk to a model about a picture and get masks: python chat.py --version MODEL
+"""Talk to a model about a picture or a video and get masks: python chat.py --version MODEL
 
-Asks for a prompt and a picture until you press Ctrl-D, or answers once with --prompt and --image. Every mask goes to
---vis_save_path as <picture>_mask_<i>.png (0 and 255, lossless) and, laid over the picture, as <picture>_masked_img_<i>.jpg;
-masks of two pictures of one name do not meet: the second's are <picture>_2_mask_<i>.png, and pictures.json says whose are whose.
+Asks for a prompt and a picture (or a video) until you press Ctrl-D, or answers once with --prompt and --image or --video.
+Every mask goes to --vis_save_path as <picture>_mask_<i>.png (0 and 255, lossless) and, laid over the picture, as
+<picture>_masked_img_<i>.jpg; masks of two pictures of one name do not meet: the second's are <picture>_2_mask_<i>.png, and
+pictures.json says whose are whose. Of a video there is a folder <video>_mask_<i> with a PNG for each frame, <video>_masked.mp4
+and <video>_strip.png.
 """
 
 from __future__ import annotations
@@ -13,13 +15,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seglm.dataset.faults import Fault
 from seglm.dataset.frames import read_frame
+from seglm.dataset.readers.video import is_picture
 from seglm.evaluation.asking.ask import ask
 from seglm.evaluation.asking.chat_answer import described, save
+from seglm.evaluation.asking.chat_files import claimed
 from seglm.evaluation.asking.open_model import open_model
 from seglm.model.precision import PRECISIONS
 from seglm.utils.command import command
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 
 PROMPT, IMAGE = "Please input your prompt: ", "Please input the image path: "
 MAX_NEW_TOKENS = 512  # LISA's chat.py
+RECENT = 8  # frames of a video that are kept decoded
 WEIGHTS_DECIDE = "; default: as the weights were trained"
 
 
@@ -41,59 +47,89 @@ WEIGHTS_DECIDE = "; default: as the weights were trained"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Loads the model, then answers once or until the input ends."""
     given = _parser().parse_args(arguments)
-    if (given.prompt is None) != (given.image is None):
-        raise ValueError("--prompt and --image belong together: give both for one answer, none to be asked")
-    if given.image is not None and not os.path.isfile(given.image):
-        raise FileNotFoundError(f"File not found: {given.image}")
+    if given.image is not None and given.video is not None:
+        raise ValueError("--image and --video: a question is about one of them")
+    about = given.image or given.video
+    if (given.prompt is None) != (about is None):
+        raise ValueError(
+            "--prompt and --image (or --video) belong together: give both for one answer, none to be asked"
+        )
+    if about is not None and not _is_there(about):
+        raise FileNotFoundError(f"File not found: {about}")
     if given.prompt is not None:
         check_text(given.prompt, "--prompt")
     check_writable(given.vis_save_path, "--vis_save_path")
     _escape_what_is_no_utf8()
     model = _open(given)
     if given.prompt is not None:
-        answer(model, given.image, given.prompt, given)
+        answer(model, about, given.prompt, given)
         return
     with suppress(EOFError, KeyboardInterrupt):
-        talk(lambda image, prompt: answer(model, image, prompt, given))
+        talk(lambda about, prompt: answer(model, about, prompt, given))
     print()
 
 
-def answer(model: Segmenter, image: Path, prompt: str, given: argparse.Namespace) -> None:
-    """One question about one picture: prints what the model says and writes its masks."""
+def answer(model: Segmenter, about: Path, prompt: str, given: argparse.Namespace) -> None:
+    """One question about one picture or video: prints what the model says and writes its masks."""
     check_text(prompt, "the prompt")
-    picture = read_frame(image, str(image))
-    asked = Sample(str(image), (picture.shape[0], picture.shape[1]), lambda _: picture, path=str(image))
-    [drawn] = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
-    [said] = drawn.answers
-    for line in described(said, save(said, picture, image, given.vis_save_path)):
+    if not is_picture(about):
+        lines = _about_video(model, about, prompt, given)
+    else:
+        picture = read_frame(about, str(about))
+        asked = Sample(str(about), (picture.shape[0], picture.shape[1]), lambda _: picture, path=str(about))
+        [drawn] = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
+        [said] = drawn.answers
+        lines = described(said, save(said, picture, about, given.vis_save_path))
+    for line in lines:
         print(line, flush=True)
 
 
+def _about_video(model: Segmenter, about: Path, prompt: str, given: argparse.Namespace) -> list[str]:
+    from tqdm import tqdm
+
+    from seglm.dataset.readers.video import open_video
+    from seglm.evaluation.asking.chat_video import described_video, save_video
+
+    video = open_video(about, str(about))
+    # The mask decoder asks for a few frames in advance, and the film wants them again.
+    frame = lru_cache(RECENT)(video.frame)
+    asked = Sample(str(about), video.size, frame, num_frames=video.num_frames, path=str(about))
+    drawn = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
+    bar = tqdm(drawn, total=video.num_frames, unit="frame", leave=False, disable=None)
+    name = claimed(about, given.vis_save_path)
+    return described_video(save_video(bar, video, frame, name, given.vis_save_path))
+
+
 def talk(reply: Callable[[Path, str], None], read: Callable[[str], str] = input) -> None:
-    """Asks for prompts and pictures until `read` raises EOFError; an empty path means the picture of before."""
+    """Asks for prompts and pictures or videos until `read` raises EOFError; an empty path means the one of before."""
     # The arrow keys then edit the line and bring back earlier ones; Windows has no readline and does without.
     with suppress(ImportError):
         import readline  # noqa: F401
-    image: Path | None = None
+    about: Path | None = None
     while True:
         prompt = read(PROMPT).strip()
         if not prompt:
             continue
-        image = _ask_for_image(read, image)
+        about = _ask_for_path(read, about)
         try:
-            reply(image, prompt)
+            reply(about, prompt)
         except (ValueError, OSError, Fault) as error:
             # A broken picture, a prompt that is too long, a full disk: said, and asked again.
             print(f"error: {in_words(error)}")
 
 
-def _ask_for_image(read: Callable[[str], str], before: Path | None) -> Path:
+def _ask_for_path(read: Callable[[str], str], before: Path | None) -> Path:
     while True:
         text = read(IMAGE if before is None else f"{IMAGE}[{before}] ").strip().strip("'\"")
         path = Path(os.path.expanduser(text)) if text else before
-        if path is not None and os.path.isfile(path):  # Path.is_file raises for a name that is too long
+        if path is not None and _is_there(path):
             return path
-        print(f"File not found: {path}" if path else "A picture is needed.")
+        print(f"File not found: {path}" if path else "A picture or a video is needed.")
+
+
+def _is_there(path: Path) -> bool:
+    """A file, or a folder of frames. Path.is_file raises for a name that is too long."""
+    return os.path.isfile(path) or os.path.isdir(path)
 
 
 def _escape_what_is_no_utf8() -> None:
@@ -128,8 +164,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", default="xinlai/LISA-13B-llama2-v1", help="a folder or hub id (default %(default)s)"
     )
-    parser.add_argument("--prompt", help="one question, with --image; then the program ends")
+    parser.add_argument("--prompt", help="one question, with --image or --video; then the program ends")
     parser.add_argument("--image", type=place, help="the picture it is about")
+    parser.add_argument("--video", type=place, help="the video it is about: a file, or a folder of frames")
     parser.add_argument(
         "--vis_save_path",
         type=place,

@@ -105,7 +105,9 @@ def open_folder(folder: Path, key: str, names: Sequence[str] | None = None) -> F
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file holds a single picture; an animation holds more, a film none."""
+    """Whether it is a file that holds a single picture; an animation holds more, a film or a folder none."""
+    if path.is_dir():
+        return False
     try:
         with Image.open(path) as image:
             return not getattr(image, "is_animated", False)

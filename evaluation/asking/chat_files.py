@@ -1,10 +1,11 @@
-"""Under which name the masks of a picture are written: the picture's own, and two pictures of one name do not share it."""
+"""Under which name the masks of a picture or video are written: its own, and two pictures of one name do not share it."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 from itertools import count
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def claimed(picture: Path, folder: Path) -> str:
     known = next((name for name, other in index.items() if other == whole), None)
     if known is not None:
         for old in _files(folder, known):
-            old.unlink()
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
         return known
     names = (picture.stem if number == 1 else f"{picture.stem}_{number}" for number in count(1))
     free = next(name for name in names if name not in index and not _files(folder, name))
@@ -37,7 +38,7 @@ def claimed(picture: Path, folder: Path) -> str:
 
 
 def _files(folder: Path, name: str) -> list[Path]:
-    ours = re.compile(re.escape(name) + r"_(mask_\d+\.png|masked_img_\d+\.jpg)")
+    ours = re.compile(re.escape(name) + r"_(mask_\d+(\.png)?|masked_img_\d+\.jpg|masked\.mp4|strip\.png)")
     return [file for file in folder.iterdir() if ours.fullmatch(file.name)]
 
 

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from seglm.dataset.readers.video import Video
 from seglm.evaluation.asking.chat_answer import NO_SEG, NOT_ASKED, REJECTED, masks_of
 from seglm.evaluation.pictures.film import film, spread, strip
 from seglm.evaluation.pictures.masks import MASK_COLOURS, Picture, overlay
 from seglm.evaluation.scores.files import write_mask
 from seglm.utils.answers import Drawn, Spoken
-
-
-class Video(Protocol):
-    """See `dataset.readers.video`."""
-
-    @property
-    def names(self) -> tuple[str, ...]: ...
-    @property
-    def num_frames(self) -> int: ...
-    @property
-    def size(self) -> tuple[int, int]: ...
-    @property
-    def rate(self) -> float | None: ...
-    def frame(self, index: int) -> NDArray[np.uint8]: ...
 
 
 @dataclass
@@ -59,10 +42,13 @@ class VideoAnswer:
     num_frames: int
 
 
-def save_video(drawn: Iterable[Drawn], video: Video, name: str, folder: Path) -> VideoAnswer:
+def save_video(
+    drawn: Iterable[Drawn], video: Video, frame: Callable[[int], Picture], name: str, folder: Path
+) -> VideoAnswer:
     """Writes `<name>_mask_<i>/<frame>.png` (0 and 255) for every slot, `<name>_masked.mp4` and `<name>_strip.png`.
 
-    drawn: the frames in their order, one answer each. Nothing but masks that the model drew is written.
+    drawn: the frames in their order, one answer each. frame: of the video, by number, uint8 [H, W, 3], RGB.
+    Of an answer in words only nothing is written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     told: list[_Told] = []
@@ -74,7 +60,7 @@ def save_video(drawn: Iterable[Drawn], video: Video, name: str, folder: Path) ->
         for one in drawn:
             [answer] = one.answers
             words.setdefault(answer.spoken.text, answer.spoken)
-            picture = video.frame(one.frame)
+            picture = frame(one.frame)
             for number, mask in enumerate(masks_of(answer, video.size)):
                 if number == len(told):
                     told.append(_Told())

@@ -1,0 +1,130 @@
+"""An answer about a video: files, words, and the way from the command to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import chat
+from seglm.dataset.readers.video import Video, open_video
+from seglm.evaluation.asking.chat_video import described_video, save_video
+from seglm.evaluation.pictures.film import film
+from seglm.evaluation.scores.files import read_mask
+from seglm.utils.answers import Answer, Drawn
+from tests.evaluation.fakes import HEIGHT, WIDTH, answered, rectangle
+from tests.tiny import tiny_model
+
+NAMES = ("00000", "00005", "00010", "00015")
+
+
+def picture(number: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(number).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four frames, as data sets keep them."""
+    (tmp_path / "clip").mkdir()
+    for number, name in enumerate(NAMES):
+        cv2.imwrite(str(tmp_path / "clip" / f"{name}.png"), picture(number)[..., ::-1])
+    return tmp_path / "clip"
+
+
+def moving(*answers: Answer) -> Iterator[Drawn]:
+    return (Drawn(0, number, (answer,)) for number, answer in enumerate(answers))
+
+
+def saved(video: Video, out: Path, *answers: Answer) -> list[str]:
+    return described_video(save_video(moving(*answers), video, video.frame, "clip", out))
+
+
+def test_every_frame_has_its_mask_and_film_and_strip_show_them(folder: Path, tmp_path: Path) -> None:
+    masks = [rectangle(3, 2 + 4 * number) for number in range(3)]
+    lines = saved(
+        open_video(folder), tmp_path / "out", *map(answered, masks), answered(np.zeros_like(masks[0]))
+    )
+    assert lines[0] == "text_output: It is [SEG]."
+    assert (
+        lines[1] == f"mask 0: in 3 of 4 frames, 10.4 % of the picture there: {tmp_path / 'out/clip_mask_0'}"
+    )
+    for name, mask in zip(NAMES, masks, strict=False):
+        np.testing.assert_array_equal(read_mask(tmp_path / f"out/clip_mask_0/{name}.png"), mask)
+    shown = open_video(tmp_path / "out/clip_masked.mp4")
+    assert (shown.num_frames, shown.size, shown.rate) == (4, (HEIGHT, WIDTH), 10)
+    assert np.array(Image.open(tmp_path / "out/clip_strip.png")).shape[1] > 4 * WIDTH
+
+
+def test_words_only_leave_no_film_and_other_words_later_are_said(folder: Path, tmp_path: Path) -> None:
+    lines = saved(open_video(folder), tmp_path / "out", *[answered(None)] * 4)
+    assert lines[0] == "text_output: I do not know." and "no [SEG] was produced" in lines[1]
+    assert not list((tmp_path / "out").iterdir())
+    later = answered(rectangle(1, 1), text="There, [SEG].")
+    lines = saved(open_video(folder), tmp_path / "out", answered(None), later, later, later)
+    assert lines[0] == "text_output: I do not know. (frame 0; 2 different answers over the frames)"
+    assert lines[1].startswith("mask 0: in 3 of 4 frames") and lines[-1].startswith("strip: ")
+
+
+def test_a_thing_that_is_rejected_is_said_to_be_absent(folder: Path, tmp_path: Path) -> None:
+    whole = answered(rectangle(1, 1))
+    no = Answer(replace(whole.spoken, tokens=("[REJ]",), prompts=(None,)), (None,), (0.0,))
+    assert "the model says that it is not" in saved(open_video(folder), tmp_path / "out", *[no] * 4)[1]
+
+
+@pytest.mark.parametrize("kind", ["folder", "film"])
+def test_chat_answers_about_a_video_by_what_it_is(
+    kind: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    about = folder
+    if kind == "film":
+        about = tmp_path / "film.mp4"
+        with film(about) as add:
+            for number in range(4):
+                add(picture(number))
+    monkeypatch.setattr(chat, "_open", lambda given: tiny_model())
+    out = tmp_path / "out"
+    for flag in ("--video", "--image"):  # told apart by what it is, not by the flag
+        chat.main(
+            [
+                flag,
+                str(about),
+                "--prompt",
+                "Segment it.",
+                "--vis_save_path",
+                str(out),
+                "--max_new_tokens",
+                "3",
+            ]
+        )
+        assert capsys.readouterr().out.startswith("text_output: ")
+    with pytest.raises(SystemExit, match="--image and --video: a question is about one of them"):
+        chat.main(["--video", str(about), "--image", str(about), "--prompt", "a"])
+    with pytest.raises(SystemExit, match="File not found: nowhere.mp4"):
+        chat.main(["--video", "nowhere.mp4", "--prompt", "a"])
+
+
+def test_a_frame_that_the_film_wants_again_is_not_decoded_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+    read = type(open_video(folder)).frame
+
+    def noted(video: Video, number: int) -> NDArray[np.uint8]:
+        decoded.append(number)
+        return read(video, number)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(open_video(folder)), "frame", noted)
+    monkeypatch.setattr(chat, "_open", lambda given: tiny_model())
+    flags = ["--vis_save_path", str(tmp_path / "out"), "--max_new_tokens", "2"]
+    chat.main(["--video", str(folder), "--prompt", "Segment it.", *flags])
+    assert sorted(decoded) == [0, 1, 2, 3]
