@@ -41,7 +41,12 @@ class Ended:
 
 
 def run_ranks(
-    tmp: Path, size: int, folder: Path, *settings: str, script: str = "tests.training.train"
+    tmp: Path,
+    size: int,
+    folder: Path,
+    *settings: str,
+    script: str = "tests.training.train",
+    timeout: float = TIMEOUT,
 ) -> Ended:
     """`script`.main(folder, *settings) in `size` processes that meet by the variables a launcher would set."""
     context = multiprocessing.get_context("forkserver")
@@ -64,7 +69,7 @@ def run_ranks(
     for child in children:
         child.start()
     for child in children:
-        child.join(TIMEOUT)
+        child.join(timeout)
         # One that died leaves the others waiting, as a launcher would not.
         if child.exitcode != 0:
             for other in children:

@@ -29,6 +29,7 @@ from tests.training.test_trainer import numbers
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 KILLS = int(os.environ.get("SEGLM_KILLS", "4"))
 LONGEST = 1.5  # seconds from the first weight on the device; a life of this length is 10 to 30 steps
+LONG = 300 + 30 * KILLS  # seconds for a run of all epochs, on a busy machine, too
 EPOCHS = 2 * KILLS  # of eight steps each: more than the kills leave time for
 
 
@@ -48,7 +49,7 @@ def test_a_run_that_is_killed_again_and_again(tmp_path: Path) -> None:
     """Saves every 3 steps, a validation every 8, two ranks, either of which is killed; the other run saves once in 8 steps."""
     straight, run, draw = tmp_path / "straight", tmp_path / "run", random.Random(KILLS)
     settings = (f"epochs={EPOCHS}", "per_epoch=8", "keep=2", "print_freq=2", "seconds=0.005")
-    run_ranks(tmp_path, 2, straight, *settings).result  # noqa: B018
+    run_ranks(tmp_path, 2, straight, *settings, timeout=LONG).result  # noqa: B018
     settings = (*settings, "save_every=3")
     where = []
     for _ in range(KILLS):
@@ -59,7 +60,7 @@ def test_a_run_that_is_killed_again_and_again(tmp_path: Path) -> None:
         where += re.findall(r"killed in (.*)", ended.text)
         print(f"step {whole(run):3} is kept after a kill of rank {life[1][-1]} in {where[-1]}")
         assert whole(run) >= before
-    run_ranks(tmp_path, 2, run, *settings, "resume=1").result  # noqa: B018
+    run_ranks(tmp_path, 2, run, *settings, "resume=1", timeout=LONG).result  # noqa: B018
     assert len(where) == KILLS
     assert numbers(run) == numbers(straight)
     assert read(run / "scores.csv") == read(straight / "scores.csv")
