@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.compare import run
@@ -27,7 +28,10 @@ from benchmarks.measure import ROOT
 SPINS = {"GOMP_SPINCOUNT": "300000"}  # libgomp's own number where no policy is given; it wins over the policy
 WAITS: dict[str, dict[str, str]] = {"spinning": SPINS, "asleep": {}}
 BENCHMARK = "refcoco|unc|val"
-NEVER_RESTS = "while True: pass"
+NEW_TOKENS = 16
+NEVER_RESTS = (
+    "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"  # and ends with who started it
+)
 
 
 def prepare(place: Path) -> None:
@@ -57,7 +61,9 @@ def score(place: Path) -> float:
     from seglm.evaluation.asking.evaluate import evaluate
     from seglm.model.load import load
 
-    model, _ = load(str(place / "merged"))
+    model, recipe = load(str(place / "merged"))
+    # A model of a few steps does not know when to end.
+    model.recipe = replace(recipe, evaluate=replace(recipe.evaluate, max_new_tokens=NEW_TOKENS))
     rates = []
     for _ in range(2):
         began = time.perf_counter()
