@@ -77,9 +77,13 @@ def choose(options: cli.Options) -> Chosen:
         run = run_of(options)
         refuse(run, resume=True, overwrite=options.overwrite)
         weights = weights or str(run.folder)
-    if options.recipe and options.version and weights == options.version and not options.eval_only:
-        look_for(configured(named(options.recipe), options))  # before the folder alone is found missing
     if weights is not None:
+        try:
+            resolve(weights)
+        except FileNotFoundError:
+            if options.recipe is not None and weights == options.version:
+                look_for(configured(named(options.recipe), options))  # what else is missing is said with it
+            raise
         to_train = not options.eval_only and options.resume is None
         chosen = choose_recipe(resolve(weights), name=options.recipe, to_train=to_train)
     elif options.recipe is not None:
