@@ -93,6 +93,7 @@ def write_videos(
     root = root.resolve()
     if (found := read_video_manifest(root)) is not None:
         return _same(found, wanted, root)
+    _has_room(root)
     root.parent.mkdir(parents=True, exist_ok=True)
     draft = root.with_name(f".{root.name}.writing-videos-{os.getpid()}")
     try:
@@ -151,15 +152,20 @@ def _folders() -> list[str]:
     )
 
 
-def _publish(draft: Path, root: Path) -> None:
-    """Move the folders of the draft to their place."""
-    root.mkdir(exist_ok=True)
+def _has_room(root: Path) -> None:
+    """Raises ValueError if a folder of the user is where one of the videos' has to go."""
     in_the_way = [name for name in _folders() if (root / name).exists()]
     if in_the_way:
         raise ValueError(
             f"{root} has {', '.join(in_the_way)} already, which the toy world did not write (or was stopped while it did); "
             f"give another --dataset_dir, or move them away"
         )
+
+
+def _publish(draft: Path, root: Path) -> None:
+    """Move the folders of the draft to their place."""
+    _has_room(root)
+    root.mkdir(exist_ok=True)
     for name in _folders():
         (draft / name).replace(root / name)
 

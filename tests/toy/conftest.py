@@ -5,11 +5,20 @@ from pathlib import Path
 import pytest
 
 from seglm.dataset.toy.write import write
-from tests.toy.world import FEW, IMAGES, SEED
+from seglm.dataset.toy.write_videos import write_videos
+from tests.toy.world import FEW, IMAGES, NUMBERS, SEED
 
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy") / "data"
     write(folder, images=IMAGES, val_images=FEW, test_images=FEW, seed=SEED)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The videos of the same small world, without its pictures."""
+    folder = tmp_path_factory.mktemp("toy videos") / "data"
+    write_videos(folder, **NUMBERS)
     return folder
