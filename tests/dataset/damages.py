@@ -11,35 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-GONE = object()
-"""the field is not there at all"""
-
-NO_NAME = (None, 3, 1.5, True, [], {}, GONE)
-NO_WORDS = (*NO_NAME, "", " \n", "half \ud800 sign")
-NO_NUMBER = (None, "12", 1.5, math.nan, True, [], {}, GONE)
-NO_SIDE = (*NO_NUMBER, 0, -5, 10**9, 10**30)
-NO_LIST = (None, "ab", 3, {}, True, GONE)
-NO_BOOL = (None, "false", 0, [], GONE)
-WORST = (math.nan, math.inf, -math.inf, 1e300, 10**400, -1e7, 1e9, "40", None, True, [])
-"""what is no coordinate in a picture of 96 x 128"""
-NO_RUNS = (None, 3, "", "abc", "0", "!!", "\u4e2d", [], [1], [1.5], ["9"], [-8, 12296], [10**30])
-NO_SIZE = (None, 3, [], [96], [128, 96], [96, 128, 1], ["96", "128"], [math.nan, 1])
-NO_MASK = (
-    *(None, "ab", 3, {}, GONE, [None], ["ab"], [1, 2, 3], [{}]),
-    *([[10, 10, 60, 10, 60, worst]] for worst in WORST),
-    *([[1, 2, 3, 4, 5, 6, 7]], [[[10, 10, 3], [60, 10, 3], [60, 40, 3]]], [[{"x": 1, "y": 2}] * 3]),
-    [[-90, -90, 190, 190] * 9999],
-    *({"size": [96, 128], "counts": counts} for counts in NO_RUNS),
-    *({"size": size, "counts": [96 * 128]} for size in NO_SIZE),
-    {"size": [96, 128]},
-    {"counts": [96 * 128]},
+from tests.dataset import damaged_videos
+from tests.dataset.wrong_values import (
+    GONE,
+    NO_BOOL,
+    NO_LIST,
+    NO_MASK,
+    NO_NAME,
+    NO_NUMBER,
+    NO_POINTS,
+    NO_SHAPE,
+    NO_SIDE,
+    NO_WORDS,
 )
-NO_POINTS = (
-    *(None, "ab", 3, {}, [], GONE, [[1, 2], [3, 4]], [[1, 2, 3]] * 3, [1, 2, 3, 4, 5]),
-    *([{"x": 1, "y": 2}] * 3, [None] * 3),
-    *([[10, 10], [60, 10], [60, worst]] for worst in WORST),
-)
-NO_SHAPE = (None, 3, "", "line", "linestrip", "point", "points", "mask", "Polygon", "banana", [])
 
 REFS, INSTANCES = "refer_seg/grefcoco/grefs(unc).json", "refer_seg/grefcoco/instances.json"
 PARTS = "vlpart/pascal_part/train.json"
@@ -52,9 +36,9 @@ SETS = {
     "shapes": ("reasonseg", "ReasonSeg|val"),
     "streets": ("mapillary", "mapillary|training"),
     "pickle": ("refcoco", "refcoco|unc|train"),
+    **damaged_videos.SETS,
 }
 """reader -> (miniature data set, its spec)"""
-
 FIELDS: dict[tuple[str, str], dict[str, tuple[Any, ...]]] = {
     ("refer", REFS): {
         "0": (None, 3, "ab", []),
@@ -122,6 +106,7 @@ FIELDS: dict[tuple[str, str], dict[str, tuple[Any, ...]]] = {
         "shapes.0.points": NO_POINTS,
         "shapes.0.shape_type": NO_SHAPE,
     },
+    **damaged_videos.FIELDS,
     ("streets", "mapillary/config_v2.0.json"): {
         "labels": (*NO_LIST, []),
         "labels.0": (None, 3, "ab"),
@@ -143,6 +128,7 @@ SAME: dict[tuple[str, str], dict[str, tuple[Any, ...]]] = {
     },
     ("parts", PARTS): {"annotations.0.iscrowd": (None, 1), "annotations.0.bbox": ("ab",)},
     ("talk", TALK): {"1.more": ("ab",)},
+    **damaged_videos.SAME,
     ("shapes", SHAPES): {
         "shapes.0.shape_type": (GONE,),
         "shapes.0.group_id": (3, "ab"),
@@ -195,6 +181,8 @@ def cases() -> Iterator[Case]:
             yield Case(f"{reader} {Path(file).name} in {encoding}", reader, file, Encoded(encoding), False)
     for what, change in PICKLES.items():
         yield Case(f"pickle is {what}", "pickle", "refer_seg/refcoco/refs(unc).p", change, True)
+    for what, change in damaged_videos.PICKLED_TRACKS.items():
+        yield Case(f"mask_dict is {what}", "counted", damaged_videos.PICKLED, change, True)
 
 
 @dataclass(frozen=True)
@@ -207,14 +195,20 @@ class Put:
     def __call__(self, good: bytes) -> bytes:
         content = json.loads(good)
         at = content
-        *way, last = [int(step) if step.isdigit() else step for step in self.place.split(".")]
+        *way, last = self.place.split(".")
         for step in way:
-            at = at[step]
+            at = at[_step(at, step)]
+        last = _step(at, last)
         if self.value is GONE:
             del at[last]
         else:
             at[last] = copy.deepcopy(self.value)
         return json.dumps(content).encode()
+
+
+def _step(at: Any, step: str) -> Any:
+    """A place in a list is a number, one in an object is a text, digits too."""
+    return int(step) if isinstance(at, list) else step
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from seglm.dataset.check import check_source
 from seglm.dataset.pipeline import clip
 from seglm.dataset.sources import open_source
+from tests.dataset.damaged_videos import WITHOUT
 from tests.dataset.damages import SETS, cases
 from tests.dataset.mini import ONE, copy_of
 
@@ -34,7 +35,7 @@ def outcome(spec: str, root: Path) -> tuple[list[str], str]:
     for number in range(len(source)):
         one = clip(source.sample(number), frames=ONE)
         said = [
-            (target.texts, target.kinds, target.key, target.keys, target.is_sentence)
+            (target.texts, target.kinds, target.key, target.keys, target.is_sentence, target.kind)
             for target in one.targets
         ]
         read.update(repr((one.key, one.size, one.turns, said, found.notes)).encode("utf-8", "replace"))
@@ -58,6 +59,8 @@ def main() -> None:
     limited()
     with tempfile.TemporaryDirectory() as folder:
         roots = {reader: copy_of(mini, Path(folder) / reader) for reader, (mini, _) in SETS.items()}
+        for reader, place in WITHOUT.items():
+            (roots[reader] / place).rename(roots[reader] / "away")
         good = {reader: outcome(spec, roots[reader]) for reader, (_, spec) in SETS.items()}
         for case in cases():
             sys.stdout.write(json.dumps({"begins": case.name}) + "\n")
