@@ -85,3 +85,52 @@ def test_mevis_scores(system: str) -> None:
     assert got.missing and set(got.missing) == {str(one) for one in asked if one not in found}
     for one in tracks:
         assert [one.j, one.f] == want["per_expression"][f"{one.asked.video}_{one.asked.name}"]
+
+
+# ---- ReasonVOS: only some frames have a truth ------------------------------------------------------------------------
+def reasonvos_asked() -> list[Asked]:
+    videos = facts("metrics", "reasonvos", "ReasonVOS", "meta_expressions.json")["videos"]
+    return [
+        Asked(f"{about['source']}_{video}_{one['obj_id']}", str(one["exp_id"]))
+        for video, about in videos.items()
+        for one in about["expressions"]
+    ]
+
+
+@each("system", ["VideoLISA", "GLUS"] if expected("reasonvos") else [])
+def test_reasonvos_scores(system: str) -> None:
+    want, asked, tracks = expected("reasonvos")[system], reasonvos_asked(), []
+    for one in asked:
+        predictions = METRICS / "reasonvos" / "predictions_videolisa" / one.video / one.name
+        if predictions.is_dir():
+            truths = sorted((METRICS / "reasonvos" / "ReasonVOS" / "Annotations" / one.video).glob("*.png"))
+            tracks.append(
+                track(one, (count_frame(shown(predictions / path.name), shown(path)) for path in truths))
+            )
+            assert [tracks[-1].j, tracks[-1].f] == want["per_expression"][f"{one.video}_{one.name}"]
+    got = score(tracks, asked, convention="found")
+    assert (got.j, got.f, got.jf) == (want["J"], want["F"], want["J&F"])
+    assert (got.n, got.n + len(got.missing)) == (want["n_scored"], want["n_total"])
+
+
+# ---- Ref-YouTube-VOS: the server is closed; what it is taken to do ------------------------------------------------------
+@each("protocol", ["rvos"] if expected("youtube_vos") else [])
+def test_ref_youtube_vos_scores(protocol: str) -> None:
+    want = expected("youtube_vos")[protocol]
+    videos = facts("metrics", "youtube_vos", "meta_expressions", "valid_gt", "meta_expressions.json")[
+        "videos"
+    ]
+    asked = [Asked(video, name) for video, about in videos.items() for name in about["expressions"]]
+    tracks = [track(one, youtube_frames(one, videos[one.video])) for one in asked]
+    for one in tracks:
+        assert {"J": one.j, "F": one.f} == want["per_expression"][f"{one.asked.video}_{one.asked.name}"]
+    got = score(tracks, asked)
+    assert (got.j, got.f, got.jf) == (want["J"], want["F"], want["J&F"])
+
+
+def youtube_frames(asked: Asked, about: dict[str, Any]) -> Iterator[FrameCounts]:
+    folder, number = METRICS / "youtube_vos", int(about["expressions"][asked.name]["obj_id"])
+    for frame in about["frames"]:
+        truth = np.asarray(Image.open(folder / "valid_gt" / "Annotations" / asked.video / f"{frame}.png"))
+        (path,) = folder.glob(f"predictions_rvos/**/{asked.video}/{asked.name}/{frame}.png")
+        yield count_frame(shown(path), truth == number)
