@@ -137,7 +137,7 @@ def test_a_broken_picture_is_said_and_the_loop_goes_on(capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--prompt", "x"], "--prompt and --image belong together"),
+        (["--prompt", "x"], r"--prompt and --image \(or --video\) belong together"),
         (["--prompt", "x", "--image", "nowhere.png"], "File not found: nowhere.png"),
         (["--version", "./nowhere", "--prompt", "x", "--image", __file__], "nowhere"),
         (["--prompt", "l\udce9g", "--image", __file__], "--prompt: byte 0xe9 at character 2 is no UTF-8"),
