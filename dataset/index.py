@@ -1,8 +1,8 @@
 """What a data set consists of, one record for each image, in a form that opens at once and is shared by all workers.
 
 Records lie one behind the other as JSON in one block of bytes; an array says where each begins. A large index is written to disk
-once and mapped into memory afterwards: opening costs milliseconds whatever the annotation files weigh, and workers share its
-pages. It is made anew when an annotation file or folder changes (size or time of change).
+once and read from there afterwards: opening costs milliseconds whatever the annotation files weigh, and workers hold nothing of
+it. It is made anew when an annotation file or folder changes (size or time of change).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,9 @@ class Index:
     left_out: Mapping[str, int] = {}
     """what -> how many"""
 
-    def __init__(self, data: NDArray[np.uint8], starts: NDArray[np.int64], coco: NDArray[np.int64]) -> None:
+    def __init__(
+        self, data: NDArray[np.uint8] | Stored, starts: NDArray[np.int64], coco: NDArray[np.int64]
+    ) -> None:
         self.data = data
         self.starts = starts
         self.coco = coco
@@ -71,7 +74,10 @@ class Index:
     def record(self, number: int) -> Record:
         """The record of that number, 0 to len - 1."""
         left, right = self.starts[number : number + 2]
-        record: Record = json.loads(self.data[left:right].tobytes())
+        stored = (
+            self.data.read(left, right) if isinstance(self.data, Stored) else self.data[left:right].tobytes()
+        )
+        record: Record = json.loads(stored)
         return record
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,10 +88,33 @@ class Index:
         self.__dict__.update(_mapped(state["folder"]).__dict__ if state["folder"] else state)
 
 
-def open_index(files: Sequence[Path], build: Callable[[], Iterable[Listed]], *, what: str) -> Index:
+class Stored:
+    """Bytes of a file, read where they are asked for.
+
+    Not a mapping: of a large file the kernel would map megabytes around each record, and count them as the worker's.
+    """
+
+    def __init__(self, path: Path, offset: int) -> None:
+        self.file = path.open("rb", buffering=0)
+        self.offset = offset
+        self.lock = threading.Lock()
+
+    def read(self, left: int, right: int) -> bytes:
+        """From one place to another, counted from the offset."""
+        if hasattr(os, "pread"):  # moves no place that threads and forked workers share
+            return os.pread(self.file.fileno(), int(right - left), int(self.offset + left))
+        with self.lock:
+            self.file.seek(self.offset + left)
+            return self.file.read(right - left)
+
+
+def open_index(
+    files: Sequence[Path], build: Callable[[], Iterable[Listed]], *, what: str, keep: bool = False
+) -> Index:
     """The index of some annotation files or folders; from the cache if a large one was made of the same files before.
 
     what: distinguishes indices that are made of the same files, and begins the names of their faults, e.g. `refcoco|unc|val`.
+    keep: True for one that is kept however small it is, since much is read to make it.
     Raises Fault if listing ends early; a malformed entry alone is one of `Index.faults`.
     """
     folder = _cache() / _signature(files, what)
@@ -93,7 +122,7 @@ def open_index(files: Sequence[Path], build: Callable[[], Iterable[Listed]], *, 
         return _mapped(folder)
     with blamed(what, files[0], "its records cannot be listed"):
         index = _index_of(_each_once(build(), what, files[0]))
-    if len(index) >= LARGE or index.data.nbytes >= LARGE_BYTES:
+    if keep or len(index) >= LARGE or index.starts[-1] >= LARGE_BYTES:
         _store(index, folder)
     return _mapped(folder) if (folder / "starts.npy").is_file() else index
 
@@ -162,7 +191,7 @@ def _mapped(folder: Path) -> Index:
     data, starts, coco = (
         np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("data", "starts", "coco")
     )
-    index = Index(data, starts, coco)
+    index = Index(Stored(folder / "data.npy", data.offset), starts, coco)
     index.folder = folder
     told = json.loads((folder / TOLD).read_text(encoding="utf-8"))
     index.faults, index.left_out = tuple(told["faults"]), told["left_out"]

@@ -225,7 +225,8 @@ def runs_of(counts: str | bytes) -> list[int]:
     runs -= (signs[ends] >> 4 & 1) << (5 * (digits[ends] + 1))
     for first in (1, 2):
         runs[first::2] = np.cumsum(runs[first::2])
-    return [int(run) for run in runs]
+    lengths: list[int] = runs.tolist()
+    return lengths
 
 
 def _box(points: Numbers) -> Numbers:

@@ -59,8 +59,10 @@ class Rule:
     """`type_id` -> kind; empty if there is none"""
     may_mean_nothing: bool = False
     """whether an expression without a thing asks for nothing, else it is malformed"""
-    left_out: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """why -> videos that the file lists and that are not of the split"""
+    left_out: Callable[[], Collection[str]] = tuple
+    """gives the videos that the file lists and that are not of the split; asked when the file is listed"""
+    why: str = ""
+    """what they are, in the plural"""
     hint: str = ""
     """what else a person may have meant, behind the error for an expression without a thing"""
 
@@ -100,12 +102,12 @@ def _records(
     content = read_json(meta, name)
     with blamed(name, meta):
         videos, find = take(content, "videos", dict), make_find() if make_find else None
+        left_out = set(rule.left_out())
     if isinstance(masks, Tracks):
         yield from map(Fault, masks.index.faults)
     for video_id, video in videos.items():
-        why = next((why for why, ids in rule.left_out.items() if video_id in ids), None)
         list_one = partial(_record, home, frames, video_id, video, rule, find)
-        yield LeftOut(why) if why else attempt(f"{name}/{video_id}", meta, list_one)
+        yield LeftOut(rule.why) if video_id in left_out else attempt(f"{name}/{video_id}", meta, list_one)
 
 
 def _record(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,24 +34,20 @@ def open_palettes(
     *,
     void: int | None = None,
     has_masks: bool = True,
-    left_out: Mapping[str, Collection[str]] | None = None,
+    rule: Rule | None = None,
+    files: Sequence[Path] = (),
 ) -> Stills:
     """`meta_expressions/<split>/meta_expressions.json`, `<split>/JPEGImages`, `<split>/Annotations` and `<split>/meta.json`.
 
-    Where there are no PNGs, `mask_dict.pkl` (VISA: in `<split>`; Sa2VA: in the set's folder) stands for them. Raises Fault.
+    Where there are no PNGs, `mask_dict.pkl` (VISA: in `<split>`; Sa2VA: in the set's folder) stands for them. files:
+    of a split without masks, what is read besides when it is listed. Raises Fault.
     """
     name, meta = f"{about.name}|{split}", home / "meta_expressions" / split / "meta_expressions.json"
     plain = partial(
-        open_expressions,
-        home,
-        split,
-        about,
-        meta,
-        frames=(f"{split}/JPEGImages",),
-        rule=Rule(left_out=left_out or {}),
+        open_expressions, home, split, about, meta, frames=(f"{split}/JPEGImages",), rule=rule or Rule()
     )
     if not has_masks:
-        return plain()
+        return plain(files=files)
     folder, objects = home / split / "Annotations", home / split / "meta.json"
     if folder.is_dir():
         files = (objects,) if objects.is_file() else ()

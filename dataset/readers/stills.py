@@ -109,16 +109,18 @@ def open_stills(
     *,
     files: Sequence[Path],
     images: Path | None = None,
+    keep: bool = False,
 ) -> Stills:
     """The source whose records `list_records(name)` makes of `files`; image paths are relative to `images` (default: `root`).
 
+    keep: see `open_index`.
     Raises Fault if one of the files or folders is missing.
     """
     name = f"{about.name}|{split}"
     for file in files:
         if not file.exists():
             raise missing(name, file, about)
-    index = open_index(files, partial(list_records, name), what=name)
+    index = open_index(files, partial(list_records, name), what=name, keep=keep)
     if not len(index) and not index.faults:
         raise fault(name, files[0], "holds no sample")
     return Stills(name, about.family, images or root, index, read, files[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,10 @@ class VideoFile:
             if self.reading.at != index:
                 try:
                     self.reading.pixels = self._pixels(self._reach(index), index)
+                except Broken as error:
+                    self.reading.stop()
+                    told = f"frame {self._number(error.time, error.count)} is broken: {error}"
+                    raise fault(self.key, self.path, told) from error
                 except BaseException:
                     self.reading.stop()
                     raise
@@ -67,15 +72,18 @@ class VideoFile:
         """FFmpeg's frame of that number."""
         now = self.reading
         if now.at is not None and now.at < index and not self._entries(now.at + 1, index):
-            decoded = now.go_to(index)  # on from where the decoder stands
-            if now.at == index:
-                return decoded
-        # Behind a seek decoding may begin too late, if a key frame is stored before frames that are shown before it.
+            with suppress(Broken):
+                decoded = now.go_to(index)  # on from where the decoder stands
+                if now.at == index:
+                    return decoded
+        # Behind a seek decoding may begin too late, if a key frame is stored before frames that are shown before it, or lack what
+        # an open group of frames refers to. From the first frame on nothing is lacking.
         for entry in (*self._entries(0, index)[-TRIES:][::-1], START):
             now.start(self._decoded(entry))
-            decoded = now.go_to(index)
-            if now.at == index:
-                return decoded
+            with suppress(*[Broken] if entry is not START else []):
+                decoded = now.go_to(index)
+                if now.at == index:
+                    return decoded
         raise ValueError("the file says that it is there, but nothing is")
 
     def _entries(self, first: int, last: int) -> list[int]:
@@ -92,15 +100,10 @@ class VideoFile:
             stream = film(container)
             if entry is not START:
                 container.seek(entry, stream=stream, backward=True)
-            count = 0
-            try:
-                for count, decoded in enumerate(decoded_frames(container, stream)):
-                    number = self._number(decoded.pts, count)
-                    if number is not None:
-                        yield number, decoded
-            except Broken as error:
-                number = self._number(error.time, count + 1)
-                raise fault(self.key, self.path, f"frame {number} is broken: {error}") from error
+            for count, decoded in enumerate(decoded_frames(container, stream, entry)):
+                number = self._number(decoded.pts, count)
+                if number is not None:
+                    yield number, decoded
 
     def _number(self, time: int | None, count: int) -> int | None:
         """The number of the frame that is shown at a time; None if none is, as for what lies before the first."""
@@ -153,11 +156,12 @@ class Reading:
 
 
 class Broken(ValueError):
-    """What a decoder refuses, with the time at which it would be shown."""
+    """What a decoder refuses, with the time at which it would be shown, and how many frames came before it."""
 
-    def __init__(self, told: str, time: int | None) -> None:
+    def __init__(self, told: str, time: int | None, count: int) -> None:
         super().__init__(told)
         self.time = time
+        self.count = count
 
 
 def open_file(path: Path, key: str) -> VideoFile:
@@ -191,7 +195,7 @@ def _looked_at(path: Path, number: int | None) -> tuple[int, tuple[int, int]]:
                 if number is not None:
                     break
         except Broken as error:
-            raise ValueError(f"frame {count} is broken: {error}") from error
+            raise ValueError(f"frame {error.count} is broken: {error}") from error
     if not count:
         raise ValueError("holds no frame")
     return number or count, size
@@ -230,21 +234,33 @@ def by_time(container: Any, stream: Any) -> tuple[Times | None, Times | None]:
     )
 
 
-def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
-    """FFmpeg's frames as they are shown. Raises Broken behind the last good one."""
+def decoded_frames(container: Any, stream: Any, entry: int | None = START) -> Iterator[Any]:
+    """FFmpeg's frames as they are shown. Raises Broken behind the last good one.
+
+    entry: the time of the key frame that was sought. What is stored behind it and shown before it refers to frames that the
+    decoder has not seen: nobody asked for it, and it may be broken.
+    """
+    count = 0
     for packet in container.demux(stream):
+        is_before = entry is not START and packet.pts is not None and packet.pts < entry
         try:
             decoded = packet.decode()
         except av.error.FFmpegError as error:
+            if is_before:
+                continue
             for one in stream.codec_context.decode(None):  # what it holds back, to bring it in order
                 if one.is_corrupt or one.pts == packet.pts:
                     break
                 yield one
-            raise Broken(str(error.strerror), packet.pts) from error
+                count += 1
+            raise Broken(str(error.strerror), packet.pts, count) from error
         for one in decoded:
+            if entry is not START and one.pts is not None and one.pts < entry:
+                continue
             if one.is_corrupt:
-                raise Broken("the decoder calls it corrupt", one.pts)
+                raise Broken("the decoder calls it corrupt", one.pts, count)
             yield one
+            count += 1
 
 
 def pixels_of(decoded: Any) -> Pixels:

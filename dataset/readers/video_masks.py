@@ -129,8 +129,9 @@ def _tracks(file: Path, name: str) -> Iterator[Listed]:
     content = unpickle(file, name) if file.suffix in (".pkl", ".p", ".pickle") else read_json(file, name)
     if not isinstance(content, dict):
         raise fault(name, file, f"is an object with the masks of each annotation, not {shown(content)}")
-    for key, track in content.items():
-        yield attempt(f"{name}/annotation {key}", file, partial(track_record, str(key), track, file))
+    for key in list(content):  # each is let go when it is listed: the file may be a large part of the memory
+        list_one = partial(track_record, str(key), content.pop(key), file)
+        yield attempt(f"{name}/annotation {key}", file, list_one)
 
 
 def _size(part: Any, number: int) -> tuple[int, int]:
@@ -160,6 +161,8 @@ class LabelMaps:
     """value of what is neither one thing nor another"""
 
     def open(self, still: Still, names: Sequence[str], size: tuple[int, int]) -> Opened:
+        video = still.key.partition("/")[2]
+
         @lru_cache(REMEMBERED)
         def labels(folder: str, frame: int) -> Pixels:
             found = read_labels(self.home / folder / f"{names[frame]}.png", f"{still.key}, frame {frame}")
@@ -175,7 +178,7 @@ class LabelMaps:
                 union |= map_ > 0 if value is None else map_ == value
             return union
 
-        ignore = None if self.void is None else lambda frame: labels(still.path.name, frame) == self.void
+        ignore = None if self.void is None else lambda frame: labels(video, frame) == self.void
         return Opened(mask, partial(self._known, names), ignore)
 
     def _known(self, names: Sequence[str], things: Things) -> tuple[int, ...] | None:

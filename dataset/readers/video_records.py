@@ -18,7 +18,7 @@ from seglm.dataset.masks import Mask
 from seglm.dataset.readers.refer import NO_TARGET
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.dataset.readers.video import FrameFolder, open_folder, within
-from seglm.dataset.readers.video_masks import Opened, Store, Things
+from seglm.dataset.readers.video_masks import Opened, Store, Things, Tracks
 from seglm.utils.types import Sample, Target
 
 EXPRESSIONS: Mapping[Any, str] = {"all": "one expression for each expression of a video"}
@@ -80,7 +80,11 @@ def open_videos(
     files: Sequence[Path],
 ) -> Stills:
     """The videos that `list_records(name)` makes of `files`; frames lie below `home`. Raises Fault if a file is missing."""
-    return open_stills(home, split, about, ReadVideo(masks), list_records, files=files, images=home)
+    keep = (
+        isinstance(masks, Tracks) and masks.index.folder is not None
+    )  # all masks are read to list the videos
+    read = ReadVideo(masks)
+    return open_stills(home, split, about, read, list_records, files=files, images=home, keep=keep)
 
 
 def record_of(

@@ -1,10 +1,12 @@
 """Ref-YouTube-VOS: expressions about the objects of YouTube-VOS (URVOS)."""
 
+from functools import partial
 from pathlib import Path
 
 from seglm.dataset.description import Description, Scored
 from seglm.dataset.faults import blamed
 from seglm.dataset.fields import take
+from seglm.dataset.readers.expressions import Rule
 from seglm.dataset.readers.files import first_of, read_json
 from seglm.dataset.readers.palettes import open_palettes
 from seglm.dataset.readers.stills import Stills
@@ -40,17 +42,17 @@ DESCRIPTION = Description(
 
 def load(root: Path, split: str) -> Stills:
     home = first_of(root, FOLDERS, f"ref_youtube_vos|{split}", DESCRIPTION)
-    left_out = {"videos that belong to test": _of_test(home)} if split == "valid" else {}
-    return open_palettes(home, split, DESCRIPTION, has_masks=split == "train", left_out=left_out)
+    if split != "valid":
+        return open_palettes(home, split, DESCRIPTION, has_masks=split == "train")
+    test, there = home / "meta_expressions/test/meta_expressions.json", home / "valid/JPEGImages"
+    rule = Rule(left_out=partial(_of_test, home, test, there), why="videos that belong to test")
+    files = [file for file in (test, there) if file.exists()]
+    return open_palettes(home, split, DESCRIPTION, has_masks=False, rule=rule, files=files)
 
 
-def _of_test(home: Path) -> list[str]:
+def _of_test(home: Path, test: Path, there: Path) -> list[str]:
     """What the file of valid lists and is not valid: what is in test's file, or, without it, what has no frames in valid."""
-    test = home / "meta_expressions/test/meta_expressions.json"
     listed = test if test.is_file() else home / "meta_expressions/valid/meta_expressions.json"
-    if not listed.is_file():
-        return []
     with blamed("ref_youtube_vos|valid", listed):
         videos = take(read_json(listed, "ref_youtube_vos|valid"), "videos", dict)
-    there = home / "valid/JPEGImages"
-    return list(videos) if listed == test else [one for one in videos if not (there / one).is_dir()]
+    return [one for one in videos if listed == test or not (there / one).is_dir()]

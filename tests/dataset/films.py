@@ -20,10 +20,12 @@ KINDS = {
     "mp4": ("libx264", "yuv420p", {"g": "8", "bf": "3"}),
     "mov": ("libx264", "yuv420p", {"g": "12"}),
     "webm": ("libvpx-vp9", "yuv420p", {"g": "8", "cpu-used": "8"}),
+    "mkv": ("libx264", "yuv420p", {"g": "8", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}),
     "avi": ("mpeg4", "yuv420p", {"g": "8", "bf": "2"}),
     "gif": ("gif", "rgb8", {}),
 }
-"""ending -> encoder, its pixels, options: frames that are stored in another order than shown, groups of frames"""
+"""ending -> encoder, its pixels, options: frames that are stored in another order than shown, groups of frames,
+some of which refer to the group before (mkv)"""
 TURNS = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
 """degrees clockwise -> the first two columns and rows of the matrix in an mp4's track header"""
 

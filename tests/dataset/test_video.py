@@ -97,8 +97,8 @@ def test_a_film_is_opened_without_being_decoded_and_sought_by_key_frames(
     decoded: list[object] = []
     plain = video_file.decoded_frames
 
-    def counted(container: Any, stream: Any) -> Iterator[Any]:
-        for frame in plain(container, stream):
+    def counted(*args: Any) -> Iterator[Any]:
+        for frame in plain(*args):
             decoded.append(frame.pts)
             yield frame
 
