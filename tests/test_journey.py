@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,8 @@ def run(*command: str | Path, cwd: Path, fails: bool = False, **environment: str
     done = subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     assert (done.returncode != 0) == fails, said[-4000:]
+    # What a library is about to take away is not the user's concern.
+    assert not {"DeprecationWarning", "FutureWarning"} & set(re.findall(r"\w+Warning", said)), said[-4000:]
     return said
 
 
