@@ -3,16 +3,24 @@
 What it repeats of the original (davis2017/metrics.py at ac7c43f): J goes over all frames of an object at once, with a mask
 of void pixels that is made even where there are none; F goes over whole frames, one by one: both masks times what is not
 void, three shifted copies of each, two dilations with a disk of OpenCV, products of the maps, and their sums.
+
+From PNGs (davis2017/davis.py, results.py and evaluation.py): all maps of a video are stacked in double precision, once for the
+truth and once for the prediction; objects are taken apart by comparing all of them with numbers of the same shape and type.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 Mask = NDArray[np.bool_]
 NEAR = 0.008
+VOID = 255
 
 
 def regions(
@@ -56,3 +64,39 @@ def contour(mask: NDArray[np.generic]) -> Mask:
     line[-1], line[:, -1] = here[-1] ^ east[-1], here[:, -1] ^ south[:, -1]
     line[-1, -1] = False
     return line
+
+
+def evaluate(truth: Path, shown: Path, names: Sequence[str]) -> list[tuple[float, float]]:
+    """Semi-supervised: mean J and F of each object of one video, from folders of palette PNGs. names: of all frames."""
+    maps = _stacked([truth / name for name in names])
+    void = np.zeros_like(maps)
+    for frame, numbers in enumerate(maps):
+        void[frame] = numbers == VOID
+        numbers[numbers == VOID] = 0
+    objects = _apart(maps, int(maps[0].max()))[:, 1:-1]
+    predicted = _stacked([shown / name for name in names[1:-1]])
+    masks = _apart(predicted, int(predicted.max()))
+    if len(masks) < len(objects):
+        masks = np.concatenate([masks, np.zeros((len(objects) - len(masks), *masks.shape[1:]))])
+    return [
+        (
+            float(np.mean(regions(one, other))),
+            float(np.mean([contours(*frames) for frames in zip(one, other, strict=True)])),
+        )
+        for one, other in zip(objects, masks, strict=True)
+    ]
+
+
+def _stacked(paths: Sequence[Path]) -> NDArray[np.float64]:
+    """float64 [T, H, W]: the numbers of each pixel."""
+    maps = np.zeros((len(paths), *np.array(Image.open(paths[0])).shape))
+    for frame, path in enumerate(paths):
+        maps[frame] = np.array(Image.open(path))
+    return maps
+
+
+def _apart(maps: NDArray[np.float64], count: int) -> NDArray[np.generic]:
+    """bool [objects, T, H, W]: the mask of each number from 1 to `count`."""
+    wanted = np.ones((count, *maps.shape)) * np.arange(1, count + 1)[:, None, None, None]
+    found: NDArray[np.generic] = wanted == maps[None]
+    return found > 0

@@ -25,9 +25,11 @@ Bytes = NDArray[np.uint8]
 STRIPES = 8
 ALIGNED = 4  # bytes; two masks side by side are then whole words, which NumPy shifts much faster than bytes
 SEARCHED = 1 << 15  # bytes that are looked at together in search of the last pixel
-ROWS_AT_ONCE = 16  # of a column search: a call of NumPy costs as much as going through a row
-DROP_LOW = (np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(1))
-"""keeps what a shift of a word brings from the same byte, and by how many bits it is shifted"""
+GROUP = 16  # rows that a column search goes through together: a call of NumPy costs as much as a row
+SHIFTS = tuple(np.uint64(STRIPES >> times) for times in (1, 2, 3))
+"""by how many bits halves of the stripes are moved into the other half's bytes: half of them, a quarter, an eighth"""
+ONE, KEPT = np.uint64(1), np.uint64(0x7F7F7F7F7F7F7F7F)
+"""a shift of eight bytes at once by a bit, and what of it does not come from the byte beside"""
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,13 @@ def _window(first: Mask, second: Mask) -> Window | None:
     top, bottom = min(first_top, second_top), max(first_bottom, second_bottom)
     if top >= bottom:
         return None
-    columns = _columns(first[top:bottom]) | _columns(second[top:bottom])
+    columns = _columns(first, second, top, bottom)
     left, right = int(columns.argmax()), len(columns) - int(columns[::-1].argmax())
     return Window(max(top - 1, 0), bottom, max(left - 1, 0), right)
 
 
 def _row_range(mask: Mask) -> tuple[int, int]:
-    """The rows that hold pixels, half-open; (H, 0) if none does. Every byte is read once at most, from both ends inwards."""
+    """The rows that hold pixels, half-open; (H, 0) if none does. It reads what lies outside of them and little more."""
     height, width = mask.shape
     flat = mask.reshape(-1)
     first = int(flat.argmax())
@@ -105,31 +107,39 @@ def _row_range(mask: Mask) -> tuple[int, int]:
     raise AssertionError("a mask has a first pixel and no last one")
 
 
-def _columns(mask: Mask) -> Mask:
-    """bool [W]: which columns hold pixels."""
-    rows, width = mask.shape
-    whole = rows // ROWS_AT_ONCE
-    found: Mask = np.bitwise_or.reduce(mask[whole * ROWS_AT_ONCE :], axis=0)
-    if whole:
-        groups = mask[: whole * ROWS_AT_ONCE].reshape(whole, ROWS_AT_ONCE * width)
-        folded = np.bitwise_or.reduce(groups, axis=0).reshape(ROWS_AT_ONCE, width)
-        found |= np.bitwise_or.reduce(folded, axis=0)
+def _columns(first: Mask, second: Mask, top: int, bottom: int) -> Mask:
+    """bool [W]: which columns hold pixels of either mask in some rows."""
+    height, width = first.shape
+    groups = -(-(bottom - top) // GROUP)
+    start = max(0, bottom - groups * GROUP)  # rows without a pixel do no harm
+    if start + groups * GROUP > height:
+        start, groups = 0, height // GROUP
+    end = start + groups * GROUP
+    found: Mask = np.bitwise_or.reduce(first[end:bottom], axis=0) | np.bitwise_or.reduce(
+        second[end:bottom], axis=0
+    )
+    if groups:
+        shape = (groups, GROUP * width)
+        folded = np.bitwise_or.reduce(first[start:end].reshape(shape), axis=0)
+        folded |= np.bitwise_or.reduce(second[start:end].reshape(shape), axis=0)
+        found |= np.bitwise_or.reduce(folded.reshape(GROUP, width), axis=0)
     return found
 
 
 def _pack(masks: tuple[Mask, Mask], window: Window, num: int, pitch: int) -> Bytes:
-    """uint8 [8 N, Q], of which the first N rows are the bytes; what follows is room, at least 2 rows of it."""
+    """uint8 [8 N, Q], of which the first N rows are the bytes; what follows is room, 2 rows of it at least."""
     rows, columns = window.bottom - window.top, window.right - window.left
     room = np.zeros((STRIPES * num, 2 * pitch), dtype=np.uint8)
     for number, mask in enumerate(masks):
         part = mask[window.top : window.bottom, window.left : window.right]
         room[:rows, number * pitch : number * pitch + columns] = part
     words = room.reshape(-1).view(np.uint64)
-    for stripes in (4, 2, 1):
-        half = len(words) * stripes // STRIPES
-        low, high = words[:half], words[half : 2 * half]
-        np.left_shift(high, np.uint64(stripes), out=high)
-        np.bitwise_or(low, high, out=low)
+    half = len(words) // 2
+    for bits in SHIFTS:
+        high = words[half : 2 * half]
+        high <<= bits
+        words[:half] |= high
+        half //= 2
     return room
 
 
@@ -144,21 +154,19 @@ def _extend(bits: Bytes, num: int, pitch: int, column: int | None, row: int | No
     if row is not None:
         last = bits[(row - 1) % num] >> ((row - 1) // num) & 1
         bits[row % num] |= last << (row // num)
-    keep, one = DROP_LOW
     below = bits[num].view(np.uint64)
-    np.right_shift(bits[0].view(np.uint64), one, out=below)
-    np.bitwise_and(below, keep, out=below)
+    np.right_shift(bits[0].view(np.uint64), ONE, below)
+    below &= KEPT
 
 
 def _contours(bits: Bytes, num: int, pitch: int, column: int | None, row: int | None) -> Bytes:
     """uint8 [N, Q]: the pixels that differ from the one to the east, south or south-east."""
-    flat, size, step = bits.reshape(-1), num * 2 * pitch, 2 * pitch
+    flat, step = bits.reshape(-1), 2 * pitch
+    size = num * step
     here = flat[:size]
     found = here ^ flat[1 : size + 1]
-    differs = here ^ flat[step : step + size]
-    np.bitwise_or(found, differs, out=found)
-    np.bitwise_xor(here, flat[step + 1 : step + 1 + size], out=differs)
-    np.bitwise_or(found, differs, out=found)
+    found |= here ^ flat[step : step + size]
+    found |= here ^ flat[step + 1 : step + 1 + size]
     lines = found.reshape(num, step)
     lines[:, pitch - 1 :: pitch] = 0  # there the next one belongs to another row
     if column is not None:
@@ -172,22 +180,20 @@ def _dilate(lines: Bytes, radius: int) -> Bytes:
     """uint8 [N, Q]: the pixels within `radius` of a contour's, and something in the gaps, where no contour lies."""
     num, step = lines.shape
     size, border = num * step, radius * step
-    # Stripes continue in each other: above the first byte row lies the last of the stripe before, one bit lower.
-    room = np.empty(size + 2 * border, dtype=np.uint8)
-    room[border : border + size] = lines.reshape(-1)
-    tail, below = room[size : size + border], room[border + size :].view(np.uint64)
-    np.add(tail, tail, out=room[:border])
-    keep, one = DROP_LOW
-    np.right_shift(room[border : 2 * border].view(np.uint64), one, out=below)
-    np.bitwise_and(below, keep, out=below)
+    # Stripes continue in each other: above the first byte row lies the last one of the stripe before, a bit lower.
+    run = np.empty(size + 2 * border, dtype=np.uint8)
+    run[border : border + size] = lines.reshape(-1)
+    tail, below = run[size : size + border], run[border + size :].view(np.uint64)
+    np.add(tail, tail, run[:border])
+    np.right_shift(run[border : 2 * border].view(np.uint64), ONE, below)
+    below &= KEPT
     grown = np.zeros(size, dtype=np.uint8)
-    run = room  # run[i] holds whatever lies in `room[i : i + length]`
     for longer, down, half in _disk(radius):
         if longer:
-            run = run[longer:] | run[:-longer]
+            run = run[longer:] | run[:-longer]  # run[i] is whatever lay at i and the places behind it
         else:
             start = border + down * step - half
-            np.bitwise_or(grown, run[start : start + size], out=grown)
+            grown |= run[start : start + size]
     return grown.reshape(num, step)
 
 

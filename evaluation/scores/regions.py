@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,12 +67,13 @@ class FrameCounts:
         return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
+@lru_cache(maxsize=64)
 def tolerance(size: tuple[int, int], share: float = NEAR) -> int:
     """How far apart contours may lie, in pixels, in a frame of (H, W).
 
     share: of the diagonal; from 1 on it is the number of pixels itself.
     """
-    return int(share) if share >= 1 else math.ceil(share * np.linalg.norm(size))
+    return int(share) if share >= 1 else math.ceil(share * math.sqrt(size[0] ** 2 + size[1] ** 2))
 
 
 def count_frame(
