@@ -16,7 +16,7 @@ MERGED = ROOT / "tests" / "goldens" / "49f5cfb" / "merged_lisa"
 ASIDE = {"seglm.bases.make"}  # made the shipped bases, with one thread; nobody waits for it
 SLOW = ("torch", "transformers", "deepspeed", "peft", "matplotlib", "scipy", "pandas", "tokenizers")
 NEVER = (
-    *("deepspeed", "peft", "matplotlib", "scipy", "pandas", "datasets", "torchvision", "bitsandbytes"),
+    *("deepspeed", "peft", "matplotlib", "pandas", "datasets", "torchvision", "bitsandbytes"),
     *("torch.utils.tensorboard", "tensorboard", "pycocotools", "seglm.training", "seglm.dataset.sources"),
 )
 """what an answer in a chat needs nothing of; transformers' model files load torch.distributed and torch._dynamo themselves"""
