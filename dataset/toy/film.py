@@ -19,7 +19,7 @@ COLUMNS = 8  # frames of a strip
 LINE = 17  # px of a line of text
 GAP = 3  # px between frames
 INKS = ((255, 40, 160), (0, 200, 255))  # of the two phrases of a strip; no thing has these colours
-VEIL = 0.45  # how much of a mask's colour covers the thing
+VEIL = 0.2  # how much of a phrase's ink covers its targets; more would hide what colour they have
 GREY = (90, 90, 90)
 
 
@@ -93,4 +93,4 @@ def _veiled(picture: Picture, mask: Mask, ink: tuple[int, int, int]) -> NDArray[
     tint = np.asarray(ink, dtype=np.float32)
     picture[mask] = ((1 - VEIL) * picture[mask] + VEIL * tint).astype(np.uint8)
     found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    return np.asarray(cv2.drawContours(picture, found, -1, ink, 1))
+    return np.asarray(cv2.drawContours(picture, found, -1, ink, 2))

@@ -33,7 +33,7 @@ TURN = (
     3.4,
 )  # radians in a whole clip: at 14 frames less than half the step at which a star looks the same
 SWELL = 1.7  # largest ratio of two radii of a thing that grows
-FIRST_LANE, LANE_JITTER = 17.0, 3.0
+FIRST_LANE, LANE_JITTER = 20.0, 3.0
 RANKS = ("first", "second", "third", "last")
 STEP_OUT = 0.25  # of the time that a thing takes to leave the picture from where it stands
 
