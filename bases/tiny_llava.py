@@ -21,7 +21,7 @@ from seglm.bases.patch_lessons import ATTRIBUTES, BOX_SIDES, PATCH
 from seglm.bases.scene_cache import SIDE
 from seglm.bases.vocabulary import IMAGE_TOKENS, PIECES
 from seglm.dataset.toy.asking import CELLS, COLUMNS
-from seglm.model.backbones.llava import CLIP_MEAN, CLIP_STD
+from seglm.model.backbones.projected import CLIP_MEAN, CLIP_STD
 
 VISION_WIDTH = 128
 PLACE_SCALE, SHARPNESS = 0.3, 3.0  # of the tower's start: where a patch is counts, and attention is not flat

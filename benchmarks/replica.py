@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from seglm.model.backbones.llava import LlavaBackbone
+from seglm.model.backbones.projected import ProjectedBackbone
 from seglm.model.decoders.base import restore
 from seglm.model.segmenter import Segmenter
 from seglm.model.terms import MaskTerm
@@ -126,7 +126,7 @@ def evaluate(model: Segmenter, example: Example, *, new_tokens: int) -> tuple[li
 def _embed(model: Segmenter, examples: Sequence[Example], rows: Rows) -> Tensor:
     """CLIP once a conversation, then the features in place of the sentinels, row by row."""
     backbone = model.backbone
-    assert isinstance(backbone, LlavaBackbone), (
+    assert isinstance(backbone, ProjectedBackbone), (
         f"the original's schedule is LLaVA's, not that of {type(backbone)}"
     )
     embeds = backbone.llm.get_input_embeddings()(rows.ids.clamp(min=0)).to(backbone.dtype)

@@ -95,6 +95,7 @@ def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None
         masks=tuple(masks[id(target.masks)] for target in chosen),
         ignore=ignored(sample, frames.drawn),
         turns=sample.turns,
+        drawn_at=tuple(frames.seen.index(number) if number in frames.seen else -1 for number in frames.drawn),
     )
 
 

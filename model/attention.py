@@ -60,19 +60,23 @@ def check(engine: Engine, device: torch.device, *, to_train: bool) -> None:
         )
 
 
-def attention_mask(batch: Batch, *, implementation: str, dtype: torch.dtype) -> Any:
+def attention_mask(
+    batch: Batch, *, implementation: str, dtype: torch.dtype, window: int | None = None
+) -> Any:
     """The rule in the form that transformers' attention `implementation` takes.
+
+    window: as in `allowed`; flash attention takes it from the model's own config.
 
     sdpa: bool [R, 1, T, T]. eager: the same as 0 and the lowest `dtype`. flex_attention: a BlockMask. flash_attention_2:
     bool [R, T] of real tokens; its kernels know causal rows only, so every dialogue needs a row of its own.
     That flash attention and rows of several dialogues, which it would mix, do not meet is seen to by `check`.
     """
     if implementation == "flex_attention":
-        return flex_mask(batch.group, batch.branch, batch.positions)
+        return flex_mask(batch.group, batch.branch, batch.positions, window=window)
     if implementation == "flash_attention_2":
         assert len(batch.ends) == batch.ids.shape[0], f"several dialogues share a row: samples {batch.keys}"
         return batch.group >= 0
-    free = allowed(batch.group, batch.branch, batch.positions)
+    free = allowed(batch.group, batch.branch, batch.positions, window=window)
     return as_mask(free, implementation=implementation, dtype=dtype)
 
 
@@ -108,11 +112,19 @@ def any_mask(llm: Any) -> Iterator[None]:
         llm.config._attn_implementation = own
 
 
-def allowed(group: Tensor, branch: Tensor, positions: Tensor, *, queries: int | None = None) -> Tensor:
+def allowed(
+    group: Tensor,
+    branch: Tensor,
+    positions: Tensor,
+    *,
+    queries: int | None = None,
+    window: int | None = None,
+) -> Tensor:
     """True where a query (second last axis) may look at a key (last axis).
 
     group, branch, positions: int64 [R, T] as in `Batch`. queries: only the last Q columns ask, as in a step of generation; all
-    of them if None. Returns bool [R, 1, Q, T], on their device.
+    of them if None. window: a token sees so many of its dialogue's latest tokens, itself among them; all of them if None.
+    Returns bool [R, 1, Q, T], on their device.
     A padding token looks at itself only, so that no softmax runs over nothing.
     """
     import torch
@@ -126,11 +138,14 @@ def allowed(group: Tensor, branch: Tensor, positions: Tensor, *, queries: int | 
         branch[:, None],
         positions[:, last, None],
         positions[:, None],
+        window,
     )
     return (seen | (columns[last, None] == columns)).unsqueeze(1)
 
 
-def flex_mask(group: Tensor, branch: Tensor, positions: Tensor, *, block: int = 128) -> BlockMask:
+def flex_mask(
+    group: Tensor, branch: Tensor, positions: Tensor, *, block: int = 128, window: int | None = None
+) -> BlockMask:
     """The rule of `allowed` for FlexAttention, which skips the blocks in which nothing is allowed.
 
     block: side of a block in tokens; 128 is FlexAttention's own default.
@@ -145,6 +160,7 @@ def flex_mask(group: Tensor, branch: Tensor, positions: Tensor, *, block: int = 
             branch[row, key],
             positions[row, query],
             positions[row, key],
+            window,
         )
         return seen | (query == key)
 
@@ -159,7 +175,11 @@ def _may_look(
     branch_k: Tensor,
     position_q: Tensor,
     position_k: Tensor,
+    window: int | None,
 ) -> Tensor:
-    """The rule, once: same example, in the trunk or in the same branch, not later; padding is nobody's example."""
+    """The rule, once: same example, in the trunk or in the same branch, not later and not too long ago; padding is nobody's
+    example.
+    """
     related = (group_q == group_k) & (group_q >= 0) & ((branch_k == 0) | (branch_k == branch_q))
-    return related & (position_q >= position_k)
+    seen = related & (position_q >= position_k)
+    return seen if window is None else seen & (position_q - position_k < window)

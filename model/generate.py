@@ -157,6 +157,7 @@ class _Layout:
 def _advance(model: Segmenter, ids: Tensor, layout: _Layout, cache: object) -> Tensor:
     """Feeds one token of each dialogue; returns the new state of each dialogue [dialogues, D]."""
     seats = ids.shape[1]
-    free = allowed(layout.group, layout.branch, layout.positions, queries=seats)
+    window = model.backbone.window
+    free = allowed(layout.group, layout.branch, layout.positions, queries=seats, window=window)
     states = model.backbone.go_on(ids, free=free, positions=layout.positions[:, -seats:], cache=cache)
     return states[layout.row_of, layout.seat_of]

@@ -135,6 +135,7 @@ def sayings(model: Segmenter) -> dict[str, Tensor]:
         drawn=pixel.repeat(len(frames.drawn), 0),
         targets=targets,
         masks=(there, ~there),
+        drawn_at=tuple(frames.seen.index(number) for number in frames.drawn),
     )
     scripts: dict[str, Script] = {
         "training": recipe.script(clip, rng, recipe),

@@ -6,6 +6,8 @@ weights expect to the letter. A system takes what it shares with LISA from here 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from seglm.model.recipe import Recipe
@@ -113,3 +115,20 @@ def _val_question(target: Target) -> str:
 
 def shown(question: str) -> tuple[Piece, ...]:
     return (Images((0,)), question)
+
+
+def showing(script: Script, images: tuple[Images, ...], drawn: tuple[int, ...]) -> Script:
+    """The script about a clip instead of a picture: `images` in its place, and every slot that draws does so in `drawn`."""
+
+    def instead(piece: Piece) -> tuple[Piece, ...]:
+        if isinstance(piece, Images):
+            return images
+        return (replace(piece, frames=drawn) if isinstance(piece, Slot) and piece.frames else piece,)
+
+    def said(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+        return tuple(new for piece in pieces for new in instead(piece))
+
+    return tuple(
+        replace(one, turns=tuple(Turn(said(turn.question), said(turn.answer)) for turn in one.turns))
+        for one in script
+    )

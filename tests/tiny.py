@@ -15,7 +15,7 @@ from seglm.model.backbones.templates import template
 from seglm.model.backbones.tokenizer import load_tokenizer
 from seglm.model.construct import construct
 from seglm.model.decoders.sam import SamDims
-from seglm.model.recipe import Lora, Recipe
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
 from seglm.model.sizes import Sizes
@@ -49,7 +49,7 @@ def tiny_recipe(name: str = "lisa_7b", **changes: object) -> Recipe:
             base.engine, precision="fp32", attention="sdpa", gradient_checkpointing=False, workers=0
         ),
         decoder=replace(base.decoder, image_size=SQUARE),
-        trainable=replace(base.trainable, lora=Lora(r=2, alpha=4, dropout=0.0)),
+        trainable=replace(base.trainable, lora=replace(base.trainable.lora, r=2, alpha=4, dropout=0.0)),
     )
     return replace(recipe, **changes)  # type: ignore[arg-type]
 

@@ -119,6 +119,8 @@ class Clip:
     ignore: NDArray[np.bool_] | None = None
     """bool [M, H, W]"""
     turns: tuple[tuple[str, str], ...] = ()
+    drawn_at: tuple[int, ...] = ()
+    """where in `seen` each frame of `drawn` stands, -1 for one that is not shown; empty if nobody asks"""
 
 
 # ---- what is said about it ------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.sizes import Size
 from seglm.dataset.rows import shared_prefix
-from seglm.model.backbones.llava import LlavaBackbone
+from seglm.model.backbones.projected import ProjectedBackbone
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import IGNORE_LABEL, Example
 
@@ -45,7 +45,7 @@ class Units:
 def units(model: Segmenter, example: Example) -> Units:
     """Counted on one image, alone."""
     backbone, decoder = model.backbone, model.decoder
-    assert isinstance(backbone, LlavaBackbone), f"the sizes are those of LLaVA, not of {type(backbone)}"
+    assert isinstance(backbone, ProjectedBackbone), f"the sizes are those of LLaVA, not of {type(backbone)}"
     drawn, vision = (
         torch.from_numpy(array[:1]).to(backbone.device) for array in (example.drawn, example.vision)
     )

@@ -159,7 +159,8 @@ def _given(sample: Sample, window: Window, recipe: Recipe) -> tuple[Clip, Script
     clip = shown(sample, window.seen)
     if recipe.forced is None:
         return clip, filled_in(recipe.prompt(clip, recipe), recipe)
-    true = tuple(truth(sample, target, window.asked) for target in sample.targets)
+    # A system whose given answer depends on what is there (GSVA) asks about one frame at a time.
+    true = tuple(truth(sample, target, window.asked[:1]) for target in sample.targets)
     return clip, recipe.forced(replace(clip, masks=true), recipe)
 
 

@@ -82,6 +82,11 @@ class Backbone(Protocol):
         ...
 
     @property
+    def window(self) -> int | None:
+        """How many tokens of a dialogue a token looks back on, itself among them; None: all."""
+        ...
+
+    @property
     def device(self) -> torch.device: ...
 
     def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:

@@ -50,10 +50,10 @@ class DialogueEncoder:
         found: int | None = None,
     ) -> None:
         """patches: visual tokens of a frame shown in full; image_tokens: written around every frame; tokens: those a
-        slot may have; max_length: longest complete dialogue, in tokens after images are expanded; found: how many tokens the
+        slot may have; max_length: longest complete dialogue, in tokens with one image expanded; found: how many tokens the
         files of the tokenizer hold, behind which a recipe adds its own (None: all).
 
-        Raises ValueError if a token is not one id of its own in the tokenizer.
+        Raises ValueError if a token, or the one that ends the template's answers, is not one id of its own in the tokenizer.
         """
         self.tokenizer = tokenizer
         self.template = template
@@ -64,7 +64,7 @@ class DialogueEncoder:
         self.max_length = max_length
         self.ids = token_ids(tokenizer, (*tokens, *(image_tokens or ())))
         self.bos = _control(tokenizer.bos_token_id, "BOS")
-        self.eos = _control(tokenizer.eos_token_id, "end")
+        self.eos = token_ids(tokenizer, (template.end,))[template.end]
         # Only fills the rest of a row; `Batch.group` says what is padding, never this id.
         self._kept: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
         self.pad = _control(tokenizer.pad_token_id, "padding")
@@ -81,7 +81,7 @@ class DialogueEncoder:
         open: the last answer is () and the ids end where generation begins; such a dialogue is never cut.
         key: names the sample in errors.
         A complete dialogue longer than `max_length` loses tokens at its right end, as in LISA (train: model_max_length
-        text tokens less those the image adds).
+        text tokens less those the image adds) and VideoLISA, whose limit is on text and takes one image for granted, too.
         Raises ValueError naming the sample if a slot, an image or every trained token would be cut off, or if a slot
         has no token of its own in the text.
         """
@@ -181,7 +181,9 @@ class DialogueEncoder:
             draft.write(after, trained=False)
 
     def _cut(self, branch: Branch, key: str) -> Branch:
-        length, limit = len(branch.ids), self.max_length
+        length, visual = len(branch.ids), int((branch.frame != _TEXT).sum())
+        free = max(0, visual - self.patches)
+        limit = self.max_length + free
         if length <= limit:
             return branch
         lost = [placed.slot.token for placed in branch.slots if placed.place >= limit]
@@ -192,8 +194,9 @@ class DialogueEncoder:
                 f"slots {lost}" if lost else f"{images} image positions" if images else "every trained token"
             )
             raise ValueError(
-                f"{key or 'dialogue'}: {length} tokens, cut to backbone.max_length={limit}, would lose {what}; set "
-                f"backbone.max_length={length} or more, or shorten the text: {self.decode(branch.ids.tolist())[-80:]!r}"
+                f"{key or 'dialogue'}: {length - free} tokens, cut to backbone.max_length={self.max_length}, would lose "
+                f"{what}; set backbone.max_length={length - free} or more, or shorten the text: "
+                f"{self.decode(branch.ids.tolist())[-80:]!r}"
             )
         return Branch(branch.ids[:limit], labels, branch.frame[:limit], branch.patch[:limit], branch.slots)
 

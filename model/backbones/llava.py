@@ -1,245 +1,39 @@
-"""LLaVA as parts: a CLIP tower, a projector and a Llama, all Hugging Face's own classes.
-
-The parts are held side by side, not inside `LlavaForConditionalGeneration`, because visual features are written at places that
-were recorded when the dialogue was encoded, and because the language head runs on the few positions that need it.
-Letters: R rows, T tokens of a row, N frames, P patches of a frame, V visual tokens of the batch, D hidden size.
-"""
+"""LLaVA: a CLIP tower, a projector and a Llama."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from seglm.model.attention import any_mask, as_mask, attention_mask
-from seglm.model.backbones.base import BackboneChoice
-from seglm.model.backbones.encode import DialogueEncoder
-from seglm.model.backbones.templates import template
+from seglm.model.backbones.projected import Projected
 from seglm.model.backbones.tokenizer import extended, read_tokenizer
-from seglm.model.precision import Precision, computed_in, default_dtype
-from seglm.model.sizes import Sizes
-from seglm.utils.containers import WeightsError
-from seglm.utils.dist import is_sharded
-from seglm.utils.imports import importing
 from seglm.utils.ranges import FILLED, WRITTEN_OUT, Count
-from seglm.utils.renamed import argument_of
-from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
-    from seglm.model.recipe import Recipe
-    from seglm.model.released.checkpoint import Checkpoint
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-"""RGB on the 0..1 scale; the values of openai/clip-vit-large-patch14's preprocessor"""
-ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""linear layers of each of Llama's decoder layers"""
-SELECT_LAYER = -2
-"""LLaVA v1 reads the output of the last block but one (mm_vision_select_layer)"""
-CACHE = ("cache", "past_key_values")
-"""what LlamaModel.forward calls its cache: from transformers 5.24 on, and before; 5.40 takes the first only"""
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True)
-class Llava(BackboneChoice):
+class Llava(Projected):
     """LLaVA v1 or 1.5: CLIP, a projector and a Llama."""
+
+    adapted = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    original = ("LISAForCausalLM", "llava")
 
     vision: Annotated[str, WRITTEN_OUT] = "openai/clip-vit-large-patch14"
     template: str = "llava_v1"
-    """chat template, a name in `model/backbones/templates.py`"""
     image_tokens: tuple[Annotated[str, FILLED], Annotated[str, FILLED]] | None = ("<im_start>", "<im_end>")
-    """tokens written around every image, or None"""
     max_length: Count = 512
-    """longest dialogue in training, in tokens after images are expanded; a longer one is cut or, if it loses a slot, an error"""
 
-    def check(self, recipe: Recipe, /) -> None:
-        template(self.template)
-        lora = recipe.trainable.lora
-        if strange := [name for name in lora.targets if lora.r > 0 and name not in ADAPTED]:
-            raise ValueError(
-                f"trainable.lora.targets (--lora_target_modules): {', '.join(strange)} would get no adapter; "
-                f"permitted are {', '.join(ADAPTED)}. What is trained in full stands in trainable.full"
-            )
+    def language_model(self, sizes: Mapping[str, Any]) -> tuple[PreTrainedConfig, type[nn.Module]]:
+        from transformers import LlamaConfig, LlamaForCausalLM
 
-    def read(self, model: str | None = None, *, vision: str | None = None) -> Checkpoint:
-        from seglm.model.released.open import open_weights
+        return LlamaConfig(**sizes), LlamaForCausalLM
 
-        if model is None:
-            return open_weights(self.weights, vision=self.vision, revision=self.revision)
-        return open_weights(model, vision=vision, vision_else=self.vision)
-
-    def encoder(self, checkpoint: Checkpoint, tokens: tuple[str, ...]) -> DialogueEncoder:
-        if checkpoint.tokenizer is None or checkpoint.vision is None:
-            what = "tokenizer files" if checkpoint.tokenizer is None else "vision tower"
-            raise WeightsError(
-                f"{checkpoint.source}: no {what}; give the whole folder of the model as --version"
-            )
-        tokenizer = read_tokenizer(checkpoint.tokenizer)
+    def tokenizer(self, folder: str, tokens: tuple[str, ...]) -> tuple[PreTrainedTokenizerFast, int]:
+        tokenizer = read_tokenizer(folder)
         found = len(tokenizer)
-        return DialogueEncoder(
-            tokenizer=extended(tokenizer, tokens, self.image_tokens),
-            found=found,
-            template=template(self.template),
-            patches=(checkpoint.vision["image_size"] // checkpoint.vision["patch_size"]) ** 2,
-            image_tokens=self.image_tokens,
-            tokens=tokens,
-            max_length=self.max_length,
-        )
-
-    def build(self, sizes: Sizes, *, attention: str, precision: Precision) -> LlavaBackbone:
-        with importing():
-            from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
-
-        config = LlamaConfig(**sizes.llm)
-        config._attn_implementation = attention
-        with default_dtype(computed_in(precision)):
-            llm, vision = LlamaForCausalLM(config), CLIPVisionModel(CLIPVisionConfig(**sizes.vision))
-        projector = _projector(sizes.projector, int(sizes.vision["hidden_size"]), config.hidden_size)
-        return LlavaBackbone(llm=llm, vision=vision, projector=projector, select_layer=sizes.select_layer)
-
-    def preprocessing(self, sizes: Sizes) -> dict[str, Any]:
-        return {
-            "size": sizes.vision["image_size"],
-            "resize": "shortest side, bicubic",
-            "crop": "centre",
-            "mean": list(CLIP_MEAN),
-            "std": list(CLIP_STD),
-            "scale": "0..1",
-        }
-
-
-class LlavaBackbone(nn.Module):
-    """Pixels and ids in, the last hidden state out."""
-
-    clip_mean: Tensor
-    clip_std: Tensor
-
-    def __init__(
-        self, *, llm: nn.Module, vision: nn.Module, projector: nn.Module, select_layer: int = SELECT_LAYER
-    ) -> None:
-        """llm: LlamaForCausalLM. vision: CLIPVisionModel. projector: float [..., vision width] -> float [..., D]."""
-        super().__init__()
-        self.llm: Any = llm
-        self.vision: Any = vision
-        self.projector = projector
-        self.select_layer = select_layer
-        layers: Any = llm.model
-        self._cache = argument_of(layers.forward, *CACHE)
-        self.register_buffer("clip_mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("clip_std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
-
-    @property
-    def patches(self) -> int:
-        """Visual tokens of one frame."""
-        return int(self.vision_size // self.vision.config.patch_size) ** 2
-
-    @property
-    def vision_size(self) -> int:
-        return int(self.vision.config.image_size)
-
-    @property
-    def hidden_size(self) -> int:
-        return int(self.llm.config.hidden_size)
-
-    @property
-    def device(self) -> torch.device:
-        device: torch.device = self.llm.lm_head.weight.device
-        return device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype in which frozen weights are kept and the residual stream flows."""
-        dtype: torch.dtype = self.llm.model.norm.weight.dtype
-        return dtype
-
-    @torch.no_grad()
-    def see(self, pixels: Tensor) -> Tensor:
-        """uint8 [N, 3, v, v], or float already normalised -> features [N, P, vision width]; frozen, no gradient.
-
-        Only the blocks up to the selected one are run: the last block of CLIP is never needed.
-        """
-        if pixels.dtype == torch.uint8:
-            pixels = (pixels.float() / 255 - self.clip_mean) / self.clip_std
-        tower = self.vision
-        hidden = tower.pre_layrnorm(
-            tower.embeddings(pixels.to(tower.embeddings.patch_embedding.weight.dtype))
-        )
-        layers = tower.encoder.layers
-        for layer in layers[: len(layers) + 1 + self.select_layer]:
-            hidden = layer(hidden, None)
-        return hidden[:, 1:]  # type: ignore[no-any-return]  # the class token is not shown to the LLM
-
-    def embed(self, batch: Batch) -> Tensor:
-        """Token embeddings with the projected features written at their recorded places: [R, T, D]."""
-        embeds = self.llm.get_input_embeddings()(batch.ids.clamp(min=0)).to(self.dtype)
-        if batch.image_at.shape[0] == 0 and not is_sharded(self.vision):
-            return embeds  # type: ignore[no-any-return]
-        table = self.projector(self.see(_at_least_one(batch.vision, self.vision_size)))
-        pooled = torch.cat([table, table.mean(1, keepdim=True)], dim=1)
-        features = pooled[batch.image_frame, batch.image_patch].to(embeds.dtype)
-        return embeds.flatten(0, 1).index_copy(0, batch.image_at, features).view_as(embeds)  # type: ignore[no-any-return]
-
-    def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:
-        """The state after the last norm, [R, T, D]; nothing of the layers below is kept."""
-        mask = attention_mask(batch, implementation=self.llm.config._attn_implementation, dtype=self.dtype)
-        return self.llm.model(  # type: ignore[no-any-return]
-            inputs_embeds=self.embed(batch),
-            attention_mask=mask,
-            position_ids=batch.positions,
-            use_cache=cache is not None,
-            **{self._cache: cache},
-        ).last_hidden_state
-
-    def head(self, states: Tensor) -> Tensor:
-        """The language head: [..., D] -> vocabulary logits [..., V]."""
-        logits: Tensor = self.llm.lm_head(states)
-        return logits
-
-    def table(self) -> Tensor:
-        """The embedding of every word, [V, D]. The module is called, as ZeRO-3 wants, but its padding row has a gradient here."""
-        embed = self.llm.get_input_embeddings()
-        every = torch.arange(embed.num_embeddings, device=self.device)
-        padding, embed.padding_idx = embed.padding_idx, None
-        try:
-            table: Tensor = embed(every)
-        finally:
-            embed.padding_idx = padding
-        return table
-
-    # ---- one token at a time -----------------------------------------------------------------------------------------
-    @contextmanager
-    def generating(self) -> Iterator[Any]:
-        """Inside, dialogues are continued one token at a time; gives the cache for `hidden` and `go_on`."""
-        from transformers import DynamicCache
-
-        with any_mask(self.llm):
-            yield DynamicCache()
-
-    def go_on(self, ids: Tensor, *, free: Tensor, positions: Tensor, cache: Any) -> Tensor:
-        """The states [R, Q, D] of ids int64 [R, Q] behind what the cache holds; free: bool [R, 1, Q, T]."""
-        mask = as_mask(free, implementation=self.llm.config._attn_implementation, dtype=self.dtype)
-        return self.llm.model(  # type: ignore[no-any-return]
-            inputs_embeds=self.llm.get_input_embeddings()(ids).to(self.dtype),
-            attention_mask=mask,
-            position_ids=positions,
-            use_cache=True,
-            **{self._cache: cache},
-        ).last_hidden_state
-
-
-def _projector(kind: str, wide: int, hidden: int) -> nn.Module:
-    if kind == "linear":
-        return nn.Linear(wide, hidden)
-    if kind == "mlp2x_gelu":
-        return nn.Sequential(nn.Linear(wide, hidden), nn.GELU(), nn.Linear(hidden, hidden))
-    raise ValueError(f"unknown projector {kind!r}; known are linear (LLaVA v1) and mlp2x_gelu (LLaVA 1.5)")
-
-
-def _at_least_one(pixels: Tensor, side: int) -> Tensor:
-    if pixels.shape[0]:
-        return pixels
-    return torch.zeros((1, 3, side, side), dtype=torch.uint8, device=pixels.device)
+        return extended(tokenizer, tokens, self.image_tokens), found

@@ -40,6 +40,11 @@ class Template:
     bos: bool = True
     """whether a dialogue begins with the tokenizer's BOS"""
 
+    @property
+    def end(self) -> str:
+        """The token that ends an answer, and with it generation."""
+        return self.close.strip()
+
     def render(self, dialogue: Dialogue, *, open: bool = False) -> tuple[Written, ...]:
         """The dialogue with the template around it, piece by piece.
 
@@ -91,7 +96,16 @@ LLAVA_LLAMA_2 = Template(
     lead=" ",
     close=" </s>",
 )
-_TEMPLATES = {template.name: template for template in (LLAVA_V1, LLAVA_LLAMA_2)}
+# mbzuai-oryx/LLaVA-pp, Phi-3-V/llava/conversation.py, conv_phi3_instruct: the separator of its MPT style is the end token
+PHI3_INSTRUCT = Template(
+    name="phi3_instruct",
+    first="<|system|>\nYou are a helpful AI assistant.<|end|>\n<|user|>\n",
+    later="\n<|user|>\n",
+    reply="<|end|>\n<|assistant|>\n",
+    lead="",
+    close="<|end|>",
+)
+_TEMPLATES = {template.name: template for template in (LLAVA_V1, LLAVA_LLAMA_2, PHI3_INSTRUCT)}
 
 
 def template(name: str) -> Template:

@@ -1,4 +1,5 @@
-"""LISA's tokeniser on today's transformers: the ids of the slow LlamaTokenizer of transformers 4.31.0, exactly.
+"""LISA's tokeniser on today's transformers: the ids of the slow LlamaTokenizer of transformers 4.31.0, exactly. And, for language
+models whose systems are younger (`newer_tokenizer`), the one that their own files describe, read by transformers itself.
 
 What 4.31.0 does, and releases since then do not by themselves:
 - every stretch of text between two added tokens gets sentencepiece's dummy prefix ("legacy"), even after `</s>`: the "."
@@ -50,18 +51,42 @@ def load_tokenizer(
 
 def read_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
     """The tokenizer as its files have it (see `load_tokenizer`)."""
-    folder = Path(folder)
-    if (folder / "tokenizer.model").is_file():
-        tokenizer = _wrap(_from_sentencepiece(folder / "tokenizer.model"))
-        _add_listed(tokenizer, folder / "added_tokens.json")
-    elif (folder / "tokenizer.json").is_file():
-        tokenizer = _from_json(folder / "tokenizer.json")
-    else:
-        raise FileNotFoundError(
-            f"{folder} holds neither tokenizer.model nor tokenizer.json; a language model's folder has one of them: "
-            f"give the whole folder, not only its weights"
-        )
+    file = _file_of(Path(folder))
+    if file.suffix == ".json":
+        return _from_json(file)
+    tokenizer = _wrap(_from_sentencepiece(file))
+    _add_listed(tokenizer, file.with_name("added_tokens.json"))
     return tokenizer
+
+
+def newer_tokenizer(folder: str | Path, tokens: tuple[str, ...]) -> tuple[PreTrainedTokenizerFast, int]:
+    """Llama's tokenizer as `tokenizer_config.json` describes it, with the tokens of a recipe added; and how many its files hold.
+
+    Since transformers 4.34 an added token swallows whitespace only where its own flags say so, and with `legacy: false` only a
+    text's beginning gets the dummy prefix; a recipe's token swallows nothing (VideoLISA's train_joint.py under 4.41).
+    Raises FileNotFoundError if there is no tokenizer, WeightsError if it is broken, ValueError if a token is not one id.
+    """
+    from tokenizers import AddedToken
+    from transformers import LlamaTokenizer
+
+    file = _file_of(Path(folder))
+    with whole(file):
+        tokenizer = LlamaTokenizer.from_pretrained(file.parent)
+    tokenizer.pad_token = tokenizer.unk_token
+    found = len(tokenizer)
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in tokens])
+    token_ids(tokenizer, tokens)
+    return tokenizer, found
+
+
+def _file_of(folder: Path) -> Path:
+    for file in (folder / "tokenizer.model", folder / "tokenizer.json"):
+        if file.is_file():
+            return file
+    raise FileNotFoundError(
+        f"{folder} holds neither tokenizer.model nor tokenizer.json; a language model's folder has one of them: "
+        f"give the whole folder, not only its weights"
+    )
 
 
 def extended(

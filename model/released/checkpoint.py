@@ -32,7 +32,7 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     """canonical name -> tensor, CPU, dtype as stored"""
     llm: dict[str, Any] | None = None
-    """keyword arguments of transformers' LlamaConfig"""
+    """keyword arguments of transformers' LlamaConfig or Phi3Config"""
     vision: dict[str, Any] | None = None
     """keyword arguments of transformers' CLIPVisionConfig"""
     projector: ProjectorKind | None = None

@@ -39,18 +39,19 @@ OURS: Mapping[str, tuple[object, ...]] = {
     "num_experts": (),
 }
 """key -> the values that mean what our forward does; a key that is absent or null says nothing"""
-LANGUAGE_MODELS = ("llava", "llava_llama", "llama")
 VISION_TOWERS = ("clip", "clip_vision_model")
 Number = type[int] | type[float]
 
 
-def followed(config: Mapping[str, Any], *, source: str, kinds: tuple[str, ...]) -> None:
+def followed(
+    config: Mapping[str, Any], *, source: str, kinds: tuple[str, ...], also: tuple[str, ...] = ()
+) -> None:
     """Raises WeightsError for a config of another kind of model, or with a key that our forward does not follow.
 
-    kinds: what `model_type` may be.
+    kinds: what `model_type` may be. also: keys that the forward of this kind does follow.
     """
     for key, allowed in {**OURS, "model_type": kinds}.items():
-        value = config.get(key)
+        value = None if key in also else config.get(key)
         if value is not None and (isinstance(value, list | dict) or value not in allowed):
             wanted = " or ".join(map(repr, allowed)) or "nothing"
             raise WeightsError(

@@ -36,6 +36,7 @@ RELEASED: tuple[tuple[str, int, int, int, str], ...] = (
     ("gsva", 5120, 1, 32005, "gsva_13b"),
     ("gsva", 5120, 2, 32004, "gsva_llama2_13b"),
     ("keyseg", 4096, 0, 32005, "keyseg_7b"),
+    ("videolisa", 3072, 0, 32039, "videolisa_3_8b"),
 )
 KEYSEG_MARK = (
     "keyword_fusion."  # GSVA's files have LISA's names and one row more, KeySeg's have these besides

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from seglm.model.names import nearest
 from seglm.model.released.checkpoint import Checkpoint
-from seglm.model.released.config_keys import LANGUAGE_MODELS, followed, place, section, select_layer
+from seglm.model.released.config_keys import followed, place, section, select_layer
+from seglm.model.released.dims import clip_config, family_of, language_config, projector_kind, ranked
 from seglm.model.released.errors import AdapterOnly, OldLayout, WrongNames
 from seglm.model.released.files import config_of, read_tensors
 from seglm.model.released.keymap import Rule, mapped
-from seglm.model.released.llama import clip_config, llama_config, projector_kind, ranked
 from seglm.model.released.llava import ORIGINAL, refuse_delta, tokenizer_folder, untied
 from seglm.model.released.sam import sam_dims
 
@@ -63,7 +63,8 @@ def lisa_checkpoint(
     """The same from tensors in memory; training names are read as well if the base is among them."""
     tensors = lisa_names(raw, source=source)
     refuse_delta(tensors, config, source=source)
-    followed(config, source=source, kinds=LANGUAGE_MODELS)
+    family = family_of(tensors)
+    followed(config, source=source, kinds=family.kinds, also=family.follows)
     sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if "llm.embed_tokens.weight" not in sizes or "llm.norm.weight" not in sizes:
         raise AdapterOnly(
@@ -85,7 +86,7 @@ def lisa_checkpoint(
         source=source,
         kind="lisa",
         tensors=untied(tensors, config, source=source),
-        llm=llama_config(config, sizes, source=source),
+        llm=language_config(config, sizes, source=source),
         vision=clip_config(section(config, "vision_config", source=source), sizes, source=source)
         if tower
         else None,

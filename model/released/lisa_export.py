@@ -1,4 +1,5 @@
-"""A merged model in the layout of the original LISA, for whoever's tools read that: the inverse of `released/lisa.py`."""
+"""A merged model in the layout of the original LISA or VideoLISA, for whoever's tools read that: the inverse of
+`released/lisa.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seglm.model.backbones.llava import Llava
+from seglm.model.backbones.projected import Projected
 from seglm.model.precision import computed_in
 from seglm.model.recipe import Recipe
 from seglm.model.sizes import Sizes
@@ -57,18 +58,20 @@ def write_lisa(
             )
             state[theirs] = tensor.detach().to("cpu", dtype).contiguous()
     torch.save(state, folder / BIN)
+    backbone = recipe.backbone
+    assert isinstance(backbone, Projected), f"{type(backbone)} has no place in LISA's layout"
+    architecture, model_type = backbone.original
     config = {
         **sizes.llm,
-        "architectures": ["LISAForCausalLM"],
-        "model_type": "llava",
+        "architectures": [architecture],
+        "model_type": model_type,
         "mm_hidden_size": sizes.vision["hidden_size"],
         "mm_projector_type": sizes.projector,
-        "mm_use_im_start_end": isinstance(recipe.backbone, Llava)
-        and recipe.backbone.image_tokens is not None,
+        "mm_use_im_start_end": backbone.image_tokens is not None,
         "mm_vision_select_feature": "patch",
         "mm_vision_select_layer": sizes.select_layer,
-        "mm_vision_tower": recipe.backbone.vision,
-        "vision_tower": recipe.backbone.vision,
+        "mm_vision_tower": backbone.vision,
+        "vision_tower": backbone.vision,
         "dec_heads": sizes.decoder["dec_heads"],  # not LISA's: the one size of a SAM that shapes do not tell
         "out_dim": sizes.decoder["prompt_dim"],
         "torch_dtype": DTYPES[recipe.engine.precision],

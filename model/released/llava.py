@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seglm.model.released.checkpoint import Checkpoint
-from seglm.model.released.config_keys import LANGUAGE_MODELS, flag, followed, place, section, select_layer
+from seglm.model.released.config_keys import flag, followed, place, section, select_layer
+from seglm.model.released.dims import clip_config, family_of, language_config, projector_kind, ranked
 from seglm.model.released.errors import DeltaWeights, WeightsError, WrongNames
 from seglm.model.released.files import called, config_of, read_tensors
 from seglm.model.released.keymap import Rule, mapped
-from seglm.model.released.llama import clip_config, llama_config, projector_kind, ranked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +76,8 @@ def llava_checkpoint(
     table = CONVERTED if converted else ORIGINAL
     tensors = mapped(raw, table, source=source, layout="LLaVA", hint=OTHER_LLAVA)
     refuse_delta(tensors, config, source=source)
-    followed(config, source=source, kinds=LANGUAGE_MODELS)
+    family = family_of(tensors)
+    followed(config, source=source, kinds=family.kinds, also=family.follows)
     text = section(config, "text_config", source=source) or config
     if converted and config.get("projector_hidden_act") == "linear":
         tensors = _single_linear(tensors, source)
@@ -87,7 +88,7 @@ def llava_checkpoint(
         source=source,
         kind="llava",
         tensors=untied(tensors, text, source=source),
-        llm=llama_config(text, sizes, source=source),
+        llm=language_config(text, sizes, source=source),
         vision=vision,
         projector=projector_kind(sizes, source=source, config=config),
         select_layer=select_layer(config, source=source),

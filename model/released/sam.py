@@ -12,10 +12,10 @@ from typing import Any
 
 from seglm.model.released.checkpoint import Checkpoint, count_layers
 from seglm.model.released.config_keys import chosen, number, section
+from seglm.model.released.dims import ranked
 from seglm.model.released.errors import WeightsError, WrongNames, WrongShapes
 from seglm.model.released.files import config_of, read_tensors, shapes
 from seglm.model.released.keymap import Rule, mapped
-from seglm.model.released.llama import ranked
 
 DECODER_HEADS = 8  # segment_anything/build_sam.py at dca509f
 OTHER_SAM = "Give SAM's own sam_vit_*.pth, or transformers' conversion of it, as --vision_pretrained."

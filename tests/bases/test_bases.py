@@ -13,7 +13,7 @@ from seglm.bases.patch_lessons import ATTRIBUTES, PATCH
 from seglm.bases.scene_cache import DrawnScenes
 from seglm.dataset.toy.language import Question, questions
 from seglm.dataset.toy.scenes import make_scene
-from seglm.model.backbones.llava import CLIP_MEAN, CLIP_STD
+from seglm.model.backbones.projected import CLIP_MEAN, CLIP_STD
 from seglm.model.backbones.tokenizer import load_tokenizer
 from seglm.model.decoders.sam_package import load_sam_package
 

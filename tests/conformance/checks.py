@@ -20,12 +20,20 @@ LOSS_NAMES = {
 
 
 def check_training(
-    said: Golden, wanted: dict[str, Tensor], *, share_prefix: bool, unweighted: tuple[str, ...] = ()
+    said: Golden,
+    wanted: dict[str, Tensor],
+    *,
+    share_prefix: bool,
+    unweighted: tuple[str, ...] = (),
+    clips: list[Example] | None = None,
 ) -> None:
-    """Every loss and every gradient. unweighted: terms whose loss the case reports without its weight."""
+    """Every loss and every gradient.
+
+    unweighted: terms whose loss the case reports without its weight. clips: what goes in, if it is not one picture an example.
+    """
     model = said.model.train()
     model.zero_grad()
-    output = model(collate(examples(said), share_prefix=share_prefix))
+    output = model(collate(clips or examples(said), share_prefix=share_prefix))
     output.loss.backward()
     weights = {term.name: term.weight for term in model.recipe.terms}
     for name, part in output.parts.items():

@@ -11,10 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seglm.model.backbones.encode import DialogueEncoder
+from seglm.model.backbones.templates import template
+from seglm.model.backbones.tokenizer import newer_tokenizer
+from seglm.model.construct import construct
 from seglm.model.names import names
-from seglm.model.recipe import Recipe
+from seglm.model.recipe import Lora, Recipe
 from seglm.model.released.lisa_export import lisa_name
 from seglm.model.segmenter import Segmenter
+from seglm.model.sizes import Sizes
 from tests.tiny import CLIP, SAM, TOKENIZER, tiny_recipe
 
 LLM = {
@@ -139,3 +144,67 @@ def _two_shards(folder: Path, state: dict[str, Tensor]) -> None:
 def _config_and_tokenizer(folder: Path, config: dict[str, Any]) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     shutil.copy(TOKENIZER / "tokenizer.model", folder)
+
+
+# ---- LLaVA-Phi-3 ------------------------------------------------------------------------------------------------------
+SIZES_OF_PHI3 = (
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+    "max_position_embeddings", "original_max_position_embeddings", "rms_norm_eps", "pad_token_id", "bos_token_id",
+    "eos_token_id",
+)  # fmt: skip
+PHI3_TOKENS = ("<|endoftext|>", "<|assistant|>", "<|system|>", "<|end|>", "<|user|>")
+PHI3 = {
+    **{key: value for key, value in LLM.items() if key not in ("architectures", "mm_use_im_start_end")},
+    "architectures": ["LlavaPhiForCausalLM"], "model_type": "llava_phi", "mm_projector_type": "mlp2x_gelu",
+    "original_max_position_embeddings": 1024, "resid_pdrop": 0.0, "sliding_window": 2047,
+    "transformers_version": "4.41.0",
+}  # fmt: skip
+
+
+def write_phi3_tokenizer(folder: Path) -> Path:
+    """Llama's pieces with Phi-3's control tokens behind them, as transformers 4.41 writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(TOKENIZER / "tokenizer.model", folder)
+    flags = {"lstrip": False, "normalized": False, "single_word": False, "special": True}
+    listed = {
+        str(560 + number): {"content": token, "rstrip": number > 0, **flags}
+        for number, token in enumerate(PHI3_TOKENS)
+    }
+    config = {
+        "tokenizer_class": "LlamaTokenizer", "legacy": False, "add_bos_token": True, "bos_token": "<s>",
+        "eos_token": "<|endoftext|>", "unk_token": "<unk>", "pad_token": "<|endoftext|>", "added_tokens_decoder": listed,
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    added = {token: 560 + number for number, token in enumerate(PHI3_TOKENS)}
+    (folder / "added_tokens.json").write_text(json.dumps(added))
+    return folder
+
+
+def write_phi3_bases(root: Path, *, window: int | None = None) -> Recipe:
+    """LLaVA-Phi-3, CLIP and SAM with random weights as three releases, and VideoLISA's recipe that starts from them."""
+    recipe = tiny_recipe("videolisa_3_8b")
+    folder = write_phi3_tokenizer(root / "llava-phi3")
+    encoder = DialogueEncoder(
+        tokenizer=newer_tokenizer(folder, ())[0],
+        template=template("phi3_instruct"),
+        patches=4,
+        image_tokens=None,
+        tokens=(),
+        max_length=512,
+    )
+    arguments = {key: value for key, value in PHI3.items() if key in SIZES_OF_PHI3}
+    sizes = Sizes({**arguments, "vocab_size": 568}, CLIP, asdict(SAM), "mlp2x_gelu")
+    torch.manual_seed(0)
+    bare = replace(recipe, trainable=replace(recipe.trainable, lora=Lora(r=0)))
+    tensors = canonical_tensors(construct(bare, sizes, encoder)[0])
+    vision = write_clip(root / "clip", tensors)
+    base = {name: t for name, t in tensors.items() if name.startswith(("llm.", "projector."))}
+    torch.save(lisa_state(base), folder / "pytorch_model.bin")
+    said = {**PHI3, "vocab_size": 568, "mm_vision_tower": str(vision), "sliding_window": window}
+    (folder / "config.json").write_text(json.dumps(said))
+    sam = write_sam(root / "sam" / "sam.pth", tensors)
+    return replace(
+        recipe,
+        backbone=replace(recipe.backbone, weights=str(folder), vision=str(vision)),
+        decoder=replace(recipe.decoder, weights=str(sam)),
+    )

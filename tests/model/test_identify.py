@@ -62,6 +62,8 @@ def trained(width: int, *, rows: int) -> dict[str, tuple[int, ...]]:
         (lisa(5120), {"hidden_size": 5120, "rms_norm_eps": 1e-6}, "lisa", "lisa_13b"),
         (trained(4096, rows=32004), None, "lisa_training", "lisa_7b"),
         (LLAVA, {"model_type": "llava", "hidden_size": 4096}, "llava", "lisa_7b"),
+        (lisa(3072), {"model_type": "llava_phi", "hidden_size": 3072}, "lisa", "videolisa_3_8b"),
+        (trained(3072, rows=32039), None, "lisa_training", "videolisa_3_8b"),
         (trained(4096, rows=32005), None, "lisa_training", "gsva_7b"),
         (trained(5120, rows=32005), None, "lisa_training", "gsva_13b"),
         (

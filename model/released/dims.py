@@ -1,4 +1,4 @@
-"""The sizes of a Llama and of a CLIP tower, read by hand from `config.json` and checked against the tensors.
+"""The sizes of a Llama, a Phi-3 and a CLIP tower, read by hand from `config.json` and checked against the tensors.
 
 By hand, because the original LLaVA says `model_type: llava`, which transformers takes for its own LlavaConfig and misreads.
 """
@@ -6,12 +6,12 @@ By hand, because the original LLaVA says `model_type: llava`, which transformers
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from seglm.model.released.checkpoint import CLIP_L, ProjectorKind, count_layers
 from seglm.model.released.config_keys import (
-    LANGUAGE_MODELS,
     VISION_TOWERS,
     chosen,
     followed,
@@ -29,14 +29,65 @@ TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 LLAMA_DEFAULTS = {  # what configs of transformers 4.31 leave out: its LlamaConfig's own values
     "max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
+PHI3_DEFAULTS = {  # Phi3Config's own
+    "max_position_embeddings": 4096, "original_max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "hidden_act": "silu",
+    "bos_token_id": 1, "eos_token_id": 32000, "pad_token_id": 0,
+}  # fmt: skip
 
 
-def llama_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, source: str) -> dict[str, Any]:
-    """Keyword arguments of LlamaConfig for these canonical shapes.
+@dataclass(frozen=True)
+class Family:
+    """What language models of one kind share in their configs and tensors."""
+
+    config: str
+    """transformers' class of the config"""
+    kinds: tuple[str, ...]
+    """what `model_type` may be"""
+    follows: tuple[str, ...]
+    """numbers of its config that its forward follows, and not every one's"""
+    defaults: Mapping[str, Any]
+    """what its configs may leave out"""
+    gate: tuple[str, int]
+    """the first linear layer of an MLP, and how often the intermediate size its rows are"""
+    is_fused: bool
+    """queries, keys and values are one linear layer"""
+    flags: tuple[str, ...] = ()
+    """keys of its config that are true or false"""
+    dropouts: tuple[str, ...] = ()
+    """keys of its config that are shares"""
+
+
+LLAMA = Family(
+    config="LlamaConfig",
+    kinds=("llava", "llava_llama", "llama"),
+    follows=(),
+    defaults=LLAMA_DEFAULTS,
+    gate=("gate_proj", 1),
+    is_fused=False,
+    flags=("attention_bias", "mlp_bias"),
+)
+PHI3 = Family(
+    config="Phi3Config",
+    kinds=("llava", "llava_phi", "phi3"),
+    follows=("sliding_window", "original_max_position_embeddings"),
+    defaults=PHI3_DEFAULTS,
+    gate=("gate_up_proj", 2),
+    is_fused=True,
+    dropouts=("resid_pdrop", "embd_pdrop", "attention_dropout"),
+)
+
+
+def family_of(names: Iterable[str]) -> Family:
+    """The family of a language model by the canonical names of its tensors."""
+    return PHI3 if any(name.endswith(".self_attn.qkv_proj.weight") for name in names) else LLAMA
+
+
+def language_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, source: str) -> dict[str, Any]:
+    """Keyword arguments of LlamaConfig, or of Phi3Config, for these canonical shapes.
 
     config: `config.json` or its `text_config`. The vocabulary is taken from the tensors: tokens may have been added after the
     config was written. A tied head is read as a weight of its own (`llava.untied`), so here nothing is tied.
-    Raises WrongShapes if config and tensors contradict each other, WeightsError for what LlamaConfig cannot be.
+    Raises WrongShapes if config and tensors contradict each other, WeightsError for what the class cannot be.
     """
     if "llm.embed_tokens.weight" not in sizes:
         raise WrongNames(
@@ -47,28 +98,35 @@ def llama_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, sourc
         raise WrongNames(
             f"{source}: no config.json with num_attention_heads beside the weights; tensors alone do not tell the heads"
         )
-    followed(config, source=source, kinds=LANGUAGE_MODELS)
-    said = {key: number(config, key, int, source=source) for key in COUNTS}
-    said |= {key: number(config, key, int, source=source, least=-1) for key in TOKENS}
-    said["rms_norm_eps"] = number(config, "rms_norm_eps", float, source=source, least=0)
-    said["rope_theta"] = number(config, "rope_theta", float, source=source)
-    said["hidden_act"] = chosen(config, "hidden_act", _activations(), source=source)
-    said |= {key: chosen(config, key, (True, False), source=source) for key in ("attention_bias", "mlp_bias")}
-    said |= {key: _rotation(config, key, source) for key in ("rope_scaling", "rope_parameters")}
-    known = {**LLAMA_DEFAULTS, **{key: value for key, value in said.items() if value is not None}}
+    family = family_of(sizes)
+    followed(config, source=source, kinds=family.kinds, also=family.follows)
+    known = {**family.defaults, **_said(config, family, source)}
     vocab, hidden = sizes["llm.embed_tokens.weight"]
-    gate = sizes.get("llm.layers.0.mlp.gate_proj.weight")
+    gate = sizes.get(f"llm.layers.0.mlp.{family.gate[0]}.weight")
     seen = {"hidden_size": hidden, "num_hidden_layers": count_layers(sizes, "llm.layers.")}
-    seen |= {"intermediate_size": gate[0]} if gate else {}
+    seen |= {"intermediate_size": gate[0] // family.gate[1]} if gate else {}
     for key, value in seen.items():
         if known.setdefault(key, value) != value:
             raise WrongShapes(
                 f"{source}: config.json says {key} {known[key]}, the tensors say {value}; the two are not of one model"
             )
-    _check_heads(known, sizes, source)
+    _check_heads(known, sizes, family, source)
     result = {**known, "vocab_size": vocab, "tie_word_embeddings": False}
-    _prove(result, source)
+    _prove(result, family, source)
     return result
+
+
+def _said(config: Mapping[str, Any], family: Family, source: str) -> dict[str, Any]:
+    """What the config says itself, each value of its type and in its range."""
+    said = {key: number(config, key, int, source=source) for key in (*COUNTS, *family.follows)}
+    said |= {key: number(config, key, int, source=source, least=-1) for key in TOKENS}
+    said |= {key: number(config, key, float, source=source, least=0) for key in family.dropouts}
+    said["rms_norm_eps"] = number(config, "rms_norm_eps", float, source=source, least=0)
+    said["rope_theta"] = number(config, "rope_theta", float, source=source)
+    said["hidden_act"] = chosen(config, "hidden_act", _activations(), source=source)
+    said |= {key: chosen(config, key, (True, False), source=source) for key in family.flags}
+    said |= {key: _rotation(config, key, source) for key in ("rope_scaling", "rope_parameters")}
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _rotation(config: Mapping[str, Any], key: str, source: str) -> dict[str, Any] | None:
@@ -79,7 +137,7 @@ def _rotation(config: Mapping[str, Any], key: str, source: str) -> dict[str, Any
     return value or None
 
 
-def _check_heads(known: Mapping[str, Any], sizes: Mapping[str, Shape], source: str) -> None:
+def _check_heads(known: Mapping[str, Any], sizes: Mapping[str, Shape], family: Family, source: str) -> None:
     heads, hidden = known["num_attention_heads"], known["hidden_size"]
     groups = known.get("num_key_value_heads", heads)
     if hidden % heads or heads % groups:
@@ -88,7 +146,10 @@ def _check_heads(known: Mapping[str, Any], sizes: Mapping[str, Shape], source: s
             "each has to be a multiple of the one before"
         )
     wide = known.get("head_dim", hidden // heads)
-    for part, key, count in (("q", "num_attention_heads", heads), ("k", "num_key_value_heads", groups)):
+    parts = [("q", "num_attention_heads", heads), ("k", "num_key_value_heads", groups)]
+    if family.is_fused:
+        parts = [("qkv", "num_attention_heads and num_key_value_heads, together", heads + 2 * groups)]
+    for part, key, count in parts:
         shape = sizes.get(f"llm.layers.0.self_attn.{part}_proj.weight")
         if shape and shape[0] != count * wide:
             raise WrongShapes(
@@ -97,16 +158,18 @@ def _check_heads(known: Mapping[str, Any], sizes: Mapping[str, Shape], source: s
             )
 
 
-def _prove(config: Mapping[str, Any], source: str) -> None:
+def _prove(config: Mapping[str, Any], family: Family, source: str) -> None:
     """Makes the one thing that only transformers can judge: what it takes for rotary positions."""
-    from transformers import LlamaConfig
+    import transformers
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+    from transformers.models.phi3.modeling_phi3 import Phi3RotaryEmbedding
 
+    rotary: Any = Phi3RotaryEmbedding if family.is_fused else LlamaRotaryEmbedding
     try:
-        LlamaRotaryEmbedding(LlamaConfig(**copy.deepcopy(dict(config))))
+        rotary(getattr(transformers, family.config)(**copy.deepcopy(dict(config))))
     except Exception as error:
         raise WeightsError(
-            f"{source}: config.json is not one that transformers' Llama can be made of ({type(error).__name__}: "
+            f"{source}: config.json is not one that transformers' {family.config} can be made of ({type(error).__name__}: "
             f"{' '.join(str(error).split())}); fetch the original file"
         ) from error
 

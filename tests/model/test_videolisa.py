@@ -1,0 +1,168 @@
+"""Which frames VideoLISA sees and draws in, and what it says about a still and about a video."""
+
+from __future__ import annotations
+
+from collections import Counter
+from copy import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from seglm.dataset.collate import collate
+from seglm.dataset.pipeline import clip, example
+from seglm.model.recipes import recipe as named
+from seglm.model.systems.videolisa import clip_of_video, middles, sparse_and_dense, stretched
+from seglm.utils.types import Clip, Frames, Images, Sample, Slot, Target
+from tests.tiny import SQUARE, VISION, tiny_encoder
+
+SIZE = (40, 50)
+
+
+# ---- frames at inference: the numbers are those of uniform_sample, get_sparse_indices and get_dense_indices ---------
+@pytest.mark.parametrize(
+    "total, first, last",
+    [
+        (32, (0, 1, 2), (30, 31)),
+        (33, (0, 1, 2), (30, 31)),  # the last frame is never looked at
+        (100, (1, 4, 7, 10, 13, 16, 19, 22, 26, 29), (94, 97)),
+        (5, (0, 1, 2), (3, 4)),
+    ],
+)
+def test_a_video_is_seen_at_the_middles_of_equal_parts(
+    total: int, first: tuple[int, ...], last: tuple[int, ...]
+) -> None:
+    seen = clip_of_video(total)
+    assert seen[: len(first)] == first and seen[-len(last) :] == last and len(seen) == min(total, 32)
+
+
+def test_a_short_clip_is_stretched_to_all_places() -> None:
+    assert Counter(stretched(5, 32)) == {0: 7, 1: 6, 2: 6, 3: 7, 4: 6}
+    assert stretched(32, 32) == list(range(32)) and stretched(1, 4) == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("places, want", [(32, (3, 10, 18, 26)), (50, (5, 17, 29, 42))])
+def test_the_whole_frames_stand_in_the_middles_of_four_parts(places: int, want: tuple[int, ...]) -> None:
+    assert middles(places - 1, 4) == want
+
+
+def test_a_dialogue_begins_with_the_pooled_frames_and_then_the_whole_ones() -> None:
+    assert sparse_and_dense(32) == (Images(tuple(range(32)), "pooled"), Images((3, 10, 18, 26), "full"))
+    assert sparse_and_dense(1) == (Images((0,) * 32, "pooled"), Images((0,) * 4, "full"))
+
+
+# ---- frames in training ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("total", [1, 2, 3, 5, 31, 32, 33, 40, 100, 300])
+def test_a_training_clip_is_in_order_without_repeats_and_draws_in_four_of_its_frames(total: int) -> None:
+    recipe = named("videolisa_3_8b")
+    for seed in range(50):
+        frames = recipe.frames(total, np.random.default_rng(seed))
+        assert list(frames.seen) == sorted(set(frames.seen)) and len(frames.seen) == min(total, 32)
+        assert list(frames.drawn) == sorted(set(frames.drawn)) and len(frames.drawn) == min(total, 4)
+        assert set(frames.drawn) <= set(frames.seen) <= set(range(total))
+    assert recipe.frames(total, np.random.default_rng(3)) == recipe.frames(total, np.random.default_rng(3))
+
+
+def test_a_long_video_is_drawn_from_all_over() -> None:
+    recipe = named("videolisa_3_8b")
+    drawn = Counter(
+        frame for seed in range(400) for frame in recipe.frames(100, np.random.default_rng(seed)).seen
+    )
+    assert set(drawn) == set(range(100))
+    assert {frame for frame, _ in drawn.most_common(4)} == {0, 32, 64, 96}  # the middles of clips
+
+
+# ---- what is said ---------------------------------------------------------------------------------------------------
+def a_clip(num_frames: int, *, is_sentence: bool = False, key: str = "mevis|train/1") -> Clip:
+    """A video whose frames drawn are the first, third, fifth and last but one of all."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (num_frames, *SIZE, 3), np.uint8)
+    target = Target(
+        texts=("The Ring that Stops",),
+        masks=lambda frames: np.ones((len(frames), *SIZE), np.bool_),
+        is_sentence=is_sentence,
+    )
+    sample = Sample(key=key, size=SIZE, frame=lambda n: pictures[n], num_frames=num_frames, targets=(target,))
+    drawn = tuple(sorted({min(frame, num_frames - 1) for frame in (0, 2, 4, num_frames - 2)} - {-1}))
+    return clip(sample, frames=Frames(tuple(range(num_frames)), drawn))
+
+
+@pytest.mark.parametrize(
+    "num_frames, whole, drawn",
+    [(9, (0, 2, 4, 7), (0, 1, 2, 3)), (1, (0, 0, 0, 0), (0, 0, 0, 0)), (3, (0, 1, 1, 2), (0, 1, 1, 2))],
+)
+def test_one_slot_draws_in_the_frames_that_are_shown_whole(
+    num_frames: int, whole: tuple[int, ...], drawn: tuple[int, ...]
+) -> None:
+    recipe = named("videolisa_3_8b")
+    [dialogue] = recipe.script(a_clip(num_frames), np.random.default_rng(0), recipe)
+    pooled, dense, _question = dialogue.turns[0].question
+    [slot] = [piece for piece in dialogue.turns[0].answer if isinstance(piece, Slot)]
+    assert pooled == Images(tuple(stretched(num_frames, 32)), "pooled") and dense == Images(whole)
+    assert (slot.frames, slot.target) == (drawn, 0)
+
+
+def test_a_still_is_encoded_once_and_counts_like_a_clip() -> None:
+    recipe = named("videolisa_3_8b")
+    shown = a_clip(1)
+    script = recipe.script(shown, np.random.default_rng(0), recipe)
+    encoder = copy(tiny_encoder())
+    encoder.image_tokens = None
+    branches = encoder.encode_script(script, key=shown.key)
+    made = example(shown, branches, script, vision_size=VISION, decoder_size=SQUARE, pixels="fast")
+    batch = collate([made])
+    assert len(batch.vision) == len(batch.drawn) == 1 and len(batch.jobs) == 4
+    assert [masks.shape[0] for masks in batch.masks] == [4]
+    patches = (VISION // 14) ** 2
+    assert batch.image_patch.tolist() == [patches] * 32 + [*range(patches)] * 4
+
+
+@pytest.mark.parametrize(
+    "num_frames, is_sentence, asked, given",
+    [
+        (9, False, "\nPlease segment the the ring that stops in this image.", "Sure, [SEG]."),
+        (9, True, "\n The Ring that Stops Please output segmentation mask.", "Sure, [SEG]."),
+        (
+            1,
+            False,
+            "\n What is the ring that stops in this video? Please output segmentation mask.",
+            "[SEG].",
+        ),
+    ],
+)
+def test_the_released_evaluation_gives_the_answer(
+    num_frames: int, is_sentence: bool, asked: str, given: str
+) -> None:
+    recipe = named("videolisa_3_8b")
+    assert recipe.forced is not None
+    [dialogue] = recipe.forced(a_clip(num_frames, is_sentence=is_sentence), recipe)
+    *images, question = dialogue.turns[0].question
+    assert question == asked and tuple(images) == sparse_and_dense(num_frames)
+    said = [piece.token if isinstance(piece, Slot) else piece for piece in dialogue.turns[0].answer]
+    assert "".join(map(str, said)) == given
+
+
+def test_validation_asks_and_leaves_the_answer_open() -> None:
+    recipe = named("videolisa_3_8b")
+    for shown in (a_clip(9), a_clip(1)):
+        [dialogue] = recipe.prompt(shown, recipe)
+        assert dialogue.turns[0].answer == () and dialogue.targets == (0,)
+        assert dialogue.turns[0].question[:2] == sparse_and_dense(len(shown.seen))
+
+
+def test_a_conversation_in_words_is_held_about_the_clip_too() -> None:
+    recipe = named("videolisa_3_8b")
+    shown = replace(a_clip(1), targets=(), masks=(), turns=(("What is it?", "A ring."), ("Red?", "Yes.")))
+    [dialogue] = recipe.script(shown, np.random.default_rng(0), recipe)
+    assert dialogue.turns[0].question == (*sparse_and_dense(1), "\nWhat is it?")
+    assert dialogue.turns[1].question == ("Red?",)
+
+
+def test_the_mixture_is_run_trains() -> None:
+    recipe = named("videolisa_3_8b")
+    assert recipe.data.shares() == {
+        "sem_seg": 8, "refer_seg": 4, "reason_seg": 3, "vos": 4, "refer_seg_video": 6, "davis": 1,
+    }  # fmt: skip
+    schedule = recipe.schedule
+    assert schedule.epochs * schedule.steps_per_epoch == 6000
+    assert schedule.batch_size * schedule.grad_accumulation_steps * schedule.world_size == 128
