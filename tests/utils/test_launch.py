@@ -154,7 +154,13 @@ time.sleep(60)
 STARTS = (
     "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', *sys.argv[2:], *sys.argv[1:2]]))"
 )
-OURS = "import sys; from seglm.utils.launch import run; sys.exit(run(sys.argv[1:]))"
+# Under nohup a SIGHUP is ignored from the start, and these tests may run under it.
+OURS = """
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+from seglm.utils.launch import run
+sys.exit(run(sys.argv[1:]))
+"""
 
 
 def launched(*line: str) -> subprocess.Popen[str]:

@@ -7,7 +7,7 @@ import re
 import pytest
 from transformers import LlamaModel
 
-from seglm.model.backbones.llava import CACHE
+from seglm.model.backbones.projected import CACHE
 from seglm.utils.renamed import argument_of, method_of
 
 
