@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -19,6 +20,8 @@ T = TypeVar("T")
 TRACEBACK = "SEGLM_TRACEBACK"
 EXPECTED = (ValueError, OSError, ImportError, RuntimeError, MemoryError, ArithmeticError, SubprocessError)
 """what our own code raises about a user's values, files and machine; anything else is a mistake of ours"""
+FROM_WORKER = re.compile(r"Caught (\w+) in .* process \d+\.\n")
+"""how PyTorch begins the text of an error that a loader process raised: the traceback there follows, then what it said"""
 BY_SIGNAL = 128  # a shell's exit status of what a signal ended is this and the signal's number
 BY_CTRL_C = BY_SIGNAL + 2
 
@@ -51,14 +54,22 @@ def command(main: Callable[P, T]) -> Callable[P, T]:
 
 
 def said(error: Exception) -> str:
-    """An error in words, whatever its type."""
+    """An error in words, whatever its type and process."""
+    words = _words(error)
     if (why := full_disk(error)) and not isinstance(error, EXPECTED):
         return f"the disk is full ({why}); make room, or write to another place"
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, EXPECTED):
-        return str(error) or ("out of memory" if isinstance(error, MemoryError) else type(error).__name__)
-    return f"{type(error).__name__}: {error}; SegLM did not foresee it: {TRACEBACK}=1 shows where, please report it"
+        return words or ("out of memory" if isinstance(error, MemoryError) else type(error).__name__)
+    return f"{type(error).__name__}: {words}; SegLM did not foresee it: {TRACEBACK}=1 shows where, please report it"
+
+
+def _words(error: Exception) -> str:
+    """What the error says, without the traceback that comes with one from a loader process."""
+    text = str(error)
+    caught = FROM_WORKER.match(text)
+    return re.split(rf"\n(?:\w+\.)*{caught[1]}(?:: |$)", text)[-1].strip() if caught else text
 
 
 def _process() -> str:

@@ -14,6 +14,7 @@ from seglm.dataset.faults import fault
 from seglm.model.released.errors import WrongNames
 from seglm.utils import log as logs
 from seglm.utils.command import BY_CTRL_C, command
+from seglm.utils.command import said as words_of
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
@@ -149,3 +150,42 @@ def test_a_log_has_what_was_said_before_it_had_a_file_and_the_traceback(tmp_path
     assert [line.split()[-1] for line in lines[:2]] == ["early", "late"]
     assert "Traceback" in lines[2] and lines[-1] == "ValueError: wrong"
     assert not logging.getLogger("seglm").handlers
+
+
+class Broken:
+    """A data set whose second sample is malformed."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, number: int) -> int:
+        if number:
+            raise self.error
+        return number
+
+
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        (
+            fault("coco/7", "a.jpg", "the file is empty"),
+            "coco/7: the file is empty (a.jpg); `python -m seglm.dataset.check` lists every such sample",
+        ),
+        (ValueError("coco/7: 131 tokens\nat most 100 fit"), "coco/7: 131 tokens\nat most 100 fit"),
+        (MemoryError(), "out of memory"),
+        (AssertionError("a slip"), "AssertionError: a slip; SegLM did not foresee it"),
+    ],
+    ids=["fault", "of two lines", "without words", "ours"],
+)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_loader_process_raises_is_told_as_if_it_were_raised_here(
+    error: Exception, told: str, workers: int
+) -> None:
+    from torch.utils.data import DataLoader
+
+    with pytest.raises(type(error)) as raised:
+        list(DataLoader(Broken(error), num_workers=workers))  # type: ignore[arg-type]
+    assert words_of(raised.value).partition(": SEGLM_TRACEBACK")[0] == told
