@@ -80,12 +80,12 @@ class _Look:
 def _look(source: Stills, every: int, index: int) -> _Look:
     try:
         sample = source.sample(index)
-        if not sample.turns and not sample.targets:
-            return _Look(empty=(sample.key,))
         if not Path(sample.path).exists():
             return _Look(faults=(f"{sample.key}: missing image ({sample.path})",))
         whole = bool(every) and index % every == 0
         empty = tuple(_decode(sample)) if whole else ()
+        if not sample.turns and not sample.targets:
+            return _Look(decoded=int(whole), empty=(sample.key,))
         return _Look(
             sum(len(target.texts) for target in sample.targets) + len(sample.turns), int(whole), (), empty
         )

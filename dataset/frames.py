@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from seglm.dataset.faults import blamed, fault
+from seglm.utils.containers import HEAD, begins_as, flaw
+from seglm.utils.regular import refuse_endless
 
 Pixels = NDArray[np.uint8]
 Turn = Callable[[Pixels], Pixels]
@@ -56,11 +58,14 @@ GREY_STEPS = {2: 85, 4: 17}  # bits -> by what Pillow multiplies, so that the la
 
 
 def read_bytes(path: Path, key: str) -> bytes:
-    """The file's content. Raises Fault if it is not there or empty."""
+    """The file's content. Raises Fault if it is not there, no file, empty, or what a download leaves in its place."""
     with blamed(key, path):
+        refuse_endless(path)
         content = path.read_bytes()
     if not content:
         raise fault(key, path, "the file is empty")
+    if what := begins_as(content[:HEAD]):
+        raise fault(key, path, f"the file is {what}")
     return content
 
 
@@ -144,11 +149,13 @@ def _head(source: Path | io.BytesIO, path: Path, key: str) -> Iterator[Image.Ima
     """The picture, opened and not decoded. Raises Fault if it is none or too large, and for whatever goes wrong inside."""
     with blamed(key, path, "is no readable image"):
         try:
+            refuse_endless(path)
             image = Image.open(source)
         except Image.DecompressionBombError as error:
             raise fault(key, path, f"a picture of more than {MOST_PIXELS} pixels; make it smaller") from error
         except UnidentifiedImageError as error:
-            raise fault(key, path, "is no readable image") from error
+            what = flaw(path)
+            raise fault(key, path, f"the file is {what}" if what else "is no readable image") from error
         with image:
             yield image
 

@@ -65,16 +65,21 @@ def flaw(file: Path) -> str:
         head = stream.read(HEAD)
     if not size:
         return "empty"
-    if head.startswith(POINTER):
-        return "a git-lfs pointer (git lfs pull fetches the file)"
-    if PAGE.match(head):
-        return "a web page"
+    if what := begins_as(head):
+        return what
     cut = _is_cut_safetensors(head, size) if file.suffix == ".safetensors" else _is_cut_zip(file, head)
     if cut:
         return "cut short"
     if file.suffix in (".safetensors", ".bin", ".pth", ".pt", ".model") and _is_text(head):
         return f"a text ({head[:40].decode('ascii').strip()!r})"
     return ""
+
+
+def begins_as(head: bytes) -> str:
+    """What a download leaves in a file's place, by its first bytes: `a git-lfs pointer`, `a web page`; else nothing."""
+    if head.startswith(POINTER):
+        return "a git-lfs pointer (git lfs pull fetches the file)"
+    return "a web page; fetch the file again" if PAGE.match(head) else ""
 
 
 def broken(file: Path, what: str) -> WeightsError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from seglm.dataset.description import Description
 from seglm.dataset.faults import Missing, blamed, fault
+from seglm.dataset.fields import shown
 from seglm.dataset.frames import read_bytes
 from seglm.utils.encoding import WESTERN, text_of
 
@@ -53,7 +54,16 @@ def read_json(path: Path, key: str) -> Any:
         text, encoding = text_of(content)
         if encoding == WESTERN:
             _say_western(key.partition("/")[0], path.parent)
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object with each name once: of two videos of one name, say, JSON's own reading keeps the last and says nothing."""
+    found = dict(fields)
+    if len(found) < len(fields):
+        twice = next(name for name, count in Counter(name for name, _ in fields).items() if count > 1)
+        raise ValueError(f"two fields of one object are called {shown(twice)}")
+    return found
 
 
 def class_names(own: Path, name: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from seglm.dataset.description import Description, Scored
 from seglm.dataset.faults import attempt, fault
 from seglm.dataset.fields import coco_id
 from seglm.dataset.frames import Pixels, read_labels
-from seglm.dataset.index import Listed, Record
+from seglm.dataset.index import LeftOut, Listed, Record
 from seglm.dataset.masks import Mask
 from seglm.dataset.readers.files import files_in, the_one
 from seglm.dataset.readers.stills import Still, Stills, open_stills
@@ -34,9 +34,10 @@ class Pairs:
     """names are COCO ids"""
 
     def records(self, root: Path, name: str) -> Iterator[Listed]:
-        """One record for each label map; a missing image is an error when it is read."""
-        images = files_in(root / self.images, ".jpg", ".jpeg")
-        for stem, labels in files_in(root / self.labels, ".png").items():
+        """One record for each label map; a missing image is an error when it is read, an image without a map is counted."""
+        images, maps = files_in(root / self.images, ".jpg", ".jpeg"), files_in(root / self.labels, ".png")
+        yield from (LeftOut("pictures without a label map") for stem in images if stem not in maps)
+        for stem, labels in maps.items():
             pair = partial(self._record, root, labels, images.get(stem, [f"{stem}.jpg"]), stem)
             yield attempt(f"{name}/{stem}", root / self.labels, pair)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from seglm.dataset.faults import blamed
+from seglm.utils.containers import flaw
+from seglm.utils.regular import refuse_endless
 
 
 class _BuiltinsOnly(pickle.Unpickler):
@@ -25,10 +27,15 @@ def unpickle(path: Path, key: str) -> Any:
     Raises Fault if it is missing, broken or names anything else; nothing of it has run then.
     """
     with blamed(key, path, "is no pickle of plain values"):
+        refuse_endless(path)
         try:
             return _load(path, "utf-8")
         except UnicodeDecodeError:
             return _load(path, "latin-1")
+        except (pickle.UnpicklingError, EOFError) as error:
+            if what := flaw(path):
+                raise ValueError(f"the file is {what}") from error
+            raise
 
 
 def _load(path: Path, encoding: str) -> Any:

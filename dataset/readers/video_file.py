@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from seglm.dataset.faults import blamed, fault
 from seglm.dataset.frames import MOST_PIXELS, Pixels
 from seglm.dataset.readers.video import within
+from seglm.utils.containers import flaw
+from seglm.utils.regular import refuse_endless
 
 TIMED = frozenset({"mp4", "mov", "matroska", "webm"})
 """containers (FFmpeg's names) whose packets say when their frame is shown, and in which one can seek"""
@@ -167,8 +169,9 @@ class Broken(ValueError):
 def open_file(path: Path, key: str) -> VideoFile:
     """The film in a file. Raises Fault if there is none in it, or if it is cut short."""
     with blamed(key, path, "is no video that FFmpeg can read"):
-        if not path.stat().st_size:
-            raise ValueError("the file is empty")
+        refuse_endless(path)
+        if what := flaw(path):
+            raise ValueError(f"the file is {what}")
         with av.open(str(path), options=LOCAL) as container:
             formats = set(container.format.name.split(","))
             if any(one.endswith("_pipe") or one == "image2" for one in formats):
