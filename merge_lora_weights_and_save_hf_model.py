@@ -15,6 +15,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from seglm.model.build import Built
@@ -28,6 +29,7 @@ from seglm.model.released.trained import Trained, read_trained
 from seglm.utils.cli import Options, read
 from seglm.utils.command import command
 from seglm.utils.config import to_json
+from seglm.utils.folders import check_new
 from seglm.utils.manifest import manifest
 from seglm.utils.ranges import Place, typed
 from seglm.utils.resolve import resolve
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     own, options = parse(sys.argv[1:] if arguments is None else arguments)
     from seglm.model.merge import export
 
+    check_new(Path(own.save_path), "--save_path")
     weight = resolve(own.weight, what="the trained weights (--weight)")
     if config_of(weight).get("model_type") == "seglm":
         raise WeightsError(

@@ -33,6 +33,7 @@ from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import markdown, table, write_table
 from seglm.model.recipe import Recipe
 from seglm.utils.command import command
+from seglm.utils.folders import check_writable
 from seglm.utils.ranges import place
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser.add_argument("--version", default="", help="also a trained model: a merged folder")
     parser.add_argument("--out", type=place, help="folder for table.md and table.png")
     given = parser.parse_args(arguments)
+    if given.out is not None:
+        check_writable(given.out, "--out")
     recipe = _recipe(given.recipe)
     asked = benchmark(given.dataset)
     selection = asked.open(given.dataset_dir)

@@ -17,6 +17,7 @@ from seglm.evaluation.scores.iou import Score
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
 from seglm.utils.command import command
+from seglm.utils.folders import check_writable
 from seglm.utils.ranges import place
 
 MISSING = "-"
@@ -134,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
         "rows", nargs="+", metavar="NAME=FOLDER", help="a row: its name and the folder with its scores.json"
     )
     given = parser.parse_args(arguments)
+    check_writable(given.out, "--out")
     rows: dict[str, Scores] = {}
     for row in given.rows:
         name, equals, folder = row.partition("=")

@@ -21,7 +21,7 @@ from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import config_of
 from seglm.model.released.folder import recipe_of
 from seglm.model.released.identify import WITHOUT_BASE, identify, layout_of, manifest_of
-from seglm.model.released.trained import Trained, load_trained, read_trained
+from seglm.model.released.trained import Trained, compare_base, load_trained, read_trained
 from seglm.utils.dist import World
 from seglm.utils.resolve import resolve
 
@@ -137,13 +137,14 @@ def load_with_trained(
     """A base with trained weights on it, adapters not merged.
 
     recipe: its `trainable` names what was trained; every such weight has to be among `trained`.
-    Raises WrongNames, WrongRank, WrongShapes.
+    Raises WrongNames, WrongRank, WrongShapes, and WeightsError for a base that holds these weights already.
     """
     trained = (
         read_trained(resolve(trained, what="the trained weights (--weight)"))
         if isinstance(trained, str)
         else trained
     )
+    compare_base(base, trained)
     built = assemble(recipe, base, lora=True, device=device)
     report = load_trained(built.model, trained, required=built.table.trained)
     return replace(built, report=report)

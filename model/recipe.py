@@ -8,6 +8,7 @@ Such a class may stand in the system's own file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -138,6 +139,10 @@ class Data:
             )
         if not any(self.rates):
             raise ValueError("data.rates (--sample_rates): every weight is 0, so nothing is drawn")
+        if not math.isfinite(sum(self.rates)):
+            raise ValueError(
+                f"data.rates (--sample_rates)={self.rates}: their sum is no number; smaller ones say the same"
+            )
         return dict(zip(self.mixture, self.rates, strict=True))
 
 

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from seglm.utils.command import command
+from seglm.utils.folders import check_writable, nearest
 from seglm.utils.ranges import place
 from seglm.utils.versions import listed, outside, packages
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m seglm.doctor", description=__doc__)
     parser.add_argument("--log_base_dir", type=place, default=Path("./runs"), help="where runs are written")
     options = parser.parse_args(arguments)
-    wrong = outside()
+    wrong = [*outside(), *unwritable(options.log_base_dir)]
     lines = [f"python    {sys.version.split()[0]} at {sys.executable}"]
     lines += [f"package   {package}{'' if package.fits else '  <- NOT TRIED'}" for package in packages()]
     lines += [f"extra     {line}" for line in extras()]
@@ -42,6 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lines += [f"wrong: {line}" for line in wrong] or [f"good: {len(listed())} packages in their ranges"]
     sys.stdout.write("\n".join(lines) + "\n")
     return int(bool(wrong))
+
+
+def unwritable(runs: Path) -> Iterator[str]:
+    """Why no run could be written there."""
+    try:
+        check_writable(runs, "--log_base_dir")
+    except ValueError as error:
+        yield str(error)
 
 
 def extras() -> Iterator[str]:
@@ -74,13 +83,9 @@ def advice(capability: tuple[int, int]) -> str:
 
 def disk(runs: Path) -> Iterator[str]:
     """Room where runs are written; nothing is made there."""
-    there = runs.resolve()
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free / 1e9
-    writable = "" if os.access(there, os.W_OK) else "; CANNOT BE WRITTEN TO"
+    free = shutil.disk_usage(nearest(runs)).free / 1e9
     few = f"; a 7B model may need {ROOMY}" if free < ROOMY else ""
-    yield f"{free:.0f} GB free for {runs}{few}{writable}"
+    yield f"{free:.0f} GB free for {runs}{few}"
 
 
 def caches() -> Iterator[str]:

@@ -153,11 +153,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", help="default: cuda where there is one, else cpu")
     options = parser.parse_args(arguments)
     recipe = chosen_recipe(options)
-    if options.device is not None and options.device.split(":")[0] not in ("cpu", "cuda"):
-        raise ValueError(f"--device {options.device}: permitted are cpu, cuda and cuda:N")
     import torch
 
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    there = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    there += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    device = options.device or there[min(1, len(there) - 1)]
+    if device not in there:
+        raise ValueError(f"--device {device}: permitted on this machine are {', '.join(there)}")
     outcome = overfit(recipe, samples=options.samples, steps=options.steps, lr=options.lr, device=device)
     verdict = "passed" if outcome.passed else "FAILED"
     sys.stdout.write(

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -26,7 +27,8 @@ from seglm.preflight import add_recipe_flags, chosen_recipe
 from seglm.training.from_recipe import training_set, training_sources
 from seglm.utils.atomic import write_atomic
 from seglm.utils.command import command
-from seglm.utils.ranges import Count, place, typed
+from seglm.utils.folders import check_writable
+from seglm.utils.ranges import between, place, typed
 from seglm.utils.types import IGNORE_LABEL, IMAGE_POSITION, Branch, Example
 
 SAMPLES = 12
@@ -97,6 +99,10 @@ def _fitted(mask: Mask, picture: Picture) -> Mask:
     )
 
 
+FewSamples = Annotated[int, between(least=1, most=256)]
+"""what one sheet shows; each takes a row of it, and its pixels in memory"""
+
+
 def first(samples: TrainingSet, wanted: int) -> list[Example]:
     """The samples of a run's first numbers. Raises Fault as the run would."""
     return [samples[number] for number in range(wanted)]
@@ -111,9 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_recipe_flags(parser)
-    parser.add_argument("--samples", type=typed(Count), default=SAMPLES)
+    parser.add_argument("--samples", type=typed(FewSamples), default=SAMPLES)
     parser.add_argument("--out", type=place, default=Path("runs/preview"), help="default %(default)s")
     options = parser.parse_args(arguments)
+    check_writable(options.out, "--out")
     recipe = chosen_recipe(options)
     sources = training_sources(recipe)
     model = start(recipe).model

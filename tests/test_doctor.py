@@ -27,6 +27,14 @@ def test_packages_that_were_not_tried_are_wrong(
     assert "wrong: peft 0.4.0" in capsys.readouterr().out
 
 
+def test_a_place_that_no_run_can_be_written_to_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert doctor.main(["--log_base_dir", str(tmp_path / "file" / "runs")]) == 1
+    assert "wrong: --log_base_dir" in (said := capsys.readouterr().out) and "good:" not in said
+
+
 @pytest.mark.parametrize(
     ("capability", "says"), [((7, 0), "--precision fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")]
 )

@@ -192,6 +192,7 @@ LATE = """
     --reason_seg_data ReasonSeg|train,ReasonSeg|val | LEAK
     --lora_target_modules lm_head,q_proj | lm_head would get no adapter; permitted are q_proj
     --sample_rates 0,0,0,0          | data.rates (--sample_rates): every weight is 0
+    --sample_rates 1e308,1e308,1e308,1 | their sum is no number
     --sample_rates 1                | gives 1 weights
     --dataset reason_seg,sem_segg --sample_rates 1,1 | unknown family
     --reason_seg_data ReasonSegg|train | ReasonSegg

@@ -145,6 +145,11 @@ def _complete_environment() -> tuple[str, ...]:
         raise RuntimeError(
             f"{known[0]} is set but its partner is not (RANK, WORLD_SIZE); start with deepspeed or torchrun, or unset it"
         )
+    for name, least in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)):
+        if name in os.environ and not (os.environ[name].isdecimal() and int(os.environ[name]) >= least):
+            raise RuntimeError(
+                f"{name}={os.environ[name]}: it has to be a number from {least}; start with deepspeed or torchrun, or unset it"
+            )
     alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port()}
     added = {"LOCAL_RANK": "0", **({} if known else alone)}
     added = {name: value for name, value in added.items() if not known or name not in os.environ}

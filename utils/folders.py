@@ -11,6 +11,13 @@ def nearest(folder: Path) -> Path:
     return next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
 
 
+def check_new(folder: Path, said: str) -> None:
+    """Raises ValueError if there is something already, or a folder could not be made there; an empty one may be filled."""
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ValueError(f"{folder}: exists already; give a new folder as {said}, or remove this one")
+    check_writable(folder, said)
+
+
 def check_writable(folder: Path, said: str) -> None:
     """Raises ValueError if files could not be written into the folder, which need not be there yet.
 

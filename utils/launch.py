@@ -147,8 +147,11 @@ def count_machines(path: str) -> int:
         raise ValueError(f"HOSTFILE={path}: {getattr(error, 'strerror', None) or error}") from error
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     for line in lines:
-        if not re.fullmatch(r"\S+\s+slots=\d+", line.strip()):
+        if not re.fullmatch(r"\S+\s+slots=0*[1-9]\d*", line.strip()):
             raise ValueError(f"HOSTFILE={path}: {line!r} is no line of a hostfile; each is `name slots=8`")
+    names = [line.split()[0] for line in lines]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"HOSTFILE={path}: it names {', '.join(twice)} twice; each machine has one line")
     if not lines:
         raise ValueError(f"HOSTFILE={path}: it names no machine; each line is `name slots=8`")
     return len(lines)

@@ -30,6 +30,7 @@ from seglm.evaluation.league.picture import save_picture
 from seglm.evaluation.league.standings import write_standings
 from seglm.evaluation.league.work import Processes, Work
 from seglm.utils.command import command
+from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, Positive, place, typed
 
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None, *, work: Work | None = None) ->
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     signal.signal(signal.SIGTERM, _interrupt)
     out: Path = given.out.resolve()
+    check_writable(out, "--out")
     try:
         budget = Budget(given.minutes, given.dataset_dir.resolve(), benchmarks_of(given.benchmarks))
         rows, seeds = entrants(given.rows, budget.dataset_dir), seeds_of(given.seeds)

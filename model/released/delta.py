@@ -22,6 +22,7 @@ from seglm.model.released.folder import write_shards
 from seglm.model.released.strict import listed
 from seglm.utils.command import command
 from seglm.utils.containers import INDEXES
+from seglm.utils.folders import check_new
 from seglm.utils.ranges import Place, typed
 from seglm.utils.resolve import resolve
 
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 GROWS = ("model.embed_tokens.weight", "lm_head.weight")
 """may have more rows in the delta: tokens were added"""
+LLAMA = ("model.layers.", "model.embed_tokens.", "model.norm.", "lm_head.")
+"""with what the names of its tensors begin"""
 COMPUTED = ("rotary_emb.inv_freq",)
 """buffers that a file may hold and that are computed today"""
 KEPT = ("*.json", "*.model", "*.txt")
@@ -42,6 +45,10 @@ def added(base: Mapping[str, Tensor], delta: Mapping[str, Tensor]) -> dict[str, 
 
     Raises WrongNames if the base has tensors that the delta lacks, WrongShapes if shapes differ by more than added tokens.
     """
+    if odd := [name for name in base if not name.startswith(LLAMA)]:
+        raise WrongNames(
+            f"the base has {len(odd)} tensors that LLaMA has not:\n{listed(sorted(odd))}\n--base is LLaMA itself"
+        )
     wanted = {name: tensor for name, tensor in base.items() if not name.endswith(COMPUTED)}
     if absent := sorted(wanted.keys() - delta.keys()):
         raise WrongNames(
@@ -93,6 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--target", required=True, type=typed(Place), help="new folder for the full weights")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    check_new(Path(options.target), "--target")
     apply_delta(options.base, options.delta, options.target)
 
 

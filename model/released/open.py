@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from seglm.model.released.identify import WITHOUT_BASE, Layout, layout_of
 from seglm.model.released.lisa import load_lisa
 from seglm.model.released.llava import load_clip, load_llava, with_vision
 from seglm.utils.resolve import resolve
+
+log = logging.getLogger(__name__)
 
 LOADERS: dict[Layout, Callable[[str | Path], Checkpoint]] = {
     "seglm": load_folder,
@@ -42,6 +45,9 @@ def open_weights(
         )
     checkpoint = LOADERS[layout](path)
     if checkpoint.has("vision."):
+        other = vision or vision_else
+        if other not in (None, checkpoint.source, checkpoint.vision_path):
+            log.info("%s holds its own vision tower; %s is not read", checkpoint.source, other)
         return checkpoint
     return with_vision(checkpoint, load_clip(_vision_path(checkpoint, vision, vision_else)))
 

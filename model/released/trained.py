@@ -6,21 +6,27 @@ the frozen ones out) or all; with our canonical names, our module names, or the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seglm.model.names import canonical, is_canonical, names
+from seglm.model.released.checkpoint import Checkpoint
+from seglm.model.released.config_keys import section
 from seglm.model.released.errors import WeightsError, WrongNames
 from seglm.model.released.files import config_of, read_tensors
 from seglm.model.released.identify import manifest_of, refuse_adapter
 from seglm.model.released.lisa import lisa_names, lora_rank, unwrapped
 from seglm.model.released.strict import Report, listed, load_canonical
+from seglm.utils.manifest import weights_entry
 from seglm.utils.portable import is_portable, read_portable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,33 @@ def read_trained(path: str | Path) -> Trained:
     tensors = _canonical(raw, str(path))
     rank = lora_rank({name: tuple(tensor.shape) for name, tensor in tensors.items()}, source=str(path))
     return Trained(str(path), tensors, rank, manifest_of(path))
+
+
+def compare_base(base: Checkpoint, trained: Trained) -> None:
+    """Raises WeightsError if the base has these weights in it already: adapters added twice are a model that nobody trained.
+
+    If the files of the base are others than those that were trained on, a warning says so: they may be the same in another form.
+    """
+    inside = _bases(base.manifest, base.source).get("trained")
+    if inside and inside == weights_entry(trained.source)["files"]:
+        raise WeightsError(
+            f"{base.source} (--version) is {trained.source} (--weight) merged with its base: leave out --weight, or give the base"
+        )
+    known = _bases(trained.manifest, trained.source)
+    now = {role: weights_entry(path)["files"] for role, path in base.bases.items()} if known else {}
+    other = [role for role in now if role not in known or (known[role] and known[role] != now[role])]
+    if other:
+        log.warning(
+            "%s were trained on other files than %s; is that their base?",
+            trained.source,
+            " and ".join(base.bases[role] for role in other),
+        )
+
+
+def _bases(manifest: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Role -> name and fingerprint of its weight files, as a manifest has them."""
+    bases = section(manifest, "bases", source=source)
+    return {role: section(bases, role, source=source).get("files") for role in bases}
 
 
 def load_trained(model: nn.Module, trained: Trained, *, required: Sequence[str]) -> Report:

@@ -83,3 +83,10 @@ def test_a_base_of_another_size_is_refused_by_name(
     base, delta, _ = pair(tmp_path, **extra)
     with pytest.raises(SystemExit, match=said):
         command(base, delta, tmp_path / "out")
+
+
+def test_what_is_not_llama_is_no_base(tmp_path: Path) -> None:
+    _, delta, _ = pair(tmp_path)
+    with pytest.raises(SystemExit, match=r"the base has \d+ tensors that LLaMA has not:\n  .*mm_projector"):
+        command(delta, delta, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

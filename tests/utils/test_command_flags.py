@@ -32,6 +32,22 @@ WRONG = """
     seglm.preflight           | --recipe lisa_tiny --steps 0 | permitted are numbers from 1
     seglm.preflight           | --recipe lisa_tiny --samples 0 | permitted are numbers from 1
     seglm.preflight           | --recipe lisa_tiny --lr inf | a finite number
+    seglm.preview             | --recipe lisa_tiny --samples 0 | permitted are numbers from 1
+    seglm.preview             | --recipe lisa_tiny --samples 257 | permitted are numbers from 1 up to 256
+    seglm.preview             | --recipe lisa_tiny --out=  | permitted are values that are not empty
+    seglm.plan                | --recipe lisa_tiny --gpus 0 | permitted are numbers from 1
+    seglm.plan                | --recipe lisa_tiny --gpus 1.5 | invalid literal
+    seglm.plan                | --recipe lisa_tiny --zero 4 | invalid choice
+    seglm.doctor              | --log_base_dir=            | permitted are values that are not empty
+    seglm.dataset.check       | --decode x                 | could not convert
+    seglm.dataset.davis       | --davis= --texts a --out b | permitted are values that are not empty
+    seglm.dataset.davis       | --davis a --texts b --out= | permitted are values that are not empty
+    seglm.dataset.toy.__main__ | --sets pictures           | invalid choice
+    seglm.dataset.toy.__main__ | --test_images 1e3         | invalid literal
+    seglm.evaluation.run      | --protocol guess           | invalid choice
+    seglm.evaluation.offline  | --predictions a --dataset_dir b --val_dataset c --missing skip | invalid choice
+    seglm.evaluation.baselines | --out=                    | permitted are values that are not empty
+    chat                      | --precision fp64           | invalid choice
 """
 ROWS = [[part.strip() for part in line.split(" | ")] for line in WRONG.strip().splitlines()]
 
@@ -47,9 +63,36 @@ def test_a_number_or_path_that_cannot_be_meant_names_its_flag(
     assert any(f"error: argument {flag}" in line for flag in flags) and said in line, line
 
 
-def test_a_device_that_is_none_is_refused() -> None:
-    with pytest.raises(SystemExit, match="error: --device gpu: permitted are cpu, cuda"):
-        import_module("seglm.preflight").main(["--recipe", "lisa_tiny", "--device", "gpu"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x", "cuda:", "meta", "cpu:7"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(SystemExit, match=f"error: --device {device}: permitted on this machine are cpu"):
+        import_module("seglm.preflight").main(["--recipe", "lisa_tiny", "--device", device])
+
+
+@pytest.mark.parametrize(
+    "module, told",
+    [
+        ("merge_lora_weights_and_save_hf_model", "--weight /nowhere --save_path"),
+        ("seglm.model.released.delta", "--base /nowhere --delta /nowhere --target"),
+        (
+            "seglm.evaluation.run",
+            "--version /nowhere --dataset_dir /nowhere --val_dataset ReasonSeg|val --out",
+        ),
+        ("seglm.evaluation.baselines", "--dataset_dir /nowhere --out"),
+        ("seglm.evaluation.table", "a=/nowhere --out"),
+        ("seglm.evaluation.league.__main__", "--dataset_dir /nowhere --out"),
+        ("seglm.preview", "--recipe lisa_tiny --dataset_dir /nowhere --out"),
+    ],
+)
+def test_a_folder_for_files_is_looked_at_before_anything_is_opened(
+    module: str, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    folder, flag = tmp_path / "file" / "out", told.split(" ")[-1]
+    with pytest.raises(
+        SystemExit, match=rf"^error: {flag} {folder}: .*file is there and no folder; give a folder"
+    ):
+        import_module(module).main([*told.split(" "), str(folder)])
 
 
 def test_a_path_from_home_is_one_in_every_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,19 @@ def test_before_start_everything_works_for_one() -> None:
     dist.barrier()
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [("RANK", "x"), ("RANK", "-1"), ("WORLD_SIZE", "0"), ("WORLD_SIZE", ""), ("LOCAL_RANK", "1.5")],
+)
+def test_a_launchers_variable_that_is_no_number_is_named(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one, good in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", name: value}.items():
+        monkeypatch.setenv(one, good)
+    with pytest.raises(RuntimeError, match=f"^{name}={value}: it has to be a number from [01]; "):
+        dist.start()
+
+
 def test_half_a_launcher_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "0")
     monkeypatch.delenv("WORLD_SIZE", raising=False)

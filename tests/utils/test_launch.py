@@ -62,6 +62,8 @@ def test_a_node_rank_without_the_first_machine_is_an_error(hosts: str) -> None:
         ({"HOSTFILE": "/"}, "HOSTFILE=/: Is a directory"),
         ({"HOSTFILE": "empty"}, "HOSTFILE=empty: it names no machine; each line is `name slots=8`"),
         ({"HOSTFILE": "names"}, "HOSTFILE=names: 'first 8' is no line of a hostfile"),
+        ({"HOSTFILE": "none"}, "HOSTFILE=none: 'first slots=00' is no line of a hostfile"),
+        ({"HOSTFILE": "twice"}, "HOSTFILE=twice: it names first twice; each machine has one line"),
         ({"HOSTFILE": "hosts", "NODE_RANK": "x"}, "NODE_RANK=x: it has to be a number from 0 to 1"),
         ({"HOSTFILE": "hosts", "NODE_RANK": "2"}, "NODE_RANK=2: it has to be a number from 0 to 1"),
         ({"HOSTFILE": "hosts", "NODE_RANK": "-1"}, "NODE_RANK=-1: it has to be a number from 0 to 1"),
@@ -80,6 +82,8 @@ def test_a_wrong_variable_is_named(
 ) -> None:
     monkeypatch.chdir(Path(hosts).parent)
     Path("empty").write_text("# nobody\n")
+    Path("none").write_text("second slots=2\nfirst slots=00\n")
+    Path("twice").write_text("first slots=2\nsecond slots=2\nfirst slots=4\n")
     Path("names").write_text("first 8\n")
     for name in ("HOSTFILE", "NODE_RANK", "NGPU", "MASTER_PORT", "SLURM_NNODES"):
         monkeypatch.delenv(name, raising=False)
