@@ -206,6 +206,18 @@ def _run_lengths(part: Any, size: tuple[int, int]) -> Any:
     return {"size": list(size), "counts": counts.decode() if isinstance(counts, bytes) else counts}
 
 
+def run_size(part: Any) -> tuple[int, int]:
+    """The size (H, W) that run lengths say of themselves, looked at by `checked` afterwards. Raises ValueError."""
+    size = part.get("size") if isinstance(part, dict) else None
+    if not (
+        isinstance(size, (list, tuple))
+        and len(size) == 2
+        and all(type(side) is int and side > 0 for side in size)
+    ):
+        raise ValueError(f"{shown(part)}; permitted are null and run lengths with `size` and `counts`")
+    return (size[0], size[1])
+
+
 def runs_of(counts: str | bytes) -> list[int]:
     """The lengths that COCO's compressed string stands for. Raises ValueError if it is none.
 

@@ -48,7 +48,7 @@ def score_folder(
     Raises ValueError that counts and names missing predictions, or names a mask of another size.
     """
     average = chosen.average(convention)
-    known = {(line.key, line.name, line.text): line for line in _lines(predictions)}
+    known = _by_expression(_lines(predictions), predictions)
     results: list[Result] = []
     paths: dict[tuple[int, int], Path | None] = {}
     missing: list[str] = []
@@ -111,6 +111,19 @@ def _lines(predictions: Path) -> list[Said]:
     if not predictions.is_dir():
         raise FileNotFoundError(f"{predictions}: no such folder of predictions")
     return read_said(predictions / SAID) if (predictions / SAID).exists() else []
+
+
+def _by_expression(lines: Sequence[Said], predictions: Path) -> dict[tuple[str, str, str], Said]:
+    """Raises ValueError for two answers to one expression: files that were put together hold them."""
+    known: dict[tuple[str, str, str], Said] = {}
+    for line in lines:
+        other = known.setdefault((line.key, line.name, line.text), line)
+        if other is not line:
+            raise ValueError(
+                f"{predictions / SAID}: two lines are about {line.key} {line.name} {line.text!r}, with the masks {other.file} "
+                f"and {line.file}; keep one of them"
+            )
+    return known
 
 
 def _foreign(predictions: Path, sample: Sample, target: str) -> Path | None:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
+from pathlib import Path
+from typing import Any
+
+from seglm.utils.containers import HEAD, begins_as
+from seglm.utils.regular import refuse_endless
 
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -64,6 +70,25 @@ def text_of(content: bytes) -> tuple[str, str]:
     found = [encoding for encoding in OTHERS if _fits(content, encoding)]
     more = f"; it may be {' or '.join(found)}: `iconv -f {found[0]} -t utf-8` makes it so" if found else ""
     raise ValueError(f"it is not UTF-8 (byte {content[place]:#04x} at {place}){more}")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, see `text_of`. Raises ValueError that names the file, OSError where it cannot be read."""
+    try:
+        refuse_endless(path)
+        return text_of(path.read_bytes())[0]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises ValueError that names the file, OSError where it cannot be read."""
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        what = begins_as(text[:HEAD].encode())
+        raise ValueError(f"{path}: {what or f'is no JSON: {error}'}; is it whole?") from error
 
 
 def is_western(content: bytes) -> bool:

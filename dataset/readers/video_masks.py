@@ -18,7 +18,7 @@ from seglm.dataset.faults import attempt, fault
 from seglm.dataset.fields import shown
 from seglm.dataset.frames import Pixels, read_labels
 from seglm.dataset.index import Index, Listed, Record, open_index
-from seglm.dataset.masks import Mask, checked, drawn
+from seglm.dataset.masks import Mask, checked, drawn, run_size
 from seglm.dataset.readers.files import files_in, missing, read_json
 from seglm.dataset.readers.stills import Still
 from seglm.dataset.readers.unpickle import unpickle
@@ -116,9 +116,9 @@ def track_record(key: str, track: Any, file: Path, size: tuple[int, int] | None 
         raise ValueError(f"masks are {shown(track)}, permitted is a list with one for each frame")
     frames: list[list[Any] | None] = []
     for number, part in enumerate(track):
-        if part is not None and size is None:
-            size = _size(part, number)
         try:
+            if part is not None and size is None:
+                size = run_size(part)
             frames.append(None if part is None or size is None else checked(part, size))
         except ValueError as error:
             raise ValueError(f"mask {number}: {error}") from error
@@ -132,20 +132,6 @@ def _tracks(file: Path, name: str) -> Iterator[Listed]:
     for key in list(content):  # each is let go when it is listed: the file may be a large part of the memory
         list_one = partial(track_record, str(key), content.pop(key), file)
         yield attempt(f"{name}/annotation {key}", file, list_one)
-
-
-def _size(part: Any, number: int) -> tuple[int, int]:
-    """The size that run lengths say of themselves, looked at by `checked` afterwards."""
-    size = part.get("size") if isinstance(part, dict) else None
-    if not (
-        isinstance(size, (list, tuple))
-        and len(size) == 2
-        and all(type(side) is int and side > 0 for side in size)
-    ):
-        raise ValueError(
-            f"mask {number}: {shown(part)}; permitted are null and run lengths with `size` and `counts`"
-        )
-    return (size[0], size[1])
 
 
 # ---- label maps -----------------------------------------------------------------------------------------------------

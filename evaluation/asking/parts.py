@@ -16,6 +16,7 @@ from typing import Any
 from seglm.evaluation.scores.iou import Counts
 from seglm.evaluation.scores.results import Result, Said
 from seglm.utils.atomic import write_atomic
+from seglm.utils.encoding import read_json
 
 ABOUT = "about.json"
 
@@ -35,7 +36,7 @@ class Parts:
             self.remove()
         wanted, file = json.loads(json.dumps(about)), self.folder / ABOUT
         if file.is_file():
-            there = json.loads(file.read_text(encoding="utf-8"))
+            there = read_json(file)
             other = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
             if other:
                 raise ValueError(
@@ -52,7 +53,7 @@ class Parts:
         file = self._file(numbers)
         if not file.is_file():
             return None
-        lines = json.loads(file.read_text(encoding="utf-8"))
+        lines = read_json(file)
         return [Result(Said(**line["said"]), Counts(**line["counts"])) for line in lines]
 
     def write(self, numbers: range, results: Sequence[Result]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -14,8 +16,12 @@ from numpy.typing import NDArray
 from seglm.evaluation.scores.iou import Counts
 from seglm.evaluation.scores.mask_png import decode_mask
 from seglm.evaluation.scores.results import Result, Said
+from seglm.utils.answers import Status
+from seglm.utils.encoding import read_text
 
 MASKS, SAID = "masks", "predictions.csv"
+STATUSES: Sequence[str] = get_args(Status)
+BOOLEANS = (str(True), str(False))
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
@@ -53,12 +59,16 @@ def read_said(path: Path) -> list[Said]:
     """The lines of predictions.csv. Raises FileNotFoundError or ValueError that name the file and what to run."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; run_inference writes it beside the masks")
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     columns = [field.name for field in fields(Said)]
-    if rows and list(rows[0]) != columns:
-        raise ValueError(f"{path} has columns {list(rows[0])}; run_inference writes {columns}")
-    return [_said(row) for row in rows]
+    lines = []
+    try:
+        if list(reader.fieldnames or ()) != columns:
+            raise ValueError(f"has columns {reader.fieldnames}; run_inference writes {columns}")
+        lines = [_said(row) for row in reader]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+    return lines
 
 
 def write_results(path: Path, results: Iterable[Result]) -> None:
@@ -78,7 +88,17 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, objec
         writer.writerows(rows)
 
 
-def _said(row: Mapping[str, str]) -> Said:
+def _said(row: Mapping[str | None, str | None]) -> Said:
+    """Raises ValueError for a line with more or fewer fields, or with a value that run_inference does not write."""
+    if None in row or None in row.values():
+        raise ValueError(f"{len(fields(Said))} fields are expected; is the file whole?")
+    told = {str(name): str(value) for name, value in row.items()}
+    if odd := [name for name, value in told.items() if "\0" in value]:
+        raise ValueError(f"{odd[0]} holds a zero byte; is the file whole?")
+    return _line(told)
+
+
+def _line(row: Mapping[str, str]) -> Said:
     return Said(
         sample=int(row["sample"]),
         target=int(row["target"]),
@@ -87,9 +107,17 @@ def _said(row: Mapping[str, str]) -> Said:
         kind=row["kind"],
         text=row["text"],
         answer=row["answer"],
-        status=row["status"],
+        status=_one_of(STATUSES, row, "status"),
         slots=int(row["slots"]),
         confidence=float(row["confidence"]) if row["confidence"] else None,
-        rejected=row["rejected"] == str(True),
+        rejected=_one_of(BOOLEANS, row, "rejected") == str(True),
         file=row["file"],
     )
+
+
+def _one_of(permitted: Sequence[str], row: Mapping[str, str], name: str) -> str:
+    """The field's value as it is permitted; spreadsheets write TRUE for True."""
+    for one in permitted:
+        if one.lower() == row[name].lower():
+            return one
+    raise ValueError(f"{name} is {row[name]!r}, permitted are {', '.join(permitted)}")

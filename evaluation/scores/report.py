@@ -14,6 +14,7 @@ from seglm.evaluation.pictures.sheet import Layer, Row, sheet
 from seglm.evaluation.scores.files import write_results
 from seglm.evaluation.scores.iou import Score
 from seglm.evaluation.scores.results import Result, Said, Scores
+from seglm.utils.encoding import read_json
 
 log = logging.getLogger(__name__)
 SCORES, MARKDOWN, SAMPLES, SHEET = "scores.json", "scores.md", "samples.csv", "worst_and_best.png"
@@ -79,7 +80,11 @@ def read_scores(folder: Path) -> Scores:
         raise FileNotFoundError(
             f"{path}: no scores; `python -m seglm.evaluation.run --out {folder}` writes them"
         )
-    return scores_of(json.loads(path.read_text(encoding="utf-8")))
+    content = read_json(path)
+    try:
+        return scores_of(content)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path}: these are no scores that SegLM wrote ({error}); score again") from error
 
 
 def scores_of(content: Mapping[str, Any]) -> Scores:

@@ -11,9 +11,9 @@ Masks come one at a time, and nothing keeps them.
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from seglm.dataset.masks import decode
+from seglm.dataset.masks import decode, run_size
 from seglm.evaluation.scores.davis import Numbers
 from seglm.evaluation.scores.expressions import Asked, Track, track
 from seglm.evaluation.scores.regions import FrameCounts, count_frame
+from seglm.utils.encoding import read_json
 
 Mask = NDArray[np.bool_]
 TOP = "Annotations"  # the folder round everything in Ref-YouTube-VOS' zips and VISA's results
@@ -181,8 +182,24 @@ class RunLengths:
 
     @cached_property
     def _content(self) -> Mapping[str, Any]:
-        content: Mapping[str, Any] = json.loads(self.place.read_text(encoding="utf-8"))
+        content: Mapping[str, Any] = self._of(dict, read_json(self.place), "the file")
+        for video, expressions in content.items():
+            self._of(dict, expressions, video)
         return content
+
+    def _of(self, kind: type, value: Any, what: object) -> Any:
+        """The value, if it is of this type."""
+        if not isinstance(value, kind):
+            told = f"{type(value).__name__}, permitted is {kind.__name__}"
+            raise ValueError(f"{self.place}: {what} holds a {told}")
+        return value
+
+    @contextmanager
+    def _blamed(self, what: object) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"{self.place}: {what}: {error}") from error
 
     def has(self, asked: Asked) -> bool:
         """Whether the file has the expression."""
@@ -190,14 +207,14 @@ class RunLengths:
 
     def masks(self, asked: Asked, frames: Sequence[str]) -> Iterator[Mask | None]:
         """See `Predictions`; also ValueError for a number of masks that is not the number of frames."""
-        given = self._content[asked.video][asked.name]["prediction_masks"]
+        entry = self._of(dict, self._content[asked.video][asked.name], asked)
+        given = self._of(list, entry.get("prediction_masks"), f"`prediction_masks` of {asked}")
         if len(given) != len(frames):
             raise ValueError(f"{self.place}: {asked} has {len(given)} masks, {len(frames)} frames are scored")
         for frame, mask in zip(frames, given, strict=True):
-            try:
-                yield decode(mask, (mask["size"][0], mask["size"][1])) if mask else None
-            except ValueError as error:
-                raise ValueError(f"{self.place}: {asked}, frame {frame}: {error}") from error
+            with self._blamed(f"{asked}, frame {frame}"):
+                decoded = None if mask is None else decode(mask, run_size(mask))
+            yield decoded
 
 
 def read_numbers(data: bytes, name: str) -> Numbers:

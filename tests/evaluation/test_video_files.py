@@ -159,6 +159,45 @@ def test_run_lengths_of_another_number_or_broken_ones_are_errors(tmp_path: Path)
             tracks_of(path, ASKED[:1])
 
 
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ([], "the file holds a list, permitted is dict"),
+        ({"a": []}, "a holds a list, permitted is dict"),
+        ({"a": {"0": []}}, "a/0 holds a list, permitted is dict"),
+        ({"a": {"0": {}}}, "`prediction_masks` of a/0 holds a NoneType, permitted is list"),
+        (
+            {"a": {"0": {"prediction_masks": "ab"}}},
+            "`prediction_masks` of a/0 holds a str, permitted is list",
+        ),
+        *(
+            (
+                {"a": {"0": {"prediction_masks": [mask, None, None]}}},
+                "a/0, frame 00000: .*; permitted are null and run",
+            )
+            for mask in (
+                {},
+                [],
+                "ab",
+                3,
+                {"counts": "5"},
+                {"size": [12], "counts": "5"},
+                {"size": ["a", 1], "counts": "5"},
+            )
+        ),
+    ],
+)
+def test_run_lengths_of_another_form_are_an_error_that_says_where(
+    content: object, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content), encoding="utf-8-sig")
+    found, one = open_predictions(path), ASKED[0]
+    with pytest.raises(ValueError, match=f"^{path}: .*{said}"):
+        assert found.has(one)
+        list(found.masks(one, ["00000", "00005", "00010"]))
+
+
 def test_what_holds_no_predictions_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no predictions there"):
         open_predictions(tmp_path / "nowhere")

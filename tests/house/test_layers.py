@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "seglm.evaluation.pictures": ("seglm.utils",),
     "seglm.evaluation.scores": ("seglm.utils", "seglm.model.recipe", "seglm.evaluation.pictures"),
     "seglm.evaluation.scores.iou": ("seglm.utils",),
-    "seglm.evaluation.scores.video_files": ("seglm.evaluation.scores", "seglm.dataset.masks"),
+    "seglm.evaluation.scores.video_files": ("seglm.utils", "seglm.evaluation.scores", "seglm.dataset.masks"),
     "seglm.evaluation.scores.grefer": ("seglm.utils", "seglm.evaluation.scores.iou"),
     "seglm.evaluation.scores.boxes": ("seglm.utils", "seglm.evaluation.scores.iou"),
     "seglm.evaluation.asking": (
