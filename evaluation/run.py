@@ -48,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         published = row(given.reproduce) if given.reproduce else None
         is_inside = _run(as_published(given, published) if published else given, world, published)
+    except KeyboardInterrupt:
+        begun = [str(parts.parent) for parts in sorted(given.out.glob(f"*/{PARTS}"))]
+        kept = f"the same command goes on from what is in {' and '.join(begun)}" if begun else ""
+        raise KeyboardInterrupt(kept) from None
     finally:
         dist.stop()
     if not is_inside:

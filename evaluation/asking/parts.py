@@ -15,6 +15,7 @@ from typing import Any
 
 from seglm.evaluation.scores.iou import Counts
 from seglm.evaluation.scores.results import Result, Said
+from seglm.utils import lock
 from seglm.utils.atomic import write_atomic
 from seglm.utils.encoding import read_json
 
@@ -30,15 +31,22 @@ class Parts:
     def begin(self, about: Mapping[str, Any], *, overwrite: bool) -> int:
         """Makes the folder, or finds it as it was left; for one process. Returns how many batches are done.
 
-        Raises ValueError if what lies there belongs to other weights or other questions; overwrite: it is thrown away.
+        Raises ValueError if what lies there belongs to other weights or other questions (overwrite: it is thrown away), or if
+        another process writes it.
         """
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        if who := lock.take(self._lock):
+            raise ValueError(
+                f"{self.folder.parent}: {who} evaluates into this folder; wait for its end, or give another --out"
+            )
         if overwrite:
-            self.remove()
+            shutil.rmtree(self.folder, ignore_errors=True)
         wanted, file = json.loads(json.dumps(about)), self.folder / ABOUT
         if file.is_file():
             there = read_json(file)
             other = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
             if other:
+                lock.free(self._lock)
                 raise ValueError(
                     f"{self.folder} holds half of another evaluation (other {', '.join(other)}); pass --overwrite to begin anew, "
                     "or another --out"
@@ -63,6 +71,11 @@ class Parts:
     def remove(self) -> None:
         """Everything is done, and stands in the evaluation's own files."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        lock.free(self._lock)
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder.with_name(f".{self.folder.name}.lock")
 
     def _file(self, numbers: range) -> Path:
         return self.folder / f"{numbers.start}.json"

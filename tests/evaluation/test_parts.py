@@ -16,12 +16,14 @@ import pytest
 
 from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.asking.parts import Parts
+from seglm.evaluation.run import main as evaluate
 from seglm.model.recipe import Evaluate, Recipe
 from seglm.model.recipes import recipe as named
 from seglm.utils.answers import Drawn
 from seglm.utils.portable import sha256
 from seglm.utils.types import Sample
 from tests.evaluation.fakes import BENCHMARK, FakeSource, near_the_truth
+from tests.house.tree import ROOT
 
 
 class Killed(BaseException):
@@ -104,3 +106,37 @@ def test_kill_nine_at_any_moment_loses_nothing(tmp_path: Path) -> None:
 
 if __name__ == "__main__":
     print(json.dumps(len(run(Path(sys.argv[1]), 200, samples=200))))
+
+
+def test_a_second_evaluation_into_one_folder_waits_for_the_first(tmp_path: Path) -> None:
+    first = Parts(tmp_path / "parts")
+    first.begin(ABOUT, overwrite=False)
+    script = (
+        "import sys; from pathlib import Path; from seglm.evaluation.asking.parts import Parts\n"
+        f"Parts(Path(sys.argv[1])).begin({ABOUT!r}, overwrite=len(sys.argv) > 2)"
+    )
+    second = [sys.executable, "-c", script, str(tmp_path / "parts")]
+    for more in ([], ["overwrite"]):
+        done = subprocess.run([*second, *more], capture_output=True, text=True, check=False, cwd=ROOT)
+        assert f"{tmp_path}: process {os.getpid()} on " in done.stderr and "another --out" in done.stderr
+    first.remove()
+    assert not list(tmp_path.iterdir())
+    subprocess.run(second, check=True, cwd=ROOT)
+
+
+def test_an_evaluation_that_is_stopped_says_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seglm.evaluation.run._run", stopped)
+    line = ["--version", "a", "--dataset_dir", "b", "--val_dataset", "ReasonSeg|val", "--out", str(tmp_path)]
+    for kept, said in (
+        ("", "nothing was finished"),
+        ("a_val/parts", f"goes on from what is in {tmp_path / 'a_val'}"),
+    ):
+        (tmp_path / kept).mkdir(parents=True, exist_ok=True)
+        with pytest.raises(SystemExit):
+            evaluate(line)
+        assert said in capsys.readouterr().err
