@@ -66,7 +66,10 @@ def kept_recipe(path: Path) -> Recipe | None:
     if config_of(path).get("model_type") == "seglm":
         return recipe_of(path)
     resolved = section(manifest_of(path), "resolved", source=str(path))
-    return recipe_from_json(resolved) if resolved else None
+    try:
+        return recipe_from_json(resolved) if resolved else None
+    except ValueError as error:
+        raise WeightsError(f"{path}: the recipe in the manifest beside these weights: {error}") from error
 
 
 def load(

@@ -22,6 +22,7 @@ START = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: "grey", RGB: "RGB", PALETTE: "palette", GREY_ALPHA: "grey+alpha", RGBA: "RGBA"}
 """by colour type (PNG specification, 11.2.1)"""
+ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF tag, and its value for a picture that is shown as it is stored
 GREY_STEPS = {2: 85, 4: 17}  # bits -> by what Pillow multiplies, so that the largest number is white
 SHOWN = 6  # values of a refused mask that are named
 RULE = "a mask holds 0 for the background and 1, 255 or the largest value for the object; save 0 and 255 as an 8-bit grey PNG"
@@ -57,6 +58,7 @@ def decode_mask(content: bytes, *, size: tuple[int, int] | None = None) -> Mask:
             image.verify()  # the check sums of all chunks; the picture has to be opened again then
         with Image.open(io.BytesIO(content)) as image:
             found = (image.height, image.width)
+            doubt = _doubt(image)
             stored = _stored(content, image) if size in (None, found) else None
     except Exception as error:
         # Pillow repeats the object it was given, which says nothing to a person
@@ -64,6 +66,8 @@ def decode_mask(content: bytes, *, size: tuple[int, int] | None = None) -> Mask:
         raise ValueError(
             f"is damaged or cut short ({told or type(error).__name__}); write it again"
         ) from error
+    if doubt:
+        raise ValueError(doubt)
     if stored is None:
         raise ValueError(f"is a mask of {found} for a picture of {size}; masks are scored at original size")
     try:
@@ -71,6 +75,15 @@ def decode_mask(content: bytes, *, size: tuple[int, int] | None = None) -> Mask:
     except ValueError as error:
         kind = f"{stored.depth}-bit {CHANNELS[content[25]]}"
         raise ValueError(f"is a {kind} PNG {error}; {RULE}") from None
+
+
+def _doubt(image: Image.Image) -> str:
+    """Why a whole PNG may be read in two ways, whatever its numbers; empty if it may not."""
+    if (pictures := getattr(image, "n_frames", 1)) > 1:
+        return f"holds {pictures} pictures; a mask is one: save it without animation"
+    if (turn := image.getexif().get(ORIENTATION, UPRIGHT)) != UPRIGHT:
+        return f"is turned by an EXIF tag (orientation {turn}); save it as it is shown, without the tag"
+    return ""
 
 
 def _stored(content: bytes, image: Image.Image) -> _Stored:

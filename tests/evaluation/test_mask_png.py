@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from seglm.evaluation.offline import score_folder
 from seglm.evaluation.scores.files import read_mask, write_mask
@@ -170,3 +172,22 @@ def test_our_own_masks_are_read_as_they_were_written(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_mask(tmp_path / "a.png", size=mask.shape), mask)
     with pytest.raises(FileNotFoundError, match=r"^a cup: .*b\.png: no such mask"):
         read_mask(tmp_path / "b.png", key="a cup")
+
+
+def test_a_png_that_is_shown_otherwise_than_it_is_stored_is_no_mask() -> None:
+    first = Image.fromarray(np.eye(4, dtype=np.uint8) * 255)
+    for more, said in (
+        ({"save_all": True, "append_images": [first.rotate(90)]}, "holds 2 pictures"),
+        ({"exif": exif(6)}, r"is turned by an EXIF tag \(orientation 6\)"),
+    ):
+        first.save(file := io.BytesIO(), "PNG", **more)
+        with pytest.raises(ValueError, match=f"^{said}.*save it"):
+            decode_mask(file.getvalue(), size=(4, 4))
+    first.save(file := io.BytesIO(), "PNG", exif=exif(1))
+    assert decode_mask(file.getvalue()).sum() == 4
+
+
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags

@@ -91,3 +91,30 @@ def test_a_manifest_that_says_nothing_of_bases_is_no_hindrance(recipe: Recipe, w
     for bases in ({}, {"llava": {}}, {"llava": {"path": "x", "files": {}}}):
         file.write_text(json.dumps(content | {"bases": bases}))
         load_with_trained(base_weights(recipe), str(weight), recipe)
+
+
+@pytest.mark.parametrize(
+    "place, value",
+    [
+        ("backbone", 2),
+        ("optim.betas", "ab"),
+        ("schedule.batch_size", -1),
+        ("trainable.lora.targets", 0),
+        ("decoder.class", "os.system"),
+        ("read_at", "abc"),
+        ("terms", 1.5),
+    ],
+)
+def test_a_damaged_recipe_in_a_manifest_is_an_error_that_names_the_weights(
+    place: str, value: object, recipe: Recipe, weight: Path
+) -> None:
+    file = weight / "manifest.json"
+    content = json.loads(file.read_text())
+    at = content["resolved"]
+    *way, last = place.split(".")
+    for step in way:
+        at = at[step]
+    at[last] = value
+    file.write_text(json.dumps(content))
+    with pytest.raises(WeightsError, match=f"^{weight}: the recipe in the manifest beside these weights: "):
+        load_unmerged(recipe.backbone.weights, weight=str(weight))
