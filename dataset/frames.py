@@ -65,7 +65,7 @@ def read_bytes(path: Path, key: str) -> bytes:
     if not content:
         raise fault(key, path, "the file is empty")
     if what := begins_as(content[:HEAD]):
-        raise fault(key, path, f"the file is {what}")
+        raise fault(key, path, f"the file is {what}; fetch it again")
     return content
 
 
@@ -155,7 +155,9 @@ def _head(source: Path | io.BytesIO, path: Path, key: str) -> Iterator[Image.Ima
             raise fault(key, path, f"a picture of more than {MOST_PIXELS} pixels; make it smaller") from error
         except UnidentifiedImageError as error:
             what = flaw(path)
-            raise fault(key, path, f"the file is {what}" if what else "is no readable image") from error
+            raise fault(
+                key, path, f"the file is {what}; fetch it again" if what else "is no readable image"
+            ) from error
         with image:
             yield image
 

@@ -93,6 +93,8 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
         parts = _begun(folder, scored, recipe, protocol, one, overwrite=given.overwrite)
         if given.inference_only:
             ask_everything(ask, selection, recipe, out_dir=folder, name=one.name, parts=parts)
+            if world.is_main:
+                parts.remove()
             message = f"masks and {SAID}: {folder}"
         else:
             scores = evaluate_asker(
@@ -120,7 +122,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
 def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
     """Where a benchmark's files go. Raises ValueError if an earlier outcome lies there."""
     folder: Path = given.out / folder_name(given.weight or given.version, chosen)
-    if (folder / SAID).exists() and not given.overwrite:
+    if (folder / SAID).exists() and not (folder / PARTS).exists() and not given.overwrite:
         what = SCORES if (folder / SCORES).exists() else SAID
         raise ValueError(
             f"{folder / what} is there already; pass --overwrite to replace it, or another --out"

@@ -79,7 +79,7 @@ def begins_as(head: bytes) -> str:
     """What a download leaves in a file's place, by its first bytes: `a git-lfs pointer`, `a web page`; else nothing."""
     if head.startswith(POINTER):
         return "a git-lfs pointer (git lfs pull fetches the file)"
-    return "a web page; fetch the file again" if PAGE.match(head) else ""
+    return "a web page" if PAGE.match(head) else ""
 
 
 def broken(file: Path, what: str) -> WeightsError:

@@ -34,7 +34,7 @@ def unpickle(path: Path, key: str) -> Any:
             return _load(path, "latin-1")
         except (pickle.UnpicklingError, EOFError) as error:
             if what := flaw(path):
-                raise ValueError(f"the file is {what}") from error
+                raise ValueError(f"the file is {what}; fetch it again") from error
             raise
 
 

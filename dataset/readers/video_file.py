@@ -171,7 +171,7 @@ def open_file(path: Path, key: str) -> VideoFile:
     with blamed(key, path, "is no video that FFmpeg can read"):
         refuse_endless(path)
         if what := flaw(path):
-            raise ValueError(f"the file is {what}")
+            raise ValueError(f"the file is {what}; fetch it again")
         with av.open(str(path), options=LOCAL) as container:
             formats = set(container.format.name.split(","))
             if any(one.endswith("_pipe") or one == "image2" for one in formats):

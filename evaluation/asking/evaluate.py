@@ -82,6 +82,8 @@ def evaluate_asker(
             mask=lambda said: read_mask(out_dir / MASKS / said.file),
             shown=lambda said: scored_frame(selection.sample(said.sample), said.target),
         )
+        if parts is not None:
+            parts.remove()  # the last thing: who is killed before it goes on, also with the report
     dist.barrier()
     return scores
 
@@ -97,7 +99,8 @@ def ask_everything(
 ) -> list[Result]:
     """The results of all processes, in the order of the benchmark, on every process; masks and predictions.csv in `out_dir`.
 
-    parts: where finished batches are kept until all are done, on a disk that all processes share; it was begun.
+    parts: where finished batches are kept, on a disk that all processes share; it was begun, and is for the caller to remove when
+    all that is made of the results is written.
     """
     world, masks = dist.world(), None
     if out_dir is not None:
@@ -121,8 +124,6 @@ def ask_everything(
     )
     if out_dir is not None and world.is_main:
         write_said(out_dir / SAID, [result.said for result in results])
-        if parts is not None:
-            parts.remove()
     return results
 
 

@@ -40,7 +40,7 @@ class Parts:
                 f"{self.folder.parent}: {who} evaluates into this folder; wait for its end, or give another --out"
             )
         if overwrite:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._drop()
         wanted, file = json.loads(json.dumps(about)), self.folder / ABOUT
         if file.is_file():
             there = read_json(file)
@@ -70,8 +70,16 @@ class Parts:
 
     def remove(self) -> None:
         """Everything is done, and stands in the evaluation's own files."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._drop()
         lock.free(self._lock)
+
+    def _drop(self) -> None:
+        """At once: batches without the file that says whose they are would be taken for anybody's."""
+        away = self.folder.with_name(f".{self.folder.name}.done")
+        shutil.rmtree(away, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
 
     @property
     def _lock(self) -> Path:

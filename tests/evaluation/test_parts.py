@@ -56,7 +56,11 @@ def run(folder: Path, stop_after: int | None = None, *, samples: int = SAMPLES) 
 
 
 def content(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): sha256(path) for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): sha256(path)
+        for path in folder.rglob("[!.]*")
+        if path.is_file() and ".parts.done" not in path.parts
+    }
 
 
 @pytest.mark.parametrize("batches", range(5))
@@ -86,6 +90,22 @@ def test_a_batch_that_was_being_written_is_asked_again(tmp_path: Path) -> None:
     assert len(run(tmp_path)) == SAMPLES - 2 * BATCH
 
 
+@pytest.mark.parametrize("name", ["write_said", "write_report"])
+def test_one_that_ends_while_it_writes_its_report_goes_on(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path / "straight")
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(f"seglm.evaluation.asking.evaluate.{name}", killed)
+        run(tmp_path / "killed")
+    assert run(tmp_path / "killed") == []  # nothing is asked again
+    assert content(tmp_path / "killed") == content(tmp_path / "straight")
+
+
 @pytest.mark.slow
 def test_kill_nine_at_any_moment_loses_nothing(tmp_path: Path) -> None:
     run(tmp_path / "straight", samples=200)
@@ -102,10 +122,6 @@ def test_kill_nine_at_any_moment_loses_nothing(tmp_path: Path) -> None:
     if (tmp_path / "killed/parts").exists():
         subprocess.run(line, cwd=Path(__file__).parents[2], check=True)
     assert content(tmp_path / "killed") == content(tmp_path / "straight")
-
-
-if __name__ == "__main__":
-    print(json.dumps(len(run(Path(sys.argv[1]), 200, samples=200))))
 
 
 def test_a_second_evaluation_into_one_folder_waits_for_the_first(tmp_path: Path) -> None:
@@ -140,3 +156,7 @@ def test_an_evaluation_that_is_stopped_says_what_is_kept(
         with pytest.raises(SystemExit):
             evaluate(line)
         assert said in capsys.readouterr().err
+
+
+if __name__ == "__main__":
+    print(json.dumps(len(run(Path(sys.argv[1]), 200, samples=200))))
