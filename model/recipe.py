@@ -93,6 +93,8 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "reason_seg": ("ReasonSeg|train",),
 }
 """LISA's data: family -> its data sets"""
+FAMILIES = (*SETS, "vos", "ref_vos", "refer_seg_video", "davis")
+"""families that a recipe may name data sets of and not draw from"""
 
 
 @dataclass(frozen=True)
@@ -118,13 +120,13 @@ class Data:
     def families(self) -> dict[str, tuple[str, ...]]:
         """Family -> its data sets, for each of `mixture`.
 
-        Raises ValueError for a family without data sets, and for data sets of one that neither this mixture nor LISA's has.
+        Raises ValueError for a family without data sets, and for data sets of one that neither this mixture nor FAMILIES has.
         """
         for family in self.mixture:
             if not self.sets.get(family):
                 raise ValueError(unknown("family in data.mixture (--dataset)", family, self.sets))
         for family in self.sets:
-            if family not in (*self.mixture, *SETS):
+            if family not in (*self.mixture, *FAMILIES):
                 raise ValueError(
                     f"data.sets.{family} is drawn from by nobody; name it in data.mixture (--dataset)"
                 )

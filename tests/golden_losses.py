@@ -17,6 +17,7 @@ import torch
 
 import train_ds
 from seglm.dataset.toy.write import write
+from seglm.dataset.toy.write_videos import write_videos
 from seglm.model.recipes import recipes
 from seglm.training.curve import read
 from seglm.training.engine import Engine, Step
@@ -65,6 +66,7 @@ def losses(runs: Path, recipe: str, data: Path, *flags: str) -> Mapping[int, flo
 def toy_world(folder: Path) -> Path:
     """The data of these runs; every data set has a few pictures."""
     write(folder / "data", images=60, val_images=4, test_images=4)
+    write_videos(folder / "data", images=60, val_images=4, test_images=4)
     return folder / "data"
 
 

@@ -162,6 +162,13 @@ FLAGS = (
     Flag("refer_seg_data", 'e.g. "refclef||refcoco||refcoco+||refcocog"', sets=("data.sets.refer_seg",)),
     Flag("vqa_data", "e.g. llava_instruct_150k", sets=("data.sets.vqa",)),
     Flag("reason_seg_data", 'e.g. "ReasonSeg|train"', sets=("data.sets.reason_seg",)),
+    Flag("vos_data", "e.g. ytvos", sets=("data.sets.vos",)),
+    Flag(
+        "refer_seg_video_data",
+        'VideoLISA\'s, e.g. "refer_youtube_vos,mevis"',
+        sets=("data.sets.refer_seg_video",),
+    ),
+    Flag("ref_vos_data", "the same, as its train_joint.py calls it", sets=("data.sets.refer_seg_video",)),
     Flag("val_dataset", 'e.g. "ReasonSeg|val" or "refcoco|unc|val"', sets=("evaluate.dataset",)),
     Flag("val_refzom", "score Ref-ZOM", sets=("evaluate.dataset",), value="refzom|final|test"),
     Flag("dataset_dir", "where the data lie", sets=("data.dataset_dir",)),
@@ -171,6 +178,16 @@ FLAGS = (
         "explanatory",
         "share of answers in words only, where there are explanations",
         sets=("data.explanatory",),
+    ),
+    Flag(
+        "num_frames_sparse",
+        only="32",
+        refused="VideoLISA was trained with 32 pooled frames; another number is another recipe",
+    ),
+    Flag(
+        "num_frames_dense",
+        only="4",
+        refused="VideoLISA was trained with 4 whole frames; another number is another recipe",
     ),
     # Schedule and optimisation.
     Flag("epochs", sets=("schedule.epochs",)),

@@ -6,6 +6,7 @@ import importlib
 import logging
 import pkgutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Protocol, cast
@@ -18,6 +19,8 @@ from seglm.utils.did_you_mean import unknown
 
 log = logging.getLogger(__name__)
 
+GROUPS = {"refer_seg_video": "ref_vos", "davis": "ref_vos"}
+"""parts of a mixture as VideoLISA's run_train.sh calls them -> the family of their data sets, which is drawn from at two rates"""
 HELD_OUT = {
     "refcoco": ("unc|val", "unc|testA", "unc|testB"),
     "refcoco+": ("unc|val", "unc|testA", "unc|testB"),
@@ -118,9 +121,9 @@ def open_sources(
     for family, specs in families.items():
         for spec in specs:
             about, _ = describe(spec)
-            if about.family != family:
+            if about.family != GROUPS.get(family, family):
                 raise ValueError(f"{spec!r} belongs to {about.family}, not to {family}")
-            whole = open_source(spec, root)
+            whole = replace(open_source(spec, root), family=family)
             source = whole.without(held_out) if held_out else whole
             log.info("%s: %d samples, %d held out", source.name, len(source), len(whole) - len(source))
             for what, count in whole.index.left_out.items():

@@ -195,7 +195,7 @@ def device_of(model: Segmenter) -> torch.device:
 def _example(model: Segmenter, clip: Clip, script: Script) -> Example:
     branches = model.encoder.encode_script(script, key=clip.key)
     limit = model.encoder.max_length
-    if too_long := [len(branch.ids) for branch in branches if len(branch.ids) > limit]:
+    if too_long := [length for branch in branches if (length := model.encoder.length(branch)) > limit]:
         raise ValueError(
             f"{clip.key}: a question of {too_long[0]} tokens, the image included; at most {limit} fit "
             f"(--model_max_length {too_long[0]} or more)"

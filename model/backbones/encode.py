@@ -110,6 +110,11 @@ class DialogueEncoder:
             for number, dialogue in enumerate(script)
         )
 
+    def length(self, branch: Branch) -> int:
+        """What `max_length` limits: the tokens of a dialogue, those of one image among them, however many it shows."""
+        visual = int((branch.frame != _TEXT).sum())
+        return len(branch.ids) - max(0, visual - self.patches)
+
     def rendered(self, dialogue: Dialogue) -> str:
         """The dialogue as it is written before it becomes ids; `<image>` for every frame."""
         written = self.template.render(dialogue, open=not dialogue.turns[-1].answer)
@@ -181,10 +186,10 @@ class DialogueEncoder:
             draft.write(after, trained=False)
 
     def _cut(self, branch: Branch, key: str) -> Branch:
-        length, visual = len(branch.ids), int((branch.frame != _TEXT).sum())
-        free = max(0, visual - self.patches)
+        length = self.length(branch)
+        free = len(branch.ids) - length
         limit = self.max_length + free
-        if length <= limit:
+        if length <= self.max_length:
             return branch
         lost = [placed.slot.token for placed in branch.slots if placed.place >= limit]
         images = int((branch.frame[limit:] != _TEXT).sum())
@@ -194,8 +199,8 @@ class DialogueEncoder:
                 f"slots {lost}" if lost else f"{images} image positions" if images else "every trained token"
             )
             raise ValueError(
-                f"{key or 'dialogue'}: {length - free} tokens, cut to backbone.max_length={self.max_length}, would lose "
-                f"{what}; set backbone.max_length={length - free} or more, or shorten the text: "
+                f"{key or 'dialogue'}: {length} tokens, cut to backbone.max_length={self.max_length}, would lose "
+                f"{what}; set backbone.max_length={length} or more, or shorten the text: "
                 f"{self.decode(branch.ids.tolist())[-80:]!r}"
             )
         return Branch(branch.ids[:limit], labels, branch.frame[:limit], branch.patch[:limit], branch.slots)

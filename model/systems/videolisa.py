@@ -69,8 +69,13 @@ def clip_and_some_whole(num_frames: int, rng: np.random.Generator) -> Frames:
     return Frames(seen=tuple(seen), drawn=tuple(drawn))
 
 
+def one_window(num_frames: int) -> Iterator[Window]:
+    """Inference: one clip is seen, and what is said about it is drawn in every frame."""
+    yield Window(seen=clip_of_video(num_frames), asked=tuple(range(num_frames)))
+
+
 def clip_of_video(num_frames: int) -> tuple[int, ...]:
-    """Inference: the middles of 32 equal parts of the video; a shorter one is seen whole."""
+    """The middles of 32 equal parts of the video; a shorter one is seen whole."""
     return middles(num_frames, POOLED) if num_frames > POOLED else tuple(range(num_frames))
 
 
@@ -179,9 +184,13 @@ def videolisa_3_8b() -> Recipe:
 def videolisa_tiny() -> Recipe:
     """The same system on the committed tiny bases and the toy world; its LLM is the tiny LLaVA, there is no tiny Phi-3."""
     parent = videolisa_3_8b()
-    llava = Llava(
-        weights=str(BASES / "llava"), image_tokens=None
-    )  # VideoLISA writes no tokens around its frames
+    # VideoLISA writes no tokens around its frames.
+    llava = Llava(weights=str(BASES / "llava"), image_tokens=None)
     recipe = toy_sized(replace(parent, backbone=llava, trainable=Trainable()), name="videolisa_tiny")
-    data = replace(recipe.data, mixture=Data().mixture, sets=SETS)
+    data = replace(
+        recipe.data,
+        mixture=(*SETS, "vos", "refer_seg_video"),
+        rates=(*recipe.data.rates, 1.0, 8.0),
+        sets={**parent.data.sets, **SETS},
+    )
     return replace(recipe, data=data)

@@ -22,6 +22,7 @@ from seglm.dataset.sources import (
     open_sources,
     top_folders,
 )
+from seglm.dataset.toy.write_videos import write_videos
 from tests.dataset.mini import MINI, copy_of, world
 
 NAMES = (
@@ -187,6 +188,18 @@ def test_exclude_val_leaves_scored_images_out_of_every_training_source(tmp_path:
         for source in open_sources(root, names, exclude_val=exclude_val):
             images = {int(Path(source.sample(n).path).stem.rpartition("_")[2]) for n in range(len(source))}
             assert bool(images & scored) is not exclude_val, source.name
+
+
+def test_a_family_can_be_drawn_from_in_groups_at_rates_of_their_own(tmp_path: Path) -> None:
+    """VideoLISA's run_train.sh: `refer_seg_video` and `davis` are both videos with expressions."""
+    write_videos(tmp_path, images=60, val_images=0, test_images=0, size=64)
+    groups = {"refer_seg_video": ("mevis",), "davis": ("davis",), "vos": ("ytvos",)}
+    found = open_sources(tmp_path, groups)
+    assert [(source.name, source.family) for source in found] == [
+        ("mevis|train", "refer_seg_video"), ("ref_davis17|train", "davis"), ("youtube_vos|train", "vos"),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="'ytvos' belongs to vos, not to davis"):
+        open_sources(tmp_path, {"davis": ("ytvos",)})
 
 
 def test_a_name_of_another_family_is_refused() -> None:

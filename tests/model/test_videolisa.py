@@ -12,8 +12,9 @@ import pytest
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import clip, example
 from seglm.model.recipes import recipe as named
+from seglm.model.scripts import shown
 from seglm.model.systems.videolisa import clip_of_video, middles, sparse_and_dense, stretched
-from seglm.utils.types import Clip, Frames, Images, Sample, Slot, Target
+from seglm.utils.types import Clip, Dialogue, Frames, Images, Sample, Slot, Target, Turn
 from tests.tiny import SQUARE, VISION, tiny_encoder
 
 SIZE = (40, 50)
@@ -49,6 +50,14 @@ def test_the_whole_frames_stand_in_the_middles_of_four_parts(places: int, want: 
 def test_a_dialogue_begins_with_the_pooled_frames_and_then_the_whole_ones() -> None:
     assert sparse_and_dense(32) == (Images(tuple(range(32)), "pooled"), Images((3, 10, 18, 26), "full"))
     assert sparse_and_dense(1) == (Images((0,) * 32, "pooled"), Images((0,) * 4, "full"))
+
+
+def test_one_window_sees_a_clip_and_draws_every_frame() -> None:
+    recipe = named("videolisa_3_8b")
+    for total in (1, 5, 100):
+        [window] = recipe.walk(total)
+        assert window.seen == clip_of_video(total) and window.asked == tuple(range(total))
+        assert recipe.shows(len(window.seen)) == sparse_and_dense(min(total, 32))
 
 
 # ---- frames in training ---------------------------------------------------------------------------------------------
@@ -104,12 +113,12 @@ def test_one_slot_draws_in_the_frames_that_are_shown_whole(
 
 def test_a_still_is_encoded_once_and_counts_like_a_clip() -> None:
     recipe = named("videolisa_3_8b")
-    shown = a_clip(1)
-    script = recipe.script(shown, np.random.default_rng(0), recipe)
+    still = a_clip(1)
+    script = recipe.script(still, np.random.default_rng(0), recipe)
     encoder = copy(tiny_encoder())
     encoder.image_tokens = None
-    branches = encoder.encode_script(script, key=shown.key)
-    made = example(shown, branches, script, vision_size=VISION, decoder_size=SQUARE, pixels="fast")
+    branches = encoder.encode_script(script, key=still.key)
+    made = example(still, branches, script, vision_size=VISION, decoder_size=SQUARE, pixels="fast")
     batch = collate([made])
     assert len(batch.vision) == len(batch.drawn) == 1 and len(batch.jobs) == 4
     assert [masks.shape[0] for masks in batch.masks] == [4]
@@ -144,16 +153,35 @@ def test_the_released_evaluation_gives_the_answer(
 
 def test_validation_asks_and_leaves_the_answer_open() -> None:
     recipe = named("videolisa_3_8b")
-    for shown in (a_clip(9), a_clip(1)):
-        [dialogue] = recipe.prompt(shown, recipe)
+    for seen in (a_clip(9), a_clip(1)):
+        [dialogue] = recipe.prompt(seen, recipe)
         assert dialogue.turns[0].answer == () and dialogue.targets == (0,)
-        assert dialogue.turns[0].question[:2] == sparse_and_dense(len(shown.seen))
+        assert dialogue.turns[0].question[:2] == sparse_and_dense(len(seen.seen))
+
+
+def test_a_dialogue_is_as_long_as_if_it_showed_one_image() -> None:
+    """`--model_max_length 2048` of run_train.sh is less than what a clip shows."""
+    encoder = copy(tiny_encoder())
+    encoder.image_tokens = None
+    still, clip_of_32 = (
+        Dialogue((Turn((*images, "\nWhat is it?"), ("A ring.",)),))
+        for images in (shown("")[:1], sparse_and_dense(32))
+    )
+    encoder.max_length = len(encoder.encode(still).ids)
+    branch = encoder.encode(clip_of_32)
+    assert encoder.length(branch) == encoder.max_length < len(branch.ids)
+    encoder.max_length -= 20
+    with pytest.raises(
+        ValueError,
+        match=rf"{encoder.max_length + 20} tokens, cut to backbone.max_length={encoder.max_length}",
+    ):
+        encoder.encode(clip_of_32)
 
 
 def test_a_conversation_in_words_is_held_about_the_clip_too() -> None:
     recipe = named("videolisa_3_8b")
-    shown = replace(a_clip(1), targets=(), masks=(), turns=(("What is it?", "A ring."), ("Red?", "Yes.")))
-    [dialogue] = recipe.script(shown, np.random.default_rng(0), recipe)
+    words = replace(a_clip(1), targets=(), masks=(), turns=(("What is it?", "A ring."), ("Red?", "Yes.")))
+    [dialogue] = recipe.script(words, np.random.default_rng(0), recipe)
     assert dialogue.turns[0].question == (*sparse_and_dense(1), "\nWhat is it?")
     assert dialogue.turns[1].question == ("Red?",)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from seglm.model.recipe import Recipe
@@ -50,13 +52,45 @@ def test_every_flag_of_the_original_is_taken_or_refused_by_name(name: str) -> No
 
 
 def test_each_flag_sets_a_field_that_exists() -> None:
-    paths = {path for path, _ in leaves(recipe("keyseg_7b"))} | {"optim.betas.0", "optim.betas.1"}
+    paths = {path for name in ("keyseg_7b", "videolisa_3_8b") for path, _ in leaves(recipe(name))}
+    paths |= {"optim.betas.0", "optim.betas.1"}
     assert {path.removesuffix("+") for flag in FLAGS for path in flag.sets} <= paths
 
 
 def test_each_flag_is_exactly_one_of_option_field_refused_or_ignored() -> None:
     for flag in FLAGS:
         assert sum(map(bool, (flag.option, flag.sets, flag.refused, flag.ignored))) == 1, flag.name
+
+
+def test_videolisas_run_train_runs_unchanged() -> None:
+    """run_train.sh at 0f14b22, whose data sets go by other names there."""
+    command = [
+        "--version=MBZUAI/LLaVA-Phi-3-mini-4k-instruct",
+        "--dataset_dir=/data_sdf/LLM_DATA/LISA/datasets",
+        "--vision_pretrained=/home/ubuntu/ckpt/SAM/sam_vit_h_4b8939.pth",
+        "--vision-tower=openai/clip-vit-large-patch14-336",
+        "--exp_name=video-lisa-3.8b-6k-iter",
+        "--num_frames_sparse=32",
+        "--num_frames_dense=4",
+        "--num_classes_per_sample=1",
+        "--epochs=20",
+        "--steps_per_epoch=300",
+        "--batch_size=2",
+        "--grad_accumulation_steps=1",
+        "--model_max_length=2048",
+        "--dataset=sem_seg,refer_seg,reason_seg,vos,refer_seg_video,davis",
+        "--sem_seg_data=ade20k,cocostuff,pascal_part,paco_lvis",
+        "--refer_seg_data=refclef,refcoco,refcoco+,refcocog",
+        "--vos_data=ytvos",
+        "--refer_seg_video_data=refer_youtube_vos,mevis",
+        "--sample_rates=8,4,3,4,6,1",
+    ]
+    ours = recipe("videolisa_3_8b")
+    changed = override(ours, read(command).settings)
+    sets = {**ours.data.sets, "vos": ("ytvos",), "refer_seg_video": ("refer_youtube_vos", "mevis")}
+    same = replace(ours.data, dataset_dir=changed.data.dataset_dir, sets=sets)
+    decoder = replace(ours.decoder, weights=changed.decoder.weights)
+    assert changed == replace(ours, data=same, decoder=decoder)
 
 
 def test_the_readme_command_of_lisa_runs_unchanged() -> None:
