@@ -69,13 +69,8 @@ def clip_and_some_whole(num_frames: int, rng: np.random.Generator) -> Frames:
     return Frames(seen=tuple(seen), drawn=tuple(drawn))
 
 
-def one_window(num_frames: int) -> Iterator[Window]:
-    """Inference: one clip is seen, and what is said about it is drawn in every frame."""
-    yield Window(seen=clip_of_video(num_frames), asked=tuple(range(num_frames)))
-
-
 def clip_of_video(num_frames: int) -> tuple[int, ...]:
-    """The middles of 32 equal parts of the video; a shorter one is seen whole."""
+    """Inference: the middles of 32 equal parts of the video; a shorter one is seen whole."""
     return middles(num_frames, POOLED) if num_frames > POOLED else tuple(range(num_frames))
 
 
