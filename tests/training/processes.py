@@ -89,9 +89,10 @@ def _child(rank: int, size: int, port: str, output: str, script: str, arguments:
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     try:
         import_module(script).main(*arguments)
-    except BaseException:  # noqa: BLE001  (whatever it is, the process says so and ends)
+    except BaseException as error:  # noqa: BLE001  (whatever it is, the process says so and ends)
         traceback.print_exc()
-        os._exit(1)
+        chosen = error.code if isinstance(error, SystemExit) else None
+        os._exit(chosen if isinstance(chosen, int) else 1)
     # Not through interpreter shutdown: a forked child has copies of the server's threads and locks.
     os._exit(0)
 
