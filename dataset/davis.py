@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import sys
@@ -24,6 +23,7 @@ from seglm.dataset.readers.video import ENDINGS
 from seglm.utils.atomic import write_folder
 from seglm.utils.command import command
 from seglm.utils.encoding import text_of
+from seglm.utils.folders import same_file
 from seglm.utils.ranges import place
 
 TEXTS = tuple(f"Davis17_annot{person}{seen}.txt" for person in (1, 2) for seen in ("", "_full_video"))
@@ -59,7 +59,9 @@ def convert(davis: Path, texts: Path, out: Path) -> dict[str, int]:
             _write(folder / split / "meta.json", objects)
             for ours, raw in (("JPEGImages", IMAGES), ("Annotations", MASKS)):
                 for video in names:
-                    shutil.copytree(davis / raw / video, folder / split / ours / video, copy_function=_same)
+                    shutil.copytree(
+                        davis / raw / video, folder / split / ours / video, copy_function=same_file
+                    )
             counts[split] = sum(len(one["expressions"]) for one in expressions.values())
 
     write_folder(out, fill)
@@ -113,14 +115,6 @@ def _classes(classes: Mapping[str, Mapping[str, str]], video: str, davis: Path) 
 def _write(file: Path, videos: Mapping[str, object]) -> None:
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"videos": videos}), encoding="utf-8")
-
-
-def _same(source: str, target: str) -> None:
-    """The same file under another name, which takes no room; a copy where the disk does not allow that."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy(source, target)
 
 
 @command

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from seglm.dataset.faults import blamed, fault
+from seglm.utils import png
 from seglm.utils.containers import HEAD, begins_as, flaw
 from seglm.utils.regular import refuse_endless
 
@@ -52,9 +53,6 @@ AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 START_OF_JPEG, END_OF_JPEG, EXIF = b"\xff\xd8", b"\xff\xd9", b"Exif\x00\x00"
 MOST_PIXELS = 178_956_970  # Pillow's limit: 0.5 GB of RGB; more is refused before anything is decoded
 SMALL_JPEG = MOST_PIXELS // 64 // 8  # bytes; each block of 64 pixels takes a bit at least
-START_OF_PNG = b"\x89PNG\r\n\x1a\n"
-GREY, GREY_8 = 0, b"\x08\x00"  # of a PNG, bytes 24 and 25: bit depth, and colour type
-GREY_STEPS = {2: 85, 4: 17}  # bits -> by what Pillow multiplies, so that the largest number is white
 
 
 def read_bytes(path: Path, key: str) -> bytes:
@@ -109,7 +107,7 @@ def read_labels(path: Path, key: str) -> Pixels:
     Raises Fault if it is missing, broken, no PNG, or has more than one channel of 8 bits.
     """
     content = read_bytes(path, key)
-    is_plain = content[:8] == START_OF_PNG and content[24:26] == GREY_8
+    is_plain = content[: len(png.START)] == png.START and content[24:26] == png.GREY_8
     if (
         is_plain
         and int.from_bytes(content[16:20], "big") * int.from_bytes(content[20:24], "big") <= MOST_PIXELS
@@ -126,9 +124,8 @@ def read_labels(path: Path, key: str) -> Pixels:
                 path,
                 f"label map of mode {image.mode}, permitted are L and P (8 bits); is this another release of the set?",
             )
-        depth, colour = content[24:26]
-        numbers = np.array(image, dtype=np.uint8)
-        return numbers // GREY_STEPS.get(depth, 1) if colour == GREY else numbers
+        numbers: Pixels = png.as_stored(np.array(image, dtype=np.uint8), content)
+        return numbers
 
 
 def _decode_any(content: bytes, path: Path, key: str) -> tuple[Pixels, Turn | None]:

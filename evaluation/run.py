@@ -136,8 +136,9 @@ def _begun(
     """The batches of an evaluation that are done. Raises ValueError, on every process, if they belong to another one."""
     from seglm.utils.resolve import resolve
 
-    parts, problem = Parts(folder / PARTS), None
-    if dist.world().is_main:
+    parts = Parts(folder / PARTS)
+
+    def problem() -> str | None:
         place = Path(resolve(scored, what="the weights to score"))
         files = sorted(place.iterdir()) if place.is_dir() else [place]
         about = {
@@ -150,9 +151,10 @@ def _begun(
             if done := parts.begin(about, overwrite=overwrite):
                 print(f"{folder}: goes on behind {done} batches that are done")  # noqa: T201
         except ValueError as error:
-            problem = str(error)
-    if problem := dist.from_main(problem):
-        raise ValueError(problem)
+            return str(error)
+        return None
+
+    dist.refuse(problem)
     return parts
 
 

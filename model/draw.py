@@ -19,9 +19,9 @@ from seglm.utils.answers import Answer, Spoken
 from seglm.utils.portable import is_finite
 
 FRAMES_AT_ONCE = 4
-"""that are encoded together: SAM ViT-H takes about 2 GB for each, and is no faster with more"""
+"""that are held at the same time; how many of them are encoded in one call is the mask decoder's own business"""
 JOBS_AT_ONCE = 32
-"""that are decoded together: each holds its frame's features and some more of their size, 20 MB of SAM's"""
+"""that are decoded in one call: each has a copy of its frame's features, and some more of their size"""
 
 
 @dataclass(frozen=True)

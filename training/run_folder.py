@@ -120,7 +120,7 @@ def open_run(folder: Path | str, *, resume: bool = False, overwrite: bool = Fals
     refuse(run, resume=resume, overwrite=overwrite)
     if dist.world().is_main:
         run.folder.mkdir(parents=True, exist_ok=True)
-    _raise_on_all(lambda: _busy(run, lock.take(run.folder / LOCK)))
+    dist.refuse(lambda: _busy(run, lock.take(run.folder / LOCK)))
     try:
         # Again: another run may have begun, and even ended, since.
         refuse(run, resume=resume, overwrite=overwrite)
@@ -140,7 +140,7 @@ def open_run(folder: Path | str, *, resume: bool = False, overwrite: bool = Fals
 
 def refuse(run: RunFolder, *, resume: bool, overwrite: bool) -> None:
     """The same look at the folder, nothing made or removed: for what comes before a model is built. Raises as `open_run`."""
-    _raise_on_all(lambda: _problem(run, resume, overwrite))
+    dist.refuse(lambda: _problem(run, resume, overwrite))
 
 
 def release(run: RunFolder) -> None:
@@ -185,12 +185,6 @@ def _size(count: float) -> str:
 
 def _free(folder: Path) -> int:
     return shutil.disk_usage(nearest(folder)).free
-
-
-def _raise_on_all(problem: Callable[[], str | None]) -> None:
-    """ValueError on every rank if the main process sees a problem."""
-    if said := dist.from_main(problem() if dist.world().is_main else None):
-        raise ValueError(said)
 
 
 def _shows_a_run(entry: Path) -> bool:

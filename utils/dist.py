@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -136,6 +136,12 @@ def from_main(value: Any) -> Any:
     box = [value]
     torch_dist.broadcast_object_list(box, src=0, group=_host_group)
     return box[0]
+
+
+def refuse(problem: Callable[[], str | None]) -> None:
+    """ValueError on every process if the main one sees a problem; the others do not look."""
+    if said := from_main(problem() if world().is_main else None):
+        raise ValueError(said)
 
 
 def _complete_environment() -> tuple[str, ...]:

@@ -1,14 +1,26 @@
-"""Folders that are written into later: looked at before minutes of work, and not made before there is something to write."""
+"""Folders that are written into later: looked at before minutes of work, and not made before there is something to write.
+
+And files that stand in two of them.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 
 def nearest(folder: Path) -> Path:
     """The folder, or the nearest place above it that exists."""
     return next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
+
+
+def same_file(source: str | Path, target: str | Path) -> None:
+    """A second name for a file, which takes no room; a copy where the disk does not allow that."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
 
 
 def check_new(folder: Path, said: str) -> None:

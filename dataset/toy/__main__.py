@@ -10,12 +10,12 @@ from typing import Annotated, TypeVar
 from tqdm import tqdm
 
 from seglm.dataset.toy.scenes import GRID
+from seglm.dataset.toy.world import Manifest
 from seglm.dataset.toy.write import (
     JOBS,
     TEST_IMAGES,
     TRAIN_IMAGES,
     VAL_IMAGES,
-    Manifest,
     read_manifest,
     write,
 )

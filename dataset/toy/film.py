@@ -1,6 +1,5 @@
 """Clips to look at: a contact sheet of strips over time, GIFs, and mp4 files where PyAV is installed."""
 
-import importlib
 import importlib.util
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image
 from seglm.dataset.toy.clips import Clip, draw_frames, seen
 from seglm.dataset.toy.scenes import Mask, Picture
 from seglm.dataset.toy.words import Phrase
+from seglm.utils.film import film
 
 FPS = 8  # at which a clip of 16 frames takes two seconds
 COLUMNS = 8  # frames of a strip
@@ -77,16 +77,9 @@ def save_mp4(pictures: Iterable[Picture], path: Path) -> None:
     """
     if not can_write_mp4():
         raise RuntimeError(f"{path}: mp4 files need PyAV, which is not installed; run: pip install av")
-    av = importlib.import_module("av")
-    frames = (av.VideoFrame.from_ndarray(np.ascontiguousarray(one), format="rgb24") for one in pictures)
-    first = next(frames)
-    # One thread and no version strings: the same pictures give the same bytes.
-    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "18", "threads": "1"})
-        stream.height, stream.width, stream.pix_fmt = first.height, first.width, "yuv420p"
-        for frame in (first, *frames):
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    with film(path, rate=FPS, is_repeatable=True) as add:
+        for picture in pictures:
+            add(picture)
 
 
 def _veiled(picture: Picture, mask: Mask, ink: tuple[int, int, int]) -> NDArray[np.uint8]:

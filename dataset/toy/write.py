@@ -5,13 +5,10 @@ of train, val and test, not even under two names in two data sets.
 """
 
 import hashlib
-import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from itertools import islice
 from multiprocessing import get_context
@@ -21,7 +18,8 @@ from typing import Any
 from seglm.dataset.toy.layouts import conversations, grefer, parts, reasonseg, refer, semantic
 from seglm.dataset.toy.layouts.coco import write_pictures
 from seglm.dataset.toy.layouts.shots import Shot, make_shot, positives, save_json
-from seglm.dataset.toy.scenes import GRID, Scene, Split
+from seglm.dataset.toy.scenes import GRID, Scene
+from seglm.dataset.toy.world import Manifest, Pool, differences, draft_of, manifest_in
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 """(things, what they are) -> the same things; a hook for a progress bar"""
@@ -35,34 +33,8 @@ LAYOUT_VERSION = 5  # raise it when the files change though the phrases do not
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """What a written world is; stands in its folder as toy_world.json."""
-
-    seed: int
-    size: int
-    """side of the pictures, pixels"""
-    images: int
-    """pictures of the train split, all data sets together"""
-    val_images: int
-    """pictures of each large val split (and of RefCOCO's testA and testB); ReasonSeg's has twice as many"""
-    test_images: int
-    """pictures of each other test split"""
-    fingerprint: str
-    """of the scenes and the language; another version of them makes another world"""
-    counts: dict[str, int]
-    """`data set|split` -> samples: sentences, pictures, annotations or conversations, as the set counts them"""
-
-
-@dataclass(frozen=True)
-class _Pool:
+class _Pool(Pool):
     """Pictures that are used together."""
-
-    name: str
-    split: Split
-    share: float
-    """of the number of pictures of its `base`"""
-    base: str
-    """field of Manifest that says how many pictures there are"""
 
     @property
     def is_chosen(self) -> bool:
@@ -140,22 +112,16 @@ def write(
     root = root.resolve()
     if (found := _world_at(root, wanted)) is not None:
         return found
-    root.parent.mkdir(parents=True, exist_ok=True)
-    draft = root.with_name(f".{root.name}.writing-{os.getpid()}")
-    try:
-        draft.mkdir()
-        world = Manifest(**{**asdict(wanted), "counts": _write_sets(draft, wanted, progress, processes)})
+    with draft_of(root, "writing") as draft:
+        world = replace(wanted, counts=_write_sets(draft, wanted, progress, processes))
         save_json(asdict(world), draft / MANIFEST_NAME)
         draft.replace(root)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return world
 
 
 def read_manifest(root: Path) -> Manifest | None:
     """The manifest of the world under `root`; None if there is none."""
-    path = root / MANIFEST_NAME
-    return Manifest(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return manifest_in(root / MANIFEST_NAME)
 
 
 def scene_of(root: Path, picture: Path) -> Scene:
@@ -182,14 +148,9 @@ def _world_at(root: Path, wanted: Manifest) -> Manifest | None:
                 f"{root} is not empty and holds no toy world; give another --dataset_dir, or empty it"
             )
         return None
-    differences = [
-        f"{name} {value!r} (wanted {asdict(wanted)[name]!r})"
-        for name, value in asdict(found).items()
-        if name != "counts" and value != asdict(wanted)[name]
-    ]
-    if differences:
+    if other := differences(found, wanted):
         raise ValueError(
-            f"{root} holds another toy world: {', '.join(differences)}; remove it (rm -r '{root}') or give another --dataset_dir"
+            f"{root} holds another toy world: {other}; remove it (rm -r '{root}') or give another --dataset_dir"
         )
     return found
 

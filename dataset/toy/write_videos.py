@@ -6,12 +6,9 @@ what is kept until a file is written are texts and run lengths.
 """
 
 import hashlib
-import json
-import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -28,8 +25,9 @@ from seglm.dataset.toy.layouts import (
 from seglm.dataset.toy.layouts.shots import save_json
 from seglm.dataset.toy.layouts.takes import Take, Watch, make_take
 from seglm.dataset.toy.moving_language import expressions
-from seglm.dataset.toy.scenes import GRID, Split
-from seglm.dataset.toy.write import TEST_IMAGES, TRAIN_IMAGES, VAL_IMAGES, Manifest
+from seglm.dataset.toy.scenes import GRID
+from seglm.dataset.toy.world import Manifest, Pool, differences, draft_of, manifest_in
+from seglm.dataset.toy.write import TEST_IMAGES, TRAIN_IMAGES, VAL_IMAGES
 
 MANIFEST_NAME = "toy_videos.json"
 TAKES_PER_POOL = 10_000  # numbers kept free for each pool
@@ -38,33 +36,21 @@ PROBES = 8  # clips whose expressions are part of the fingerprint
 LAYOUT_VERSION = 2  # raise it when the files change though the expressions do not
 
 
-@dataclass(frozen=True)
-class _Pool:
-    """Clips that are used together."""
-
-    name: str
-    split: Split
-    share: float
-    """of the number of pictures of its `base`"""
-    base: str
-    """field of Manifest that says how many pictures there are"""
-
-
 POOLS = (
-    _Pool("mevis train", "train", 0.05, "images"),
-    _Pool("mevis valid_u", "val", 0.25, "val_images"),
-    _Pool("mevis valid", "test", 0.10, "test_images"),
-    _Pool("youtube train", "train", 0.02, "images"),
-    _Pool("youtube valid", "val", 0.05, "val_images"),
-    _Pool("youtube test", "test", 0.10, "test_images"),
-    _Pool("refer valid", "val", 0.05, "val_images"),
-    _Pool("davis train", "train", 0.005, "images"),
-    _Pool("davis valid", "val", 0.10, "val_images"),
-    _Pool("lvvis train", "train", 0.01, "images"),
-    _Pool("lvvis val", "val", 0.05, "val_images"),
-    _Pool("revos train", "train", 0.015, "images"),
-    _Pool("revos valid", "val", 0.10, "val_images"),
-    _Pool("reasonvos test", "test", 0.20, "test_images"),
+    Pool("mevis train", "train", 0.05, "images"),
+    Pool("mevis valid_u", "val", 0.25, "val_images"),
+    Pool("mevis valid", "test", 0.10, "test_images"),
+    Pool("youtube train", "train", 0.02, "images"),
+    Pool("youtube valid", "val", 0.05, "val_images"),
+    Pool("youtube test", "test", 0.10, "test_images"),
+    Pool("refer valid", "val", 0.05, "val_images"),
+    Pool("davis train", "train", 0.005, "images"),
+    Pool("davis valid", "val", 0.10, "val_images"),
+    Pool("lvvis train", "train", 0.01, "images"),
+    Pool("lvvis val", "val", 0.05, "val_images"),
+    Pool("revos train", "train", 0.015, "images"),
+    Pool("revos valid", "val", 0.10, "val_images"),
+    Pool("reasonvos test", "test", 0.20, "test_images"),
 )
 
 
@@ -94,22 +80,16 @@ def write_videos(
     if (found := read_video_manifest(root)) is not None:
         return _same(found, wanted, root)
     _has_room(root)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    draft = root.with_name(f".{root.name}.writing-videos-{os.getpid()}")
-    try:
-        draft.mkdir()
-        world = Manifest(**{**asdict(wanted), "counts": _write_sets(draft, wanted, progress)})
+    with draft_of(root, "writing-videos") as draft:
+        world = replace(wanted, counts=_write_sets(draft, wanted, progress))
         _publish(draft, root)
         save_json(asdict(world), root / MANIFEST_NAME)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return world
 
 
 def read_video_manifest(root: Path) -> Manifest | None:
     """The manifest of the videos under `root`; None if there is none."""
-    path = root / MANIFEST_NAME
-    return Manifest(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return manifest_in(root / MANIFEST_NAME)
 
 
 def take_of(root: Path, name: str) -> Take:
@@ -130,16 +110,10 @@ def take_of(root: Path, name: str) -> Take:
 
 def _same(found: Manifest, wanted: Manifest, root: Path) -> Manifest:
     """The manifest that was found, if it is the wanted one."""
-    differences = [
-        f"{name} {value!r} (wanted {asdict(wanted)[name]!r})"
-        for name, value in asdict(found).items()
-        if name != "counts" and value != asdict(wanted)[name]
-    ]
-    if differences:
+    if other := differences(found, wanted):
         folders = " ".join(f"'{root / name}'" for name in [*_folders(), MANIFEST_NAME])
         raise ValueError(
-            f"{root} holds other toy videos: {', '.join(differences)}; remove them (rm -r {folders}) or give another "
-            f"--dataset_dir"
+            f"{root} holds other toy videos: {other}; remove them (rm -r {folders}) or give another --dataset_dir"
         )
     return found
 
@@ -214,12 +188,12 @@ def _write_sets(root: Path, world: Manifest, progress: Watch) -> dict[str, int]:
     return counts
 
 
-def num_takes(pool: _Pool, world: Manifest) -> int:
+def num_takes(pool: Pool, world: Manifest) -> int:
     """How many clips of a pool are wanted."""
     return max(LEAST, round(pool.share * int(getattr(world, pool.base))))
 
 
-def _numbered(pool: _Pool, world: Manifest) -> Iterator[Take]:
+def _numbered(pool: Pool, world: Manifest) -> Iterator[Take]:
     """The takes of a pool, as many as are asked for; a take has its number, and with it its seed, to itself."""
     first = POOLS.index(pool) * TAKES_PER_POOL
     for number in range(first, first + TAKES_PER_POOL):

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 Asker = Callable[[Sequence[Sample]], Iterator[Drawn]]
 """Some samples -> their frames one after the other, each with one Answer a target. A model is one, a control is another."""
-Says = Callable[[Sample, Window, Recipe], tuple[Clip, Script]]
-"""a sample in a window -> what the LLM sees of it, and the dialogues about that"""
 
 MASK_WORDS = re.compile(
     r"\b(segment\w*|masks?|masked|outlin\w*|highlight\w*|locali[sz]\w*|silhouettes?|cut out|contours?)\b",

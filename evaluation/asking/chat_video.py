@@ -9,10 +9,11 @@ from pathlib import Path
 
 from seglm.dataset.readers.video import Video
 from seglm.evaluation.asking.chat_answer import NO_SEG, NOT_ASKED, REJECTED, masks_of
-from seglm.evaluation.pictures.film import film, spread, strip
 from seglm.evaluation.pictures.masks import MASK_COLOURS, Picture, overlay
+from seglm.evaluation.pictures.strip import spread, strip
 from seglm.evaluation.scores.files import write_mask
 from seglm.utils.answers import Drawn, Spoken
+from seglm.utils.film import film
 
 
 @dataclass

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from seglm.dataset.sources import describe, is_begun
-from seglm.dataset.toy.write import Manifest, read_manifest
+from seglm.dataset.toy.world import Manifest
+from seglm.dataset.toy.write import read_manifest
 from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named

@@ -15,15 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seglm.utils.png import (
+    GREY,
+    GREY_ALPHA,
+    PALETTE,
+    RGB,
+    RGBA,
+    START,
+    as_stored,
+    depth_and_kind,
+)
+
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.int32]
 
-START = b"\x89PNG\r\n\x1a\n"
-GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: "grey", RGB: "RGB", PALETTE: "palette", GREY_ALPHA: "grey+alpha", RGBA: "RGBA"}
-"""by colour type (PNG specification, 11.2.1)"""
+"""by colour type"""
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF tag, and its value for a picture that is shown as it is stored
-GREY_STEPS = {2: 85, 4: 17}  # bits -> by what Pillow multiplies, so that the largest number is white
 SHOWN = 6  # values of a refused mask that are named
 RULE = "a mask holds 0 for the background and 1, 255 or the largest value for the object; save 0 and 255 as an 8-bit grey PNG"
 
@@ -73,7 +81,7 @@ def decode_mask(content: bytes, *, size: tuple[int, int] | None = None) -> Mask:
     try:
         return _of_palette(stored) if stored.colours is not None else _of_values(stored, stored.numbers)
     except ValueError as error:
-        kind = f"{stored.depth}-bit {CHANNELS[content[25]]}"
+        kind = f"{stored.depth}-bit {CHANNELS[depth_and_kind(content)[1]]}"
         raise ValueError(f"is a {kind} PNG {error}; {RULE}") from None
 
 
@@ -87,7 +95,7 @@ def _doubt(image: Image.Image) -> str:
 
 
 def _stored(content: bytes, image: Image.Image) -> _Stored:
-    depth, kind = content[24], content[25]
+    depth, kind = depth_and_kind(content)
     image.load()
     clear = image.info.get("transparency")  # of a palette bytes or a number, else one value or colour
     full = 255 if kind == PALETTE else 2**depth - 1
@@ -99,8 +107,7 @@ def _stored(content: bytes, image: Image.Image) -> _Stored:
     else:
         array = np.array(image, dtype=np.int32)
     numbers = array[..., None] if array.ndim == 2 else array
-    if kind == GREY:
-        numbers //= GREY_STEPS.get(depth, 1)
+    numbers = as_stored(numbers, content)
     alpha, colours = np.full(numbers.shape[:2], full, dtype=np.int32), None
     if kind == PALETTE:
         colours = np.array(image.getpalette("RGB"), dtype=np.int32).reshape(-1, 3)

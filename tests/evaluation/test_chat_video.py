@@ -15,9 +15,9 @@ from PIL import Image
 import chat
 from seglm.dataset.readers.video import Video, open_video
 from seglm.evaluation.asking.chat_video import described_video, save_video
-from seglm.evaluation.pictures.film import film
 from seglm.evaluation.scores.files import read_mask
 from seglm.utils.answers import Answer, Drawn
+from seglm.utils.film import film
 from tests.evaluation.fakes import HEIGHT, WIDTH, answered, rectangle
 from tests.tiny import tiny_model
 

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from seglm.evaluation.pictures.film import film, spread, strip
+from seglm.evaluation.pictures.strip import spread, strip
+from seglm.utils.film import film
 
 av = pytest.importorskip("av")
 COLOURS = ((220, 30, 30), (30, 200, 40), (20, 40, 210))

@@ -1,11 +1,10 @@
 """The pictures that several data sets share, under COCO's names of 2014 and 2017."""
 
-import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from seglm.dataset.toy.layouts.shots import Shot, save_shot
+from seglm.utils.folders import same_file
 
 IMAGES_2017 = Path("coco/train2017")
 IMAGES_2014 = Path("refer_seg/images/mscoco/images/train2014")
@@ -37,11 +36,3 @@ def write_pictures(root: Path, shots: Iterable[Shot]) -> int:
             same_file(path, root / IMAGES_2017 / name_2017(shot))
         count += 1
     return count
-
-
-def same_file(source: Path, target: Path) -> None:
-    """A second name for a file; a copy where the disk knows no hard links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 
 from seglm.dataset.toy.clips import Clip, draw_frames, make_clip, seen
-from seglm.dataset.toy.layouts.coco import same_file
 from seglm.dataset.toy.layouts.outlines import run_lengths
 from seglm.dataset.toy.layouts.shots import SEEDS_PER_WORLD, save_picture
 from seglm.dataset.toy.moving_language import Expression, expressions, fill
 from seglm.dataset.toy.scenes import Split
 from seglm.dataset.toy.words import Phrase
+from seglm.utils.folders import same_file
 
 Json = dict[str, object]
 Codes = list[list[Json | None]]
