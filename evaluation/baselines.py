@@ -23,12 +23,12 @@ from seglm.evaluation.asking.controls import (
     box_at_truth,
     elsewhere,
     largest_object,
-    objects_of,
     random_object,
     wrong_picture,
 )
 from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.things import objects_of
 from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import markdown, table, write_table
 from seglm.model.recipe import Recipe
