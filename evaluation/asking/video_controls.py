@@ -15,11 +15,22 @@ import numpy as np
 from seglm.dataset.masks import Mask
 from seglm.dataset.toy.clips import seen
 from seglm.dataset.toy.still_frame import guess
-from seglm.dataset.toy.write_videos import take_of
+from seglm.dataset.toy.write_videos import read_video_manifest, take_of
 from seglm.evaluation.asking.ask import Asker
 from seglm.evaluation.asking.controls import drawing
 from seglm.evaluation.asking.things import Objects, known_truth, no_mask
 from seglm.utils.types import Sample
+
+
+def of_videos(objects: Objects, dataset_dir: Path) -> dict[str, Asker]:
+    """Name -> what is asked about videos besides the controls of pictures."""
+    found = {
+        "largest object of the first frame, kept (text-blind)": largest_at_first(objects),
+        "object that moves most (text-blind)": moves_most(objects),
+    }
+    if read_video_manifest(dataset_dir) is not None:
+        found["one frame, all looks known (oracle)"] = still_frame(dataset_dir)
+    return found
 
 
 # ---- predictors that never read the words ----------------------------------------------------------------------------
