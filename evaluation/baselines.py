@@ -56,7 +56,7 @@ def controls(asked: Benchmark, selection: Selection, recipe: Recipe, dataset_dir
         "all objects (text-blind)": all_objects(objects),
         "largest object (text-blind)": largest_object(objects),
         "random object (text-blind)": random_object(objects),
-        **(of_videos(objects, dataset_dir) if _moves(selection) else {}),
+        **(of_videos(objects, dataset_dir) if selection.is_of_videos else {}),
         "box at the truth (bound)": box_at_truth(base_decoder(recipe), objects, pixels=recipe.data.pixels),
     }
     return {
@@ -66,7 +66,7 @@ def controls(asked: Benchmark, selection: Selection, recipe: Recipe, dataset_dir
 
 def model_rows(name: str, model: Segmenter, asked: Benchmark, selection: Selection) -> dict[str, Scores]:
     """A model beside itself with the wrong picture, and with the wrong picture before the LLM only: what is left there is what
-    the words alone tell the mask decoder.
+    the words alone tell the mask decoder. Of videos also with the LLM before one frame: what is left there does not move.
     """
     recipe = model.recipe
     protocol = recipe.evaluate.protocol
@@ -76,16 +76,11 @@ def model_rows(name: str, model: Segmenter, asked: Benchmark, selection: Selecti
         f"{name}, wrong picture": wrong_picture(asking(), selection),
         f"{name}, LLM sees the wrong picture": asking(sees=elsewhere(selection)),
     }
-    if _moves(selection):
+    if selection.is_of_videos:
         askers[f"{name}, LLM sees one frame"] = asking(sees=frozen)
     return {
         row: evaluate_asker(one, asked, selection, recipe, protocol=protocol) for row, one in askers.items()
     }
-
-
-def _moves(selection: Selection) -> bool:
-    """Whether it is a benchmark of videos."""
-    return bool(len(selection) and selection.sample(0).frame_names)
 
 
 @command
