@@ -13,7 +13,7 @@ from seglm.evaluation.scores.expressions import Asked, Track, track
 from seglm.evaluation.scores.first_mask import mask_of, rejects
 from seglm.evaluation.scores.regions import FrameCounts, count_frame
 from seglm.evaluation.scores.results import Result, line_of
-from seglm.evaluation.scores.video_predictions import expression_folder, video_name, write_frame
+from seglm.evaluation.scores.video_predictions import video_name, write_frame
 from seglm.utils.answers import Answer
 from seglm.utils.types import Sample, Target
 
@@ -64,7 +64,7 @@ class Followed:
             answer=BETWEEN.join(text for text in self._texts if text),
             slots=self._slots,
             confidence=fmean(self._confidences) if self._confidences else None,
-            file=expression_folder(self.sample, self.target),
+            file=folder_of(self.sample, self.target),
         )
         return Result(line, self._track())
 
@@ -78,6 +78,11 @@ class Followed:
 def asked_of(sample: Sample, target: Target) -> Asked:
     """An expression as the scores of videos name it."""
     return Asked(video_name(sample), target.key, target.kind, not target.objects)
+
+
+def folder_of(sample: Sample, target: Target) -> str:
+    """Where the masks of an expression lie in a folder of predictions, as the field's scripts write them."""
+    return str(asked_of(sample, target))
 
 
 def is_scored(target: Target, frame: int) -> bool:

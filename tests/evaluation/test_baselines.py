@@ -17,11 +17,11 @@ from seglm.evaluation.asking.controls import (
     boxes,
     elsewhere,
     largest_object,
-    objects_of,
     random_object,
     wrong_picture,
 )
 from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.things import objects_of
 from seglm.evaluation.scores.first_mask import mask_of
 from seglm.model.decoders.sam import SamDecoder, SamDims
 from seglm.utils.answers import Answer, Drawn
