@@ -1,22 +1,20 @@
-"""Predicted masks of videos on disk, one PNG a frame: what an evaluation writes and reads again.
+"""Predicted masks of videos on disk, one PNG a frame, as an evaluation writes them; `video_files.py` reads them again.
 
     FOLDER/VIDEO/EXPRESSION/FRAME.png
 
 VIDEO and EXPRESSION are what the data set calls them, FRAME is the name of the frame's own file: the tree that MeViS',
-VideoLISA's, GLUS' and ReferFormer's scripts write, and `video_files.py` reads. As there, a PNG is grey, has eight bits a pixel, 0
-or 255, and the size of the video. `evaluation/submit` makes of it what a server takes.
+VideoLISA's, GLUS' and ReferFormer's scripts write. As there, a PNG is grey, has eight bits a pixel, 0 or 255, and the size of
+the video. `evaluation/submit` makes of it what a server takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.evaluation.scores.files import read_mask
 from seglm.utils.atomic import write_atomic
 from seglm.utils.types import Sample, Target
 
@@ -30,9 +28,9 @@ def video_name(sample: Sample) -> str:
     return _inside(sample.key.partition("/")[2], sample)
 
 
-def frame_file(sample: Sample, target: Target, frame: int) -> str:
-    """`VIDEO/EXPRESSION/FRAME.png`. frame: index into the sample. Raises ValueError for names that are no path."""
-    return f"{video_name(sample)}/{_inside(target.key, sample)}/{sample.frame_names[frame]}.png"
+def expression_folder(sample: Sample, target: Target) -> str:
+    """`VIDEO/EXPRESSION`. Raises ValueError for names that are no path."""
+    return f"{video_name(sample)}/{_inside(target.key, sample)}"
 
 
 def write_frame(folder: Path, sample: Sample, target: Target, frame: int, mask: Mask) -> None:
@@ -41,35 +39,11 @@ def write_frame(folder: Path, sample: Sample, target: Target, frame: int, mask: 
     Frames may come in any order, and several processes may write other ones. frame: index into the sample.
     Raises ValueError for a mask of another size, OSError if it cannot be written.
     """
-    path = folder / frame_file(sample, target, frame)
+    path = folder / expression_folder(sample, target) / f"{sample.frame_names[frame]}.png"
     if mask.shape != sample.size:
         raise ValueError(f"{path}: a mask of {mask.shape} for a video of {sample.size} (H, W)")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, png_of(mask.astype(np.uint8) * ON), is_durable=False)
-
-
-def write_video(folder: Path, sample: Sample, target: Target, masks: Iterable[Mask]) -> None:
-    """The masks of all frames, which may come one by one. Raises ValueError if there are more or fewer than frames."""
-    count = -1
-    for count, mask in enumerate(masks):
-        if count < sample.num_frames:
-            write_frame(folder, sample, target, count, mask)
-    if count + 1 != sample.num_frames:
-        raise ValueError(
-            f"{sample.key} {target.key}: {count + 1} masks for {sample.num_frames} frames; each needs one"
-        )
-
-
-def read_frame(folder: Path, sample: Sample, target: Target, frame: int) -> Mask:
-    """The mask that `write_frame` wrote. Raises FileNotFoundError or ValueError that name video and file."""
-    path = folder / frame_file(sample, target, frame)
-    return read_mask(path, size=sample.size, key=f"{sample.key} {target.key}")
-
-
-def read_video(folder: Path, sample: Sample, target: Target) -> Iterator[tuple[str, Mask]]:
-    """(name of the frame, its mask) of all frames, one by one. Raises as `read_frame`."""
-    for frame, name in enumerate(sample.frame_names):
-        yield name, read_frame(folder, sample, target, frame)
 
 
 def png_of(grey: NDArray[np.uint8]) -> bytes:

@@ -16,13 +16,7 @@ from seglm.evaluation.scores import video_predictions
 from seglm.evaluation.scores.expressions import Asked
 from seglm.evaluation.scores.files import MASKS
 from seglm.evaluation.scores.video_files import open_predictions
-from seglm.evaluation.scores.video_predictions import (
-    png_of,
-    read_frame,
-    read_video,
-    write_frame,
-    write_video,
-)
+from seglm.evaluation.scores.video_predictions import write_frame
 from seglm.utils.types import Sample, Target
 
 SIZE = (9, 13)
@@ -42,18 +36,9 @@ def drawn(frame: int) -> NDArray[np.bool_]:
     return np.random.default_rng(frame).random(SIZE) > 0.5
 
 
-def test_what_is_written_is_read_frame_by_frame_and_by_name(tmp_path: Path) -> None:
-    for frame in (2, 0, 1):
-        write_frame(tmp_path, SAMPLE, TARGET, frame, drawn(frame))
-    np.testing.assert_array_equal(read_frame(tmp_path, SAMPLE, TARGET, 1), drawn(1))
-    found = dict(read_video(tmp_path, SAMPLE, TARGET))
-    assert list(found) == list(FRAMES)
-    for frame, name in enumerate(FRAMES):
-        np.testing.assert_array_equal(found[name], drawn(frame))
-
-
 def test_files_are_named_and_stored_as_the_programs_of_the_field_do_it(tmp_path: Path) -> None:
-    write_video(tmp_path / MASKS, SAMPLE, TARGET, map(drawn, range(3)))
+    for frame in (2, 0, 1):
+        write_frame(tmp_path / MASKS, SAMPLE, TARGET, frame, drawn(frame))
     folder = tmp_path / MASKS / "TAO" / "video_1" / "10"
     assert sorted(path.name for path in folder.iterdir()) == [f"{name}.png" for name in FRAMES]
     picture = Image.open(folder / "00005.png")
@@ -80,30 +65,16 @@ def test_a_write_that_breaks_off_leaves_what_was_there(
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
         patched.setattr("builtins.open", lambda *args, **kwargs: Full())
         write_frame(tmp_path, SAMPLE, TARGET, 0, drawn(1))
-    np.testing.assert_array_equal(read_frame(tmp_path, SAMPLE, TARGET, 0), drawn(0))
-    assert [path.name for path in (tmp_path / "TAO/video_1/10").iterdir()] == ["00000.png"]
+    [path] = (tmp_path / "TAO" / "video_1" / "10").iterdir()
+    assert path.name == "00000.png"
+    np.testing.assert_array_equal(np.asarray(Image.open(path)) > 0, drawn(0))
 
 
-def test_masks_of_another_size_or_number_are_errors_that_say_which(tmp_path: Path) -> None:
+def test_a_mask_of_another_size_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"10/00005\.png: a mask of \(3, 4\) for a video of \(9, 13\) \(H, W\)"
     ):
         write_frame(tmp_path, SAMPLE, TARGET, 1, np.zeros((3, 4), np.bool_))
-    for count in (0, 2, 4):
-        with pytest.raises(
-            ValueError, match=rf"revos\|valid/TAO/video_1 10: {count} masks for 3 frames; each needs one"
-        ):
-            write_video(tmp_path, SAMPLE, TARGET, map(drawn, range(count)))
-
-
-def test_a_frame_that_is_missing_or_of_another_size_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"video_1 10: .*10/00000\.png: no such mask"):
-        read_frame(tmp_path, SAMPLE, TARGET, 0)
-    path = tmp_path / "TAO/video_1/10/00000.png"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(png_of(np.zeros((3, 4), np.uint8)))
-    with pytest.raises(ValueError, match=r"00000\.png is a mask of \(3, 4\) for a picture of \(9, 13\)"):
-        read_frame(tmp_path, SAMPLE, TARGET, 0)
 
 
 @pytest.mark.parametrize("name", ["../up", "/etc", "a/../../b", ""])
