@@ -1,8 +1,9 @@
 """Predicted masks of videos as programs leave them: a folder or a zip of PNGs, or run lengths in one JSON file.
 
-  PNGs          [Annotations/]VIDEO/EXPRESSION/FRAME.png, or VIDEO/FRAME.png where numbers tell objects apart (DAVIS). Grey,
-                black and white, or with a palette, whose numbers and not colours count, of 1 to 8 bits; an expression's mask
-                is whatever is not 0, so 0 and 255, 0 and 1, and 0 and 100 read the same.
+  PNGs          VIDEO/EXPRESSION/FRAME.png, or VIDEO/FRAME.png where numbers tell objects apart (DAVIS), maybe all in a folder
+                `Annotations` (Ref-YouTube-VOS' zips, VISA) or `masks` (`evaluation.run`). Grey, black and white, or with a
+                palette, whose numbers and not colours count, of 1 to 8 bits; an expression's mask is whatever is not 0, so 0
+                and 255, 0 and 1, and 0 and 100 read the same.
   run lengths   {VIDEO: {EXPRESSION: {"prediction_masks": [one a frame, null for an empty one]}}}, as Sa2VA writes them.
 
 Masks come one at a time, and nothing keeps them.
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from seglm.dataset.masks import decode, run_size
 from seglm.evaluation.scores.davis import Numbers
 from seglm.evaluation.scores.expressions import Asked, Track, track
+from seglm.evaluation.scores.files import MASKS
 from seglm.evaluation.scores.mask_png import stored_numbers
 from seglm.evaluation.scores.regions import FrameCounts, count_frame
 from seglm.utils.encoding import read_json
@@ -138,7 +140,7 @@ class PngFolder(Pngs):
 
     @cached_property
     def _root(self) -> Path:
-        return self.place / TOP if (self.place / TOP).is_dir() else self.place
+        return next((self.place / top for top in (TOP, MASKS) if (self.place / top).is_dir()), self.place)
 
     def _has_folder(self, name: str) -> bool:
         return (self._root / name).is_dir()
