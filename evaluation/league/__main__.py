@@ -26,7 +26,7 @@ from seglm.evaluation.league.entrants import (
     fingerprint,
     seeds_of,
 )
-from seglm.evaluation.league.picture import save_picture
+from seglm.evaluation.league.picture import save_pictures
 from seglm.evaluation.league.standings import write_standings
 from seglm.evaluation.league.work import Processes, Work
 from seglm.utils.command import command
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, *, work: Work | None = None) ->
         )
         print(write_standings(out, games, failed, budget))  # noqa: T201
         if games:
-            print(f"files: {out}, {save_picture(out, games, budget)}")  # noqa: T201
+            print(f"files: {out}, {', '.join(map(str, save_pictures(out, games, budget)))}")  # noqa: T201
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the same command goes on from what is in {out}") from None
     if failed:
