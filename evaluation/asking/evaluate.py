@@ -109,7 +109,8 @@ def ask_everything(
         masks.mkdir(parents=True, exist_ok=True)  # on every machine: each process writes its own masks
     own_batches = batches(len(selection), recipe.evaluate.batch_size)[world.rank :: world.size]
     total = sum(map(len, own_batches))
-    with tqdm(total=total, desc=name, unit="img", disable=not world.is_main, dynamic_ncols=True) as bar:
+    unit = "video" if selection.is_of_videos else "img"
+    with tqdm(total=total, desc=name, unit=unit, disable=not world.is_main, dynamic_ncols=True) as bar:
         own = predict(
             ask,
             selection,

@@ -10,10 +10,10 @@ from statistics import fmean
 
 from seglm.dataset.pipeline import truth
 from seglm.evaluation.scores.expressions import Asked, Track, track
-from seglm.evaluation.scores.files import write_mask
 from seglm.evaluation.scores.first_mask import mask_of, rejects
 from seglm.evaluation.scores.regions import FrameCounts, count_frame
 from seglm.evaluation.scores.results import Result, line_of
+from seglm.evaluation.scores.video_predictions import video_name, write_frame
 from seglm.utils.answers import Answer
 from seglm.utils.types import Sample, Target
 
@@ -31,7 +31,7 @@ class Followed:
         self.number, self.position, self.sample = number, position, sample
         self.target = sample.targets[position]
         self.token = token
-        self.folder = None if folder is None else folder / folder_of(sample, self.target)
+        self.folder = folder
         self._first: Answer | None = None  # without masks and prompts
         self._texts: dict[str, None] = {}
         self._slots, self._rejected, self._confidences = 0, True, list[float]()
@@ -41,8 +41,7 @@ class Followed:
         """The answer about the next frame, in whatever order frames come. Raises Fault if its truth cannot be read."""
         mask = mask_of(answer, self.sample.size)
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_mask(self.folder / f"{self.sample.frame_names[frame]}.png", mask)
+            write_frame(self.folder, self.sample, self.target, frame, mask)
         if is_scored(self.target, frame):
             # What a data set wants ignored is background here, as in the originals' scores of expressions.
             self._counts[frame] = count_frame(mask, truth(self.sample, self.target, (frame,))[0])
@@ -78,17 +77,12 @@ class Followed:
 
 def asked_of(sample: Sample, target: Target) -> Asked:
     """An expression as the scores of videos name it."""
-    return Asked(name_of(sample), target.key, target.kind, not target.objects)
+    return Asked(video_name(sample), target.key, target.kind, not target.objects)
 
 
 def folder_of(sample: Sample, target: Target) -> str:
     """Where the masks of an expression lie in a folder of predictions, as the field's scripts write them."""
     return str(asked_of(sample, target))
-
-
-def name_of(sample: Sample) -> str:
-    """The video's own name: its key without data set and split."""
-    return sample.key.partition("/")[2]
 
 
 def is_scored(target: Target, frame: int) -> bool:
