@@ -11,6 +11,8 @@ CHECKED = frozenset(
         "keyseg",
         "videolisa",
         "sam",
+        "sam2",
+        "sam2_0",
         "metrics/grefcoco",
         "metrics/reasonseg",
         "metrics/refcoco",
@@ -43,8 +45,6 @@ NOT_YET = frozenset(
     {
         "glus",
         "sa2va",
-        "sam2",
-        "sam2_0",
         "metrics/davis2017",
         "metrics/jf_unit",
         "metrics/lvvis",
