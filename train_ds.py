@@ -19,6 +19,7 @@ from seglm.dataset.pipeline import Source, clip
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.evaluate import evaluate
 from seglm.evaluation.asking.leak import refuse_leak
+from seglm.evaluation.scores import iou
 from seglm.model.build import Built
 from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, look_for, start
 from seglm.model.names import canonical
@@ -142,6 +143,7 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
         print_freq=options.print_freq,
         save_every=SaveEvery.of(options.save_every),
         keep=options.keep,
+        best_by="jf" if benchmark(recipe.evaluate.dataset).is_of_videos else "giou",
     )
     hooks = Hooks(
         validate=None if options.no_eval else partial(validate, out_dir=run.evaluation("validation")),
@@ -192,7 +194,8 @@ def run_to_the_end(
 def validate(module: nn.Module, *, out_dir: Path) -> dict[str, float]:
     """What the curve shows and the best state is chosen by."""
     scores = evaluate(cast("Segmenter", module), out_dir=out_dir).all
-    found = {"giou": scores.giou, "ciou": scores.ciou}
+    names = ("giou", "ciou") if isinstance(scores, iou.Score) else ("jf", "j", "f")
+    found: dict[str, float] = {name: getattr(scores, name) for name in names}
     if scores.n_acc is not None and scores.t_acc is not None:
         found |= {"n_acc": scores.n_acc, "t_acc": scores.t_acc}
     return found if scores.emission is None else {**found, "seg_rate": scores.emission}
@@ -201,7 +204,9 @@ def validate(module: nn.Module, *, out_dir: Path) -> dict[str, float]:
 def look_at(recipe: Recipe) -> None:
     """Opens the benchmark that will be scored and decodes its first sample: what is wrong there is said before hours of work."""
     spec, place = recipe.evaluate.dataset, recipe.data.dataset_dir
-    selection = benchmark(spec).open(place)
+    chosen = benchmark(spec)
+    chosen.check_truth()
+    selection = chosen.open(place)
     if not len(selection):
         raise ValueError(f"evaluate.dataset (--val_dataset)={spec!r} has no sample in {place}")
     clip(selection.sample(0), frames=Frames(seen=(0,), drawn=(0,)))

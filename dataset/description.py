@@ -28,8 +28,10 @@ class Scored:
     one is chosen by `|first_text` or `|all_texts` at the end, and is part of the score's name"""
     splits: tuple[str, ...] = ()
     """which splits; none: all that the data set has, those to train on last; the first says whose are meant by default"""
+    served: tuple[str, ...] = ()
+    """splits whose truth only a server has: masks are written for it, nothing can be scored here"""
     conventions: tuple[str, ...] = ("lisa", "plain")
-    """ways to average IoU, by their names in `evaluation/scores`; the first is the default"""
+    """ways to average IoU or, of videos, J&F, by their names in `evaluation/scores`; the first is the default"""
     drawn_empty_adds: bool = True
     """whether GSVA's cIoU counts the pixels drawn for what is not there"""
     blank: Literal["error", "left_out"] = "error"
@@ -67,9 +69,9 @@ class Description:
     """how it is asked and scored; None for data in which there is nothing to be found"""
 
     def __post_init__(self) -> None:
-        for split in self.scored.splits if self.scored else ():
+        for split in (*self.scored.splits, *self.scored.served) if self.scored else ():
             if split not in self.splits:
-                raise ValueError(unknown(f"split in {self.name}'s scored.splits", split, self.splits))
+                raise ValueError(unknown(f"split in {self.name}'s scored", split, self.splits))
 
     @property
     def name(self) -> str:
@@ -86,7 +88,8 @@ class Description:
         """What can be scored, see `Scored.splits`."""
         if self.scored is None:
             return ()
-        return self.scored.splits or tuple(sorted(self.splits, key=is_for_training))
+        own = tuple(split for split in self.splits if split not in self.scored.served)
+        return self.scored.splits or tuple(sorted(own, key=is_for_training))
 
 
 def is_for_training(split: str) -> bool:

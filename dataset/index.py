@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 Record = dict[str, Any]
 """JSON values; `id` (str, unique in the index) and `image` (path) always, `coco` (the image's COCO id) where there is one"""
 
-VERSION = 5  # of the records; a change makes every cached index anew
+VERSION = 6  # of the records; a change makes every cached index anew
 LARGE = 20_000  # records; a smaller index is made in well under a second and is not worth a file
 LARGE_BYTES = (
     2**24

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -51,8 +52,15 @@ def decoder_pixels(image: Pixels, size: int, *, mode: Mode) -> tuple[Pixels, tup
     # SAM itself makes 0 of a side that is 2048 times shorter than the other, and fails.
     height, width = (max(1, int(side * scale + 0.5)) for side in image.shape[:2])
     if mode == "fast" and scale >= 1:
-        return np.ascontiguousarray(image.transpose(2, 0, 1)), (height, width)
+        return planes(image), (height, width)
     return np.ascontiguousarray(_resize(image, (height, width), "bilinear", mode)), (height, width)
+
+
+def planes(image: Pixels) -> Pixels:
+    """uint8 [H, W, 3] -> [3, H, W], a copy. OpenCV makes it on vector instructions, four times as fast as NumPy transposes."""
+    found = np.empty((3, *image.shape[:2]), dtype=np.uint8)
+    cv2.split(image, list(found))
+    return found
 
 
 def _middle(image: Pixels) -> Pixels:
@@ -72,10 +80,10 @@ def _resize(image: Pixels, size: tuple[int, int], how: Filter, mode: Mode) -> Pi
     from torch.nn.functional import interpolate
 
     if image.shape[:2] == size:
-        return image.transpose(2, 0, 1)
+        return planes(image)
     is_enlarged = size[0] >= image.shape[0] and size[1] >= image.shape[1]
     if mode == "peer" or is_enlarged:  # a small picture: Pillow costs little, PyTorch is off by two levels
         picture = Image.fromarray(image).resize((size[1], size[0]), PILLOW[how])
-        return np.asarray(picture).transpose(2, 0, 1)
+        return planes(np.asarray(picture))
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     return interpolate(pixels, size=size, mode=how, antialias=True, align_corners=False)[0].numpy()

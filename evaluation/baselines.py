@@ -5,6 +5,9 @@ python -m seglm.evaluation.baselines --dataset_dir data/toy --dataset "ReasonSeg
   all objects      everything in the picture; largest object, random object: one thing of it
   wrong picture    the model asked about another picture of the benchmark: what it answers without looking
   box at the truth SAM as it was before training, prompted by the true box: as good as finding the thing can make it
+
+Of videos also the object that is largest at first and the one that moves most, each kept in all frames, and, in the toy world, an
+oracle that sees one frame and knows all looks; a model is also asked while its LLM sees one frame instead of the video.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +27,13 @@ from seglm.evaluation.asking.controls import (
     box_at_truth,
     elsewhere,
     largest_object,
-    objects_of,
     random_object,
     wrong_picture,
 )
 from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.things import objects_of
+from seglm.evaluation.asking.video_controls import frozen, of_videos
 from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import markdown, table, write_table
 from seglm.model.recipe import Recipe
@@ -51,6 +56,7 @@ def controls(asked: Benchmark, selection: Selection, recipe: Recipe, dataset_dir
         "all objects (text-blind)": all_objects(objects),
         "largest object (text-blind)": largest_object(objects),
         "random object (text-blind)": random_object(objects),
+        **(of_videos(objects, dataset_dir) if selection.is_of_videos else {}),
         "box at the truth (bound)": box_at_truth(base_decoder(recipe), objects, pixels=recipe.data.pixels),
     }
     return {
@@ -60,22 +66,18 @@ def controls(asked: Benchmark, selection: Selection, recipe: Recipe, dataset_dir
 
 def model_rows(name: str, model: Segmenter, asked: Benchmark, selection: Selection) -> dict[str, Scores]:
     """A model beside itself with the wrong picture, and with the wrong picture before the LLM only: what is left there is what
-    the words alone tell the mask decoder.
+    the words alone tell the mask decoder. Of videos also with the LLM before one frame: what is left there does not move.
     """
     recipe = model.recipe
     protocol = recipe.evaluate.protocol
-    ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
-    blind = asker(
-        model,
-        protocol=protocol,
-        max_new_tokens=recipe.evaluate.max_new_tokens,
-        sees=elsewhere(selection),
-    )
+    asking = partial(asker, model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
     askers = {
-        name: ask,
-        f"{name}, wrong picture": wrong_picture(ask, selection),
-        f"{name}, LLM sees the wrong picture": blind,
+        name: asking(),
+        f"{name}, wrong picture": wrong_picture(asking(), selection),
+        f"{name}, LLM sees the wrong picture": asking(sees=elsewhere(selection)),
     }
+    if selection.is_of_videos:
+        askers[f"{name}, LLM sees one frame"] = asking(sees=frozen)
     return {
         row: evaluate_asker(one, asked, selection, recipe, protocol=protocol) for row, one in askers.items()
     }

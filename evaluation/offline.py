@@ -3,14 +3,17 @@
 python -m seglm.evaluation.offline --predictions FOLDER --dataset_dir DATA --val_dataset "ReasonSeg|val"
 
 FOLDER holds predictions.csv and masks/, as `evaluation.run --inference_only` writes them, or just one PNG an expression, called
-like its sentence id or its picture (`1234.png`, `1000_0446549.png`), as other programs write them.
+like its sentence id or its picture (`1234.png`, `1000_0446549.png`), as other programs write them. Of videos it is such a folder,
+or a folder or a zip of `VIDEO/EXPRESSION/FRAME.png`, or a JSON of run lengths.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -18,11 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
-from seglm.evaluation.asking.predict import decoded, scored_frame, truth_of
+from seglm.evaluation.asking.predict import decoded, truth_of
 from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.shown import picture_of, strip_of
+from seglm.evaluation.asking.written import read_written
+from seglm.evaluation.scores.expressions import Asked
 from seglm.evaluation.scores.files import MASKS, SAID, read_mask, read_said
 from seglm.evaluation.scores.iou import count
-from seglm.evaluation.scores.report import write_report
+from seglm.evaluation.scores.report import Shown, write_report
 from seglm.evaluation.scores.results import Convention, Result, Said, Scores, line_of, summarise
 from seglm.model.recipe import Protocol
 from seglm.utils.answers import Answer, Spoken
@@ -48,6 +54,41 @@ def score_folder(
     Raises ValueError that counts and names missing predictions, or names a mask of another size.
     """
     average = chosen.average(convention)
+    read = _videos if chosen.is_of_videos else _pictures
+    scored = read(predictions, selection)
+    if scored.missing and not missing_is_empty:
+        raise ValueError(
+            f"{predictions}: no prediction for {len(scored.missing)} of {scored.num_asked} expressions, first "
+            f"{scored.missing[0]}; run inference on the same benchmark, or pass --missing empty to count them as empty masks"
+        )
+    scores = summarise(
+        scored.results,
+        benchmark=chosen.name,
+        protocol=protocol,
+        convention=average,
+        rule=chosen.rule,
+        drawn_empty_adds=chosen.scored.drawn_empty_adds,
+        asked=scored.asked,
+    )
+    out_dir.mkdir(parents=True, exist_ok=True)
+    write_report(out_dir, scores, scored.results, shown=scored.shown)
+    return scores
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What lies in a folder, against the truth."""
+
+    results: Sequence[Result]
+    missing: Sequence[str]
+    """expressions without a prediction; a picture's is in `results` as an empty mask, a video's is not"""
+    num_asked: int
+    shown: Callable[[Said], Shown]
+    asked: Sequence[Asked] = ()
+    """of a benchmark of videos everything"""
+
+
+def _pictures(predictions: Path, selection: Selection) -> Scored:
     known = _by_expression(_lines(predictions), predictions)
     results: list[Result] = []
     paths: dict[tuple[int, int], Path | None] = {}
@@ -64,28 +105,23 @@ def score_folder(
             truth, ignore = truth_of(sample, position)
             results.append(Result(line, count(mask, truth, ignore=ignore)))
             paths[line.sample, line.target] = path
-    if missing and not missing_is_empty:
-        raise ValueError(
-            f"{predictions}: no prediction for {len(missing)} of {len(results)} expressions, first {missing[0]}; "
-            "run inference on the same benchmark, or pass --missing empty to count them as empty masks"
-        )
-    scores = summarise(
+    return Scored(
         results,
-        benchmark=chosen.name,
-        protocol=protocol,
-        convention=average,
-        rule=chosen.rule,
-        drawn_empty_adds=chosen.scored.drawn_empty_adds,
+        missing,
+        len(results),
+        lambda said: picture_of(selection, paths[said.sample, said.target], said),
     )
-    out_dir.mkdir(parents=True, exist_ok=True)
-    write_report(
-        out_dir,
-        scores,
-        results,
-        mask=lambda said: _mask(paths[said.sample, said.target], selection.sample(said.sample)),
-        shown=lambda said: scored_frame(selection.sample(said.sample), said.target),
+
+
+def _videos(predictions: Path, selection: Selection) -> Scored:
+    written = read_written(predictions, selection)
+    return Scored(
+        written.results,
+        written.missing,
+        len(written.asked),
+        partial(strip_of, selection, written.predictions),
+        written.asked,
     )
-    return scores
 
 
 @command
@@ -168,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         "--predictions",
         required=True,
         type=place,
-        help="folder with predictions.csv and masks/, or with PNGs",
+        help="folder with predictions.csv and masks/, or with PNGs; of videos also a zip or a JSON",
     )
     parser.add_argument(
         "--dataset_dir", required=True, type=place, help="where the data lie, as for train_ds.py"
@@ -178,13 +214,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=place, help="folder for the report; default: beside the predictions")
     parser.add_argument(
-        "--missing", choices=("error", "empty"), default="error", help="an expression without prediction"
+        "--missing",
+        choices=("error", "empty"),
+        default="error",
+        help="without a prediction: stop, or count as empty (a video: as the convention does)",
     )
     parser.add_argument(
         "--protocol", choices=get_args(Protocol), default="generate", help="how the predictions were made"
     )
     parser.add_argument(
-        "--convention", choices=get_args(Convention), help="how IoU is averaged; default: the benchmark's"
+        "--convention",
+        choices=get_args(Convention),
+        help="how IoU or J&F is averaged; default: the benchmark's",
     )
     return parser
 

@@ -31,7 +31,7 @@ from seglm.utils import dist
 from seglm.utils.command import command
 from seglm.utils.config import to_json
 from seglm.utils.folders import check_writable
-from seglm.utils.ranges import Count, place, typed
+from seglm.utils.ranges import Count, CountOrNone, place, typed
 
 PARTS = "parts"  # in a benchmark's folder, until everything is asked
 
@@ -66,6 +66,8 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
 
     check_writable(given.out, "--out")
     chosen = [benchmark(spec) for spec in given.val_dataset.split(",")]
+    for one in chosen if not given.inference_only else ():
+        one.check_truth()
     folders = [_folder(given, one) for one in chosen]
     scored = given.weight or given.version
     manifest = manifest_of(resolve(scored, what="the weights to score (--weight, else --version)"))
@@ -197,7 +199,9 @@ def _parser() -> argparse.ArgumentParser:
         "--protocol", choices=get_args(Protocol), help="generate (default) or forced, the original's"
     )
     parser.add_argument(
-        "--convention", choices=get_args(Convention), help="how IoU is averaged; default: the benchmark's"
+        "--convention",
+        choices=get_args(Convention),
+        help="how IoU or J&F is averaged; default: the benchmark's",
     )
     parser.add_argument(
         "--out", type=place, default=Path("runs/eval"), help="folder for results (default runs/eval)"
@@ -217,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", "--val_batch_size", type=typed(Count), help="pictures at once")
     parser.add_argument("--max_new_tokens", type=typed(Count), help="longest answer")
     parser.add_argument(
-        "--local_rank", "--local-rank", help=argparse.SUPPRESS
+        "--local_rank", "--local-rank", type=typed(CountOrNone), help=argparse.SUPPRESS
     )  # the launcher's; LOCAL_RANK says the same
     return parser
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from PIL import ImageDraw
 
 from seglm.evaluation.pictures.text import BAND, FAINT, INK, LINE, Colour, blank, font, shortened, write
-from seglm.evaluation.scores.iou import Score
+from seglm.evaluation.scores import columns
+from seglm.evaluation.scores.columns import Column
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
 from seglm.utils.command import command
@@ -21,7 +22,6 @@ from seglm.utils.folders import check_writable
 from seglm.utils.ranges import place
 
 MISSING = "-"
-POSITIVES = "positives"
 NAME_WIDTH, CELL_WIDTH, CELL_HEIGHT, MARGIN = 250, 86, 30, 16
 HEAD_HEIGHT, TITLE_HEIGHT = 48, 46
 GOOD: Colour = (0, 158, 115)
@@ -32,8 +32,8 @@ SHADE = 0.55  # how strongly a cell of 1.0 is coloured
 class Table:
     title: str
     columns: tuple[str, ...]
-    counts: tuple[int | None, ...]
-    """how many expressions a column is about; None where it is about all of them"""
+    counts: tuple[int, ...]
+    """how many expressions a column is about"""
     rows: tuple[tuple[str, tuple[float | None, ...]], ...]
     """(name, a value from 0 to 1 for each column or None)"""
     note: str = ""
@@ -41,7 +41,7 @@ class Table:
 
 
 def table(rows: Mapping[str, Scores], *, title: str) -> Table:
-    """gIoU over all and for every kind, then cIoU and the rate of slots; where some expressions have no referent, the gIoU of the
+    """gIoU or J&F over all and for every kind, then the other numbers; where some expressions have no referent, the number of the
     others stands beside the overall one, and N-acc and T-acc at the end.
 
     rows: name -> scores, all of one benchmark. Raises ValueError if they are of several, as their numbers do not compare.
@@ -49,27 +49,28 @@ def table(rows: Mapping[str, Scores], *, title: str) -> Table:
     benchmarks = sorted({scores.benchmark for scores in rows.values()})
     if len(benchmarks) != 1:
         raise ValueError(f"a table is about one benchmark, not {len(benchmarks)}: {', '.join(benchmarks)}")
-    first = next(iter(rows.values()))
-    kinds = sorted({kind for scores in rows.values() for kind in scores.kinds})
-    has_empty = any(scores.all.num_empty for scores in rows.values())
-    front = ("gIoU", *((POSITIVES,) if has_empty else ()))
-    columns = (*front, *kinds, "cIoU", "[SEG] rate", *(("N-acc", "T-acc") if has_empty else ()))
-    counts = (
-        first.all.n,
-        *(first.all.n - first.all.num_empty for _ in front[1:]),
-        *(first.kinds[kind].n if kind in first.kinds else None for kind in kinds),
-        *(None for _ in columns[len(front) + len(kinds) :]),
+    found = {name: numbers(scores) for name, scores in rows.items()}
+    names = tuple(dict.fromkeys(name for row in found.values() for name in row))
+    counts = tuple(next(row[name].n for row in found.values() if name in row) for name in names)
+    lines = tuple(
+        (name, tuple(row[one].value if one in row else None for one in names)) for name, row in found.items()
     )
-    lines = tuple((name, _values(scores, kinds, has_empty)) for name, scores in rows.items())
-    return Table(title, columns, counts, lines, note=first.convention)
+    return Table(title, names, counts, lines, note=next(iter(rows.values())).convention)
+
+
+def numbers(scores: Scores) -> dict[str, Column]:
+    """The columns of a benchmark's table by name, in order: the number it is known by, the same for each kind, the rest."""
+    every = {column.name: column for column in columns.columns(scores.all, short=True)}
+    kinds = {kind: Column(kind, score.n, columns.main(score)) for kind, score in scores.kinds.items()}
+    front = {
+        name: every.pop(name) for name in (columns.name_of(scores.all), columns.POSITIVES) if name in every
+    }
+    return {**front, **kinds, **every}
 
 
 def markdown(content: Table) -> str:
     """The table as Markdown, values in percent with one decimal."""
-    names = [
-        column if count is None else f"{column} ({count})"
-        for column, count in zip(content.columns, content.counts, strict=True)
-    ]
+    names = [f"{column} ({count})" for column, count in zip(content.columns, content.counts, strict=True)]
     lines = [
         f"### {content.title}",
         "",
@@ -96,7 +97,7 @@ def save_picture(content: Table, path: Path) -> None:
     for number, (column, count) in enumerate(zip(content.columns, content.counts, strict=True)):
         left = MARGIN + NAME_WIDTH + number * CELL_WIDTH
         _centred(pen, left, TITLE_HEIGHT + 8, column, size=12, bold=True)
-        _centred(pen, left, TITLE_HEIGHT + 27, "" if count is None else f"n = {count}", size=10, colour=FAINT)
+        _centred(pen, left, TITLE_HEIGHT + 27, f"n = {count}", size=10, colour=FAINT)
     for line, (name, values) in enumerate(content.rows):
         top = TITLE_HEIGHT + HEAD_HEIGHT + line * CELL_HEIGHT
         write(pen, (MARGIN, top + 7), shortened(name, NAME_WIDTH - 8, font(13)), width=NAME_WIDTH, size=13)
@@ -143,19 +144,6 @@ def main(arguments: Sequence[str] | None = None) -> str:
             parser.error(f"{row!r} is not NAME=FOLDER")
         rows[name] = read_scores(Path(folder))
     return write_table(given.out, rows, title=given.title)
-
-
-def _values(scores: Scores, kinds: Sequence[str], has_empty: bool) -> tuple[float | None, ...]:
-    every: Score = scores.all
-    parts = (scores.kinds[kind].giou if kind in scores.kinds else None for kind in kinds)
-    front = (every.giou, *((every.positives,) if has_empty else ()))
-    return (
-        *front,
-        *parts,
-        every.ciou,
-        every.emission,
-        *((every.n_acc, every.t_acc) if has_empty else ()),
-    )
 
 
 def _spell(value: float | None) -> str:

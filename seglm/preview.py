@@ -20,7 +20,7 @@ import numpy as np
 
 from seglm.dataset.pipeline import TrainingSet
 from seglm.evaluation.pictures.masks import IGNORED, MASK_COLOURS, Mask, Picture
-from seglm.evaluation.pictures.sheet import Layer, Row, sheet
+from seglm.evaluation.pictures.sheet import Layer, Panel, Row, sheet
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.load import start
 from seglm.preflight import add_recipe_flags, chosen_recipe
@@ -89,7 +89,7 @@ def row(encoder: DialogueEncoder, example: Example) -> Row:
         f"mask {number + 1}: {100 * mask.mean():.1f} % of the picture" for number, mask in enumerate(masks)
     ]
     answers = tuple(trained_text(encoder, branch) for branch in example.branches)
-    return Row(pixels, ((), tuple(layers)), example.key, (*answers, *sizes))
+    return Row((Panel(pixels), Panel(pixels, tuple(layers))), example.key, (*answers, *sizes))
 
 
 def _fitted(mask: Mask, picture: Picture) -> Mask:

@@ -29,19 +29,24 @@ def full_disk(error: BaseException | None) -> str:
     return ""
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """The file has the old content or the new one, whatever happens in between."""
+def write_atomic(path: Path, content: str | bytes, *, is_durable: bool = True) -> None:
+    """The file has the old content or the new one, whatever happens in between.
+
+    is_durable: also if the machine loses its power; False for one of many thousand files: only the process may be killed.
+    """
     fresh = path.with_name(path.name + NEW)
     try:
         with open(fresh, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                os.fsync(file.fileno())
         os.replace(fresh, path)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if is_durable:
+        sync_folder(path.parent)
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:

@@ -56,7 +56,7 @@ class Rule:
     has_underscores: bool = False
     """whether a text is written with _ for a space"""
     kinds: Mapping[int, str] = field(default_factory=dict)
-    """`type_id` -> kind; empty if there is none"""
+    """`type_id` -> kind; empty if there is none, and an entry's own `kind`, where it has one, says it"""
     may_mean_nothing: bool = False
     """whether an expression without a thing asks for nothing, else it is malformed"""
     left_out: Callable[[], Collection[str]] = tuple
@@ -137,7 +137,8 @@ def _record(
 
 def _kept(key: str, entry: Any, found: Found | None, rule: Rule) -> Record:
     """What is kept of an entry; `found` is None if its masks are not published."""
-    text, kind = words(take(entry, rule.text, str), f"`{rule.text}`"), ""
+    text = words(take(entry, rule.text, str), f"`{rule.text}`")
+    kind = take({"kind": "", **entry}, "kind", str)
     text = text.replace("_", " ") if rule.has_underscores else text
     if rule.kinds:
         number = take(entry, "type_id", int)

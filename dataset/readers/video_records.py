@@ -15,7 +15,6 @@ from seglm.dataset.faults import blamed
 from seglm.dataset.fields import shown, take, words
 from seglm.dataset.index import Listed, Record
 from seglm.dataset.masks import Mask
-from seglm.dataset.readers.refer import NO_TARGET
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.dataset.readers.video import FrameFolder, open_folder, within
 from seglm.dataset.readers.video_masks import Opened, Store, Things, Tracks
@@ -57,14 +56,15 @@ class ReadVideo:
         for one in record["expressions"]:
             things = one["things"]
             if repr(things) not in shared:
-                known = None if one["kind"] == NO_TARGET else opened.known(things)
-                shared[repr(things)] = partial(_masks, video, opened, things), known
+                shared[repr(things)] = partial(_masks, video, opened, things), opened.known(things)
         return Sample(
             key=still.key,
             size=size,
             frame=video.frame,
             num_frames=video.num_frames,
-            targets=tuple(_target(one, *shared[repr(one["things"])]) for one in record["expressions"]),
+            targets=tuple(
+                _target(one, video.names, *shared[repr(one["things"])]) for one in record["expressions"]
+            ),
             ignore=None if opened.ignore is None else partial(_each, video, opened.ignore),
             path=str(still.path),
             frame_names=video.names,
@@ -139,7 +139,11 @@ def frame_names(video: Any) -> list[str]:
     return sorted(names)
 
 
-def _target(one: Record, masks: Any, known: tuple[int, ...] | None) -> Target:
+def _target(one: Record, names: Sequence[str], masks: Any, known: tuple[int, ...] | None) -> Target:
+    """known: frames whose masks the store has; of these only those that the file names, where it does."""
+    if one["known"] is not None:
+        there = range(len(names)) if known is None else known
+        known = tuple(number for number in there if names[number] in one["known"])
     return Target(
         texts=(one["text"],),
         masks=masks,

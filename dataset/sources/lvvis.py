@@ -29,7 +29,7 @@ DESCRIPTION = Description(
         "a class is written with _ for a space",
         "val, and train without VISA's files, are read from the annotations: a class of a video is an expression, its id the key",
     ),
-    scored=Scored(texts=EXPRESSIONS, splits=("val", "train")),
+    scored=Scored(texts=EXPRESSIONS, splits=("val", "train"), conventions=("every",)),
 )
 
 

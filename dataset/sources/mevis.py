@@ -29,7 +29,12 @@ DESCRIPTION = Description(
         "an expression of v2 without an object means nothing that is there: an empty mask of kind `none`",
         "valid has no masks: its server scores them; valid_u is part of VideoLISA's training, here only where it is asked for",
     ),
-    scored=Scored(texts=EXPRESSIONS, splits=("valid_u", "train", "v2|valid_u", "v2|train")),
+    scored=Scored(
+        texts=EXPRESSIONS,
+        splits=("valid_u", "train", "v2|valid_u", "v2|train"),
+        served=("valid", "v2|valid"),
+        conventions=("every", "found"),
+    ),
 )
 
 

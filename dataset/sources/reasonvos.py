@@ -34,7 +34,7 @@ DESCRIPTION = Description(
         "a folder of masks for each object, 0 and 255; frames without a file have no published mask",
         "predictions are paired by exp_id (VideoLISA); GLUS writes the place in the list instead",
     ),
-    scored=Scored(texts=EXPRESSIONS),
+    scored=Scored(texts=EXPRESSIONS, conventions=("found", "every")),
 )
 
 

@@ -36,7 +36,9 @@ DESCRIPTION = Description(
         "valid and test have no masks: a server scores them",
         "VISA's mask_dict counts expressions, ids sorted as texts",
     ),
-    scored=Scored(texts=EXPRESSIONS, splits=("train",)),
+    scored=Scored(
+        texts=EXPRESSIONS, splits=("train",), served=("valid", "test"), conventions=("every", "found")
+    ),
 )
 
 

@@ -29,7 +29,7 @@ DESCRIPTION = Description(
         "type_id is the kind: referring, reasoning, none; published scores leave the last out",
         "one mask_dict serves both splits",
     ),
-    scored=Scored(texts=EXPRESSIONS, splits=("valid", "train")),
+    scored=Scored(texts=EXPRESSIONS, splits=("valid", "train"), conventions=("revos", "every")),
 )
 
 

@@ -32,7 +32,7 @@ DESCRIPTION = Description(
         "an object that comes late is in meta.json's frames from then on",
         "valid publishes an object's mask in its first frame only; its server scores the rest",
     ),
-    scored=Scored(texts=EXPRESSIONS, splits=("train",)),
+    scored=Scored(texts=EXPRESSIONS, splits=("train",), conventions=("every",)),
 )
 
 

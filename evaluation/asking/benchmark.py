@@ -16,7 +16,7 @@ from seglm.dataset.description import Description, Scored, Texts
 from seglm.dataset.pipeline import Source
 from seglm.dataset.sources import descriptions, loaders, open_source
 from seglm.evaluation.asking.selection import Selection
-from seglm.evaluation.scores.results import CONVENTIONS, Convention
+from seglm.evaluation.scores.results import CONVENTIONS, Convention, is_of_videos
 from seglm.utils.did_you_mean import unknown
 from seglm.utils.types import Sample
 
@@ -41,6 +41,19 @@ class Benchmark:
     keep: Callable[[Sample], bool] | None = None
     """which samples belong to it; None for all"""
 
+    @property
+    def is_of_videos(self) -> bool:
+        """Whether an expression is scored in all frames of a video together."""
+        return is_of_videos(self.scored.conventions[0])
+
+    def check_truth(self) -> None:
+        """Raises ValueError if only a server knows the truth, so that masks can be written but not scored."""
+        if self.data.partition("|")[2] in self.scored.served:
+            raise ValueError(
+                f"--val_dataset {self.name}: only the benchmark's server knows its truth; write masks with `python -m "
+                "seglm.evaluation.run --inference_only`, and hand in what `python -m seglm.evaluation.submit` makes of them"
+            )
+
     def average(self, convention: Convention | None) -> Convention:
         """The convention that is asked for, or the default. Raises ValueError for one that is not the benchmark's."""
         permitted = self.scored.conventions
@@ -56,7 +69,13 @@ class Benchmark:
 
     def select(self, source: Source) -> Selection:
         """The benchmark's expressions of a source that is open."""
-        return Selection(source, texts=self.texts, keep=self.keep, blank=self.scored.blank)
+        return Selection(
+            source,
+            texts=self.texts,
+            keep=self.keep,
+            blank=self.scored.blank,
+            is_of_videos=self.is_of_videos,
+        )
 
 
 def benchmark(spec: str) -> Benchmark:
@@ -85,7 +104,7 @@ def declared(about: Description, scored: Scored, fields: Sequence[str]) -> Bench
 
     fields: of the spec, behind the name. Raises ValueError that lists what is permitted.
     """
-    spec, splits = "|".join([about.name, *fields]), about.scored_splits
+    spec, splits = "|".join([about.name, *fields]), (*about.scored_splits, *scored.served)
     default = texts = next(iter(scored.texts))
     if fields and TEXTS.get(fields[-1].lower()) in scored.texts:
         *fields, last = fields

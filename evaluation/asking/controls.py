@@ -9,26 +9,22 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.dataset.pipeline import picture, truth
+from seglm.dataset.masks import Mask
+from seglm.dataset.pipeline import picture
 from seglm.dataset.pixels import decoder_pixels
-from seglm.dataset.toy.scenes import visible_masks
-from seglm.dataset.toy.write import read_manifest, scene_of
 from seglm.evaluation.asking.ask import Asker
 from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.things import Objects, known_truth, no_mask
 from seglm.model.decoders.base import TakesBoxes, restore
 from seglm.model.recipe import Pixels, Recipe
 from seglm.utils.answers import Answer, Drawn, Spoken
 from seglm.utils.types import Sample
-
-Masks = NDArray[np.bool_]
-Objects = Callable[[Sample, int], Masks]
-"""a sample and a frame of it -> bool [N, H, W], everything that can be seen in it"""
 
 INSIDE = 0.9  # of an object's pixels in the target: it is one of the things that are asked for
 SAME = 0.95  # IoU of these things with the target: together they are it (else it is a part of a thing)
@@ -48,14 +44,14 @@ def largest_object(objects: Objects) -> Asker:
 def random_object(objects: Objects) -> Asker:
     """One object, drawn by the sample's key and the target's number: the same in every run."""
 
-    def masks_of(sample: Sample, frame: int) -> list[Masks]:
+    def masks_of(sample: Sample, frame: int) -> list[Mask]:
         found, masks = objects(sample, frame), []
         for number in range(len(sample.targets)):
             rng = np.random.default_rng([zlib.crc32(sample.key.encode()), number])
-            masks.append(found[int(rng.integers(len(found)))] if len(found) else _no_mask(sample))
+            masks.append(found[int(rng.integers(len(found)))] if len(found) else no_mask(sample))
         return masks
 
-    return _drawing(masks_of)
+    return drawing(lambda sample: partial(masks_of, sample))
 
 
 # ---- a model that looks elsewhere --------------------------------------------------------------------------------------
@@ -66,7 +62,7 @@ def wrong_picture(ask: Asker, selection: Selection) -> Asker:
 
 
 def elsewhere(selection: Selection) -> Callable[[Sample], Sample]:
-    """A sample -> the same with the first frame of another one in all its frames, brought to its size.
+    """A sample -> the same with the frames of another one, from its beginning to its end, brought to its size.
 
     Raises ValueError for a benchmark of one sample.
     """
@@ -81,8 +77,14 @@ def elsewhere(selection: Selection) -> Callable[[Sample], Sample]:
         if other.key == sample.key:
             other = selection.sample((number + 1) % len(selection))
         height, width = sample.size
-        frame = cv2.resize(other.frame(0), (width, height), interpolation=cv2.INTER_AREA)
-        return replace(sample, frame=lambda _: frame.astype(np.uint8))
+
+        @lru_cache(1)
+        def frame(number: int) -> NDArray[np.uint8]:
+            there = number * other.num_frames // sample.num_frames
+            shown = cv2.resize(other.frame(there), (width, height), interpolation=cv2.INTER_AREA)
+            return shown.astype(np.uint8)
+
+        return replace(sample, frame=frame)
 
     return moved
 
@@ -94,7 +96,10 @@ def box_at_truth(decoder: TakesBoxes, objects: Objects, *, pixels: Pixels = "fas
     A target that is no union of whole objects (a part) gets one box of its own.
     """
 
-    return _drawing(lambda sample, frame: _boxed(decoder, sample, frame, objects(sample, frame), pixels))
+    def masks_of(sample: Sample, frame: int) -> list[Mask]:
+        return _boxed(decoder, sample, frame, objects(sample, frame), pixels)
+
+    return drawing(lambda sample: partial(masks_of, sample))
 
 
 def base_decoder(recipe: Recipe) -> TakesBoxes:
@@ -110,7 +115,7 @@ def base_decoder(recipe: Recipe) -> TakesBoxes:
     return decoder.eval()
 
 
-def boxes(target: Masks, objects: Masks) -> NDArray[np.float32]:
+def boxes(target: Mask, objects: Mask) -> NDArray[np.float32]:
     """Boxes to prompt with, float [B, 4], (x0, y0, x1, y1), pixels of the original image, half open; none for an empty target.
 
     target: bool [H, W]; objects: bool [N, H, W].
@@ -123,12 +128,12 @@ def boxes(target: Masks, objects: Masks) -> NDArray[np.float32]:
     return np.stack([_box(mask) for mask in (inside if is_whole else [target])])
 
 
-def _box(mask: Masks) -> NDArray[np.float32]:
+def _box(mask: Mask) -> NDArray[np.float32]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
 
 
-def _boxed(decoder: TakesBoxes, sample: Sample, frame: int, objects: Masks, pixels: Pixels) -> list[Masks]:
+def _boxed(decoder: TakesBoxes, sample: Sample, frame: int, objects: Mask, pixels: Pixels) -> list[Mask]:
     import torch
 
     square, size = decoder.image_size, sample.size
@@ -138,7 +143,7 @@ def _boxed(decoder: TakesBoxes, sample: Sample, frame: int, objects: Masks, pixe
         features = decoder.encode(torch.from_numpy(shown)[None], [resized])
         scale = torch.tensor([resized[1], resized[0]] * 2) / torch.tensor([size[1], size[0]] * 2)
         for target in sample.targets:
-            corners = torch.from_numpy(boxes(truth(sample, target, (frame,))[0], objects)) * scale
+            corners = torch.from_numpy(boxes(known_truth(sample, target, frame), objects)) * scale
             prompts = decoder.prompts_of_boxes(corners.to(features.device))
             logits, _ = decoder.decode(features.expand(len(corners), -1, -1, -1), prompts)
             full = restore(logits[:, :1], resized=resized, size=size, square=square)
@@ -146,63 +151,31 @@ def _boxed(decoder: TakesBoxes, sample: Sample, frame: int, objects: Masks, pixe
     return found
 
 
-# ---- what is in a picture ----------------------------------------------------------------------------------------------
-def objects_of(selection: Selection, dataset_dir: Path) -> Objects:
-    """What is in the pictures of a benchmark: the scene itself in a toy world, else the different targets of the picture.
-
-    Raises ValueError where the targets of a picture do not tell, as in ReasonSeg, which has one.
-    """
-    if read_manifest(dataset_dir) is not None:
-        return lambda sample, _: visible_masks(scene_of(dataset_dir, Path(sample.path)))
-    if all(len(selection.source.sample(number).targets) < 2 for number in range(len(selection.source))):
-        raise ValueError(
-            f"{selection.name}: a picture has one target, which does not tell what else is in it; predictors that do not read "
-            "the words need the toy world, or a set with several targets a picture, as the RefCOCO family"
-        )
-    return _targets_apart
-
-
-def _targets_apart(sample: Sample, frame: int) -> Masks:
-    """The different masks among a sample's targets, without those that have another one inside.
-
-    Several expressions may mean the same thing, one several things (its mask is their union), and one nothing at all.
-    """
-    every = [truth(sample, target, (frame,))[0] for target in sample.targets]
-    apart = list({mask.tobytes(): mask for mask in every if mask.any()}.values())
-    single = [
-        one for one in apart if not any(other is not one and not (other & ~one).any() for other in apart)
-    ]
-    return np.stack(single) if single else np.zeros((0, *sample.size), dtype=np.bool_)
-
-
 # ---- a mask as an answer -----------------------------------------------------------------------------------------------
-def _same_for_all(objects: Objects, choice: Callable[[Masks], Masks]) -> Asker:
-    """One mask for all targets of a sample, which `choice` makes of bool [N, H, W]; an empty one where there is nothing."""
-
-    def masks_of(sample: Sample, frame: int) -> list[Masks]:
-        found = objects(sample, frame)
-        return [np.asarray(choice(found)) if len(found) else _no_mask(sample)] * len(sample.targets)
-
-    return _drawing(masks_of)
-
-
-def _drawing(masks_of: Callable[[Sample, int], Sequence[Masks]]) -> Asker:
-    """An asker that says nothing but masks: (sample, frame) -> for each target bool [H, W]."""
+def drawing(of: Callable[[Sample], Callable[[int], Sequence[Mask]]]) -> Asker:
+    """An asker that says nothing but masks: sample -> frame -> for each target bool [H, W]."""
 
     def ask(samples: Sequence[Sample]) -> Iterator[Drawn]:
         for number, sample in enumerate(samples):
+            masks_of = of(sample)
             for frame in range(sample.num_frames):
-                yield Drawn(number, frame, tuple(map(_answer, masks_of(sample, frame))))
+                yield Drawn(number, frame, tuple(map(_answer, masks_of(frame))))
 
     return ask
 
 
-def _answer(mask: Masks) -> Answer:
+def _same_for_all(objects: Objects, choice: Callable[[Mask], Mask]) -> Asker:
+    """One mask for all targets of a sample, which `choice` makes of bool [N, H, W]; an empty one where there is nothing."""
+
+    def masks_of(sample: Sample, frame: int) -> list[Mask]:
+        found = objects(sample, frame)
+        return [np.asarray(choice(found)) if len(found) else no_mask(sample)] * len(sample.targets)
+
+    return drawing(lambda sample: partial(masks_of, sample))
+
+
+def _answer(mask: Mask) -> Answer:
     import torch
 
     logits = torch.from_numpy(np.where(mask, 1.0, -1.0).astype(np.float32))
     return Answer(Spoken("", (), "ok", ("[SEG]",)), (logits,))
-
-
-def _no_mask(sample: Sample) -> Masks:
-    return np.zeros(sample.size, dtype=np.bool_)

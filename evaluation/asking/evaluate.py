@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,10 @@ from tqdm import tqdm
 from seglm.evaluation.asking.ask import Asker, asker
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.parts import Parts
-from seglm.evaluation.asking.predict import batches, predict, scored_frame
+from seglm.evaluation.asking.predict import batches, predict
 from seglm.evaluation.asking.selection import Selection
-from seglm.evaluation.scores.files import MASKS, SAID, read_mask, write_said
+from seglm.evaluation.asking.shown import shown
+from seglm.evaluation.scores.files import MASKS, SAID, write_said
 from seglm.evaluation.scores.report import write_report
 from seglm.evaluation.scores.results import Convention, Result, Scores, summarise
 from seglm.model.recipe import Protocol, Recipe
@@ -79,8 +81,7 @@ def evaluate_asker(
             out_dir,
             scores,
             results,
-            mask=lambda said: read_mask(out_dir / MASKS / said.file),
-            shown=lambda said: scored_frame(selection.sample(said.sample), said.target),
+            shown=partial(shown, selection, out_dir / MASKS),
         )
         if parts is not None:
             parts.remove()  # the last thing: who is killed before it goes on, also with the report
@@ -108,7 +109,8 @@ def ask_everything(
         masks.mkdir(parents=True, exist_ok=True)  # on every machine: each process writes its own masks
     own_batches = batches(len(selection), recipe.evaluate.batch_size)[world.rank :: world.size]
     total = sum(map(len, own_batches))
-    with tqdm(total=total, desc=name, unit="img", disable=not world.is_main, dynamic_ncols=True) as bar:
+    unit = "video" if selection.is_of_videos else "img"
+    with tqdm(total=total, desc=name, unit=unit, disable=not world.is_main, dynamic_ncols=True) as bar:
         own = predict(
             ask,
             selection,

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from seglm.evaluation.scores.expressions import Asked, Track
 from seglm.evaluation.scores.iou import Counts
 from seglm.evaluation.scores.results import Result, Said
 from seglm.utils import lock
@@ -62,7 +63,7 @@ class Parts:
         if not file.is_file():
             return None
         lines = read_json(file)
-        return [Result(Said(**line["said"]), Counts(**line["counts"])) for line in lines]
+        return [Result(Said(**line["said"]), _found(line["found"])) for line in lines]
 
     def write(self, numbers: range, results: Sequence[Result]) -> None:
         """The batch is done."""
@@ -87,3 +88,9 @@ class Parts:
 
     def _file(self, numbers: range) -> Path:
         return self.folder / f"{numbers.start}.json"
+
+
+def _found(values: Mapping[str, Any]) -> Counts | Track:
+    if "asked" in values:
+        return Track(**{**values, "asked": Asked(**values["asked"])})
+    return Counts(**values)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from seglm.dataset.pipeline import ignored, picture, truth
 from seglm.evaluation.asking.ask import Asker
+from seglm.evaluation.asking.follow import Followed
 from seglm.evaluation.asking.parts import Parts
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.files import write_mask
@@ -25,7 +26,7 @@ from seglm.evaluation.scores.first_mask import Mask, mask_of, rejects
 from seglm.evaluation.scores.iou import count
 from seglm.evaluation.scores.results import Result, line_of
 from seglm.model.recipe import Recipe
-from seglm.utils.answers import Answer
+from seglm.utils.answers import Drawn
 from seglm.utils.types import Sample
 
 In = TypeVar("In")
@@ -71,11 +72,8 @@ def predict(
         return [(number, decoded(sample)) for number, sample in asked if sample.targets]
 
     for numbers, loaded in zip(left, _ahead(load, left), strict=True):
-        fresh: list[Result] = []
-        for drawn in ask([sample for _, sample in loaded]) if loaded else ():
-            number, sample = loaded[drawn.sample]
-            for position, answer in enumerate(drawn.answers):
-                fresh.append(_result(number, position, sample, drawn.frame, answer, folder, recipe))
+        answers = ask([sample for _, sample in loaded]) if loaded else iter(())
+        fresh = (_videos if selection.is_of_videos else _pictures)(answers, loaded, folder, recipe)
         if parts is not None:
             parts.write(numbers, fresh)
         results += fresh
@@ -115,22 +113,37 @@ def scored_frame(
     return picture(sample, frame), *truth_of(sample, position, frame)
 
 
-def _result(
-    number: int,
-    position: int,
-    sample: Sample,
-    frame: int,
-    answer: Answer,
-    folder: Path | None,
-    recipe: Recipe,
-) -> Result:
-    mask = mask_of(answer, sample.size)
-    no = rejects(answer, mask, token=recipe.reject_token)
-    line = line_of(number, position, sample, sample.targets[position], answer, rejected=no)
-    if folder is not None:
-        write_mask(folder / line.file, mask)
-    true, ignore = truth_of(sample, position, frame)
-    return Result(line, count(mask, true, ignore=ignore))
+def _pictures(
+    answers: Iterator[Drawn], loaded: Sequence[tuple[int, Sample]], folder: Path | None, recipe: Recipe
+) -> list[Result]:
+    """Every answer is a result."""
+    results = []
+    for drawn in answers:
+        number, sample = loaded[drawn.sample]
+        for position, answer in enumerate(drawn.answers):
+            mask = mask_of(answer, sample.size)
+            no = rejects(answer, mask, token=recipe.reject_token)
+            line = line_of(number, position, sample, sample.targets[position], answer, rejected=no)
+            if folder is not None:
+                write_mask(folder / line.file, mask)
+            true, ignore = truth_of(sample, position, drawn.frame)
+            results.append(Result(line, count(mask, true, ignore=ignore)))
+    return results
+
+
+def _videos(
+    answers: Iterator[Drawn], loaded: Sequence[tuple[int, Sample]], folder: Path | None, recipe: Recipe
+) -> list[Result]:
+    """An expression is a result when all frames are drawn."""
+    followed = {
+        (place, position): Followed(number, position, sample, recipe.reject_token, folder)
+        for place, (number, sample) in enumerate(loaded)
+        for position in range(len(sample.targets))
+    }
+    for drawn in answers:
+        for position, answer in enumerate(drawn.answers):
+            followed[drawn.sample, position].see(drawn.frame, answer)
+    return [one.result() for one in followed.values()]
 
 
 def _ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:

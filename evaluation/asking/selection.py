@@ -18,7 +18,7 @@ class Selection:
     texts: `first` keeps the first wording of each target, `all` makes every wording an expression of its own, with its own kind
     and key.
     keep: which samples belong to the benchmark; None for all. Samples are looked at once, nothing heavy is decoded.
-    blank: see `dataset.description.Scored`.
+    blank: see `dataset.description.Scored`. is_of_videos: an expression is scored in all frames of its sample together.
     """
 
     def __init__(
@@ -28,11 +28,13 @@ class Selection:
         texts: Texts,
         keep: Callable[[Sample], bool] | None = None,
         blank: Literal["error", "left_out"] = "error",
+        is_of_videos: bool = False,
     ) -> None:
         self.source = source
         self.texts = texts
         self.keep = keep
         self.blank = blank
+        self.is_of_videos = is_of_videos
         self.name = source.name
 
     @cached_property

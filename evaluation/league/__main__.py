@@ -20,13 +20,14 @@ from types import FrameType
 from seglm.evaluation.league.compete import compete
 from seglm.evaluation.league.entrants import (
     BENCHMARKS,
+    VIDEOS,
     Budget,
     benchmarks_of,
     entrants,
     fingerprint,
     seeds_of,
 )
-from seglm.evaluation.league.picture import save_picture
+from seglm.evaluation.league.picture import save_pictures
 from seglm.evaluation.league.standings import write_standings
 from seglm.evaluation.league.work import Processes, Work
 from seglm.utils.command import command
@@ -43,7 +44,9 @@ def main(arguments: Sequence[str] | None = None, *, work: Work | None = None) ->
     out: Path = given.out.resolve()
     check_writable(out, "--out")
     try:
-        budget = Budget(given.minutes, given.dataset_dir.resolve(), benchmarks_of(given.benchmarks))
+        budget = Budget(
+            given.minutes, given.dataset_dir.resolve(), benchmarks_of(given.benchmarks, given.dataset_dir)
+        )
         rows, seeds = entrants(given.rows, budget.dataset_dir), seeds_of(given.seeds)
         for row in rows:
             fingerprint(row, budget)
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, *, work: Work | None = None) ->
         )
         print(write_standings(out, games, failed, budget))  # noqa: T201
         if games:
-            print(f"files: {out}, {save_picture(out, games, budget)}")  # noqa: T201
+            print(f"files: {out}, {', '.join(map(str, save_pictures(out, games, budget)))}")  # noqa: T201
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the same command goes on from what is in {out}") from None
     if failed:
@@ -84,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dataset_dir", type=place, default=Path("data/toy"), help="a toy world")
     parser.add_argument(
-        "--benchmarks", default=",".join(BENCHMARKS), help=f'default "{",".join(BENCHMARKS)}"'
+        "--benchmarks",
+        default="",
+        help=f'default "{",".join(BENCHMARKS)}", and "{",".join(VIDEOS)}" where the world has videos',
     )
     parser.add_argument(
         "--out", type=place, default=Path("runs/league"), help="folder for everything (default runs/league)"

@@ -1,24 +1,27 @@
-"""The same questions answered by every row, side by side."""
+"""The same questions answered by every row: pictures side by side, videos as strips below one another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from seglm.evaluation.asking.benchmark import benchmark
-from seglm.evaluation.asking.predict import scored_frame
 from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.shown import shown
 from seglm.evaluation.league.compete import Played
 from seglm.evaluation.league.entrants import Budget
 from seglm.evaluation.league.work import scores_folder
 from seglm.evaluation.pictures.masks import PREDICTED, TRUE
-from seglm.evaluation.pictures.sheet import Layer, Row, sheet
-from seglm.evaluation.scores.files import MASKS, SAID, read_mask, read_said
+from seglm.evaluation.pictures.sheet import Layer, Panel, Row, sheet
+from seglm.evaluation.scores.files import MASKS, SAID, read_said
 from seglm.evaluation.scores.iou import count
+from seglm.evaluation.scores.regions import count_frame
+from seglm.evaluation.scores.report import FRAMES, answer_panel, strip_panels
 from seglm.evaluation.scores.results import Said
 
-PICTURE = "league.png"
+PICTURE, VIDEOS = "league.png", "league_videos.png"
 QUESTIONS = 5  # of each benchmark, one of each kind first
 
 
@@ -32,19 +35,24 @@ class _Answers:
     """(sample, target) -> line"""
 
 
-def save_picture(out: Path, games: Sequence[Played], budget: Budget) -> Path:
-    """Writes league.png into `out`, of each row's first seed; returns its path."""
+def save_pictures(out: Path, games: Sequence[Played], budget: Budget) -> list[Path]:
+    """Writes league.png and, where there are benchmarks of videos, league_videos.png into `out`, of each row's first seed."""
     first = {game.row: game for game in reversed(games)}
     own = [first[row] for row in dict.fromkeys(game.row for game in games)]
-    rows = [line for spec in budget.benchmarks for line in _lines(out, spec, own, budget)]
-    sheet(
-        out / PICTURE,
-        title=f"The same questions, {budget.minutes:g} minutes of one core for each row",
-        legend={"predicted": PREDICTED, "true": TRUE},
-        columns=("picture", "truth", *(game.row for game in own)),
-        rows=rows,
+    title = f"The same questions, {budget.minutes:g} minutes of one core for each row"
+    pages = (
+        (PICTURE, False, ("picture", "truth", *(game.row for game in own))),
+        (VIDEOS, True, FRAMES),
     )
-    return out / PICTURE
+    written = []
+    for name, is_of_videos, columns in pages:
+        specs = [spec for spec in budget.benchmarks if benchmark(spec).is_of_videos == is_of_videos]
+        if specs:
+            rows = [line for spec in specs for line in _lines(out, spec, own, budget)]
+            legend = {"predicted": PREDICTED, "true": TRUE}
+            sheet(out / name, title=title, legend=legend, columns=columns, rows=rows)
+            written.append(out / name)
+    return written
 
 
 def pick_questions(said: Sequence[Said], count: int = QUESTIONS) -> list[Said]:
@@ -67,20 +75,41 @@ def _lines(out: Path, spec: str, games: Sequence[Played], budget: Budget) -> lis
         folder = scores_folder(out / game.folder, spec)
         lines = read_said(folder / SAID)
         answers.append(_Answers(game.row, folder, {(one.sample, one.target): one for one in lines}))
-    return [
-        _line(question, selection, answers, spec)
-        for question in pick_questions(list(answers[0].said.values()))
-    ]
+    questions = pick_questions(list(answers[0].said.values()))
+    if selection.is_of_videos:
+        return [row for question in questions for row in _strips(question, selection, answers)]
+    return [_line(question, selection, answers, spec) for question in questions]
 
 
 def _line(question: Said, selection: Selection, answers: Sequence[_Answers], spec: str) -> Row:
-    picture, truth, ignore = scored_frame(selection.sample(question.sample), question.target)
-    panels: list[tuple[Layer, ...]] = [(), (Layer(truth, TRUE),)]
+    """A picture once a row of the league, side by side."""
+    panels: list[Panel] = []
     words = [question.kind] if question.kind else []
     for one in answers:
         line = one.said[question.sample, question.target]
-        mask = read_mask(one.folder / MASKS / line.file, size=truth.shape, key=question.key)
-        panels.append((Layer(mask, PREDICTED), Layer(truth, TRUE, "outlined")))
+        [(picture, truth, mask, ignore)] = shown(selection, one.folder / MASKS, line)
+        panels = panels or [Panel(picture), Panel(picture, (Layer(truth, TRUE),))]
+        panels.append(answer_panel(picture, truth, mask))
         iou = count(mask, truth, ignore=ignore).iou
         words.append(f"{one.row} ({iou:.2f}): {' '.join(line.answer.split()) or '(nothing)'}")
-    return Row(picture, tuple(panels), title=question.text, lines=tuple(words), section=spec)
+    return Row(tuple(panels), title=question.text, lines=tuple(words), section=spec)
+
+
+def _strips(question: Said, selection: Selection, answers: Sequence[_Answers]) -> list[Row]:
+    """A strip of a video for each row of the league, below one another."""
+    rows = []
+    for one in answers:
+        line = one.said[question.sample, question.target]
+        frames = shown(selection, one.folder / MASKS, line)
+        counts = [count_frame(mask, truth) for _, truth, mask, _ in frames]
+        worth = f"J {fmean(one.j for one in counts):.2f} of these frames"
+        words = (worth, " ".join(line.answer.split()) or "(nothing)")
+        rows.append(
+            Row(
+                strip_panels(frames),
+                title=one.row,
+                lines=words,
+                section=f"{question.text}  ({question.kind})",
+            )
+        )
+    return rows

@@ -10,12 +10,11 @@ from statistics import mean, stdev
 
 from seglm.evaluation.league.compete import Failed, Played
 from seglm.evaluation.league.entrants import Budget
-from seglm.evaluation.scores.results import Scores
-from seglm.evaluation.table import MISSING, POSITIVES
+from seglm.evaluation.scores.columns import Column
+from seglm.evaluation.table import MISSING, numbers
 
 MARKDOWN, CSV = "league.md", "league.csv"
 SPREAD = "\N{PLUS-MINUS SIGN}"
-GIOU, CIOU, EMISSION, N_ACC, T_ACC = "gIoU", "cIoU", "[SEG] rate", "N-acc", "T-acc"
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Cell:
     row: str
     benchmark: str
     column: str
-    """`gIoU`, `cIoU` ..., or the kind of the expressions that a gIoU is of"""
+    """`gIoU`, `J&F` ..., or the kind of the expressions that the first of these is of"""
     n: int
     """expressions"""
     values: tuple[float, ...]
@@ -49,8 +48,8 @@ class Cell:
 def cells(games: Sequence[Played], spec: str) -> list[list[Cell]]:
     """For each row the cells of a benchmark; all rows have the same columns."""
     rows = list(dict.fromkeys(game.row for game in games))
-    every = [_numbers(game.scores[spec]) for game in games]
-    columns = list(dict.fromkeys(column for numbers in every for column in numbers))
+    every = [numbers(game.scores[spec]) for game in games]
+    columns = list(dict.fromkeys(column for found in every for column in found))
     return [
         [_cell(row, spec, column, [n for game, n in zip(games, every, strict=True) if game.row == row]) for column in columns]
         for row in rows
@@ -72,25 +71,10 @@ def write_standings(folder: Path, games: Sequence[Played], failed: Sequence[Fail
     return text
 
 
-def _numbers(scores: Scores) -> dict[str, tuple[int, float | None]]:
-    """Column -> (number of expressions, share)."""
-    every = scores.all
-    with_referent = every.n - every.num_empty
-    has_empty = every.num_empty > 0
-    return {
-        GIOU: (every.n, every.giou),
-        **({POSITIVES: (with_referent, every.positives)} if has_empty else {}),
-        **{kind: (score.n, score.giou) for kind, score in scores.kinds.items()},
-        CIOU: (every.n, every.ciou),
-        EMISSION: (every.n, every.emission),
-        **({N_ACC: (every.num_empty, every.n_acc), T_ACC: (with_referent, every.t_acc)} if has_empty else {}),
-    }
-
-
-def _cell(row: str, spec: str, column: str, seeds: Sequence[dict[str, tuple[int, float | None]]]) -> Cell:
-    found = [numbers[column] for numbers in seeds if column in numbers]
-    values = tuple(100 * share for _, share in found if share is not None)
-    return Cell(row, spec, column, max((n for n, _ in found), default=0), values)
+def _cell(row: str, spec: str, column: str, seeds: Sequence[dict[str, Column]]) -> Cell:
+    found = [one[column] for one in seeds if column in one]
+    values = tuple(100 * one.value for one in found if one.value is not None)
+    return Cell(row, spec, column, max((one.n for one in found), default=0), values)
 
 
 def _markdown(
@@ -101,8 +85,8 @@ def _markdown(
         "",
         f"{budget.minutes:g} minutes of one core for the training steps of every row and seed (starting and scoring not "
         "counted), the same toy world for all. How many steps fit was found once for each row, so its seeds differ in nothing "
-        f"else. Percent; mean {SPREAD} standard deviation over seeds. A column under the name of a kind is the gIoU of its "
-        "expressions.",
+        f"else. Percent; mean {SPREAD} standard deviation over seeds. A column under the name of a kind is the gIoU, of "
+        "videos the J&F, of its expressions.",
         "",
         "| row | steps | CPU seconds a step | seeds |",
         "|---|---:|---:|---|",

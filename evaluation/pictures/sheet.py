@@ -35,12 +35,19 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of a sheet: a picture in several panels, and words."""
+class Panel:
+    """A picture with the masks that are shown in it."""
 
     picture: Picture
-    panels: tuple[tuple[Layer, ...], ...]
-    """the masks of each panel, aligned with the sheet's columns"""
+    layers: tuple[Layer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a sheet: a picture in several panels, or frames of a video, and words."""
+
+    panels: tuple[Panel, ...]
+    """aligned with the sheet's columns"""
     title: str
     lines: tuple[str, ...] = ()
     section: str = ""
@@ -107,8 +114,8 @@ def sheet(
             section = row.section
             write(pen, (GAP, top + 5), section, width=width - 2 * GAP, size=15, bold=True)
             top += SUBHEAD
-        for number, layers in enumerate(row.panels):
-            small = panel(row.picture, layers)
+        for number, one in enumerate(row.panels):
+            layers, small = one.layers, panel(one.picture, one.layers)
             if layers and not any(layer.mask.any() for layer in layers if layer.style == "lit"):
                 small = _with_note(small, NOTHING)
             left = GAP + number * (SIDE + GAP)

@@ -14,7 +14,7 @@ from seglm.evaluation.scores.results import Scores
 from seglm.model.recipes import recipes
 
 OUTCOME = "reproduce.json"
-NAMES = {"giou": "gIoU", "ciou": "cIoU", "n_acc": "N-acc", "t_acc": "T-acc"}
+NAMES = {"giou": "gIoU", "ciou": "cIoU", "n_acc": "N-acc", "t_acc": "T-acc", "jf": "J&F", "j": "J", "f": "F"}
 
 
 @dataclass(frozen=True)

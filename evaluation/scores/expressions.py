@@ -57,9 +57,14 @@ class Track:
     f: float
     """mean over frames, 0 to 1"""
     num_frames: int
-    """how many were scored"""
+    """how many were scored; 0 where no frame has a truth, and then there is no score"""
     is_drawn: bool
     """whether a mask of any frame has a pixel"""
+
+    @property
+    def jf(self) -> float:
+        """J&F, the mean of the two."""
+        return (self.j + self.f) / 2
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,8 @@ class Score:
     """share of the others that have a mask in some frame; None if there are none"""
     positives: float | None
     """J&F of the expressions that mean something alone; None if there are none"""
+    emission: float | None = None
+    """share of the answers in which a mask token was written, 0 to 1; None where the answers were given and not written"""
 
     @property
     def jf(self) -> float:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from seglm.evaluation.scores.expressions import Track
 from seglm.evaluation.scores.iou import Counts
 from seglm.evaluation.scores.mask_png import decode_mask
 from seglm.evaluation.scores.results import Result, Said
@@ -71,14 +72,22 @@ def read_said(path: Path) -> list[Said]:
     return lines
 
 
-def write_results(path: Path, results: Iterable[Result]) -> None:
-    """samples.csv: one line an expression, with its pixels and IoU, so that two programs' scores can be compared line by line."""
-    rows = [
-        {**asdict(result.said), **asdict(result.counts), "iou": f"{result.counts.iou:.6f}"}
-        for result in results
-    ]
-    columns = [field.name for field in (*fields(Said), *fields(Counts))]
-    _write(path, [*columns, "iou"], rows)
+def write_results(path: Path, results: Sequence[Result]) -> None:
+    """samples.csv: one line an expression, with its pixels and IoU, or its J, F and J&F, so that two programs' scores can be
+    compared line by line.
+    """
+    rows = [{**asdict(result.said), **_measured(result)} for result in results]
+    own = list(_measured(results[0])) if results else [*(field.name for field in fields(Counts)), "iou"]
+    _write(path, [*(field.name for field in fields(Said)), *own], rows)
+
+
+def _measured(result: Result) -> dict[str, object]:
+    found = result.found
+    if isinstance(found, Track):
+        numbers = {"j": found.j, "f": found.f, "jf": found.jf}
+        spelled = {name: f"{value:.6f}" for name, value in numbers.items()}
+        return {"num_frames": found.num_frames, "is_drawn": found.is_drawn, **spelled}
+    return {**asdict(found), "iou": f"{found.iou:.6f}"}
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

@@ -2,12 +2,15 @@
 
 Background is 0, black or transparent; the object is one other value, the same in all colour channels: 1, 255 or the largest of
 the depth. Of a palette, numbers 0 (black) and 1 count, or black and white colours. What could be read in two ways is refused.
+Where the numbers themselves are meant, as objects or as anything but 0, `stored_numbers` gives them.
 Letters: H W pixels, C colour channels.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -32,6 +35,7 @@ Numbers = NDArray[np.int32]
 CHANNELS = {GREY: "grey", RGB: "RGB", PALETTE: "palette", GREY_ALPHA: "grey+alpha", RGBA: "RGBA"}
 """by colour type"""
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF tag, and its value for a picture that is shown as it is stored
+BYTE = 8  # bits
 SHOWN = 6  # values of a refused mask that are named
 RULE = "a mask holds 0 for the background and 1, 255 or the largest value for the object; save 0 and 255 as an 8-bit grey PNG"
 
@@ -57,6 +61,40 @@ def decode_mask(content: bytes, *, size: tuple[int, int] | None = None) -> Mask:
     Raises ValueError, whose text goes on where the file's name stands: it is no whole PNG, of another size (nothing is decoded
     then), or may be read in two ways (depth, channels and values are told).
     """
+    with _whole(content) as image:
+        found = (image.height, image.width)
+        stored = _stored(content, image) if size in (None, found) else None
+    if stored is None:
+        raise ValueError(f"is a mask of {found} for a picture of {size}; masks are scored at original size")
+    with _kind_told(content, RULE):
+        return _of_palette(stored) if stored.colours is not None else _of_values(stored, stored.numbers)
+
+
+def stored_numbers(content: bytes, *, of_objects: bool) -> NDArray[np.uint8]:
+    """uint8 [H, W]: the numbers of a grey PNG or a palette as they are stored, and 0 where it is transparent.
+
+    of_objects: whether they tell objects apart; if not, what is not 0 is one mask, and the brightest channel stands for a colour.
+    Raises ValueError as `decode_mask` does, for 16 bits, and for colours where objects are told apart.
+    """
+    with _whole(content) as image:
+        depth, kind = depth_and_kind(content)
+        stored = None
+        if depth <= BYTE and (kind == PALETTE or (kind == GREY and "transparency" not in image.info)):
+            plain: NDArray[np.uint8] = as_stored(np.asarray(image, dtype=np.uint8), content)
+        else:
+            stored = _stored(content, image)
+    if stored is None:
+        return plain
+    with _kind_told(content, "save the numbers as an 8-bit grey PNG, or with a palette"):
+        if depth > BYTE:
+            raise ValueError(f"with the values {_named(np.unique(stored.numbers).tolist())}")
+        value = stored.numbers.max(axis=-1) if not of_objects else _one_channel(stored.numbers)
+        return np.where(_opaque(stored, value), value, 0).astype(np.uint8)
+
+
+@contextmanager
+def _whole(content: bytes) -> Iterator[Image.Image]:
+    """The picture, not decoded yet. Raises ValueError for what is no whole PNG, be it found inside, and for a doubtful one."""
     if not content:
         raise ValueError("is empty (0 bytes); write it again")
     if content[: len(START)] != START:
@@ -65,9 +103,8 @@ def decode_mask(content: bytes, *, size: tuple[int, int] | None = None) -> Mask:
         with Image.open(io.BytesIO(content)) as image:
             image.verify()  # the check sums of all chunks; the picture has to be opened again then
         with Image.open(io.BytesIO(content)) as image:
-            found = (image.height, image.width)
             doubt = _doubt(image)
-            stored = _stored(content, image) if size in (None, found) else None
+            yield image
     except Exception as error:
         # Pillow repeats the object it was given, which says nothing to a person
         told = " ".join(str(error).split()).partition(" <_io")[0]
@@ -76,13 +113,16 @@ def decode_mask(content: bytes, *, size: tuple[int, int] | None = None) -> Mask:
         ) from error
     if doubt:
         raise ValueError(doubt)
-    if stored is None:
-        raise ValueError(f"is a mask of {found} for a picture of {size}; masks are scored at original size")
+
+
+@contextmanager
+def _kind_told(content: bytes, rule: str) -> Iterator[None]:
+    """Puts depth and channels before what is wrong with a whole PNG, and the rule behind it."""
     try:
-        return _of_palette(stored) if stored.colours is not None else _of_values(stored, stored.numbers)
+        yield
     except ValueError as error:
-        kind = f"{stored.depth}-bit {CHANNELS[depth_and_kind(content)[1]]}"
-        raise ValueError(f"is a {kind} PNG {error}; {RULE}") from None
+        depth, kind = depth_and_kind(content)
+        raise ValueError(f"is a {depth}-bit {CHANNELS[kind]} PNG {error}; {rule}") from None
 
 
 def _doubt(image: Image.Image) -> str:
@@ -146,21 +186,34 @@ def _of_palette(stored: _Stored) -> Mask:
 
 def _of_values(stored: _Stored, numbers: Numbers) -> Mask:
     """By the value that is not 0, and by what is transparent. numbers: [H, W, C], as stored or a palette's colours."""
-    value = numbers[..., 0]
-    if (numbers != value[..., None]).any():
-        colours = np.unique(numbers.reshape(-1, numbers.shape[-1]), axis=0)
-        raise ValueError(f"with the colours {_named(list(map(tuple, colours.tolist())))}")
-    opaque = stored.alpha == stored.full
-    if (~opaque & (stored.alpha != 0)).any():
-        raise ValueError(f"that is half transparent, alpha {_named(np.unique(stored.alpha).tolist())}")
+    value = _one_channel(numbers)
+    opaque = _opaque(stored, value)
     shown = np.unique(value[opaque]).tolist()
     highest = max(shown, default=0)
     if not set(shown) <= {0, highest} or highest not in {0, 1, 255, 2**stored.depth - 1}:
         raise ValueError(f"with the values {_named(shown)}")
-    if not opaque.all() and (not highest or (0 in shown and value[~opaque].any())):
-        raise ValueError("whose object may be what is transparent or what is not")
     mask: Mask = opaque & (value > 0)
     return mask
+
+
+def _one_channel(numbers: Numbers) -> Numbers:
+    """[H, W] of [H, W, C]. Raises ValueError if the channels differ."""
+    value: Numbers = numbers[..., 0]
+    if (numbers != value[..., None]).any():
+        colours = np.unique(numbers.reshape(-1, numbers.shape[-1]), axis=0)
+        raise ValueError(f"with the colours {_named(list(map(tuple, colours.tolist())))}")
+    return value
+
+
+def _opaque(stored: _Stored, value: Numbers) -> Mask:
+    """Which pixels are seen, [H, W]. Raises ValueError if the object may be what is not."""
+    opaque: Mask = stored.alpha == stored.full
+    if (~opaque & (stored.alpha != 0)).any():
+        raise ValueError(f"that is half transparent, alpha {_named(np.unique(stored.alpha).tolist())}")
+    shown = value[opaque]
+    if not opaque.all() and (not shown.any() or (not shown.all() and value[~opaque].any())):
+        raise ValueError("whose object may be what is transparent or what is not")
+    return opaque
 
 
 def _named(values: list[object]) -> str:

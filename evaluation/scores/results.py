@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
 
-from seglm.evaluation.scores import grefer, iou
-from seglm.evaluation.scores.iou import Counts, Score
+from seglm.evaluation.scores import expressions, grefer, iou, revos
+from seglm.evaluation.scores.columns import Score, columns
+from seglm.evaluation.scores.expressions import Asked, Track
+from seglm.evaluation.scores.iou import Counts
 from seglm.model.recipe import Protocol
 from seglm.utils.answers import Answer
 from seglm.utils.types import Sample, Target
 
 NO_KIND = "(none)"
-Convention = Literal["lisa", "plain", "gsva", "rela"]
-"""how expressions are averaged: `iou.py` has the first two, `grefer.py` the others"""
-CONVENTIONS: Mapping[str, str] = dict([*iou.CONVENTIONS.items(), *grefer.CONVENTIONS.items()])
+LISTED = 10  # expressions without a prediction that a table names
+Convention = Literal["lisa", "plain", "gsva", "rela", "every", "found", "revos"]
+"""how expressions are averaged: `iou.py` has the first two, `grefer.py` the next two; in those of `expressions.py`
+and `revos.py` a result is an expression in all frames of its video"""
+OF_VIDEOS: Sequence[Convention] = ("every", "found", "revos")
+CONVENTIONS: Mapping[str, str] = dict(
+    [
+        *iou.CONVENTIONS.items(),
+        *grefer.CONVENTIONS.items(),
+        *expressions.CONVENTIONS.items(),
+        ("revos", revos.CONVENTION_JF),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -46,15 +58,21 @@ class Said:
     rejected: bool
     """whether the answer says that what was asked for is not there, see `first_mask.rejects`"""
     file: str
-    """the mask, relative to the folder of predictions"""
+    """the mask, relative to the folder of predictions; of a video the folder of its masks, a file a frame"""
 
 
 @dataclass(frozen=True)
 class Result:
-    """An expression with its pixels."""
+    """An expression with what was measured."""
 
     said: Said
-    counts: Counts
+    found: Counts | Track
+    """the pixels of a picture, or J and F over the frames of a video"""
+
+    @property
+    def worth(self) -> float:
+        """How good the answer is, 0 to 1: IoU, or J&F."""
+        return self.found.iou if isinstance(self.found, Counts) else self.found.jf
 
 
 @dataclass(frozen=True)
@@ -96,6 +114,11 @@ def line_of(
     )
 
 
+def is_of_videos(convention: str) -> bool:
+    """Whether results of this convention are about videos."""
+    return convention in OF_VIDEOS
+
+
 def summarise(
     results: Sequence[Result],
     *,
@@ -104,36 +127,96 @@ def summarise(
     convention: Convention,
     rule: str,
     drawn_empty_adds: bool = True,
+    asked: Sequence[Asked] = (),
 ) -> Scores:
     """Scores of all results and of each kind.
 
-    rule: the benchmark's own line on what an expression is. drawn_empty_adds: see `grefer.score`.
+    rule: the benchmark's own line on what an expression is. drawn_empty_adds: see `grefer.score`. asked: everything that was
+    asked of a benchmark of videos, where some of it has no result.
     """
+    if is_of_videos(convention):
+        return _of_videos(
+            results, asked, benchmark=benchmark, protocol=protocol, convention=convention, rule=rule
+        )
     tally = partial(_score, protocol=protocol, convention=convention, drawn_empty_adds=drawn_empty_adds)
-    kinds = sorted({result.said.kind for result in results})
-    by_kind = {kind or NO_KIND: [result for result in results if result.said.kind == kind] for kind in kinds}
     return Scores(
         benchmark=benchmark,
         protocol=protocol,
         convention=f"{CONVENTIONS[convention]}; {rule}; mask of the first slot, logit > 0, at original size",
         all=tally(results),
-        kinds={kind: tally(some) for kind, some in by_kind.items()} if kinds != [""] else {},
+        kinds={
+            kind: tally([result for result in results if result.said.kind == own])
+            for kind, own in _kinds([result.said.kind for result in results]).items()
+        },
         upstream=_upstream(_generalised(results, convention, drawn_empty_adds))
         if convention in get_args(grefer.Convention)
         else "",
     )
 
 
+def _of_videos(
+    results: Sequence[Result],
+    asked: Sequence[Asked],
+    *,
+    benchmark: str,
+    protocol: Protocol,
+    convention: Convention,
+    rule: str,
+) -> Scores:
+    found = {result.found.asked: result for result in results if isinstance(result.found, Track)}
+    if blank := [
+        one
+        for one, result in found.items()
+        if isinstance(result.found, Track) and not result.found.num_frames
+    ]:
+        raise ValueError(
+            f"{benchmark}: no frame of {blank[0]} has a truth, and of {len(blank) - 1} further expressions; "
+            "is the split one that only a server scores? `python -m seglm.dataset.check` reads it whole"
+        )
+    everything = list(asked or found)
+
+    def tally(some: Sequence[Asked], average: Callable[..., expressions.Score]) -> expressions.Score:
+        own = [found[one] for one in some if one in found]
+        score = average([result.found for result in own], some)
+        slots = [result.said.slots > 0 for result in own]
+        return score if protocol == "forced" else replace(score, emission=iou.share(sum(slots), len(slots)))
+
+    plain = partial(expressions.score, convention="found" if convention == "found" else "every")
+    score = tally(everything, revos.overall if convention == "revos" else plain)
+    missing = (
+        f"{len(score.missing)} without a prediction: {', '.join(score.missing[:LISTED])}"
+        if score.missing
+        else ""
+    )
+    return Scores(
+        benchmark=benchmark,
+        protocol=protocol,
+        convention=f"{CONVENTIONS[convention]}; {rule}; masks of the first slot, logit > 0, at original size",
+        all=score,
+        kinds={
+            kind: tally([one for one in everything if one.kind == own], plain)
+            for kind, own in _kinds([one.kind for one in everything]).items()
+        },
+        upstream=missing,
+    )
+
+
+def _kinds(labels: Iterable[str]) -> dict[str, str]:
+    """What a kind is called in tables -> its label; nothing where nothing has a label."""
+    kinds = sorted(set(labels))
+    return {kind or NO_KIND: kind for kind in kinds} if kinds != [""] else {}
+
+
 def _score(
     results: Sequence[Result], *, protocol: Protocol, convention: Convention, drawn_empty_adds: bool
-) -> Score:
+) -> iou.Score:
     """Some results in a convention; what the convention does not speak of is counted as everywhere."""
     emitted = None if protocol == "forced" else [result.said.slots > 0 for result in results]
     counts, rejected = _columns(results)
     if convention == "lisa" or convention == "plain":
         return iou.score(counts, emitted, rejected=rejected, convention=convention)
     whole = _generalised(results, convention, drawn_empty_adds)
-    positives = [result for result in results if not result.counts.is_empty]
+    positives = [result for result, one in zip(results, counts, strict=True) if not one.is_empty]
     return replace(
         iou.score(counts, emitted, rejected=rejected),
         giou=whole.giou,
@@ -153,7 +236,8 @@ def _generalised(results: Sequence[Result], convention: Convention, drawn_empty_
 
 
 def _columns(results: Sequence[Result]) -> tuple[list[Counts], list[bool]]:
-    return [result.counts for result in results], [result.said.rejected for result in results]
+    counts = [result.found for result in results if isinstance(result.found, Counts)]
+    return counts, [result.said.rejected for result in results]
 
 
 def _upstream(score: grefer.Score) -> str:
@@ -164,13 +248,12 @@ def _upstream(score: grefer.Score) -> str:
 
 def _text(scores: Scores) -> str:
     """The scores as a Markdown table, with their convention."""
+    names = [column.name for column in columns(scores.all)]
     lines = [
         f"### {scores.benchmark}, protocol {scores.protocol}",
         "",
-        "| | n | gIoU | positives gIoU | cIoU | [SEG] rate | "
-        + " | ".join(f"Pr@{x}" for x in scores.all.thresholds)
-        + " | N-acc | T-acc |",
-        "|---|" + "---:|" * (7 + len(scores.all.thresholds)),
+        "| | n | " + " | ".join(names) + " |",
+        "|---|" + "---:|" * (1 + len(names)),
         _line("all", scores.all),
         *(_line(kind, score) for kind, score in scores.kinds.items()),
         "",
@@ -181,14 +264,5 @@ def _text(scores: Scores) -> str:
 
 
 def _line(name: str, score: Score) -> str:
-    shares = (
-        score.giou,
-        score.positives,
-        score.ciou,
-        score.emission,
-        *score.precision,
-        score.n_acc,
-        score.t_acc,
-    )
-    cells = [str(score.n), *("-" if value is None else f"{value:.4f}" for value in shares)]
-    return f"| {name} | " + " | ".join(cells) + " |"
+    cells = ["-" if column.value is None else f"{column.value:.4f}" for column in columns(score)]
+    return f"| {name} | {score.n} | " + " | ".join(cells) + " |"

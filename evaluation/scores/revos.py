@@ -19,12 +19,13 @@ calculate in bytes, with a truth that counts the expression's objects on each pi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seglm.evaluation.scores import expressions
 from seglm.evaluation.scores.expressions import Asked, Track, means
 from seglm.evaluation.scores.expressions import score as score_expressions
 from seglm.evaluation.scores.expressions import track as track_expression
@@ -34,7 +35,11 @@ CONVENTION = (
     "VISA's J&F of ReVOS: two decimals an expression, mean over each type, overall the mean of referring and reasoning; "
     "A and R of masks of 0 and 1 (legacy: of 0 and 255, as VISA's script reads them); a missing prediction scores 0"
 )
-REFERRING, REASONING, NOT_THERE = "referring", "reasoning", "not there"
+CONVENTION_JF = (
+    "VISA's J&F of ReVOS: two decimals an expression, mean over each type, overall the mean of referring and reasoning; what is "
+    "not there is in no mean; a missing prediction scores 0"
+)
+REFERRING, REASONING, NOT_THERE = "referring", "reasoning", "none"
 KINDS = (REFERRING, REASONING, NOT_THERE)
 """what an expression's `type_id` means"""
 FOREGROUND_EPS = 1e-6  # pixels; keeps R defined where nothing is annotated
@@ -162,13 +167,29 @@ def track(asked: Asked, frames: Iterable[Frame]) -> RevosTrack:
     return RevosTrack(found, Accuracies(*means(accuracies)))
 
 
+def overall(tracks: Iterable[Track], asked: Sequence[Asked]) -> expressions.Score:
+    """J and F alone, in the same convention: the mean of referring and reasoning; shares, 0 to 1. `n` counts all, what is not
+    there too, which is in no mean.
+
+    asked, errors: as for `score`.
+    """
+    _check_kinds(asked)
+    given = list(tracks)
+    found = {one.asked: (round(100 * one.j, 2), round(100 * one.f, 2)) for one in given}
+    types = [
+        means([found.get(one, (0.0, 0.0)) for one in asked if one.kind == kind] or [(0.0, 0.0)])
+        for kind in (REFERRING, REASONING)
+    ]
+    j, f = means(types)
+    return replace(score_expressions(given, asked), j=j / 100, f=f / 100, positives=(j + f) / 200)
+
+
 def score(tracks: Iterable[RevosTrack], asked: Sequence[Asked]) -> Score:
     """All numbers. asked: in the order of the benchmark's file, each of one of KINDS.
 
     Raises ValueError for another kind, and for tracks as `expressions.score`.
     """
-    if unknown := [one for one in asked if one.kind not in KINDS]:
-        raise ValueError(f"{unknown[0]} is of the kind {unknown[0].kind!r}; ReVOS has {', '.join(KINDS)}")
+    _check_kinds(asked)
     given = list(tracks)
     plain = score_expressions([one.track for one in given], asked)
     found = {one.track.asked: one.rounded for one in given}
@@ -186,3 +207,8 @@ def score(tracks: Iterable[RevosTrack], asked: Sequence[Asked]) -> Score:
         n_acc=plain.n_acc,
         t_acc=plain.t_acc,
     )
+
+
+def _check_kinds(asked: Sequence[Asked]) -> None:
+    if unknown := [one for one in asked if one.kind not in KINDS]:
+        raise ValueError(f"{unknown[0]} is of the kind {unknown[0].kind!r}; ReVOS has {', '.join(KINDS)}")

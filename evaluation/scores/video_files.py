@@ -1,8 +1,9 @@
 """Predicted masks of videos as programs leave them: a folder or a zip of PNGs, or run lengths in one JSON file.
 
-  PNGs          [Annotations/]VIDEO/EXPRESSION/FRAME.png, or VIDEO/FRAME.png where numbers tell objects apart (DAVIS). Grey,
-                black and white, or with a palette, whose numbers and not colours count; an expression's mask is whatever is
-                not 0, so 0 and 255, 0 and 1, and 0 and 100 read the same.
+  PNGs          VIDEO/EXPRESSION/FRAME.png, or VIDEO/FRAME.png where numbers tell objects apart (DAVIS), maybe all in a folder
+                `Annotations` (Ref-YouTube-VOS' zips, VISA) or `masks` (`evaluation.run`). Grey, black and white, or with a
+                palette, whose numbers and not colours count, of 1 to 8 bits; an expression's mask is whatever is not 0, so 0
+                and 255, 0 and 1, and 0 and 100 read the same.
   run lengths   {VIDEO: {EXPRESSION: {"prediction_masks": [one a frame, null for an empty one]}}}, as Sa2VA writes them.
 
 Masks come one at a time, and nothing keeps them.
@@ -10,7 +11,6 @@ Masks come one at a time, and nothing keeps them.
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,18 +20,17 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from seglm.dataset.masks import decode, run_size
 from seglm.evaluation.scores.davis import Numbers
 from seglm.evaluation.scores.expressions import Asked, Track, track
+from seglm.evaluation.scores.files import MASKS
+from seglm.evaluation.scores.mask_png import stored_numbers
 from seglm.evaluation.scores.regions import FrameCounts, count_frame
 from seglm.utils.encoding import read_json
 
 Mask = NDArray[np.bool_]
 TOP = "Annotations"  # the folder round everything in Ref-YouTube-VOS' zips and VISA's results
-SINGLE = ("1", "L", "P")  # Pillow's modes with one number a pixel
-COLOURED = ("RGB", "RGBA", "LA")
 
 
 class Predictions(Protocol):
@@ -111,14 +110,14 @@ class Pngs:
     def masks(self, asked: Asked, frames: Sequence[str]) -> Iterator[Mask]:
         """See `Predictions`."""
         for frame in frames:
-            yield self._numbers(f"{asked}/{frame}.png", frames) > 0
+            yield self._numbers(f"{asked}/{frame}.png", frames, of_objects=False) > 0
 
     def numbers(self, video: str, frames: Sequence[str]) -> Iterator[Numbers]:
         """The maps of a video whose frames hold the numbers of objects, uint8 [H, W]."""
         for frame in frames:
-            yield self._numbers(f"{video}/{frame}.png", frames)
+            yield self._numbers(f"{video}/{frame}.png", frames, of_objects=True)
 
-    def _numbers(self, name: str, frames: Sequence[str]) -> Numbers:
+    def _numbers(self, name: str, frames: Sequence[str], *, of_objects: bool) -> Numbers:
         data = self._read(name)
         if data is None:
             folder = name.rpartition("/")[0]
@@ -127,7 +126,7 @@ class Pngs:
                 f"{self.place}: no {name}; {there} of {len(frames)} scored frames are in {folder}. A run that was cut short? "
                 "Start it again, it goes on where it stopped; or remove the folder, then it counts as missing"
             )
-        return read_numbers(data, f"{self.place}: {name}")
+        return read_numbers(data, f"{self.place}: {name}", of_objects=of_objects)
 
     def _has_folder(self, name: str) -> bool:
         raise NotImplementedError(f"{type(self).__name__} says whether it has {name}")
@@ -141,7 +140,7 @@ class PngFolder(Pngs):
 
     @cached_property
     def _root(self) -> Path:
-        return self.place / TOP if (self.place / TOP).is_dir() else self.place
+        return next((self.place / top for top in (TOP, MASKS) if (self.place / top).is_dir()), self.place)
 
     def _has_folder(self, name: str) -> bool:
         return (self._root / name).is_dir()
@@ -217,21 +216,9 @@ class RunLengths:
             yield decoded
 
 
-def read_numbers(data: bytes, name: str) -> Numbers:
-    """uint8 [H, W]: the numbers of a PNG; of a coloured one the brightest of its colours.
-
-    name: for messages. Raises ValueError if it is no picture, or one of 16 bits.
-    """
+def read_numbers(data: bytes, name: str, *, of_objects: bool) -> Numbers:
+    """uint8 [H, W]: the numbers of a PNG, see `stored_numbers`. name: for messages. Raises ValueError that begins with it."""
     try:
-        picture = Image.open(io.BytesIO(data))
-        numbers = np.asarray(picture)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{name} is no picture that can be read: {error}") from error
-    if picture.mode in SINGLE:
-        return numbers.astype(np.uint8, copy=False)
-    if picture.mode in COLOURED:
-        colours: Numbers = numbers[..., : 1 if picture.mode == "LA" else 3].max(axis=2)
-        return colours
-    raise ValueError(
-        f"{name} is a picture of the mode {picture.mode}; masks are grey or have a palette, eight bits a pixel"
-    )
+        return stored_numbers(data, of_objects=of_objects)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from error

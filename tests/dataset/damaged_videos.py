@@ -47,6 +47,7 @@ FIELDS: dict[tuple[str, str], dict[str, tuple[Any, ...]]] = {
         f"{VIDEO}.expressions": (None, 3, "ab", GONE, [None], [{}], [{"exp_id": 1}]),
         f"{VIDEO}.expressions.0": (None, 3, "ab", []),
         f"{VIDEO}.expressions.0.exp": NO_WORDS,
+        f"{VIDEO}.expressions.0.kind": (None, 3, ["motion"], {}, "none"),
         f"{VIDEO}.expressions.0.anno_id": (
             None,
             1.5,
@@ -140,6 +141,7 @@ SAME: dict[tuple[str, str], dict[str, tuple[Any, ...]]] = {
     ("motion", MOTION): {
         f"{VIDEO}.expressions.0.anno_id": (0, "0", ["0"]),
         f"{VIDEO}.expressions.0.exp": ("The yellow  star drifting right ",),
+        f"{VIDEO}.expressions.0.kind": ("",),
         f"{VIDEO}.vid_id": (GONE, "ab"),
     },
     ("types", TYPES): {"videos.MOSE_0a1b2c3d.height": (GONE, "ab")},

@@ -1,4 +1,4 @@
-"""One process of an evaluation of the tiny model: python one_process.py FOLDER SAMPLES, under RANK and WORLD_SIZE."""
+"""One process of an evaluation of the tiny model: python one_process.py FOLDER pictures|videos, under RANK and WORLD_SIZE."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.model.recipe import Evaluate
 from seglm.utils import dist
 from tests.evaluation.fakes import BENCHMARK, FakeSource
+from tests.evaluation.films import VIDEO, Films
 from tests.tiny import tiny_model, tiny_recipe
 
+SAMPLES = 11  # no multiple of processes times batch: the original's sampler would count some twice
+
 if __name__ == "__main__":
-    folder, samples = Path(sys.argv[1]), int(sys.argv[2])
+    folder, what = Path(sys.argv[1]), sys.argv[2]
     torch.set_num_threads(1)
     dist.start()
     recipe = replace(tiny_recipe(), evaluate=Evaluate(batch_size=2))
     ask = asker(tiny_model(recipe), protocol="forced", max_new_tokens=4)
     # GSVA's convention sums in float32, where the order matters.
-    asked = replace(BENCHMARK, scored=Scored(conventions=("gsva",)))
-    evaluate_asker(ask, asked, asked.select(FakeSource(samples)), recipe, protocol="forced", out_dir=folder)
+    asked = replace(BENCHMARK, scored=Scored(conventions=("gsva",))) if what == "pictures" else VIDEO
+    source = FakeSource(SAMPLES) if what == "pictures" else Films()
+    evaluate_asker(ask, asked, asked.select(source), recipe, protocol="forced", out_dir=folder)
     dist.stop()

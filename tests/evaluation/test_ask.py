@@ -57,7 +57,7 @@ def test_a_model_that_writes_no_slot_gets_an_empty_mask_and_is_counted() -> None
         model.recipe,
         batches(2, 2),
     )
-    assert [(one.said.status, one.said.slots, one.counts.predicted) for one in results] == [
+    assert [(one.said.status, one.said.slots, one.found.predicted) for one in results] == [
         ("no_seg_token", 0, 0)
     ] * 4
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from seglm.dataset.toy.write import write
+from seglm.dataset.toy.write_videos import write_videos
 from seglm.evaluation import baselines
 from seglm.evaluation.asking.ask import asker
 from seglm.evaluation.asking.controls import (
@@ -17,11 +18,11 @@ from seglm.evaluation.asking.controls import (
     boxes,
     elsewhere,
     largest_object,
-    objects_of,
     random_object,
     wrong_picture,
 )
 from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.things import objects_of
 from seglm.evaluation.scores.first_mask import mask_of
 from seglm.model.decoders.sam import SamDecoder, SamDims
 from seglm.utils.answers import Answer, Drawn
@@ -201,3 +202,24 @@ def test_a_picture_of_which_nothing_is_known_gets_no_mask() -> None:
     for control in (all_objects, largest_object, random_object):
         [one] = control(lambda sample, frame: np.zeros((0, *sample.size), dtype=bool))([empty])
         assert not mask_of(one.answers[0], empty.size).any()
+
+
+def test_the_table_of_a_benchmark_of_videos_has_what_only_videos_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "base_decoder", lambda recipe: random_sam())
+    write_videos(tmp_path / "toy", images=20, val_images=12, test_images=0, size=64)
+    text = baselines.main(["--dataset_dir", str(tmp_path / "toy"), "--dataset", "mevis|valid_u"])
+    header, *lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert "J&F (" in header and "attribute (" in header
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in [header, *lines]]
+    rows = {row[0]: dict(zip(cells[0][1:], row[1:], strict=True)) for row in cells[1:]}
+    assert list(rows)[3:] == [
+        "largest object of the first frame, kept (text-blind)",
+        "object that moves most (text-blind)",
+        "one frame, all looks known (oracle)",
+        "box at the truth (bound)",
+    ]
+    of_looks = next(column for column in cells[0] if column.startswith("attribute"))
+    assert rows["one frame, all looks known (oracle)"][of_looks] == "100.0"
+    assert rows["box at the truth (bound)"][of_looks] != "100.0"

@@ -137,7 +137,7 @@ def test_a_data_set_declares_its_benchmark_itself(monkeypatch: pytest.MonkeyPatc
         ),
         ({"texts": {"firts": "one"}}, "unknown entry of scored.texts 'firts'; did you mean first"),
         ({"texts": {}}, "scored: texts {}.*each needs an entry"),
-        ({"splits": ("hold",)}, "unknown split in things's scored.splits 'hold'; did you mean held"),
+        ({"splits": ("hold",)}, "unknown split in things's scored 'hold'; did you mean held"),
     ],
 )
 def test_a_slip_in_a_description_is_said(

@@ -86,7 +86,7 @@ def test_all_cells_are_scored_and_printed_as_upstream_prints_them(recipe: Recipe
     assert read_scores(tmp_path) == scores
     header = markdown(table({"a": scores}, title="T")).splitlines()[2]
     assert header == (
-        "| | gIoU (16) | positives (14) | attribute (8) | reasoning (8) | cIoU | [SEG] rate | N-acc | T-acc |"
+        "| | gIoU (16) | positives (14) | attribute (8) | reasoning (8) | cIoU (16) | [SEG] rate (16) | N-acc (2) | T-acc (14) |"
     )
 
 

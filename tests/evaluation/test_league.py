@@ -50,7 +50,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compressing them takes most of the time of these tests; those about pictures do without this."""
     monkeypatch.setattr("seglm.evaluation.scores.report.sheet", lambda *_, **__: None)
-    monkeypatch.setattr("seglm.evaluation.league.__main__.save_picture", lambda out, *_: out)
+    monkeypatch.setattr("seglm.evaluation.league.__main__.save_pictures", lambda out, *_: [out])
 
 
 @dataclass

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.evaluation.films import FRAMES, VIDEOS
+from tests.evaluation.one_process import SAMPLES
+
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLES = 11  # no multiple of processes times batch: the original's sampler would count some twice
 
 
-def run(folder: Path, size: int) -> dict[str, bytes]:
+def run(folder: Path, size: int, what: str = "pictures") -> dict[str, bytes]:
     """The files of an evaluation on `size` processes, by name."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    script = [sys.executable, str(Path(__file__).with_name("one_process.py")), str(folder), str(SAMPLES)]
+    script = [sys.executable, str(Path(__file__).with_name("one_process.py")), str(folder), what]
     started = [
         subprocess.Popen(
             script,
@@ -49,3 +51,10 @@ def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     assert len([name for name in one if name.startswith("masks")]) == 2 * SAMPLES
     assert {"scores.json", "scores.md", "samples.csv", "predictions.csv", "worst_and_best.png"} <= set(one)
     assert run(tmp_path / "two", 2) == one
+
+
+@pytest.mark.slow
+def test_two_processes_write_what_one_writes_of_videos(tmp_path: Path) -> None:
+    one = run(tmp_path / "one", 1, "videos")
+    assert len([name for name in one if name.startswith("masks")]) == 3 * VIDEOS * FRAMES
+    assert run(tmp_path / "two", 2, "videos") == one

@@ -17,7 +17,7 @@ import chat
 from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.pictures.masks import PREDICTED, TRUE, overlay
-from seglm.evaluation.pictures.sheet import Layer, Row, panel, sheet
+from seglm.evaluation.pictures.sheet import Layer, Panel, Row, panel, sheet
 from seglm.evaluation.pictures.text import font, shortened, wrapped
 from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import main as table_main
@@ -226,7 +226,7 @@ def test_no_text_leaves_its_box(text: str) -> None:
 
 
 def test_a_sheet_needs_a_panel_for_every_column(tmp_path: Path) -> None:
-    row = Row(PICTURE, ((), ()), "a title", ("a line",))
+    row = Row((Panel(PICTURE), Panel(PICTURE)), "a title", ("a line",))
     sheet(tmp_path / "a.png", title="T", legend={"true": TRUE}, columns=("one", "two"), rows=[row])
     image = cv2.imread(str(tmp_path / "a.png"))
     assert image is not None
@@ -244,7 +244,7 @@ def test_a_table_has_a_column_for_every_kind() -> None:
     scores = fake_scores()
     text = markdown(table({"start": scores, "trained": scores}, title="Toy"))
     assert (
-        "| | gIoU (12) | positives (11) | attribute (6) | reasoning (6) | cIoU | [SEG] rate | N-acc | T-acc |"
+        "| | gIoU (12) | positives (11) | attribute (6) | reasoning (6) | cIoU (12) | [SEG] rate (12) | N-acc (1) | T-acc (11) |"
         in text
     )
     assert f"| trained | {100 * scores.all.giou:.1f} |" in text

@@ -18,6 +18,8 @@ from pycocotools import mask as coco
 
 from seglm.evaluation.scores.expressions import Asked, Track, score
 from seglm.evaluation.scores.video_files import open_predictions, read_numbers, score_files
+from tests.evaluation.pngs import GREY, PALETTE, RGB, RGBA
+from tests.evaluation.pngs import png as by_hand
 
 ASKED = [Asked("a", "0"), Asked("a", "1"), Asked("b", "0"), Asked("c", "0")]
 PREDICTED = ASKED[:3]
@@ -116,18 +118,51 @@ def test_two_processes_give_what_one_gives_to_the_last_bit(tmp_path: Path) -> No
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA"])
 def test_pictures_of_every_usual_mode_hold_numbers(mode: str) -> None:
     numbers = np.array([[0, 255, 0]] if mode != "P" else [[0, 2, 0]], dtype=np.uint8)
-    got = read_numbers(png(numbers, mode), "x.png")
+    got = read_numbers(png(numbers, mode), "x.png", of_objects=False)
     assert got.dtype == np.uint8
     np.testing.assert_array_equal(got > 0, numbers > 0)
 
 
-def test_no_picture_and_one_of_16_bits_are_errors() -> None:
-    with pytest.raises(ValueError, match=r"x.png is no picture that can be read"):
-        read_numbers(b"PNG", "x.png")
-    data = io.BytesIO()
-    Image.fromarray(np.zeros((2, 2), dtype=np.uint16)).save(data, "PNG")
-    with pytest.raises(ValueError, match="x.png is a picture of the mode I;16"):
-        read_numbers(data.getvalue(), "x.png")
+NUMBERS = np.array([[0, 1, 2], [3, 1, 0]])
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+
+
+@pytest.mark.parametrize("depth", [2, 4, 8])
+@pytest.mark.parametrize("kind", [GREY, PALETTE])
+def test_numbers_are_those_in_the_file_whatever_the_depth(depth: int, kind: int) -> None:
+    content = by_hand(NUMBERS, depth, kind, palette=[(0, 0, 0), RED, GREEN, RED] if kind == PALETTE else [])
+    for of_objects in (True, False):
+        np.testing.assert_array_equal(read_numbers(content, "x.png", of_objects=of_objects), NUMBERS)
+
+
+def test_a_mask_of_one_bit_and_one_in_colours_are_what_is_not_0() -> None:
+    bits = np.minimum(NUMBERS, 1)
+    clear = np.stack([bits * 0 + 255] * 3 + [bits * 255], -1)  # white, and transparent around
+    for content in (
+        by_hand(bits, 1, GREY),
+        by_hand(np.array([(0, 0, 0), RED, GREEN, RED])[NUMBERS], 8, RGB),
+        by_hand(clear, 8, RGBA),
+    ):
+        got = read_numbers(content, "x.png", of_objects=False)
+        np.testing.assert_array_equal(got > 0, NUMBERS > 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "of_objects", "told"),
+    [
+        (b"PNG", False, "is no PNG"),
+        (b"", False, r"is empty \(0 bytes\)"),
+        (by_hand(NUMBERS, 8, GREY)[:20], False, "is damaged or cut short"),
+        (by_hand(NUMBERS, 8, GREY)[:-20], False, "is damaged or cut short"),
+        (by_hand(NUMBERS, 16, GREY), True, "is a 16-bit grey PNG with the values 0, 1, 2, 3; save the numbers as"),
+        (by_hand(np.stack([NUMBERS] * 3, -1), 16, RGB), False, "is a 16-bit RGB PNG with the values 0, 1, 2, 3"),
+        (by_hand(np.array([(0, 0, 0), RED, GREEN, RED])[NUMBERS], 8, RGB), True, "is a 8-bit RGB PNG with the colours"),
+        (by_hand(np.stack([NUMBERS] * 3 + [NUMBERS * 50], -1), 8, RGBA), False, "is a 8-bit RGBA PNG that is half transparent"),
+    ],
+)  # fmt: skip
+def test_what_holds_no_numbers_or_other_ones_is_refused(content: bytes, of_objects: bool, told: str) -> None:
+    with pytest.raises(ValueError, match=f"^x.png {told}"):
+        read_numbers(content, "x.png", of_objects=of_objects)
 
 
 def test_a_missing_frame_is_an_error_that_names_it_and_what_is_there(tmp_path: Path) -> None:

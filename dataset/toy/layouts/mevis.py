@@ -1,7 +1,7 @@
 """MeViS: frames, meta_expressions.json and, but for `valid`, mask_dict.json with the run lengths of every object.
 
 Expressions are of all kinds, mostly of motion. In the second release, meta_expressions_v2.json, some more mean nothing (empty
-"obj_id" and "anno_id"). Added to the real format: "kind" in each expression, which its readers do not look at.
+"obj_id" and "anno_id"). Added to the real format: "kind" in each expression, which other readers do not look at.
 """
 
 from collections.abc import Iterable

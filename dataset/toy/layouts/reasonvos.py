@@ -1,7 +1,7 @@
 """ReasonVOS: frames, one folder of black and white PNGs for each object that is asked for, and meta_expressions.json.
 
 An expression means one object. Every fourth video has masks at every second frame only, as the real videos of BURST have.
-Added to the real format: "kind" in each expression, which its readers do not look at.
+Added to the real format: "kind" in each expression, which other readers do not look at.
 """
 
 from collections.abc import Iterable

@@ -2,7 +2,7 @@
 
 Every object has four expressions: of two annotators, each by the first frame and by the whole video. Those by the first frame
 speak of looks, those by the whole video of what the object does. Added to the real format: "kind" in each expression, which
-its readers do not look at.
+other readers do not look at.
 """
 
 import pickle

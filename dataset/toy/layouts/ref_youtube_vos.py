@@ -1,7 +1,7 @@
 """Refer-YouTube-VOS: expressions, one object each, about the videos of YouTube-VOS.
 
 The file of `valid` lists the videos of `test`, too, as the real one does: what is to be scored is in `valid` and not in `test`.
-Added to the real format: "kind" in each expression, which its readers do not look at.
+Added to the real format: "kind" in each expression, which other readers do not look at.
 """
 
 import pickle

@@ -1,0 +1,1 @@
+"""What the servers of video benchmarks take: made of predictions, and checked."""
