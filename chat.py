@@ -27,11 +27,12 @@ from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.chat_files import claimed
 from seglm.evaluation.asking.open_model import open_model
 from seglm.model.precision import PRECISIONS
+from seglm.model.recipe import Lora
 from seglm.utils.command import command
 from seglm.utils.command import said as in_words
 from seglm.utils.encoding import check_text
 from seglm.utils.folders import check_writable
-from seglm.utils.ranges import Count, place, typed
+from seglm.utils.ranges import Count, CountOrNone, hints_of, place, typed
 from seglm.utils.types import Sample
 
 if TYPE_CHECKING:
@@ -201,10 +202,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vision_pretrained", help="SAM's .pth, for releases that do not hold it")
     parser.add_argument(
         "--lora_r",
-        type=int,
+        type=typed(hints_of(Lora)["r"]),
         help="accepted as in the original, without effect: merged weights have no adapters",
     )
-    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--local-rank", "--local_rank", type=typed(CountOrNone), help=argparse.SUPPRESS)
     return parser
 
 

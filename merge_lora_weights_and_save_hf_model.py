@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     built = load_with_trained(base, trained, recipe)
     print(f"{trained.source} on {' + '.join(base.places)}:\n{built.report}")
     content = described(recipe, base, trained, built)
-    apart = export(built, own.save_path, manifest=content, kind=own.format, vision=backbone.vision)
+    vision = None if base.place("vision.") == base.source else backbone.vision
+    apart = export(built, own.save_path, manifest=content, kind=own.format, vision=vision)
     print(
         "verified against the un-merged model: "
         + ", ".join(f"{key} {value:.2g}" for key, value in apart.items())

@@ -23,7 +23,7 @@ from seglm.dataset.readers.video import ENDINGS
 from seglm.utils.atomic import write_folder
 from seglm.utils.command import command
 from seglm.utils.encoding import text_of
-from seglm.utils.folders import same_file
+from seglm.utils.folders import check_new, same_file
 from seglm.utils.ranges import place
 
 TEXTS = tuple(f"Davis17_annot{person}{seen}.txt" for person in (1, 2) for seen in ("", "_full_video"))
@@ -44,8 +44,7 @@ def convert(davis: Path, texts: Path, out: Path) -> dict[str, int]:
 
     Raises Fault if a file is missing or malformed, ValueError if there is something in `out`.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} is there, and not empty; choose another --out, or move it away")
+    check_new(out, "--out")
     said = [_said(texts / name) for name in TEXTS]
     classes = read_json(davis / "davis_semantics.json", NAME)
     counts: dict[str, int] = {}

@@ -31,7 +31,7 @@ from seglm.utils import dist
 from seglm.utils.command import command
 from seglm.utils.config import to_json
 from seglm.utils.folders import check_writable
-from seglm.utils.ranges import Count, place, typed
+from seglm.utils.ranges import Count, CountOrNone, place, typed
 
 PARTS = "parts"  # in a benchmark's folder, until everything is asked
 
@@ -221,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", "--val_batch_size", type=typed(Count), help="pictures at once")
     parser.add_argument("--max_new_tokens", type=typed(Count), help="longest answer")
     parser.add_argument(
-        "--local_rank", "--local-rank", help=argparse.SUPPRESS
+        "--local_rank", "--local-rank", type=typed(CountOrNone), help=argparse.SUPPRESS
     )  # the launcher's; LOCAL_RANK says the same
     return parser
 

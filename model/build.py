@@ -16,6 +16,7 @@ from seglm.model.released.errors import WeightsError, WrongShapes
 from seglm.model.released.strict import Report, load_canonical
 from seglm.model.sizes import Sizes
 from seglm.model.trainable import Table
+from seglm.utils.memory import ran_out
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -183,13 +184,16 @@ def _from_the_end(checkpoint: Checkpoint) -> int:
 @contextmanager
 def _named(checkpoint: Checkpoint) -> Iterator[None]:
     """Inside, modules are made from sizes that a file tells; what a library says of impossible ones gets the file's name."""
-    import torch
-
     try:
         yield
-    except (ValueError, OSError, ImportError, MemoryError, torch.OutOfMemoryError):
+    except (ValueError, OSError, ImportError):
         raise  # these name what is wrong themselves
     except Exception as error:
+        if ran_out(error):
+            raise MemoryError(
+                f"{' and '.join(checkpoint.places)}: out of memory while the model is made ({error}); what it needs is said by "
+                "python -m seglm.plan --recipe NAME"
+            ) from error
         raise WeightsError(
             f"{' and '.join(checkpoint.places)}: no model can be made of these sizes ({type(error).__name__}: {error}); "
             "fetch the config again"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -60,7 +60,8 @@ def export(
 
     built: a base with its trained weights (`load_with_trained`); its model is emptied of its weights on the way, so
     that a large model is in memory once.
-    kind: our folder, or the layout of the original LISA. vision: where the reloaded LISA folder finds CLIP.
+    kind: our folder, or the layout of the original LISA. vision: where the reloaded LISA folder finds CLIP; None: the base
+    holds one, and so will the folder.
     Raises WeightsError if the target exists or another process merges into it, ProbeFailed if what was written does not
     answer alike; nothing is left behind then.
     """
@@ -79,7 +80,10 @@ def export(
         )
     shutil.rmtree(halfway, ignore_errors=True)  # of a merge that was killed
     try:
-        _write(kind)(halfway, tensors, built, manifest)
+        if kind == "seglm":
+            _write_seglm(halfway, tensors, built, manifest)
+        else:
+            _write_lisa(halfway, tensors, built, own_tower=vision is None)
         del tensors
         apart = _verified(halfway, before, recipe, kind, vision)
         if target.is_dir():
@@ -89,10 +93,6 @@ def export(
         shutil.rmtree(halfway, ignore_errors=True)
         lock.free(mine)
     return apart
-
-
-def _write(kind: Format) -> Callable[[Path, Mapping[str, Tensor], Built, Mapping[str, Any]], None]:
-    return _write_seglm if kind == "seglm" else _write_lisa
 
 
 def _write_seglm(
@@ -109,11 +109,15 @@ def _write_seglm(
     )
 
 
-def _write_lisa(
-    folder: Path, tensors: Mapping[str, Tensor], built: Built, manifest: Mapping[str, Any]
-) -> None:
+def _write_lisa(folder: Path, tensors: Mapping[str, Tensor], built: Built, *, own_tower: bool) -> None:
+    model = built.model
     write_lisa(
-        folder, tensors, recipe=built.model.recipe, sizes=built.sizes, tokenizer=built.model.encoder.tokenizer
+        folder,
+        tensors,
+        recipe=model.recipe,
+        sizes=built.sizes,
+        tokenizer=model.encoder.tokenizer,
+        own_tower=own_tower,
     )
 
 

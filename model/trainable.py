@@ -56,7 +56,8 @@ class Table:
 def add_lora(llm: nn.Module, lora: Lora) -> None:
     """Injects peft's adapters into the named linear layers of every decoder layer of the LLM, and nowhere else.
 
-    Raises ValueError if a target matches no layer. Rank 0 adds nothing, nor does a rank below 0 (full training).
+    Raises ValueError if a target matches no layer, or has fewer rows or columns than the rank. Rank 0 adds nothing, nor does a
+    rank below 0 (full training).
     """
     from torch import nn
 
@@ -65,15 +66,21 @@ def add_lora(llm: nn.Module, lora: Lora) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     layers = r"model\.layers\.\d+\.(self_attn|mlp)\."
-    names = {
-        name.rsplit(".", 1)[-1]
+    most = {
+        name.rsplit(".", 1)[-1]: min(part.in_features, part.out_features)
         for name, part in llm.named_modules()
         if isinstance(part, nn.Linear) and re.match(layers, name)
     }
-    unknown = set(lora.targets) - names
+    unknown = set(lora.targets) - most.keys()
     if unknown:
         raise ValueError(
-            f"LoRA targets {sorted(unknown)} match no linear layer inside the LLM's layers; those have {sorted(names)}"
+            f"LoRA targets {sorted(unknown)} match no linear layer inside the LLM's layers; those have {sorted(most)}"
+        )
+    narrow = min(lora.targets, key=most.__getitem__)
+    if lora.r > most[narrow]:
+        raise ValueError(
+            f"trainable.lora.r (--lora_r)={lora.r}: no matrix of {narrow} has a higher rank than {most[narrow]}; permitted are "
+            f"numbers up to {most[narrow]}"
         )
     targets = "|".join(lora.targets)
     config = LoraConfig(

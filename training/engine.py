@@ -18,6 +18,7 @@ from seglm.training import optim, out_of_memory, zero3
 from seglm.training.settings import Settings
 from seglm.utils import dist
 from seglm.utils.answers import Output
+from seglm.utils.memory import ran_out
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -111,7 +112,7 @@ class Engine:
             try:
                 numbers.append(self._train_on(batch, counts, where))
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not out_of_memory.is_out_of_memory(error):
+                if not ran_out(error):
                     raise
                 raise MemoryError(out_of_memory.message(self.phase, batch, self.device)) from error
         keys = tuple(batch.keys for batch in batches)

@@ -9,13 +9,6 @@ if TYPE_CHECKING:
     import torch
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on a GPU or on the host."""
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
 def message(phase: str, batch: object, device: torch.device) -> str:
     """The error's text: what ran out of memory, with what in hand, and what can be turned down, cheapest first."""
     import torch

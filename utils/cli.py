@@ -50,6 +50,8 @@ class Options:
     """optimizer steps or minutes between two saves; None: only at the ends of epochs, where there is one in any case"""
     keep: CountOrNone = 0
     """portable checkpoints of the last saves that stay beside the best one"""
+    local_rank: CountOrNone = 0
+    """which process of its machine this is; the launcher says it twice, and its LOCAL_RANK counts"""
     list: bool = False
     """print the recipes, or with a recipe all its settings"""
     help: bool = False
@@ -63,7 +65,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Flag:
-    """One row of the table. Exactly one of `option`, `sets`, `refused` and `ignored` says what becomes of it."""
+    """One row of the table. Exactly one of `option`, `sets` and `refused` says what becomes of it."""
 
     name: str
     help: str = ""
@@ -77,8 +79,6 @@ class Flag:
     """the one value that is accepted and means nothing; any other is refused"""
     refused: str = ""
     """why the flag is an error, and what to use instead"""
-    ignored: str = ""
-    """why it has no effect"""
 
 
 FLAGS = (
@@ -206,7 +206,9 @@ FLAGS = (
     Flag("zero", "ZeRO stage: 1, 2 or 3", sets=("engine.zero",)),
     Flag("seed", sets=("engine.seed",)),
     # Known, and not taken.
-    Flag("local_rank", ignored="the launcher's own; LOCAL_RANK says the same"),
+    Flag(
+        "local_rank", "the launcher's own, and without effect: LOCAL_RANK says the same", option="local_rank"
+    ),
     Flag("auto_resume", value="true", refused="a run never goes on by accident; say --resume"),
     Flag("start_epoch", refused="--resume knows the step; a schedule of its own starts with --init_from"),
     Flag(
@@ -247,7 +249,7 @@ def help_text(flags: Iterable[Flag] = FLAGS) -> str:
     """One line for each flag: what it is, and the field it sets or why it is refused."""
     lines = ["train_ds.py [--flag value ...] [field=value ...]", ""]
     for flag in flags:
-        end = ", ".join(flag.sets) or (f"refused: {flag.refused}" if flag.refused else flag.ignored)
+        end = ", ".join(flag.sets) or (f"refused: {flag.refused}" if flag.refused else "")
         lines.append(
             f"  --{flag.name:26}{flag.help}{'  ' if flag.help and end else ''}{f'[{end}]' if end else ''}"
         )
@@ -293,7 +295,7 @@ def _find(name: str) -> Flag:
 
 
 def _take(options: Options, flag: Flag, text: str) -> Options:
-    if flag.ignored or (flag.only is not None and flag.only == text):
+    if flag.only is not None and flag.only == text:
         return options
     if flag.refused:
         raise ValueError(f"--{flag.name} is not taken: {flag.refused}")

@@ -6,6 +6,7 @@ its refs of a split, a target is a ref with all its sentences: the union of its 
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -59,6 +60,8 @@ ANY_REFERENTS = Scored(
     conventions=("gsva", "rela", "lisa", "plain"),
 )
 """as those are in which some have several or none: by GSVA's convention, the official evaluator's is `rela`"""
+SPLITS = re.compile("train|val|test[ABC]*")  # in the refs of all published sets
+SHOWN = 6  # splits that an error names
 NO_ANNOTATION = -1  # stands for none in gRefCOCO's lists of annotations; Ref-ZOM's are empty then
 
 
@@ -150,14 +153,20 @@ def _records(refs: Path, instances: Path, part: str, is_coco: bool, name: str) -
     with blamed(name, instances):
         images, annotations = (Unique(take(content, what, list), what) for what in ("images", "annotations"))
     of_split: list[Any] = []
+    others: set[str] = set()
     for number, ref in enumerate(_read_refs(refs, name)):
         split = attempt(f"{name}/ref {number}", refs, partial(take, ref, "split", str))
         if isinstance(split, Fault):
             yield split
         elif is_in(split, part):
             of_split.append(ref)
+        else:
+            others.add(split)
+            if not SPLITS.fullmatch(split):
+                yield LeftOut(f"refs of a split {shown(split)}, which is in no split of the set")
     if not of_split:
-        raise fault(name, refs, "no ref belongs to this split")
+        there = ", ".join(shown(split) for split in sorted(others)[:SHOWN]) or "none"
+        raise fault(name, refs, f"no ref belongs to this split; splits of its refs are {there}")
     unique = Unique(of_split, "refs", id_field="ref_id")
     yield from (fault(name, refs, told) for told in unique.without_id)
     found: defaultdict[Id, list[Entry]] = defaultdict(list)

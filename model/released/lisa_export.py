@@ -16,47 +16,51 @@ from seglm.model.sizes import Sizes
 if TYPE_CHECKING:
     from torch import Tensor
 
-# (our prefix, LISA's); the first that fits wins; None is not in LISA's folders
-PREFIXES: tuple[tuple[str, str | None], ...] = (
+# (our prefix, LISA's); the first that fits wins
+PREFIXES: tuple[tuple[str, str], ...] = (
     ("llm.lm_head.", "lm_head."),
     ("llm.", "model."),
     ("projector.", "model.mm_projector."),
     ("decoder.", "model.visual_model."),
     ("project.", "model.text_hidden_fcs.0."),
-    ("vision.", None),
+    ("vision.", "model.vision_tower.vision_tower.vision_model."),  # as LLaVA names a tower of its own
 )
 BIN = "pytorch_model.bin"
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
-def lisa_name(name: str) -> str | None:
-    """LISA's name of a canonical tensor; None for what LISA does not save. Raises ValueError for what LISA does not have."""
+def lisa_name(name: str) -> str:
+    """LISA's name of a canonical tensor. Raises ValueError for what LISA does not have."""
     for ours, theirs in PREFIXES:
         if name.startswith(ours):
-            return None if theirs is None else theirs + name.removeprefix(ours)
+            return theirs + name.removeprefix(ours)
     raise ValueError(f"{name} has no place in LISA's layout; export with --format seglm")
 
 
 def write_lisa(
-    folder: Path, tensors: Mapping[str, Tensor], *, recipe: Recipe, sizes: Sizes, tokenizer: Any
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    recipe: Recipe,
+    sizes: Sizes,
+    tokenizer: Any,
+    own_tower: bool = False,
 ) -> None:
     """Writes `pytorch_model.bin`, the old LLaVA config and the tokenizer into a new folder.
 
-    CLIP is left out, as in LISA's releases; the LLM is stored in the recipe's precision, SAM and the projection in float32.
+    own_tower: whether the base holds its vision tower, so that this folder has to; a CLIP that lies elsewhere is left out, as
+    in LISA's releases. The LLM is stored in the recipe's precision, SAM and the projection in float32.
     """
     import torch
 
     folder.mkdir(parents=True)
     state = {}
     for name, tensor in tensors.items():
-        theirs = lisa_name(name)
-        if theirs is not None:
-            dtype = (
-                torch.float32
-                if name.startswith(("decoder.", "project."))
-                else computed_in(recipe.engine.precision)
-            )
-            state[theirs] = tensor.detach().to("cpu", dtype).contiguous()
+        if name.startswith("vision.") and not own_tower:
+            continue
+        is_float32 = name.startswith(("decoder.", "project."))
+        dtype = torch.float32 if is_float32 else computed_in(recipe.engine.precision)
+        state[lisa_name(name)] = tensor.detach().to("cpu", dtype).contiguous()
     torch.save(state, folder / BIN)
     backbone = recipe.backbone
     assert isinstance(backbone, Projected), f"{type(backbone)} has no place in LISA's layout"
@@ -72,6 +76,7 @@ def write_lisa(
         "mm_vision_select_layer": sizes.select_layer,
         "mm_vision_tower": backbone.vision,
         "vision_tower": backbone.vision,
+        **({"vision_config": dict(sizes.vision)} if own_tower else {}),
         "dec_heads": sizes.decoder["dec_heads"],  # not LISA's: the one size of a SAM that shapes do not tell
         "out_dim": sizes.decoder["prompt_dim"],
         "torch_dtype": DTYPES[recipe.engine.precision],

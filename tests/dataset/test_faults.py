@@ -96,6 +96,28 @@ def test_a_ref_without_a_sentence_and_a_talk_without_a_picture_are_left_out_and_
         assert before[spec].expressions - found.expressions == less
 
 
+def test_refs_of_a_split_that_no_set_has_are_counted_and_named(tmp_path: Path) -> None:
+    root = copy_of("grefcoco", tmp_path)
+    change(
+        root / REFS,
+        lambda refs: [ref.update(split=split) for ref, split in zip(refs, ("tarin", "Val", "Val"))],
+    )
+    for spec in ("grefcoco|unc|train", "grefcoco|unc|testA"):
+        notes = check_source(spec, root).notes
+        assert "left out: 1 refs of a split 'tarin', which is in no split of the set" in notes
+        assert "left out: 2 refs of a split 'Val', which is in no split of the set" in notes
+    change(root / REFS, lambda refs: [ref.update(split="tarin") for ref in refs])
+    with pytest.raises(Fault, match=r"no ref belongs to this split; splits of its refs are 'tarin'"):
+        open_source("grefcoco|unc|train", root)
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test", "testA", "testBC"])
+def test_refs_of_a_published_split_are_not_told_of(split: str, tmp_path: Path) -> None:
+    root = copy_of("grefcoco", tmp_path)
+    change(root / REFS, lambda refs: refs[0].update(split=split))
+    assert not [note for note in check_source("grefcoco|unc|val", root).notes if "of a split" in note]
+
+
 @pytest.mark.parametrize(
     "how, told",
     [

@@ -177,7 +177,7 @@ def test_raw_davis_and_its_texts_are_joined_as_referformer_joins_them(
         assert json.loads(file.read_text()) == json.loads((out / file.relative_to(MINI / DAVIS)).read_text())
     for split in ("train", "valid"):
         assert digest(f"davis|{split}", tmp_path) == digest(f"davis|{split}", MINI / "ref_davis17")
-    with pytest.raises(SystemExit, match="DAVIS17 is there, and not empty; choose another --out"):
+    with pytest.raises(SystemExit, match="DAVIS17: exists already; give a new folder as --out"):
         davis(arguments)
 
 

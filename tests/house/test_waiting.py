@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from seglm.model.recipes import recipes
 from tests.house.tree import ROOT, library, module_name
 
 MERGED = ROOT / "tests" / "goldens" / "49f5cfb" / "merged_lisa"
@@ -95,6 +96,14 @@ def test_a_command_loads_nothing_large_before_it_has_read_its_flags(command: str
         "sys.argv[1:] = ['--help']\nmain()"
     )
     assert _python(code).splitlines()[-1] == "[]"
+
+
+def test_the_recipes_are_listed_without_anything_large() -> None:
+    code = f"import sys, train_ds\ntrain_ds.main(['--list'])\nprint([name for name in {SLOW!r} if name in sys.modules])"
+    *lines, loaded = _python(code).splitlines()
+    described = {name: (make.__doc__ or "").strip().splitlines()[0] for name, make in recipes().items()}
+    assert {line[:24].strip(): line[24:] for line in lines} == described
+    assert loaded == "[]"
 
 
 def test_an_answer_reads_weights_once_asks_the_probe_once_and_loads_what_it_needs(tmp_path: Path) -> None:

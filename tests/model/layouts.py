@@ -36,10 +36,11 @@ def canonical_tensors(model: Segmenter, *, adapters: bool = True) -> dict[str, T
     return {name: tensor for name, tensor in every.items() if adapters or ".lora_" not in name}
 
 
-def lisa_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Merged names, CLIP left out, with a buffer that transformers 4.31 saved."""
-    named = {lisa_name(name): tensor for name, tensor in tensors.items()}
-    state = {name: tensor for name, tensor in named.items() if name is not None}
+def lisa_state(tensors: dict[str, Tensor], *, tower: bool = False) -> dict[str, Tensor]:
+    """Merged names, CLIP left out unless `tower`, with a buffer that transformers 4.31 saved."""
+    state = {
+        lisa_name(name): tensor for name, tensor in tensors.items() if tower or not name.startswith("vision.")
+    }
     return {**state, "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}
 
 
@@ -77,16 +78,15 @@ def write_sam(file: Path, tensors: dict[str, Tensor]) -> Path:
     return file
 
 
-def write_llava(folder: Path, tensors: dict[str, Tensor], *, rows: int = 560, **config: Any) -> Path:
-    """The old LLaVA layout in two shards with an index; the vocabulary has no tokens of ours yet."""
-    base = {
-        name: t
-        for name, t in tensors.items()
-        if name.startswith(("llm.", "projector.")) and ".lora_" not in name
-    }
+def write_llava(
+    folder: Path, tensors: dict[str, Tensor], *, rows: int = 560, tower: bool = False, **config: Any
+) -> Path:
+    """The old LLaVA layout in two shards with an index; the vocabulary has no tokens of ours yet. tower: with its CLIP inside."""
+    parts = ("llm.", "projector.", *(("vision.",) if tower else ()))
+    base = {name: t for name, t in tensors.items() if name.startswith(parts) and ".lora_" not in name}
     base |= {name: base[name][:rows].clone() for name in ("llm.embed_tokens.weight", "llm.lm_head.weight")}
-    _two_shards(folder, lisa_state(base))
-    _config_and_tokenizer(folder, LLM | config)
+    _two_shards(folder, lisa_state(base, tower=tower))
+    _config_and_tokenizer(folder, LLM | ({"vision_config": CLIP} if tower else {}) | config)
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from seglm.model.recipe import Recipe
 from seglm.model.released.errors import WrongRank
 from seglm.model.released.open import open_weights
 from seglm.model.segmenter import Segmenter
-from tests.model.layouts import canonical_tensors, trainable_only, training_state, write_bases
+from tests.model.layouts import canonical_tensors, trainable_only, training_state, write_bases, write_llava
 from tests.tiny import tiny_model
 
 PARTS = ("llm.embed_tokens", "llm.lm_head", "decoder.mask_decoder", "project", "llm.layers")
@@ -179,6 +180,23 @@ def test_the_original_layout_comes_back_as_the_same_model(
     assert config["model_type"] == "llava" and config["architectures"] == ["LISAForCausalLM"]
     names = torch.load(tmp_path / "out" / "pytorch_model.bin")
     assert "model.text_hidden_fcs.0.2.bias" in names and not any("vision_tower" in name for name in names)
+    model, _ = load(str(tmp_path / "out"), recipe="lisa_7b", precision="fp32")
+    probe.compare(probe.read(model), probe.read(trained), precision="fp32", source="lisa")
+
+
+def test_a_base_that_holds_its_vision_tower_gives_an_original_layout_that_holds_it(
+    tmp_path: Path, trained: Segmenter, recipe: Recipe
+) -> None:
+    tensors = canonical_tensors(trained)
+    base = write_llava(
+        tmp_path / "llava", tensors, tower=True, mm_vision_tower="openai/clip-vit-large-patch14"
+    )
+    shutil.rmtree(recipe.backbone.vision)
+    whole = replace(recipe, backbone=replace(recipe.backbone, weights=str(base)))
+    script.main(
+        flags(whole, as_file(tmp_path, trainable_only(tensors)), tmp_path / "out", "--format", "lisa")
+    )
+    shutil.rmtree(base)
     model, _ = load(str(tmp_path / "out"), recipe="lisa_7b", precision="fp32")
     probe.compare(probe.read(model), probe.read(trained), precision="fp32", source="lisa")
 

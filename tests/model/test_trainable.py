@@ -53,6 +53,17 @@ def test_lora_targets_that_match_no_layer_are_an_error() -> None:
         add_lora(tiny_model().backbone.llm, Lora(targets=("qkv_proj",)))
 
 
+@pytest.mark.parametrize("rank", [33, 10**8])
+def test_a_rank_that_no_matrix_has_is_an_error_that_says_the_highest(rank: int) -> None:
+    recipe = tiny_recipe()
+    lora = Lora(r=rank, targets=("q_proj", "up_proj"))
+    told = (
+        rf"\(--lora_r\)={rank}: no matrix of q_proj has a higher rank than 32; permitted are numbers up to 32"
+    )
+    with pytest.raises(ValueError, match=told):
+        tiny_model(replace(recipe, trainable=replace(recipe.trainable, lora=lora)))
+
+
 def test_trainable_weights_are_float32_whatever_the_precision() -> None:
     recipe = tiny_recipe()
     model = tiny_model(replace(recipe, engine=replace(recipe.engine, precision="bf16")))

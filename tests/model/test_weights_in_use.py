@@ -51,6 +51,23 @@ def test_a_tied_head_is_trained_as_a_weight_of_its_own_and_begins_as_the_embeddi
     assert "the head is tied to the embedding; it is read as a weight of its own" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError("no room"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_model_that_does_not_fit_is_no_fault_of_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    recipe = bases(tmp_path)
+    monkeypatch.setattr("seglm.model.build.construct", full)
+    with pytest.raises(
+        MemoryError, match=r"out of memory while the model is made .*python -m seglm.plan --recipe NAME"
+    ):
+        build(recipe)
+
+
 def test_rows_that_a_recipe_adds_stand_in_the_report(tmp_path: Path) -> None:
     report = build(bases(tmp_path)).report
     assert report.new_rows == ("[SEG]", "<im_start>", "<im_end>")

@@ -48,6 +48,9 @@ WRONG = """
     seglm.evaluation.offline  | --predictions a --dataset_dir b --val_dataset c --missing skip | invalid choice
     seglm.evaluation.baselines | --out=                    | permitted are values that are not empty
     chat                      | --precision fp64           | invalid choice
+    chat                      | --lora_r -7                | permitted are numbers from -1
+    chat                      | --local_rank abc           | invalid literal
+    seglm.evaluation.run      | --local_rank -1            | permitted are numbers from 0
 """
 ROWS = [[part.strip() for part in line.split(" | ")] for line in WRONG.strip().splitlines()]
 
