@@ -20,6 +20,7 @@ from types import FrameType
 from seglm.evaluation.league.compete import compete
 from seglm.evaluation.league.entrants import (
     BENCHMARKS,
+    VIDEOS,
     Budget,
     benchmarks_of,
     entrants,
@@ -43,7 +44,9 @@ def main(arguments: Sequence[str] | None = None, *, work: Work | None = None) ->
     out: Path = given.out.resolve()
     check_writable(out, "--out")
     try:
-        budget = Budget(given.minutes, given.dataset_dir.resolve(), benchmarks_of(given.benchmarks))
+        budget = Budget(
+            given.minutes, given.dataset_dir.resolve(), benchmarks_of(given.benchmarks, given.dataset_dir)
+        )
         rows, seeds = entrants(given.rows, budget.dataset_dir), seeds_of(given.seeds)
         for row in rows:
             fingerprint(row, budget)
@@ -84,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dataset_dir", type=place, default=Path("data/toy"), help="a toy world")
     parser.add_argument(
-        "--benchmarks", default=",".join(BENCHMARKS), help=f'default "{",".join(BENCHMARKS)}"'
+        "--benchmarks",
+        default="",
+        help=f'default "{",".join(BENCHMARKS)}", and "{",".join(VIDEOS)}" where the world has videos',
     )
     parser.add_argument(
         "--out", type=place, default=Path("runs/league"), help="folder for everything (default runs/league)"

@@ -13,6 +13,7 @@ from pathlib import Path
 from seglm.dataset.sources import describe, is_begun
 from seglm.dataset.toy.world import Manifest
 from seglm.dataset.toy.write import read_manifest
+from seglm.dataset.toy.write_videos import read_video_manifest
 from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
@@ -25,6 +26,8 @@ TINY = "_tiny"
 """how the names of the recipes end that may take part unasked"""
 log = logging.getLogger(__name__)
 BENCHMARKS = ("ReasonSeg|val", "refcoco|unc|val", "grefcoco|unc|val")
+VIDEOS = ("mevis|valid_u",)
+"""asked unasked for as well, where the world has videos"""
 SETTLED = ("schedule.epochs", "schedule.steps_per_epoch", "engine.seed", "engine.workers", "data.dataset_dir")
 """fields that the league sets, so that no row may"""
 
@@ -109,6 +112,7 @@ def fingerprint(entrant: Entrant, budget: Budget, *, seed: int = 0, steps: int =
     facts = {
         "recipe": to_json(recipe),
         "world": asdict(world),
+        "videos": None if (videos := read_video_manifest(budget.dataset_dir)) is None else asdict(videos),
         "weights": sorted(json.dumps(weights_entry(resolve(one))["files"]) for one in weights),
         "minutes": budget.minutes,
         "benchmarks": budget.benchmarks,
@@ -154,10 +158,15 @@ def seeds_of(text: str) -> tuple[int, ...]:
     return seeds
 
 
-def benchmarks_of(text: str) -> tuple[str, ...]:
-    """The specs of `--benchmarks`, checked. Raises ValueError for one that does not exist."""
+def benchmarks_of(text: str, world: Path) -> tuple[str, ...]:
+    """The specs of `--benchmarks`, checked; none: those of pictures, and those of videos that are in this world.
+
+    Raises ValueError for one that does not exist.
+    """
     from seglm.evaluation.asking.benchmark import benchmark
 
+    if not text.strip():
+        return (*BENCHMARKS, *(spec for spec in VIDEOS if is_begun(describe(spec)[0], world)))
     specs: Sequence[str] = [part.strip() for part in text.split(",")]
     for spec in specs:
         benchmark(spec)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice
 from seglm.model.decoders.sam_package import load_sam_package
+from seglm.model.decoders.squares import squares
 from seglm.utils.dist import is_sharded
 from seglm.utils.ranges import Count, Place
 from seglm.utils.resolve import resolve
@@ -184,25 +184,8 @@ class SamDecoder(nn.Module):
         return prompts  # type: ignore[no-any-return]
 
     def normalise(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
-        """uint8 pictures -> float32 [M, 3, I, I], normalised; frames that are float are taken as they are.
-
-        frames: M of uint8 [3, h, w] no larger than `resized`, or squares [3, I, I] that hold the picture top left.
-        The padding is zero *after* normalisation (SAM's `preprocess`). A smaller picture is enlarged here, bilinearly and
-        in whole grey levels as Pillow does it, so that the loader moves a third of the bytes.
-        """
-        side = self.dims.image_size
-        square = torch.zeros((len(frames), 3, side, side), device=self.pixel_mean.device)
-        for place, frame, (height, width) in zip(square, frames, resized, strict=True):
-            if frame.dtype != torch.uint8:
-                place.copy_(frame)
-                continue
-            picture = (frame[:, :height, :width] if frame.shape[1:] == place.shape[1:] else frame).float()
-            if picture.shape[1:] != (height, width):
-                picture = interpolate(picture[None], (height, width), mode="bilinear", align_corners=False)[
-                    0
-                ].round()
-            place[:, :height, :width] = (picture - self.pixel_mean) / self.pixel_std
-        return square
+        """uint8 pictures -> float32 [M, 3, I, I], normalised (see `squares`)."""
+        return squares(frames, resized, side=self.dims.image_size, mean=self.pixel_mean, std=self.pixel_std)
 
     @torch.no_grad()
     def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:

@@ -16,6 +16,9 @@ from torch import Tensor
 SHIPPED = Path(__file__).parents[1] / "goldens"
 ROOT = Path(os.environ.get("SEGLM_GOLDENS") or SHIPPED)
 INT8_SCALE = 32  # images are stored as int8 with value = int8 / 32, exactly
+BORROWED = (
+    ".borrowed.json"  # beside a file: {file that lends: names of its tensors that belong into this one, too}
+)
 ABSOLUTE, RELATIVE = 1e-4, 1e-4
 LOSS_RELATIVE = 1e-5
 GRADIENT_RELATIVE = 1e-3
@@ -41,8 +44,7 @@ def each(names: str, values: Iterable[Any]) -> pytest.MarkDecorator:
 
 def tensors(*parts: str) -> dict[str, Tensor]:
     """One safetensors file; images come back as float32, float16 as float32 (exact)."""
-    values = load_file(ROOT.joinpath(*parts))
-    return {name: _widen(value) for name, value in values.items()}
+    return {name: _widen(value) for name, value in _read(ROOT.joinpath(*parts)).items()}
 
 
 def facts(*parts: str) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def weights_of(family: str, case: str) -> tuple[dict[str, Tensor], dict[str, Any
     relative = facts(family, case, "io.json").get("weights", "../weights/model.safetensors").split()[0]
     folder = (ROOT / family / case / relative).resolve().parent
     sizes: dict[str, Any] = json.loads((folder / "model.json").read_text())["config"]
-    return {name: _widen(value) for name, value in load_file(folder / "model.safetensors").items()}, sizes
+    return {name: _widen(value) for name, value in _read(folder / "model.safetensors").items()}, sizes
 
 
 def constants_of(family: str, case: str) -> dict[str, Any]:
@@ -73,6 +75,17 @@ def assert_close(got: Tensor, want: Tensor, name: str, *, rtol: float = RELATIVE
     torch.testing.assert_close(
         got.float(), want.float(), atol=ABSOLUTE, rtol=rtol, msg=lambda m: f"{name}: {m}"
     )
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    """The tensors of one file. Those that ship may leave out what another file holds to the bit, and say where it stands."""
+    values = load_file(file)
+    lent = file.with_suffix(BORROWED)
+    if lent.is_file():
+        for lender, names in json.loads(lent.read_text()).items():
+            held = load_file(ROOT / lender)
+            values |= {name: held[name] for name in names}
+    return values
 
 
 def _widen(value: Tensor) -> Tensor:

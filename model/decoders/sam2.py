@@ -1,0 +1,276 @@
+"""SAM-2 as a mask decoder that is prompted by vectors; what it remembers of a video is a value beside it (`sam2_memory.py`).
+
+The modules are transformers' own (5.24, `Sam2VideoModel`), its sessions and its `forward` are not used: those draw one object
+a call, keep state, and pass no gradient from one frame to the next. Here pictures are encoded in batches, jobs are decoded in
+batches, and `sam2_step.py` goes from one frame of a video to the next.
+Letters: M frames, J jobs or objects, C channels of the decoder, E channels of a memory, g grid side, P prompt vectors of a job,
+K masks a job, h w logits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice
+from seglm.model.decoders.sam2_dims import Sam2Dims, make_modules
+from seglm.model.decoders.squares import squares
+from seglm.utils.dist import is_sharded
+from seglm.utils.ranges import Count, Place
+from seglm.utils.resolve import resolve
+
+if TYPE_CHECKING:
+    from seglm.model.recipe import Recipe
+    from seglm.model.released.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
+FRAMES_AT_ONCE = 4
+"""that the image encoder takes in one call"""
+BOX_CORNERS = (2, 3)  # labels of points: 0 outside, 1 inside, these two the corners of a box, -1 none
+NOT_POINTS = 2  # where no point is given: the one that says so, and the one that ends every list of points
+WITHOUT_GRADIENT = tuple(
+    f"decoder.mask_decoder.{part}"
+    for part in ("conv_s0", "conv_s1", "iou_prediction_head", "pred_obj_score_head")
+)
+"""of the mask decoder: the first two run in `encode`, and what the last two estimate no term supervises"""
+
+
+@dataclass(frozen=True)
+class Sam2(DecoderChoice):
+    """SAM-2 or SAM-2.1, any of its sizes; a picture is a video of one frame."""
+
+    weights: Place = "sam2.1_hiera_large.pt"
+    """SAM-2's .pt, or a folder with config.json and model.safetensors"""
+    image_size: Count = 1024
+    not_points: bool = False
+    """before the vectors of a prompt stand the two that say that no point is given, as Sa2VA has it"""
+
+    def check(self, recipe: Recipe, /) -> None:
+        trainable = recipe.trainable
+        still = [path for path in WITHOUT_GRADIENT if path not in trainable.frozen]
+        if still and "decoder.mask_decoder" in trainable.full:
+            raise ValueError(
+                f"trainable.frozen: of a SAM-2 {', '.join(still)} would be trained without a gradient; add "
+                f"trainable.frozen+={','.join(still)}"
+            )
+
+    def complete(self, checkpoint: Checkpoint) -> Checkpoint:
+        from seglm.model.released.sam2 import load_sam2
+
+        if checkpoint.has("decoder.image_encoder."):
+            if self.weights != checkpoint.source:
+                log.info("%s holds its own SAM-2; %s is not read", checkpoint.source, self.weights)
+            return checkpoint
+        sam = load_sam2(resolve(self.weights, what="SAM-2 (--vision_pretrained)"))
+        return checkpoint.joined(sam, prefixes=("decoder.",))
+
+    def build(self, sizes: Mapping[str, Any]) -> Sam2Decoder:
+        dims = Sam2Dims.of(sizes)
+        if dims.image_size != self.image_size:
+            raise ValueError(
+                f"decoder.image_size is {self.image_size}, but this SAM-2 was made for {dims.image_size}; "
+                f"set decoder.image_size={dims.image_size}"
+            )
+        return Sam2Decoder(dims, not_points=self.not_points)
+
+    def preprocessing(self) -> dict[str, Any]:
+        return {
+            "size": self.image_size,
+            "resize": "longest side, bilinear",
+            "pad": "right and bottom, zero after normalisation",
+            "mean": list(PIXEL_MEAN),
+            "std": list(PIXEL_STD),
+            "scale": "0..255",
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """What is said of J objects in one frame."""
+
+    sparse: Tensor
+    """float [J, P, C]"""
+    dense: Tensor | None = None
+    """float [J, C, g, g], of a mask that is to be improved; None: there is none"""
+    is_ambiguous: bool = True
+    """no point, or one: several masks may be meant"""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Every mask that the decoder has for J jobs; mask 0 is the one for an unambiguous prompt."""
+
+    logits: Tensor
+    """float32 [J, K, h, w], h = 4 g"""
+    iou: Tensor
+    """float32 [J, K], estimated"""
+    tokens: Tensor
+    """float32 [J, K, C]"""
+    score: Tensor
+    """float32 [J, 1], logits: above 0 the object is there"""
+
+
+class Sam2Decoder(nn.Module):
+    """`encode` pixels once, `decode` any number of jobs from the features."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, dims: Sam2Dims, *, not_points: bool = False) -> None:
+        super().__init__()
+        made = make_modules(dims)
+        self.dims = dims
+        self.not_points = not_points
+        self.image_encoder = made.vision_encoder
+        self.prompt_encoder = made.prompt_encoder
+        self.mask_decoder = made.mask_decoder
+        self.memory_attention = made.memory_attention
+        self.memory_encoder = made.memory_encoder
+        self.mask_downsample = made.mask_downsample
+        self.object_pointer_proj = made.object_pointer_proj
+        self.no_memory_embedding = made.no_memory_embedding
+        self.no_memory_positional_encoding = made.no_memory_positional_encoding
+        self.memory_temporal_positional_encoding = made.memory_temporal_positional_encoding
+        self.no_object_pointer = made.no_object_pointer
+        self.occlusion_spatial_embedding_parameter = made.occlusion_spatial_embedding_parameter
+        self.temporal_positional_encoding_projection_layer = (
+            made.temporal_positional_encoding_projection_layer if dims.pointer_positions else None
+        )
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+
+    @property
+    def image_size(self) -> int:
+        return self.dims.image_size
+
+    @property
+    def prompt_dim(self) -> int:
+        return self.dims.prompt_dim
+
+    # ---- pictures ----------------------------------------------------------------------------------------------------
+    def blank(self, device: torch.device) -> Tensor:
+        """Features [1, 4 C, g, g] of a frame that nobody looks at.
+
+        The encoder is skipped, except under ZeRO-3, where every rank has to take part.
+        """
+        side, grid = self.dims.image_size, self.dims.grid
+        if is_sharded(self.image_encoder):
+            return self.encode(
+                torch.zeros((1, 3, side, side), dtype=torch.uint8, device=device), [(side, side)]
+            )
+        return torch.zeros((1, 4 * self.dims.prompt_dim, grid, grid), device=device)
+
+    def normalise(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
+        """uint8 pictures -> float32 [M, 3, I, I], normalised (see `squares`)."""
+        return squares(frames, resized, side=self.dims.image_size, mean=self.pixel_mean, std=self.pixel_std)
+
+    @torch.no_grad()
+    def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
+        """M frames (see `normalise`) -> features [M, 4 C, g, g]; frozen, no gradient.
+
+        One tensor holds the three levels of the pyramid (see `levels`): the two fine ones as the mask decoder takes them, that
+        is behind its `conv_s0` and `conv_s1`, as in SAM-2's `forward_image`.
+        """
+        dtype = self.image_encoder.neck.convs[0].weight.dtype
+        pictures = self.normalise(frames, resized).to(dtype)
+        at_once = len(pictures) if is_sharded(self.image_encoder) else FRAMES_AT_ONCE
+        return torch.cat([self._encode(some) for some in pictures.split(at_once)])
+
+    def _encode(self, pictures: Tensor) -> Tensor:
+        fine, middle, coarse = self.image_encoder(pictures).fpn_hidden_states
+        fine = self.mask_decoder.conv_s0(fine.to(self.mask_decoder.conv_s0.weight.dtype))
+        middle = self.mask_decoder.conv_s1(middle.to(self.mask_decoder.conv_s1.weight.dtype))
+        packed = [pixel_unshuffle(fine, 4), pixel_unshuffle(middle, 2), coarse.to(fine.dtype)]
+        return torch.cat(packed, dim=1)
+
+    def levels(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features [M, 4 C, g, g] -> [M, C / 8, 4 g, 4 g], [M, C / 4, 2 g, 2 g] and [M, C, g, g]."""
+        width = self.dims.prompt_dim
+        fine, middle, coarse = features.split([2 * width, width, width], dim=1)
+        return pixel_shuffle(fine, 4), pixel_shuffle(middle, 2), coarse
+
+    # ---- prompts -----------------------------------------------------------------------------------------------------
+    def prompts_of_boxes(self, boxes_B4: Tensor) -> Tensor:
+        """float [B, 4], (x0, y0, x1, y1), pixels of the square, half open -> prompts [B, 3, C]."""
+        labels = torch.tensor([BOX_CORNERS], device=boxes_B4.device).expand(len(boxes_B4), -1)
+        # the prompt encoder adds half a pixel, for indices of pixels; these are edges
+        return self.prompts_of_points(boxes_B4.view(-1, 2, 2) - 0.5, labels)
+
+    def prompts_of_points(self, points_BN2: Tensor, labels_BN: Tensor) -> Tensor:
+        """Points -> prompts float [B, N + 1, C]; one more says that there are no others.
+
+        points: float [B, N, 2], (x, y), indices of pixels of the square. labels: int [B, N], 1 inside the object, 0 outside it, 2
+        and 3 the top left and the bottom right of a box, which come first (SAM-2's predictor has it so), -1 no point.
+        """
+        sparse, _ = self.prompt_encoder(points_BN2[:, None].float(), labels_BN[:, None], None, None)
+        return sparse[:, 0]  # type: ignore[no-any-return]
+
+    def no_points(self, jobs: int) -> Tensor:
+        """The prompt [jobs, 2, C] that says nothing."""
+        return self.prompt_encoder.not_a_point_embed.weight.float().expand(jobs, NOT_POINTS, -1)  # type: ignore[no-any-return]
+
+    def dense(self, logits_J1hw: Tensor) -> Tensor:
+        """Logits of masks float [J, 1, h, w] with h = 4 g -> the prompt [J, C, g, g] that asks to improve them."""
+        return self.prompt_encoder.mask_embed(logits_J1hw.float())  # type: ignore[no-any-return]
+
+    # ---- masks -------------------------------------------------------------------------------------------------------
+    def decode(self, features: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks of all jobs in one call without any memory, in float32 whatever the autocast.
+
+        features: [J, 4 C, g, g] of each job's frame. Returns (logits float32 [J, K, h, w], estimated IoU float32 [J, K]); K is
+        1 + num_multimask: mask 0 is the one for an unambiguous prompt.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            fine, middle, coarse = self.levels(features.float())
+            prompts = prompts_JPC.float()
+            if self.not_points:
+                prompts = torch.cat([self.no_points(len(prompts)), prompts], dim=1)
+            found = self.candidates((fine, middle), self.without_memory(coarse), Prompts(prompts))
+        return found.logits, found.iou
+
+    def without_memory(self, coarse: Tensor) -> Tensor:
+        """The coarse features [J, C, g, g] of a frame that looks back on nothing."""
+        nothing: Tensor = self.no_memory_embedding
+        return coarse + nothing.float().view(1, -1, 1, 1)
+
+    def candidates(self, fine: tuple[Tensor, Tensor], conditioned: Tensor, prompts: Prompts) -> Candidates:
+        """Every mask for every job, float32.
+
+        fine: [J, C / 8, 4 g, 4 g] and [J, C / 4, 2 g, 2 g]. conditioned: [J, C, g, g], behind memory attention or
+        `without_memory`.
+        """
+        decoder, jobs = self.mask_decoder, len(conditioned)
+        own = (decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens)
+        tokens = torch.cat([embedding.weight for embedding in own]).float().expand(jobs, -1, -1)
+        tokens = torch.cat([tokens, prompts.sparse.float()], dim=1)[:, None]
+        dense = prompts.dense
+        if dense is None:
+            dense = self.prompt_encoder.no_mask_embed.weight.float().view(1, -1, 1, 1)
+        where = self.places().expand(jobs, -1, -1, -1)
+        states, image = decoder.transformer(tokens, conditioned + dense, where, None)
+        image = image.transpose(2, 3).reshape(conditioned.shape)
+        image = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(image) + fine[1]))
+        image = decoder.activation(decoder.upscale_conv2(image) + fine[0])
+        states = states[:, 0]
+        masks = states[:, 2 : 2 + decoder.num_mask_tokens]
+        heads = zip(decoder.output_hypernetworks_mlps, masks.unbind(1), strict=True)
+        hyper = torch.stack([mlp(state) for mlp, state in heads], dim=1)
+        return Candidates(
+            logits=(hyper @ image.flatten(2)).unflatten(2, image.shape[2:]),
+            iou=decoder.iou_prediction_head(states[:, 1]),
+            tokens=masks,
+            score=decoder.pred_obj_score_head(states[:, 0]),
+        )
+
+    def places(self) -> Tensor:
+        """The positional embedding of the grid's cells, float32 [1, C, g, g]."""
+        embedding = self.prompt_encoder.shared_embedding
+        centres = (torch.arange(self.dims.grid, device=self.pixel_mean.device) + 0.5) / self.dims.grid
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        return embedding(torch.stack([x, y], dim=-1)).permute(2, 0, 1)[None]  # type: ignore[no-any-return]
