@@ -131,6 +131,7 @@ class Place:
             shutil.rmtree(self.root / "runs" / name[1], ignore_errors=True)
         makers: list[tuple[str, Callable[..., None]]] = [
             (r"(data/toy|my_system_tiny|evaluation\.league)", lambda _: self.toy()),
+            (r"data/toy .*\b(mevis)\|", lambda _: self.videos()),
             (r"(\./dataset)", lambda _: self.dataset()),
             (r"--dataset_dir (my_data)", lambda _: self.my_data()),
             (r"(my_system_tiny)", lambda _: self.my_system()),
@@ -148,6 +149,10 @@ class Place:
     def toy(self) -> None:
         if not (self.root / "data" / "toy").exists():
             self.run("python -m seglm.dataset.toy --dataset_dir data/toy")
+
+    def videos(self) -> None:
+        if not (self.root / "data" / "toy" / "mevis").exists():
+            self.run("python -m seglm.dataset.toy --dataset_dir data/toy --sets all")
 
     def dataset(self) -> None:
         self.toy()
