@@ -3,7 +3,8 @@
 Asks for a prompt and a picture (or a video) until you press Ctrl-D, or answers once with --prompt and --image or --video.
 Every mask goes to --vis_save_path as <picture>_mask_<i>.png (0 and 255, lossless) and, laid over the picture, as
 <picture>_masked_img_<i>.jpg; masks of two pictures of one name do not meet: the second's are <picture>_2_mask_<i>.png, and
-pictures.json says whose are whose. Of a video there is a folder <video>_mask_<i> with a PNG for each frame, <video>_masked.mp4
+pictures.json says whose are whose. The files of an answer replace those of an earlier one about the same picture; an answer
+without masks leaves them. Of a video there is a folder <video>_mask_<i> with a PNG for each frame, <video>_masked.mp4
 and <video>_strip.png.
 """
 
@@ -24,7 +25,7 @@ from seglm.dataset.frames import read_frame
 from seglm.dataset.readers.video import is_picture
 from seglm.evaluation.asking.ask import ask
 from seglm.evaluation.asking.chat_answer import described, save
-from seglm.evaluation.asking.chat_files import claimed
+from seglm.evaluation.asking.chat_files import claimed, earlier
 from seglm.evaluation.asking.open_model import open_model
 from seglm.model.precision import PRECISIONS
 from seglm.model.recipe import Lora
@@ -73,19 +74,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def answer(model: Segmenter, about: Path, prompt: str, given: argparse.Namespace) -> None:
     """One question about one picture or video: prints what the model says and writes its masks."""
     check_text(prompt, "the prompt")
+    before = earlier(about, given.vis_save_path)
     if not is_picture(about):
-        lines = _about_video(model, about, prompt, given)
+        lines, is_drawn = _about_video(model, about, prompt, given)
     else:
         picture = read_frame(about, str(about))
         asked = Sample(str(about), (picture.shape[0], picture.shape[1]), lambda _: picture, path=str(about))
         [drawn] = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
         [said] = drawn.answers
-        lines = described(said, save(said, picture, about, given.vis_save_path))
+        paths = save(said, picture, about, given.vis_save_path)
+        lines, is_drawn = described(said, paths), bool(paths)
+    if before:
+        fate = "replaced" if is_drawn else "kept, and are not of this answer"
+        lines.append(f"{given.vis_save_path}: {', '.join(before)} of an earlier answer are {fate}")
     for line in lines:
         print(line, flush=True)
 
 
-def _about_video(model: Segmenter, about: Path, prompt: str, given: argparse.Namespace) -> list[str]:
+def _about_video(
+    model: Segmenter, about: Path, prompt: str, given: argparse.Namespace
+) -> tuple[list[str], bool]:
+    """What a person reads, and whether there are masks."""
     from tqdm import tqdm
 
     from seglm.dataset.readers.video import open_video
@@ -98,7 +107,8 @@ def _about_video(model: Segmenter, about: Path, prompt: str, given: argparse.Nam
     drawn = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
     bar = tqdm(drawn, total=video.num_frames, unit="frame", leave=False, disable=None)
     name = claimed(about, given.vis_save_path)
-    return described_video(save_video(bar, video, frame, name, given.vis_save_path))
+    found = save_video(bar, video, frame, name, given.vis_save_path)
+    return described_video(found), bool(found.masks)
 
 
 def talk(reply: Callable[[Path, str], None], read: Callable[[str], str] = input) -> None:

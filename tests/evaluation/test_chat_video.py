@@ -65,6 +65,11 @@ def test_words_only_leave_no_film_and_other_words_later_are_said(folder: Path, t
     lines = saved(open_video(folder), tmp_path / "out", *[answered(None)] * 4)
     assert lines[0] == "text_output: I do not know." and "no [SEG] was produced" in lines[1]
     assert not list((tmp_path / "out").iterdir())
+    saved(open_video(folder), tmp_path / "out", *[answered(rectangle(3, 2))] * 4)
+    before = sorted(path.name for path in (tmp_path / "out").rglob("*"))
+    assert {"clip_mask_0", "clip_masked.mp4", "clip_strip.png"} < set(before)
+    saved(open_video(folder), tmp_path / "out", *[answered(None)] * 4)
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == before
     later = answered(rectangle(1, 1), text="There, [SEG].")
     lines = saved(open_video(folder), tmp_path / "out", answered(None), later, later, later)
     assert lines[0] == "text_output: I do not know. (frame 0; 2 different answers over the frames)"

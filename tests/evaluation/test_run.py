@@ -64,14 +64,17 @@ def test_files_tell_the_same_story_as_the_scores(recipe: Recipe, tmp_path: Path)
     assert read_scores(folder) == scores
     assert (folder / "scores.md").read_text().startswith("### fake|val")
     with (folder / "samples.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+        lines = csv.DictReader(stream)
+        rows = list(lines)
+    assert lines.fieldnames is not None and len(set(lines.fieldnames)) == len(lines.fieldnames)
+    assert {row["target"] for row in rows} == {"0", "1"} and int(rows[0]["target_pixels"]) > 1
     assert len(rows) == 20 and rows[0]["text"] == "thing 0 of picture 0"
     assert sum(int(row["intersection"]) for row in rows) / sum(
         int(row["union"]) for row in rows
     ) == pytest.approx(scores.all.ciou)
     for row in rows:
         mask = read_mask(folder / "masks" / row["file"])
-        assert int(mask.sum()) >= int(row["predicted"])  # the file keeps what the metric ignores
+        assert int(mask.sum()) >= int(row["predicted_pixels"])  # the file keeps what the metric ignores
         assert (row["status"] == "no_seg_token") == (row["slots"] == "0")
         assert not mask.any() or row["status"] == "ok"
     sheet = cv2.imread(str(folder / "worst_and_best.png"))
