@@ -39,7 +39,6 @@ from seglm.utils import cli, dist
 from seglm.utils import log as logs
 from seglm.utils.command import BY_SIGNAL, command
 from seglm.utils.config import difference
-from seglm.utils.manifest import write_manifest
 from seglm.utils.portable import is_portable
 from seglm.utils.resolve import resolve
 from seglm.utils.types import Frames
@@ -133,8 +132,8 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
         for change in difference(before, recipe):
             log.warning("another setting than before the stop: %s", change)
     content = contents(recipe, sources, built)
-    if dist.world().is_main:
-        write_manifest(run.manifest, content)
+    if going_on:
+        run.describe(lambda: content, anew=True)
     schedule = recipe.schedule
     plan = Plan(
         schedule.epochs,

@@ -67,6 +67,10 @@ class Description:
     """split -> what is known to be wrong with the published files, with the thread that says so"""
     scored: Scored | None = Scored()
     """how it is asked and scored; None for data in which there is nothing to be found"""
+    groups: tuple[str, ...] = ()
+    """further families under which it may be drawn, each at a rate of its own: a part of a mixture as its authors call it"""
+    releases: tuple[str, ...] = ()
+    """makers before the bar of a split that name a release of the same pictures: `v2|valid_u` has those of `valid_u`"""
 
     def __post_init__(self) -> None:
         for split in (*self.scored.splits, *self.scored.served) if self.scored else ():
@@ -76,6 +80,11 @@ class Description:
     @property
     def name(self) -> str:
         return self.names[0]
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """All names under which it may be drawn."""
+        return (self.family, *self.groups)
 
     @property
     def places(self) -> tuple[PurePosixPath, ...]:

@@ -93,8 +93,6 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "reason_seg": ("ReasonSeg|train",),
 }
 """LISA's data: family -> its data sets"""
-FAMILIES = (*SETS, "vos", "ref_vos", "refer_seg_video", "davis")
-"""families that a recipe may name data sets of and not draw from"""
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class Data:
     rates: tuple[Weight, ...] = (9.0, 3.0, 3.0, 1.0)
     """weight of each family"""
     sets: Mapping[str, Names] = field(default_factory=lambda: SETS)
-    """family -> its data sets, each of which says itself to which family it belongs"""
+    """family -> its data sets, each of which says itself to which families it belongs; only those in `mixture` are drawn from"""
     targets_per_sample: Count = 3
     """at most this many classes or expressions of one image"""
     explanatory: Annotated[float, between(least=0, most=1, also=(-1,))] = 0.1
@@ -120,16 +118,11 @@ class Data:
     def families(self) -> dict[str, tuple[str, ...]]:
         """Family -> its data sets, for each of `mixture`.
 
-        Raises ValueError for a family without data sets, and for data sets of one that neither this mixture nor FAMILIES has.
+        Raises ValueError for a family without data sets.
         """
         for family in self.mixture:
             if not self.sets.get(family):
                 raise ValueError(unknown("family in data.mixture (--dataset)", family, self.sets))
-        for family in self.sets:
-            if family not in (*self.mixture, *FAMILIES):
-                raise ValueError(
-                    f"data.sets.{family} is drawn from by nobody; name it in data.mixture (--dataset)"
-                )
         return {family: self.sets[family] for family in self.mixture}
 
     def shares(self) -> dict[str, float]:

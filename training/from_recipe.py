@@ -14,7 +14,7 @@ import numpy as np
 from seglm.dataset.collate import collate
 from seglm.dataset.mixture import Mixture
 from seglm.dataset.pipeline import Source, TrainingSet
-from seglm.dataset.sources import open_sources, top_folders
+from seglm.dataset.sources import check_families, open_sources, top_folders
 from seglm.model.build import Built
 from seglm.model.recipe import Data, Recipe
 from seglm.model.recipes import recipe as named
@@ -45,8 +45,9 @@ def found_data(data: Data) -> Data:
 
 
 def training_sources(recipe: Recipe) -> tuple[Source, ...]:
-    """The data sets of the recipe's mixture."""
+    """The data sets of the recipe's mixture. Raises ValueError also for a name in `data.sets` that means nothing here."""
     data = recipe.data
+    check_families(data.sets, data.mixture)
     return open_sources(Path(data.dataset_dir), data.families(), exclude_val=data.exclude_val)
 
 

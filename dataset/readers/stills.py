@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seglm.dataset.description import Description
 from seglm.dataset.faults import Fault, blamed, fault
 from seglm.dataset.frames import Pixels, frame_size, read_frame
-from seglm.dataset.index import Index, Listed, Record, open_index
+from seglm.dataset.index import NO_COCO, Index, Listed, Record, open_index
 from seglm.dataset.masks import Mask, drawn
 from seglm.dataset.readers.files import missing
 from seglm.utils.types import Sample
@@ -85,6 +85,11 @@ class Stills:
     def faults(self) -> tuple[str, ...]:
         """What is wrong with the entries that are malformed; they are no samples."""
         return self.index.faults
+
+    @property
+    def has_coco(self) -> bool:
+        """Whether some of its images are COCO's, by their ids."""
+        return bool((self.index.coco != NO_COCO).any())
 
     def whole(self) -> Stills:
         """Itself. Raises Fault if an entry is malformed: nobody trains or scores on what is left without knowing."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import logging
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Protocol, cast
 
-from seglm.dataset.description import Description
+from seglm.dataset.description import Description, is_for_training
 from seglm.dataset.faults import Missing, blamed
 from seglm.dataset.readers.refer import GREFS, coco_ids
 from seglm.dataset.readers.stills import Stills
@@ -19,8 +19,6 @@ from seglm.utils.did_you_mean import unknown
 
 log = logging.getLogger(__name__)
 
-GROUPS = {"refer_seg_video": "ref_vos", "davis": "ref_vos"}
-"""parts of a mixture as VideoLISA's run_train.sh calls them -> the family of their data sets, which is drawn from at two rates"""
 HELD_OUT = {
     "refcoco": ("unc|val", "unc|testA", "unc|testB"),
     "refcoco+": ("unc|val", "unc|testA", "unc|testB"),
@@ -113,18 +111,24 @@ def open_sources(
     """The training data: for each family of `--dataset` its data sets, `{"refer_seg": ("refcoco", "refcocog"), ...}`.
 
     exclude_val: leave the images of RefCOCO, RefCOCO+, RefCOCOg and (where it is there) gRefCOCO val and test out of every source
-    that has them. LISA has the flag and never uses it.
+    that has them; those sets are not asked for where no source has images of COCO. LISA has the flag and never uses it.
     Raises ValueError for a name that is unknown or of another family, Fault if files are missing.
     """
-    held_out = held_out_images(root) if exclude_val else frozenset()
+    held_out = cache(held_out_images)
     sources = []
     for family, specs in families.items():
         for spec in specs:
-            about, _ = describe(spec)
-            if about.family != GROUPS.get(family, family):
-                raise ValueError(f"{spec!r} belongs to {about.family}, not to {family}")
+            about, split = describe(spec)
+            if family not in about.families:
+                raise ValueError(f"{spec!r} belongs to {' and '.join(about.families)}, not to {family}")
+            if about.scored is not None and split in about.scored_splits and not is_for_training(split):
+                log.warning(
+                    "%s|%s is trained on, as it is asked for; it is a benchmark, and a score on it is refused as leaked",
+                    about.name,
+                    split,
+                )
             whole = replace(open_source(spec, root), family=family)
-            source = whole.without(held_out) if held_out else whole
+            source = whole.without(held_out(root)) if exclude_val and whole.has_coco else whole
             log.info("%s: %d samples, %d held out", source.name, len(source), len(whole) - len(source))
             for what, count in whole.index.left_out.items():
                 log.info("%s: left out: %d %s", source.name, count, what)
@@ -134,6 +138,17 @@ def open_sources(
                 )
             sources.append(source)
     return tuple(sources)
+
+
+def check_families(named: Iterable[str], drawn: Collection[str]) -> None:
+    """Raises ValueError for a family whose data sets are named, that nobody draws from, and that no data set is of: a slip."""
+    known = {family for about in descriptions() for family in about.families}
+    for family in named:
+        if family not in drawn and family not in known:
+            raise ValueError(
+                f"data.sets.{family} is drawn from by nobody; name it in data.mixture (--dataset), or it is a slip: data sets "
+                f"are of {', '.join(sorted(known))}"
+            )
 
 
 def held_out_images(root: Path) -> frozenset[int]:

@@ -17,6 +17,7 @@ META = "meta_expressions.json"
 DESCRIPTION = Description(
     names=("lvvis",),
     family="ref_vos",
+    groups=("refer_seg_video",),  # VideoLISA's run_train.sh
     splits=("train", "val"),
     tree=(
         "lvvis/{train,val}/JPEGImages/*/*.jpg",

@@ -16,6 +16,8 @@ META_V2 = ("meta_expressions_v2.json", "meta_expressions_v2_release.json")
 DESCRIPTION = Description(
     names=("mevis",),
     family="ref_vos",
+    groups=("refer_seg_video",),  # VideoLISA's run_train.sh
+    releases=("v2",),
     splits=("train", "valid_u", "valid", "v2|train", "v2|valid_u", "v2|valid"),
     tree=(
         "mevis/{train,valid_u,valid}/JPEGImages/*/*.jpg",

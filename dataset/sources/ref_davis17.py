@@ -13,6 +13,7 @@ VOID = 255
 DESCRIPTION = Description(
     names=("ref_davis17", "davis", "refdavis"),
     family="ref_vos",
+    groups=("davis", "refer_seg_video"),  # VideoLISA's run_train.sh
     splits=("train", "valid"),
     tree=(
         "DAVIS17/meta_expressions/{train,valid}/meta_expressions.json",

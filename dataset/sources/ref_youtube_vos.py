@@ -23,6 +23,7 @@ FOLDERS = (
 DESCRIPTION = Description(
     names=("ref_youtube_vos", "refer_youtube_vos", "refytvos"),
     family="ref_vos",
+    groups=("refer_seg_video",),  # VideoLISA's run_train.sh
     splits=("train", "valid", "test"),
     tree=(
         "Refer-YouTube-VOS/meta_expressions/{train,valid,test}/meta_expressions.json",

@@ -15,6 +15,7 @@ KINDS = {0: "referring", 1: "reasoning", 2: NO_TARGET}
 DESCRIPTION = Description(
     names=("revos",),
     family="ref_vos",
+    groups=("refer_seg_video",),  # VideoLISA's run_train.sh
     splits=("train", "valid"),
     tree=(
         "ReVOS/JPEGImages/*/*.jpg",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seglm.dataset.description import is_for_training
+from seglm.dataset.sources import loaders
 from seglm.evaluation.asking.benchmark import benchmark
 
 log = logging.getLogger(__name__)
@@ -19,11 +20,16 @@ LISA_V1 = (
     "ReasonSeg|val",
     "its authors trained it on ReasonSeg train and val (dvlab-research/LISA, issue 56)",
 )
+VIDEOLISA = (
+    "mevis|valid_u",
+    "its code trains on MeViS train and valid_u (showlab/VideoLISA at 146f2bc)",
+)
 RELEASED: Mapping[str, tuple[str, str]] = {
     "lisa-7b-v1": LISA_V1,
     "lisa-7b-v1-explanatory": LISA_V1,
     "lisa-13b-llama2-v1": LISA_V1,
     "lisa-13b-llama2-v1-explanatory": LISA_V1,
+    "videolisa-3.8b": VIDEOLISA,
 }
 """name of a released model in lower case -> (the split it has seen, who says so)"""
 
@@ -48,16 +54,26 @@ def leak(spec: str, *, version: str, manifest: Mapping[str, Any]) -> str | None:
     spec: e.g. `ReasonSeg|val`. A train split is never reported: its name says what it is. version: path or hub id of the weights.
     manifest: what lies beside them (`utils.manifest`), or empty; the names in its `data` are the sources trained on.
     """
-    data = benchmark(spec).data.lower()
+    data = benchmark(spec).data
     if is_for_training(data):
         return None
-    if data in {part for source in manifest.get("data", ()) for part in _parts(str(source).lower())}:
-        return f"the manifest beside {version} lists {benchmark(spec).data} as training data"
-    split, why = RELEASED.get(Path(version).name.lower(), ("", ""))
-    return f"{Path(version).name}: {why}" if split.lower() == data else None
+    wanted, about = _parts(data), Path(version).name
+    if wanted & {part for source in manifest.get("data", ()) for part in _parts(str(source))}:
+        return f"the manifest beside {version} lists {data} as training data"
+    split, why = RELEASED.get(about.lower(), ("", ""))
+    return f"{about}: {why}" if split and wanted & _parts(split) else None
 
 
-def _parts(source: str) -> list[str]:
-    """The splits a source is made of: `reasonseg|train_val` is train and val."""
-    name, _, split = source.rpartition("|")
-    return [f"{name}|{part}" for part in split.split("_")]
+def _parts(source: str) -> set[str]:
+    """The splits that a source has pictures of, in lower case: those of `reasonseg|train_val` are train's and val's, and a
+    release has those of its set, `mevis|v2|valid_u` those of `mevis|valid_u`.
+    """
+    name, _, split = source.lower().partition("|")
+    maker, _, last = split.rpartition("|")
+    known = loaders().get(name)
+    if known is None:
+        return {source.lower()}
+    about, parts = known.DESCRIPTION, last.split("_")
+    before = f"{maker}|" if maker and maker not in about.releases else ""
+    is_made_of = set(parts) <= {one.lower() for one in about.splits}
+    return {f"{about.name}|{before}{part}".lower() for part in (parts if is_made_of else [last])}

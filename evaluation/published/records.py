@@ -22,10 +22,13 @@ class Source:
 
     cited: str
     protocol: Protocol
-    convention: Convention
+    convention: Convention | None
+    """None for the default of each benchmark"""
     precision: Precision
     tolerance: float
     """points of a percent that a measured value may differ by"""
+    official: tuple[str, ...] = ()
+    """benchmarks whose number another program made, by a protocol that is no mean over expressions"""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Sheet:
     benchmarks: tuple[str, ...]
 
 
-# (pictures, sentences); gRefCOCO's pictures are in the log of GSVA's README, and nobody says how many sentences there are.
+# (pictures or videos, sentences), None where nobody says it; gRefCOCO's pictures are in the log of GSVA's README.
 COUNTS: Mapping[str, tuple[int | None, int | None]] = {
     "ReasonSeg|val": (200, 200),
     "ReasonSeg|test": (779, 779),
@@ -69,6 +72,12 @@ COUNTS: Mapping[str, tuple[int | None, int | None]] = {
     "grefcoco|unc|val": (1500, None),
     "grefcoco|unc|testA": (750, None),
     "grefcoco|unc|testB": (750, None),
+    "mevis|valid": (140, None),
+    "mevis|valid_u": (50, None),
+    "refytvos|valid": (202, None),
+    "refdavis|valid": (30, None),
+    "revos|valid": (416, None),
+    "reasonvos|test": (91, 458),
 }
 REFCOCO = tuple(name for name in COUNTS if name.startswith("refcoco"))
 GREFCOCO = tuple(name for name in COUNTS if name.startswith("grefcoco"))
@@ -82,7 +91,15 @@ SHEETS: Mapping[str, Sheet] = {
         ("ReasonSeg|val", "ReasonSeg|test|short", "ReasonSeg|test|long", "ReasonSeg|test"),
     ),
     "video": Sheet(
-        ("jf",), ("mevis|val", "mevis|valid_u", "refytvos|val", "refdavis|val", "revos|val", "reasonvos|test")
+        ("jf",),
+        (
+            "mevis|valid",
+            "mevis|valid_u",
+            "refytvos|valid",
+            "refdavis|valid",
+            "revos|valid",
+            "reasonvos|test",
+        ),
     ),
 }
 README, PAPER, HEARSAY = (
@@ -97,9 +114,11 @@ SOURCES: Mapping[str, Source] = {
     "gsva paper": Source("GSVA, CVPR 2024, table 1, second hand", "forced", "gsva", "fp32", HEARSAY),
     "gsva refcoco": Source("GSVA, CVPR 2024, table 3", "forced", "lisa", "fp32", PAPER),
     "lisa": Source("LISA, CVPR 2024, tables 1 and 2", "forced", "lisa", "bf16", PAPER),
-    "videolisa": Source("VideoLISA, NeurIPS 2024", "forced", "lisa", "bf16", PAPER),
-    "glus": Source("README of GLUS-video/GLUS at 8fd138b", "generate", "lisa", "bf16", PAPER),
-    "sa2va": Source("Sa2VA, tables 6, 8 and 14", "generate", "lisa", "bf16", PAPER),
+    "videolisa": Source(
+        "VideoLISA, NeurIPS 2024", "forced", None, "bf16", PAPER, official=("refdavis|valid",)
+    ),
+    "glus": Source("README of GLUS-video/GLUS at 8fd138b", "generate", None, "bf16", PAPER),
+    "sa2va": Source("Sa2VA, tables 6, 8 and 14", "generate", None, "bf16", PAPER),
 }
 # (model, recipe, weights, source, sheet, values: metrics of a benchmark joined by /, - where there is none)
 LINES: tuple[tuple[str, str, str, str, str, str], ...] = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.published.records import Row
-from seglm.evaluation.scores.results import Scores
+from seglm.evaluation.scores.results import Convention, Scores
 from seglm.model.recipes import recipes
 
 OUTCOME = "reproduce.json"
@@ -48,15 +48,22 @@ class Outcome:
 def as_published(given: argparse.Namespace, row: Row) -> argparse.Namespace:
     """The command line with everything that the row settles: split, protocol, convention, precision, recipe.
 
-    Raises ValueError for a recipe or a benchmark that this version does not have, and for a flag that says otherwise.
+    Raises ValueError for a recipe or a benchmark that this version does not have, for one that only a server or another program
+    scores, and for a flag that says otherwise.
     """
     if row.recipe not in recipes():
         raise ValueError(f"{row.name}: its recipe {row.recipe} is not in this version (train_ds.py --list)")
-    benchmark(row.benchmark)
+    benchmark(row.benchmark).check_truth()
+    if row.benchmark in row.source.official:
+        raise ValueError(
+            f"{row.name}: its number is that of the official protocol, which scores all objects of an annotator together; write "
+            f"masks with `python -m seglm.evaluation.run --inference_only --val_dataset '{row.benchmark}'`, and give the "
+            "official program what `python -m seglm.evaluation.submit` makes of them"
+        )
     settled = {
         "val_dataset": row.benchmark,
         "protocol": row.source.protocol,
-        "convention": row.source.convention,
+        "convention": convention_of(row),
         "precision": row.source.precision,
         "recipe": row.recipe,
         "inference_only": False,
@@ -67,6 +74,11 @@ def as_published(given: argparse.Namespace, row: Row) -> argparse.Namespace:
                 f"--{name} {getattr(given, name)} contradicts --reproduce {row.name}, which sets {value}; leave it out"
             )
     return argparse.Namespace(**{**vars(given), **settled})
+
+
+def convention_of(row: Row) -> Convention:
+    """How its values were averaged. Raises ValueError if the benchmark has no such way."""
+    return benchmark(row.benchmark).average(row.source.convention)
 
 
 def check_count(row: Row, selection: Selection) -> None:
@@ -115,7 +127,7 @@ def _text(outcome: Outcome) -> str:
         *(_line(one) for one in outcome.metrics),
         "",
         f"Percent. Published: {source.cited}, {row.weights or 'weights not released'}, protocol {source.protocol}, "
-        f"convention {source.convention}, {source.precision}. Measured: {outcome.version}.",
+        f"convention {convention_of(row)}, {source.precision}. Measured: {outcome.version}.",
         "All values are inside the tolerance." if outcome.is_inside else "NOT REPRODUCED.",
     ]
     return "\n".join(lines)

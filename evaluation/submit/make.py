@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,18 +35,26 @@ def make_zip(
     """
     if not missing_is_empty:
         check_all_there(selection, predictions)
-    fresh, count = file.with_name(file.name + NEW), 0
+    count = 0
+    with fresh_zip(file) as archive:
+        for sample in _samples(selection):
+            for name, data in _files(form, sample, predictions):
+                add(archive, name, data)
+                count += 1
+    return count
+
+
+@contextmanager
+def fresh_zip(file: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip to fill, which takes its place when it is whole."""
+    fresh = file.with_name(file.name + NEW)
     try:
         with zipfile.ZipFile(fresh, "w") as archive:
-            for sample in _samples(selection):
-                for name, data in _files(form, sample, predictions):
-                    add(archive, name, data)
-                    count += 1
+            yield archive
         os.replace(fresh, file)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
-    return count
 
 
 def check_all_there(selection: Selection, predictions: Predictions) -> None:
@@ -62,15 +71,12 @@ def check_all_there(selection: Selection, predictions: Predictions) -> None:
         )
 
 
-def masks_of(
-    sample: Sample, target: Target, predictions: Predictions, *, frames: Sequence[str] | None = None
-) -> Iterator[Mask]:
+def masks_of(sample: Sample, target: Target, predictions: Predictions) -> Iterator[Mask]:
     """The mask of each frame, bool [H, W] at the video's size; empty ones where there is no prediction.
 
     Raises ValueError for a mask of another size, and what `Predictions.masks` raises.
     """
-    names = sample.frame_names if frames is None else frames
-    asked = asked_of(sample, target)
+    names, asked = sample.frame_names, asked_of(sample, target)
     found = predictions.masks(asked, names) if predictions.has(asked) else iter([None] * len(names))
     for name, given in zip(names, found, strict=True):
         mask = np.zeros(sample.size, dtype=np.bool_) if given is None else given

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seglm.dataset.description import Description
+from seglm.dataset.description import Description, is_for_training
 from seglm.dataset.faults import Fault
 from seglm.dataset.readers.refer import is_in
 from seglm.dataset.sources import (
+    check_families,
     describe,
     descriptions,
     held_out_images,
@@ -200,6 +201,39 @@ def test_a_family_can_be_drawn_from_in_groups_at_rates_of_their_own(tmp_path: Pa
     ]  # fmt: skip
     with pytest.raises(ValueError, match="'ytvos' belongs to vos, not to davis"):
         open_sources(tmp_path, {"davis": ("ytvos",)})
+    with pytest.raises(ValueError, match="'mevis' belongs to ref_vos and refer_seg_video, not to davis"):
+        open_sources(tmp_path, {"davis": ("mevis",)})
+    assert len(open_sources(tmp_path, groups, exclude_val=True)) == 3, (
+        "no image of COCO, so RefCOCO is not asked for"
+    )
+
+
+def test_a_family_that_nobody_draws_from_is_a_slip_unless_some_data_set_is_of_it() -> None:
+    check_families(["sem_seg", "davis", "refer_seg_video", "mine"], drawn=["mine"])
+    with pytest.raises(ValueError, match="data.sets.sem_sge is drawn from by nobody; .* davis, .*sem_seg"):
+        check_families(["sem_sge"], drawn=["sem_seg"])
+
+
+@pytest.mark.parametrize("about", [one for one in descriptions() if one.family in ("ref_vos", "vos")])
+def test_what_is_scored_stays_out_of_training_unless_it_is_asked_for(about: Description) -> None:
+    scored = {split for split in about.scored_splits if not is_for_training(split)}
+    _, drawn = describe(about.name)
+    if about.name == "reasonvos":
+        assert about.splits == ("test",), "there is nothing else of it"
+    else:
+        assert is_for_training(drawn) and drawn not in scored
+    for split in scored:
+        assert describe(f"{about.name}|{split}")[1] == split
+
+
+def test_a_benchmark_that_is_asked_for_is_trained_on_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_videos(tmp_path, images=20, val_images=4, test_images=0, size=64)
+    [first, second] = open_sources(tmp_path, {"refer_seg_video": ("mevis", "mevis|valid_u")})
+    assert (first.name, second.name) == ("mevis|train", "mevis|valid_u")
+    [said] = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert said.startswith("mevis|valid_u is trained on, as it is asked for")
 
 
 def test_a_name_of_another_family_is_refused() -> None:

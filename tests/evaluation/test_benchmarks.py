@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from seglm.dataset import sources
-from seglm.dataset.description import Description, Scored
+from seglm.dataset.description import Description, Scored, is_for_training
 from seglm.evaluation.asking import benchmark as asking
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.leak import leak, refuse_leak
@@ -177,6 +177,13 @@ def test_a_picture_without_a_class_is_left_out_where_the_description_says_so() -
         predict(near_the_truth, benchmark("refcoco|val").select(Half(4)), recipe, [range(2)])
 
 
+SCORED_VIDEOS = [
+    (about.name, split)
+    for about in sources.descriptions()
+    if about.family in ("ref_vos", "vos") and about.scored
+    for split in (*about.scored_splits, *about.scored.served)
+    if not is_for_training(split)
+]
 MANIFEST = {"data": {"ReasonSeg|train": {"samples": 3}, "refcoco|unc|train": {}}}
 
 
@@ -206,6 +213,42 @@ MANIFEST = {"data": {"ReasonSeg|train": {"samples": 3}, "refcoco|unc|train": {}}
         ),
         ("refcoco|unc|val", "xinlai/LISA-7B-v1", {}, ""),
         ("ReasonSeg|val", "somewhere/else", {}, ""),
+        *(
+            (
+                f"{name}|{split}",
+                "a",
+                {"data": {f"{name}|{split}": {}}},
+                f"the manifest beside a lists {name}|{split}",
+            )
+            for name, split in SCORED_VIDEOS
+        ),
+        (
+            "mevis|valid",
+            "a",
+            {"data": {"mevis|valid_u": {}}},
+            "",
+        ),  # another split, whatever its name begins with
+        ("mevis|valid_u", "a", {"data": {"mevis|train": {}, "revos|valid": {}}}, ""),
+        (
+            "mevis|v2|valid_u",
+            "a",
+            {"data": {"mevis|valid_u": {}}},
+            "the manifest beside a lists mevis|v2|valid_u",
+        ),
+        (
+            "mevis|valid_u",
+            "a",
+            {"data": {"mevis|v2|valid_u": {}}},
+            "the manifest beside a lists mevis|valid_u",
+        ),
+        (
+            "mevis|valid_u",
+            "ZechenBai/VideoLISA-3.8B",
+            {},
+            "VideoLISA-3.8B: its code trains on MeViS train and valid_u",
+        ),
+        ("mevis|v2|valid_u", "ZechenBai/VideoLISA-3.8B", {}, "VideoLISA-3.8B: its code trains on"),
+        ("reasonvos|test", "ZechenBai/VideoLISA-3.8B", {}, ""),
     ],
 )
 def test_a_split_the_weights_were_trained_on_is_a_leak(
