@@ -189,6 +189,9 @@ LATE = """
     --val_dataset ReasonSeg|vall    | 'vall' is not permitted; permitted are
     --val_dataset ReasonsSeg|val    | unknown benchmark 'ReasonsSeg|val'; did you mean
     --val_dataset refcoco           | it is refcoco|
+    --val_dataset ReasonSeg|vall --dataset_dir /nowhere | 'vall' is not permitted
+    --refer_seg_data refcco --dataset_dir /nowhere | unknown data set 'refcco'; did you mean refcoco
+    --exclude_val false             | data.exclude_val=false
     --val_dataset llava_instruct_150k | is no benchmark
     --reason_seg_data ReasonSeg|val | LEAK: .*ReasonSeg|val as training data; .*--allow_leak
     --reason_seg_data ReasonSeg|train,ReasonSeg|val | LEAK
