@@ -138,7 +138,7 @@ class Place:
             (r"(?<!--save_path )merged/([\w-]+)", self.merged),
             (r"runs/(lisa-7b|gsva-7b|keyseg-7b)", self.trained),
             (r"(liuhaotian)", lambda _: self.base()),
-            (r"(my_masks)", lambda _: (self.root / "my_masks").mkdir(exist_ok=True)),
+            (r"(my_masks)", self.foreign),
             (r"(runs/eval/[ab])", self.scored),
             (r"(?<=--weight )(runs/\S+\.bin)", self.consolidated),
         ]
@@ -160,6 +160,11 @@ class Place:
             link = self.root / "dataset" / folder.name
             if folder.is_dir() and not link.exists():
                 link.symlink_to(folder)
+
+    def foreign(self, name: str) -> None:
+        """One mask of another program; the lines that score it count the others as empty."""
+        (self.root / name).mkdir(exist_ok=True)
+        Image.new("L", (8, 8)).save(self.root / name / "0.png")
 
     def my_data(self) -> None:
         """docs/own_data.md as it stands: its folders, its JSON."""
