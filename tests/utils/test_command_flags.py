@@ -63,7 +63,8 @@ def test_a_number_or_path_that_cannot_be_meant_names_its_flag(
         import_module(module).main(told.split(" "))
     line = capsys.readouterr().err.splitlines()[-1]
     flags = [word.partition("=")[0] for word in told.split(" ") if word.startswith("--")]
-    assert any(f"error: argument {flag}" in line for flag in flags) and said in line, line
+    _, _, blamed = line.partition("error: argument ")
+    assert any(flag in blamed for flag in flags) and said in line, line
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x", "cuda:", "meta", "cpu:7"])
