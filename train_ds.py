@@ -31,7 +31,15 @@ from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import WITHOUT_BASE, layout_of, manifest_of
 from seglm.model.trainable import fate
 from seglm.training.engine import Engine
-from seglm.training.from_recipe import contents, feed, found_data, heading, settings, training_sources
+from seglm.training.from_recipe import (
+    check_names_of_data,
+    contents,
+    feed,
+    found_data,
+    heading,
+    settings,
+    training_sources,
+)
 from seglm.training.plan import Hooks, Plan, SaveEvery
 from seglm.training.run_folder import RunFolder, forget, kept, open_run, refuse, refuse_full_disk, release
 from seglm.training.trainer import Trainer
@@ -39,7 +47,6 @@ from seglm.utils import cli, dist
 from seglm.utils import log as logs
 from seglm.utils.command import BY_SIGNAL, command
 from seglm.utils.config import difference
-from seglm.utils.manifest import write_manifest
 from seglm.utils.portable import is_portable
 from seglm.utils.resolve import resolve
 from seglm.utils.types import Frames
@@ -117,6 +124,9 @@ def configured(recipe: Recipe, options: cli.Options) -> Recipe:
 def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     """From the data on disk to a folder with trained weights."""
     recipe.check(dist.world())
+    check_names_of_data(recipe)
+    if not options.no_eval:
+        benchmark(recipe.evaluate.dataset).check_truth()
     look_for(recipe, options.init_from)
     going_on, run = options.resume is not None, run_of(options, recipe.name)
     refuse(run, resume=going_on, overwrite=options.overwrite)
@@ -133,8 +143,8 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
         for change in difference(before, recipe):
             log.warning("another setting than before the stop: %s", change)
     content = contents(recipe, sources, built)
-    if dist.world().is_main:
-        write_manifest(run.manifest, content)
+    if going_on:
+        run.describe(lambda: content, anew=True)
     schedule = recipe.schedule
     plan = Plan(
         schedule.epochs,

@@ -5,7 +5,8 @@ it; some heads of the next layers go from an answer to what its question is abou
 that one. Without these lessons naming the right thing took several times as many steps.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +17,15 @@ from seglm.bases.packing import Packed
 from seglm.bases.patch_lessons import ATTRIBUTES, filled_by
 from seglm.bases.scene_cache import DrawnScenes
 from seglm.dataset.toy.asking import Question
-from seglm.dataset.toy.scenes import Scene
+from seglm.dataset.toy.scenes import Scene, Thing
 
 WORD_LAYERS = (0, 1)  # of the language model, where it is taught what a word or a fact is at
 ANSWER_LAYERS = (2, 3)  # where it is taught what an answer is at
 TAUGHT_HEADS = 2  # the first of each of these layers
 
 Place = tuple[int, int]  # (row, position)
+Shares = NDArray[np.floating[Any]]  # [P], of each patch
+Aim = tuple[Place, Shares]
 
 
 def attention_targets(
@@ -36,26 +39,50 @@ def attention_targets(
     filled = [
         filled_by(owners, len(scene.things)) for owners, scene in zip(batch.owners, batch.scenes, strict=True)
     ]
-    answers: list[tuple[Place, NDArray[np.float64]]] = []
+    answers: list[Aim] = []
     for question, start, end in packed.spans:
         if question.targets:
             row = int(packed.predicts[start, 0])
             said = _targets_by_token(question, batch.scenes[row], words, packed.answers[start:end])
             for at, things in zip(range(start, end), said, strict=True):
                 answers.append(((row, int(packed.predicts[at, 1])), filled[row][:, things].sum(1)))
-    read: list[tuple[Place, NDArray[np.float64]]] = []
+    read = words_read(words, [scene.things for scene in batch.scenes], filled, packed)
+    return stacked(dict.fromkeys(WORD_LAYERS, read) | dict.fromkeys(ANSWER_LAYERS, answers))
+
+
+def words_read(
+    words: Mapping[str, Tensor],
+    things: Sequence[Sequence[Thing]],
+    filled: Sequence[NDArray[np.floating[Any]]],
+    packed: Packed,
+) -> list[Aim]:
+    """From the words for attributes and the facts that mean one to the things that have it.
+
+    things: of each row; filled: of each row float [P, N], the share of each patch that each thing fills.
+    """
+    read: list[Aim] = []
     for name, value, (row, place) in _attributes_read(words, packed):
-        same = [i for i, thing in enumerate(batch.scenes[row].things) if getattr(thing, name) == value]
+        same = [i for i, thing in enumerate(things[row]) if getattr(thing, name) == value]
         if same:
             read.append(((row, place), filled[row][:, same].sum(1)))
+    return read
+
+
+def stacked(aims: Mapping[int, Sequence[Aim]]) -> dict[int, tuple[Tensor, Tensor]]:
+    """Aims by layer -> the same as tensors, see `attention_targets`; without those that nothing fills, and layers without any."""
     targets: dict[int, tuple[Tensor, Tensor]] = {}
-    for layers, aimed in ((WORD_LAYERS, read), (ANSWER_LAYERS, answers)):
-        if not aimed:
-            continue
-        places = torch.tensor([place for place, _ in aimed])
-        shares = torch.from_numpy(np.stack([there / there.sum() for _, there in aimed])).float()
-        targets |= dict.fromkeys(layers, (places, shares))
+    for layer, all_aimed in aims.items():
+        aimed = [(place, there) for place, there in all_aimed if there.any()]
+        if aimed:
+            places = torch.tensor([place for place, _ in aimed])
+            shares = torch.from_numpy(np.stack([there / there.sum() for _, there in aimed])).float()
+            targets[layer] = places, shares
     return targets
+
+
+def missed(logits: Tensor, wanted: Tensor) -> Tensor:
+    """How far heads are from attending as wanted: logits [G, heads, V], wanted [G, V] -> cross entropy."""
+    return -(wanted[:, None] * logits.log_softmax(-1)).sum(-1).mean()
 
 
 def _attributes_read(words: Mapping[str, Tensor], packed: Packed) -> Iterator[tuple[str, str, Place]]:

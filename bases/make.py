@@ -14,8 +14,11 @@ import numpy as np
 import torch
 
 from seglm.bases import (
+    clip_cache,
+    clip_lessons,
+    clip_showing,
+    motion_lessons,
     packing,
-    patch_lessons,
     questions,
     scene_cache,
     tiny_llava,
@@ -29,14 +32,20 @@ from seglm.utils.command import command
 from seglm.utils.ranges import Count, Positive, place, typed
 
 HOME = Path(__file__).resolve().parent
-SCORED = 300  # held-out scenes
+SCORED, SCORED_CLIPS = 300, 200  # held-out scenes and clips
+GLANCED = 60  # of each, while it trains
 TOWER_STEPS, TOWER_IMAGES = 7000, 12
 TOWER_WEIGHT = 0.5  # of the tower's own loss beside the talk
-TOWER_UNTIL = 0.6  # share of the run at which that loss has faded out
+TOWER_UNTIL = 0.3  # share of the run at which that loss has faded out
 TOWER_OFFSET = 30_000  # it sees other scenes than the talk of the same step
 ATTENTION_WEIGHT = 1.0  # of the attention lessons beside the talk; fades out at the end of the run
 TOWER_RUN, TALK_RUN, SAM_RUN = "tower", "talker", "promptable"  # what the files in --work are called
-TALK_STEPS, TALK_IMAGES = 7000, 4
+TALK_STEPS, TALK_IMAGES = 5600, 4
+TALK_CLIPS = 2  # of a step in which clips are watched
+MOTION_CLIPS = 4  # of the same step, of which motion alone is taught
+MOTION_OFFSET = 2500  # it sees other clips than the talk of the same step
+CLIP_SHARE = 0.3  # of the steps
+CLIP_CHUNKS = 25  # after so many the clips come round again
 SAM_STEPS, SAM_IMAGES = 3400, 8
 CURVE_POINTS = 12  # of the scores over the run, in the manifest
 
@@ -75,9 +84,9 @@ def make_tiny_llava(out: Path, *, work: Path, minutes: float) -> None:
     if not (out / "tokenizer.model").exists():
         vocabulary.write_tokenizer(out)
     tokenizer = load_tokenizer(out, tokens=(), image_tokens=vocabulary.IMAGE_TOKENS)
-    packer = packing.Packer(tokenizer, patches=(scene_cache.SIDE // patch_lessons.PATCH) ** 2)
+    packers = _packers(tokenizer)
     torch.manual_seed(0)
-    base = tiny_llava.TinyLlava(packer.word_ids)
+    base = tiny_llava.TinyLlava(packers[0].word_ids)
     scenes = scene_cache.SceneCache(split="train", cache=work / "drawn", chunks=60)
     settings = training_run.RunSettings(steps=TOWER_STEPS, minutes=0.2 * minutes, lr=1.2e-3, save_every=500)
     training_run.train(
@@ -88,27 +97,45 @@ def make_tiny_llava(out: Path, *, work: Path, minutes: float) -> None:
         name=TOWER_RUN,
         saved=lambda module, progress: None,
     )
-    held_out = scene_cache.SceneCache(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
-    settings = training_run.RunSettings(steps=TALK_STEPS, minutes=0.8 * minutes, lr=1.2e-3, save_every=250)
+    clips = clip_cache.ClipCache(split="train", cache=work / "drawn", chunks=CLIP_CHUNKS)
+    held_out = _held_out(work)
+    settings = training_run.RunSettings(steps=TALK_STEPS, minutes=0.8 * minutes, lr=1.2e-3, save_every=500)
 
     def saved(module: torch.nn.Module, progress: training_run.Progress) -> None:
         tiny_llava.save(base.llava, out)
-        found = _talk_scores(base.llava, packer, held_out, whole=progress.share >= 1)
+        found = _talk_scores(base.llava, packers, held_out, whole=progress.share >= 1)
         write_manifest(out, found, progress, settings, work / f"{TALK_RUN}.jsonl", images=TALK_IMAGES)
 
     training_run.train(
-        base, _talk_step(base, scenes, packer), settings, folder=work, name=TALK_RUN, saved=saved
+        base, _talk_step(base, scenes, clips, packers), settings, folder=work, name=TALK_RUN, saved=saved
     )
+
+
+Packers = tuple[packing.Packer, packing.Packer]
+"""of questions about images, and about clips"""
+HeldOut = tuple[scene_cache.DrawnScenes, tuple[clip_cache.DrawnClip, ...]]
+
+
+def _packers(tokenizer: Any) -> Packers:
+    return (
+        packing.Packer(tokenizer, patches=clip_showing.PATCHES),
+        packing.Packer(tokenizer, patches=clip_showing.VISUAL_TOKENS, of_clips=True),
+    )
+
+
+def _held_out(work: Path) -> HeldOut:
+    scenes = scene_cache.SceneCache(split="val", cache=work / "drawn", chunks=1)
+    clips = clip_cache.ClipCache(split="val", cache=work / "drawn", chunks=1)
+    return scenes.pick(0, SCORED), clips.pick(0, SCORED_CLIPS)
 
 
 def score(out: Path, *, work: Path) -> None:
     """Measures both bases on held-out scenes and writes the scores into their manifests."""
-    held_out = scene_cache.SceneCache(split="val", cache=work / "drawn", chunks=1).pick(0, SCORED)
-    tokenizer = load_tokenizer(out / "llava", tokens=(), image_tokens=vocabulary.IMAGE_TOKENS)
-    packer = packing.Packer(tokenizer, patches=(scene_cache.SIDE // patch_lessons.PATCH) ** 2)
+    held_out = _held_out(work)
+    packers = _packers(load_tokenizer(out / "llava", tokens=(), image_tokens=vocabulary.IMAGE_TOKENS))
     found: dict[str, Mapping[str, Any]] = {
-        "llava": _talk_scores(tiny_llava.load(out / "llava"), packer, held_out, whole=True),
-        "sam": tiny_sam.scores(tiny_sam.load(out / "sam"), held_out),
+        "llava": _talk_scores(tiny_llava.load(out / "llava"), packers, held_out, whole=True),
+        "sam": tiny_sam.scores(tiny_sam.load(out / "sam"), held_out[0]),
     }
     for name, scores in found.items():
         path = out / name / "manifest.json"
@@ -118,40 +145,88 @@ def score(out: Path, *, work: Path) -> None:
 
 
 def _talk_scores(
-    llava: Any, packer: packing.Packer, held_out: scene_cache.DrawnScenes, *, whole: bool
+    llava: Any, packers: Packers, held_out: HeldOut, *, whole: bool
 ) -> dict[str, dict[str, float]]:
-    """Exact match with the wordings of training; `whole`: also with all wordings, and with the wrong image."""
-    found = {"familiar": questions.scores(llava, packer, held_out, split="train")}
+    """Exact match with the wordings of training; `whole`: also with all wordings, and with the wrong image or clip."""
+    (of_images, of_clips), (scenes, clips) = packers, held_out
+    if not whole:
+        scenes, clips = scenes.first(GLANCED), clips[:GLANCED]
+    found = {
+        "familiar": questions.scores(llava, of_images, scenes, split="train"),
+        "clips": questions.clip_scores(llava, of_clips, clips),
+    }
     if whole:
-        found["held_out_wordings"] = questions.scores(llava, packer, held_out, split="val")
-        found["wrong_image"] = questions.scores(llava, packer, held_out, split="train", wrong_image=True)
+        found["held_out_wordings"] = questions.scores(llava, of_images, scenes, split="val")
+        found["wrong_image"] = questions.scores(llava, of_images, scenes, split="train", wrong_image=True)
+        found["clips_held_out_wordings"] = questions.clip_scores(llava, of_clips, clips, wordings=True)
+        found["wrong_clip"] = questions.clip_scores(llava, of_clips, clips, wrong_clip=True)
     return found
 
 
 def _talk_step(
-    base: tiny_llava.TinyLlava, scenes: scene_cache.SceneCache, packer: packing.Packer
+    base: tiny_llava.TinyLlava,
+    scenes: scene_cache.SceneCache,
+    clips: clip_cache.ClipCache,
+    packers: Packers,
 ) -> training_run.StepFn:
+    """Most steps are about pictures, the others about clips."""
+
     def step(number: int, share: float) -> tuple[torch.Tensor, Mapping[str, float]]:
         base.train()
         rng = np.random.default_rng([3, number])
-        batch = scenes.pick(number * TALK_IMAGES, TALK_IMAGES)
-        captioned = bool(rng.random() < questions.CAPTION_ODDS)
-        rows = [
-            questions.training_questions(scene, rng, share=share, captioned=captioned)
-            for scene in batch.scenes
-        ]
-        which = rng.integers(0, 2, TALK_IMAGES)
-        loss, values = tiny_llava_losses.talk_loss(
-            base, batch, packer.pack(rows), which=which, attention_weight=ATTENTION_WEIGHT * (1 - share)
-        )
-        if share < TOWER_UNTIL:
-            more = scenes.pick(number * TOWER_IMAGES + TOWER_OFFSET, TOWER_IMAGES)
-            tower, seen = tiny_llava_losses.tower_loss(base, more, rng)
-            loss = loss + TOWER_WEIGHT * (1 - share / TOWER_UNTIL) * tower
-            values = {**values, "dense_shape": seen["dense_shape"], "said_cell": seen["said_cell"]}
-        return loss, values
+        if rng.random() < CLIP_SHARE:
+            return _clip_loss(base, clips, packers[1], rng, number=number, share=share)
+        return _picture_loss(base, scenes, packers[0], rng, number=number, share=share)
 
     return step
+
+
+def _clip_loss(
+    base: tiny_llava.TinyLlava,
+    clips: clip_cache.ClipCache,
+    packer: packing.Packer,
+    rng: np.random.Generator,
+    *,
+    number: int,
+    share: float,
+) -> tuple[torch.Tensor, Mapping[str, float]]:
+    """Questions about some clips, and what moves in some others."""
+    weight = ATTENTION_WEIGHT * (1 - share)
+    shown = [clip_showing.showing(one, rng) for one in clips.pick(number * TALK_CLIPS, TALK_CLIPS)]
+    packed = packer.pack([clip_lessons.questions_about(one, rng) for one in shown])
+    loss, values = clip_lessons.watch_loss(base, shown, packer, packed, attention_weight=weight)
+    more = clips.pick(number * MOTION_CLIPS + MOTION_OFFSET, MOTION_CLIPS)
+    shown = [clip_showing.showing(one, rng) for one in more]
+    packed = packer.pack([clip_lessons.meanings(rng) for _ in shown])
+    motion, learnt = motion_lessons.motion_loss(base, shown, packer, packed, attention_weight=weight)
+    return loss + motion, values | learnt
+
+
+def _picture_loss(
+    base: tiny_llava.TinyLlava,
+    scenes: scene_cache.SceneCache,
+    packer: packing.Packer,
+    rng: np.random.Generator,
+    *,
+    number: int,
+    share: float,
+) -> tuple[torch.Tensor, Mapping[str, float]]:
+    """Questions about some pictures, and for a while what the tower says of some others."""
+    batch = scenes.pick(number * TALK_IMAGES, TALK_IMAGES)
+    captioned = bool(rng.random() < questions.CAPTION_ODDS)
+    rows = [
+        questions.training_questions(scene, rng, share=share, captioned=captioned) for scene in batch.scenes
+    ]
+    which = rng.integers(0, 2, TALK_IMAGES)
+    loss, values = tiny_llava_losses.talk_loss(
+        base, batch, packer.pack(rows), which=which, attention_weight=ATTENTION_WEIGHT * (1 - share)
+    )
+    if share >= TOWER_UNTIL:
+        return loss, values
+    more = scenes.pick(number * TOWER_IMAGES + TOWER_OFFSET, TOWER_IMAGES)
+    tower, seen = tiny_llava_losses.tower_loss(base, more, rng)
+    loss = loss + TOWER_WEIGHT * (1 - share / TOWER_UNTIL) * tower
+    return loss, {**values, "dense_shape": seen["dense_shape"], "said_cell": seen["said_cell"]}
 
 
 def _tower_step(base: tiny_llava.TinyLlava, scenes: scene_cache.SceneCache) -> training_run.StepFn:

@@ -1,6 +1,7 @@
-"""Packed rows: many questions about one image behind one prefix; a question sees the prefix and itself, no other question.
+"""Packed rows: many questions about one image or clip behind one prefix; a question sees the prefix and itself, no other.
 
-The text is that of the llava_v1 template with the image between its two tokens, tokenised as our dialogues are.
+The text is that of the llava_v1 template with the image between its two tokens, tokenised as our dialogues are; the frames of
+a clip have no tokens around them, as in VideoLISA.
 Letters: N images (rows), T tokens of a row, A answer tokens.
 """
 
@@ -43,6 +44,8 @@ class Packed:
     """per chunk of c tokens: float [N, 1, c, prefix + c], 0 where a token sees another, -inf elsewhere"""
     image_start: int
     """position of the first image feature"""
+    image_end: int
+    """position behind the last image feature"""
     predicts: Tensor
     """int64 [A, 2] (row, position) of the states that predict an answer token"""
     answers: Tensor
@@ -56,30 +59,37 @@ class Packed:
 class Packer:
     """Tokenises questions and lays them out."""
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast", *, patches: int) -> None:
-        """patches: visual tokens of an image."""
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast", *, patches: int, of_clips: bool = False) -> None:
+        """patches: visual tokens of an image, or with `of_clips` of a clip."""
         self._tokenizer = tokenizer
         self.patches = patches
-        self.end = tokenizer.convert_tokens_to_ids(IMAGE_TOKENS[1])
+        before_image, self._behind = ("", "") if of_clips else IMAGE_TOKENS
         self._ids = lru_cache(maxsize=200_000)(
             lambda text: tuple(tokenizer(text, add_special_tokens=False).input_ids)
         )
         self._verbs = {self._ids(fact.verb): fact for fact in FACTS}
         self._facts = lru_cache(maxsize=200_000)(self._find_facts)
-        before = (tokenizer.bos_token_id, *self._ids(LLAVA_V1.first + IMAGE_TOKENS[0]))
+        before = (tokenizer.bos_token_id, *self._ids(LLAVA_V1.first + before_image))
         self.image_start = len(before)
-        self.prefix = [*before, *[0] * patches, self.end]
+        self.prefix = [*before, *[0] * patches, *self._ids(self._behind)]
 
     def prompt_ids(self, text: str) -> tuple[int, ...]:
-        """The ids after the image's end token up to where the answer begins."""
-        return self._ids(f"{IMAGE_TOKENS[1]}\n{text}{LLAVA_V1.reply}")[1:]
+        """The ids behind the prefix up to where the answer begins."""
+        return self._continued(f"\n{text}{LLAVA_V1.reply}")
 
     def encode(self, question: Question) -> EncodedQuestion:
-        """The ids after the image's end token, and how many of them are not yet the answer."""
-        whole = self._ids(
-            f"{IMAGE_TOKENS[1]}\n{question.text}{LLAVA_V1.reply}{LLAVA_V1.lead}{question.answer}{LLAVA_V1.close}"
-        )[1:]
+        """The ids behind the prefix, and how many of them are not yet the answer."""
+        whole = self._continued(
+            f"\n{question.text}{LLAVA_V1.reply}{LLAVA_V1.lead}{question.answer}{LLAVA_V1.close}"
+        )
         return question, whole, len(self.prompt_ids(question.text))
+
+    def length(self, text: str) -> int:
+        """How many tokens the beginning of a question's text has, which ends with a word, and the line break before it."""
+        return len(self._continued(f"\n{text}"))
+
+    def _continued(self, text: str) -> tuple[int, ...]:
+        return self._ids(self._behind + text)[bool(self._behind) :]
 
     def _find_facts(self, ids: tuple[int, ...]) -> tuple[tuple[Fact, int], ...]:
         """The facts that some ids tell, each with the index of its last token."""
@@ -134,6 +144,7 @@ class Packer:
             chunks=borders,
             masks=masks,
             image_start=self.image_start,
+            image_end=self.image_start + self.patches,
             predicts=torch.tensor(predicts),
             answers=torch.tensor(answers),
             spans=tuple(spans),

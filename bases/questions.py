@@ -5,21 +5,28 @@ gives it exactly if each of its tokens is the most likely one after the true one
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from seglm.bases.clip_cache import DrawnClip
+from seglm.bases.clip_lessons import questions_about
+from seglm.bases.clip_showing import clip_features, showing
 from seglm.bases.packing import CHUNKS, Packer
 from seglm.bases.scene_cache import DrawnScenes
 from seglm.bases.tiny_llava import hidden_states, vision_features
 from seglm.dataset.toy.asking import COLUMNS
+from seglm.dataset.toy.families import BY_NAME
 from seglm.dataset.toy.language import Question, questions
 from seglm.dataset.toy.scenes import Scene, Split
+from seglm.dataset.toy.watching import WATCH
 
 PER_IMAGE = 18  # questions behind one image
-EASY_UNTIL = 0.4  # share of the run in which things are named by their looks alone
+EASY_UNTIL = 0.35  # share of the run in which things are named by their looks alone
 EASY_FORMS = ("", "attribute", "class", "multi", "reasoning")
+FAVOURED, FAVOUR = ("multi", "reasoning", "superlative"), 2.5  # forms that are asked so many times as often
 CAPTION_ODDS = 0.1  # of a step in which every image is described, too
 
 
@@ -28,11 +35,12 @@ def training_questions(
 ) -> list[Question]:
     """Training questions about a scene; at the beginning easy ones."""
     asked = questions(scene, rng, split="train")
-    chosen = [q for q in asked if q.kind != "caption" and (share >= EASY_UNTIL or q.form in EASY_FORMS)][
-        :PER_IMAGE
-    ]
+    talk = [q for q in asked if q.kind != "caption"]
+    late = rng.random(len(talk)) / [FAVOUR if q.form in FAVOURED else 1.0 for q in talk]
+    drawn = [talk[i] for i in np.argsort(late)]
+    chosen = [q for q in drawn if share >= EASY_UNTIL or q.form in EASY_FORMS][:PER_IMAGE]
     short = CHUNKS - len(chosen)
-    chosen += [q for q in asked if q.kind != "caption" and q not in chosen][: max(0, short)]
+    chosen += [q for q in drawn if q not in chosen][: max(0, short)]
     return chosen + [q for q in asked if q.kind == "caption" and captioned]
 
 
@@ -68,6 +76,46 @@ def scores(
                 right["cell"].append(exact)
                 right["cell_near"].append(near)
                 right[f"cell_near/{question.form}"].append(near)
+    return {name: round(float(np.mean(values)), 3) for name, values in sorted(right.items())}
+
+
+@torch.no_grad()
+def clip_scores(
+    llava: Any,
+    packer: Packer,
+    held_out: Sequence[DrawnClip],
+    *,
+    wordings: bool = False,
+    wrong_clip: bool = False,
+) -> dict[str, float]:
+    """Exact match per kind of question about clips, and per kind and form; for places also the name alone.
+
+    wordings: those that training never uses, too. wrong_clip: shows the frames of another clip.
+    """
+    llava.eval()
+    right: dict[str, list[float]] = defaultdict(list)
+    for first in range(0, len(held_out), 10):
+        rows = [showing(one) for one in held_out[first : first + 10]]
+        asked = [
+            questions_about(row, np.random.default_rng([9, first + i]), held_out=wordings)
+            for i, row in enumerate(rows)
+        ]
+        packed = packer.pack(asked)
+        shown = [rows[i - 1] for i in range(len(rows))] if wrong_clip else rows
+        hidden = hidden_states(llava, packed, clip_features(llava, shown))
+        row, place = packed.predicts.unbind(1)
+        guesses = llava.lm_head(hidden[row, place]).argmax(-1)
+        for question, start, end in packed.spans:
+            same = guesses[start:end] == packed.answers[start:end]
+            right[question.kind].append(float(same.all()))
+            if question.form:
+                right[f"{question.kind}/{question.form}"].append(float(same.all()))
+            if question.kind == WATCH and len(question.targets) == 1:
+                name_end = packer.words(packed.answers[start:end]).index(",")
+                family = rows[int(packed.predicts[start, 0])].drawn.clip.family
+                right[f"name/{question.form}"].append(float(same[:name_end].all()))
+                if question.form == BY_NAME[family].kind:
+                    right[f"name/{family}"].append(float(same[:name_end].all()))
     return {name: round(float(np.mean(values)), 3) for name, values in sorted(right.items())}
 
 

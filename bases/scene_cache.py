@@ -32,6 +32,10 @@ class DrawnScenes:
     owners: NDArray[np.uint8]
     """[N, S, S], index of the thing that is seen at a pixel, NOBODY on the ground"""
 
+    def first(self, count: int) -> "DrawnScenes":
+        """The first `count` of them."""
+        return DrawnScenes(self.scenes[:count], self.pictures[:count], self.owners[:count])
+
 
 def chunk_of_scenes(number: int, *, split: Split, cache: Path) -> DrawnScenes:
     """A chunk, from the cache or made now."""

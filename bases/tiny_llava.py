@@ -21,11 +21,14 @@ from seglm.bases.patch_lessons import ATTRIBUTES, BOX_SIDES, PATCH
 from seglm.bases.scene_cache import SIDE
 from seglm.bases.vocabulary import IMAGE_TOKENS, PIECES
 from seglm.dataset.toy.asking import CELLS, COLUMNS
+from seglm.dataset.toy.watching import DEEDS
 from seglm.model.backbones.projected import CLIP_MEAN, CLIP_STD
 
 VISION_WIDTH = 128
 PLACE_SCALE, SHARPNESS = 0.3, 3.0  # of the tower's start: where a patch is counts, and attention is not flat
 WAVES = (0.5, 0.8, 1.2, 1.6, 2.2, 3.0)  # radians per patch
+MOVES = ("x", "y", "x before", "y before", "x change", "y change", "turn", "swell")
+"""what a patch of a whole frame of a clip is taught to say of its thing, since the whole frame before"""
 
 
 def config() -> LlavaConfig:
@@ -90,6 +93,10 @@ class TinyLlava(nn.Module):
         )
         width = VISION_WIDTH
         self.dense = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
+        width = int(self.llava.lm_head.in_features)
+        self.deeds = nn.Linear(width, len(DEEDS))
+        self.moves = nn.Linear(width, len(MOVES))
+        self.place = nn.Linear(width, 2)
 
 
 def vision_features(llava: Any, pictures: NDArray[np.uint8], *, kept: Tensor | None = None) -> Tensor:
@@ -118,11 +125,13 @@ def hidden_states(
     watched: Mapping[int, Tensor] | None = None,
     attention: list[Tensor] | None = None,
     layer_states: list[Tensor] | None = None,
+    depth: int | None = None,
 ) -> Tensor:
     """The last hidden state of a packed row of dialogues per image: [N, T, D]; the same numbers as a dense mask gives.
 
-    watched: layer -> int64 [G, 2] (row, position) of states; attention: gets, layer by layer, how these attend to the image,
-    logits [G, heads, P]. layer_states: gets what each layer hands on, [N, T, D].
+    watched: layer -> int64 [G, 2] (row, position) of states; attention: gets, layer by layer, how these attend to the prefix
+    up to the image's end, logits [G, heads, image_end]. layer_states: gets what each layer hands on, [N, T, D].
+    depth: only so many layers are run.
     """
     lm = llava.model.language_model
     hidden = lm.embed_tokens(packed.ids)
@@ -130,7 +139,7 @@ def hidden_states(
     start = packed.image_start
     hidden = torch.cat([hidden[:, :start], shown, hidden[:, start + shown.shape[1] :]], dim=1)
     turns = lm.rotary_emb(hidden, packed.positions)
-    for number, layer in enumerate(lm.layers):
+    for number, layer in enumerate(lm.layers[:depth]):
         at = None if watched is None else watched.get(number)
         attended, logits = _attend(layer.self_attn, layer.input_layernorm(hidden), turns, packed, at)
         if logits is not None and attention is not None:
@@ -147,7 +156,7 @@ def _attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Llama's self-attention, chunk by chunk: the prefix is causal, a chunk sees the prefix and its own questions.
 
-    Returns it with the logits by which the watched states attend to the image, if any are watched.
+    Returns it with the logits by which the watched states attend up to the image's end, if any are watched.
     """
     query, key, value = (
         project(hidden).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
@@ -157,11 +166,7 @@ def _attend(
     end = packed.prefix
     logits = None
     if watched is not None:
-        row, place = watched.unbind(1)
-        image = key[:, :, packed.image_start : end - 1]
-        logits = (query[row, :, place][:, :, None] @ image[row].transpose(2, 3)).squeeze(
-            2
-        ) * attention.scaling
+        logits = _products(query, key[:, :, : packed.image_end], watched) * attention.scaling
     seen = [
         F.scaled_dot_product_attention(query[:, :, :end], key[:, :, :end], value[:, :, :end], is_causal=True)
     ]
@@ -169,6 +174,19 @@ def _attend(
         keys, values = (torch.cat([x[:, :, :end], x[:, :, first:last]], dim=2) for x in (key, value))
         seen.append(F.scaled_dot_product_attention(query[:, :, first:last], keys, values, attn_mask=mask))
     return attention.o_proj(torch.cat(seen, dim=2).transpose(1, 2).flatten(2)), logits
+
+
+def _products(query: Tensor, keys: Tensor, watched: Tensor) -> Tensor:
+    """query [N, heads, T, d], keys [N, heads, K, d] -> products of the watched states [G, heads, K].
+
+    Row by row: keys gathered for every watched state would be a hundred megabytes.
+    """
+    order = watched[:, 0].argsort(stable=True)
+    places = watched[order, 1].split(watched[:, 0].bincount(minlength=len(query)).tolist())
+    products = [
+        query[row][:, place] @ keys[row].transpose(1, 2) for row, place in enumerate(places) if len(place)
+    ]
+    return torch.cat(products, dim=1).transpose(0, 1)[order.argsort()]
 
 
 @torch.no_grad()

@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from seglm.bases.attention_lessons import TAUGHT_HEADS, attention_targets
+from seglm.bases.attention_lessons import TAUGHT_HEADS, attention_targets, missed
 from seglm.bases.packing import Packed
 from seglm.bases.patch_lessons import ATTRIBUTES, BOX_SIDES, patch_truths
 from seglm.bases.scene_cache import FILTERS, DrawnScenes
 from seglm.bases.tiny_llava import TinyLlava, hidden_states, vision_features
+from seglm.dataset.toy.asking import CELLS
 
 HEAD_WEIGHTS = {"shape": 5.0, "size": 2.0}  # shape is the slow one
 KEPT_PATCHES = 24  # of 64 patches, when only the tower is trained
 SPOKEN_WEIGHT = 0.5
+PLACE_WEIGHT = 3.0  # of the centre as two numbers, of which a change of place is a difference
 FACT_LAYERS, FACT_WEIGHT = (
     (0, 1),
     0.5,
@@ -76,7 +78,10 @@ def _spoken_loss(
         told = llava.model.language_model.norm(shown) @ llava.lm_head.weight[ids].T
         total = total + F.cross_entropy(heard, truth) + F.cross_entropy(told, truth)
         right[f"said_{name}"] = float((told.argmax(1) == truth).float().mean())
-    return total / (2 * len(base.words)), right
+    centre = torch.stack([values["left"] + values["right"], values["top"] + values["bottom"]], dim=1)
+    misplaced = F.smooth_l1_loss(base.place(level), (centre - 2) / CELLS - 1, beta=0.1)
+    right["misplaced"] = float(misplaced.detach())
+    return total / (2 * len(base.words)) + PLACE_WEIGHT * misplaced, right
 
 
 def talk_loss(
@@ -103,16 +108,16 @@ def talk_loss(
         "token_right": float((logits.argmax(1) == packed.answers).float().mean()),
     }
     for (layer, (_, wanted)), logits in zip(sorted(targets.items()), attention, strict=True):
-        missed = -(wanted[:, None] * logits[:, :TAUGHT_HEADS].log_softmax(-1)).sum(-1).mean()
-        loss = loss + attention_weight / len(targets) * missed
-        values[f"gaze{layer}"] = float(missed.detach())
+        gaze = missed(logits[:, :TAUGHT_HEADS, packed.image_start :], wanted)
+        loss = loss + attention_weight / len(targets) * gaze
+        values[f"gaze{layer}"] = float(gaze.detach())
     if packed.facts:
-        meant, values["meant"] = _fact_loss(base, packed, [layer_states[layer] for layer in FACT_LAYERS])
+        meant, values["meant"] = fact_loss(base, packed, [layer_states[layer] for layer in FACT_LAYERS])
         loss = loss + FACT_WEIGHT * meant
     return loss, values
 
 
-def _fact_loss(base: TinyLlava, packed: Packed, layer_states: Sequence[Tensor]) -> tuple[Tensor, float]:
+def fact_loss(base: TinyLlava, packed: Packed, layer_states: Sequence[Tensor]) -> tuple[Tensor, float]:
     """Knowledge, for which nobody has to look: after a fact's last word the first layers hold what the word that it means is.
 
     The state is compared with the embeddings of all words of that sort ("a lemon" with red, green, ...). So a fact that is

@@ -77,7 +77,7 @@ def train(
         progress = _resume(checkpoint, module, optimizer, average)
         print(f"{name}: goes on at step {progress.step}", flush=True)
     before, cpu_before = time.time() - progress.seconds, time.process_time() - progress.cpu_seconds
-    sums: dict[str, float] = {}
+    sums: dict[str, tuple[float, int]] = {}
     share = share_at(progress, settings)
     while share < 1:
         for group in optimizer.param_groups:
@@ -166,14 +166,20 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def _logged(
-    sums: dict[str, float], values: Mapping[str, float], progress: Progress, settings: RunSettings, path: Path
-) -> dict[str, float]:
-    """Adds to the running sums; at the end of an interval writes their means and starts anew."""
-    sums = {key: sums.get(key, 0.0) + value for key, value in values.items()}
+    sums: dict[str, tuple[float, int]],
+    values: Mapping[str, float],
+    progress: Progress,
+    settings: RunSettings,
+    path: Path,
+) -> dict[str, tuple[float, int]]:
+    """Adds to the running sums; at the end of an interval writes the mean of each value over the steps that had it."""
+    for key, value in values.items():
+        total, count = sums.get(key, (0.0, 0))
+        sums[key] = total + value, count + 1
     if progress.step % settings.log_every:
         return sums
     line = {"step": progress.step, "minutes": round(progress.seconds / 60, 2)}
-    line |= {key: round(value / settings.log_every, 4) for key, value in sums.items()}
+    line |= {key: round(total / count, 4) for key, (total, count) in sorted(sums.items())}
     with path.open("a", encoding="ascii") as stream:
         stream.write(json.dumps(line) + "\n")
     print(path.stem, line, flush=True)

@@ -9,14 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from seglm.dataset.toy.asking import CELLS, COLUMNS
+from seglm.dataset.toy.asking import CELLS, COLUMNS, NOWHERE
+from seglm.dataset.toy.clips import make_clip
+from seglm.dataset.toy.families import FAMILIES
 from seglm.dataset.toy.language import phrases, questions
+from seglm.dataset.toy.moving_words import inflect
 from seglm.dataset.toy.scenes import make_scene
+from seglm.dataset.toy.watching import clip_questions
 from seglm.model.backbones.templates import LLAVA_LLAMA_2, LLAVA_V1
 
-PIECES = 1400  # 3 controls, 256 bytes, the letters, and merges up to whole words
+PIECES = 2000  # 3 controls, 256 bytes, the letters, and merges up to whole words
 IMAGE_TOKENS = ("<im_start>", "<im_end>")
 SAMPLED = 1500  # scenes
+SAMPLED_CLIPS = 500
 OTHER_TEXTS = (  # words of LISA's templates and of small talk that the toy world itself does not say
     "Sure, the segmentation result is this one. Sure, it is these. Please output segmentation mask and explain why.",
     "Please output segmentation mask and explain the reason. Please output segmentation mask and give some explanation.",
@@ -35,6 +40,15 @@ def world_texts() -> Iterator[str]:
             yield f"{phrase.text} {phrase.explanation or ''}".strip()
         for question in questions(scene, rng, split="test"):
             yield f"{question.text} {question.answer}"
+    for seed in range(SAMPLED_CLIPS):
+        clip = make_clip(seed, split="test")
+        spots = [(NOWHERE, NOWHERE)] * len(clip.things)
+        for watched in clip_questions(clip, spots, np.random.default_rng([5, seed]), split="test"):
+            yield f"{watched.text} {watched.answer}"
+    for family in FAMILIES:
+        for role in family.roles.values():
+            for verb in (*role.verbs, *role.likenesses):
+                yield f"{inflect(verb)} {inflect(verb, plural=True)}".replace("{a}", "")
 
 
 def word_list(texts: Iterable[str]) -> list[str]:

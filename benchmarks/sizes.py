@@ -110,6 +110,19 @@ BASELINE = Size(
 )  # fmt: skip
 """the size of the published CPU baseline of LISA: 85.8 M parameters"""
 
+SMALL = Size(
+    "small",
+    llama=_LLAMA | dict(
+        vocab_size=1024, hidden_size=256, intermediate_size=688, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=4,
+    ),
+    clip={**BASELINE.clip, "hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6},
+    sam=SamDims(vit_dim=192, vit_depth=6, vit_heads=6, global_attn_indexes=(2, 5), image_size=256),
+    pictures=BASELINE.pictures,
+    talks=BASELINE.talks,
+)  # fmt: skip
+"""half as wide, with half the square: for videos, of which the original's schedule encodes every frame once an expression"""
+
 LISA_7B = Size(
     "7b",
     llama=_LLAMA | dict(
@@ -126,18 +139,20 @@ LISA_7B = Size(
 )  # fmt: skip
 """LLaMA-7B, CLIP-L/14 and SAM ViT-H, with LISA's mixture"""
 
-SIZES = {size.name: size for size in (TINY, BASELINE, LISA_7B)}
+SIZES = {size.name: size for size in (TINY, SMALL, BASELINE, LISA_7B)}
 
 
 class _Ids:
-    """Stands in for the dialogue encoder: the benchmarks have ids, no text, and never meet an end token."""
+    """Stands in for the dialogue encoder where a benchmark has ids, no text, and never meets an end token."""
 
     eos = -1
 
 
-def recipe_of(size: Size, *, precision: Precision = "fp32", dropout: float = 0.0) -> Recipe:
-    """LISA's recipe; nothing is saved by checkpointing until `checkpointing` says so."""
-    base = named("lisa_7b")
+def recipe_of(
+    size: Size, name: str = "lisa_7b", *, precision: Precision = "fp32", dropout: float = 0.0
+) -> Recipe:
+    """A recipe, by default LISA's; nothing is saved by checkpointing until `checkpointing` says so."""
+    base = named(name)
     lora = replace(base.trainable.lora, dropout=dropout)
     return replace(
         base,
@@ -147,11 +162,16 @@ def recipe_of(size: Size, *, precision: Precision = "fp32", dropout: float = 0.0
     )
 
 
-def segmenter(size: Size, recipe: Recipe, *, device: str = "cpu") -> Segmenter:
-    """A model in training mode; its random weights are drawn on the device itself and never lie on the host."""
+def segmenter(
+    size: Size, recipe: Recipe, *, device: str = "cpu", encoder: DialogueEncoder | None = None
+) -> Segmenter:
+    """A model in training mode; its random weights are drawn on the device itself and never lie on the host.
+
+    encoder: of dialogues, for what has texts and not ids.
+    """
     torch.manual_seed(0)
     sizes = Sizes(size.llama, size.clip, asdict(size.sam))
-    model, _ = construct(recipe, sizes, cast(DialogueEncoder, _Ids()), device=device)
+    model, _ = construct(recipe, sizes, encoder or cast(DialogueEncoder, _Ids()), device=device)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=ADAPTER_STD)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from seglm.dataset.faults import blamed
 from seglm.dataset.mixture import LOOK, Mixture, rng_of
 from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels
-from seglm.utils.types import Branch, Clip, Example, Frames, Sample, Script, Target
+from seglm.utils.types import Branch, Clip, Example, Frames, Pictures, Sample, Script, Target
 
 ATTEMPTS = 1000  # draws in a row that hold nothing to ask for before it is an error: the data cannot be right
 
@@ -73,15 +74,15 @@ def choose(sample: Sample, limit: int, rng: np.random.Generator) -> Sample:
 
 
 def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None) -> Clip:
-    """Decodes the chosen frames, and the masks of the chosen targets (all of them by default).
+    """Decodes the chosen frame, and the masks of the chosen targets (all of them by default); of several frames each is decoded
+    when it is taken from the clip.
 
     Raises Fault if a file is missing or malformed, or a mask of another size than the frames.
     """
     chosen = [
         sample.targets[number] for number in (range(len(sample.targets)) if targets is None else targets)
     ]
-    seen_or_drawn = dict.fromkeys((*frames.seen, *frames.drawn))
-    pictures = {number: picture(sample, number) for number in seen_or_drawn}
+    pictures = _pictures(sample, dict.fromkeys((*frames.seen, *frames.drawn)))
     masks: dict[int, NDArray[np.bool_]] = {}  # texts about one thing share its mask: decoded once
     for target in chosen:
         if id(target.masks) not in masks:
@@ -89,8 +90,8 @@ def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None
     return Clip(
         key=sample.key,
         size=sample.size,
-        seen=_stack([pictures[number] for number in frames.seen]),
-        drawn=_stack([pictures[number] for number in frames.drawn]),
+        seen=pictures(frames.seen),
+        drawn=pictures(frames.drawn),
         targets=tuple(chosen),
         masks=tuple(masks[id(target.masks)] for target in chosen),
         ignore=ignored(sample, frames.drawn),
@@ -104,10 +105,32 @@ def shown(sample: Sample, seen: Sequence[int]) -> Clip:
     return Clip(
         key=sample.key,
         size=sample.size,
-        seen=_stack([picture(sample, number) for number in seen]),
-        drawn=np.zeros((0, *sample.size, 3), dtype=np.uint8),
+        seen=_pictures(sample, seen)(seen),
+        drawn=(),
         targets=sample.targets,
     )
+
+
+def _pictures(sample: Sample, numbers: Iterable[int]) -> Callable[[Sequence[int]], Pictures]:
+    """What makes the pictures of some of these frames."""
+    if len(held := tuple(numbers)) > 1:
+        return partial(_Later, sample)
+    decoded = {number: picture(sample, number) for number in held}
+    return lambda wanted: tuple(decoded[number] for number in wanted)
+
+
+@dataclass(frozen=True)
+class _Later:
+    """Frames of a video, so that a clip never lies in memory as a whole: that is slow, and much."""
+
+    sample: Sample
+    numbers: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, place: int) -> NDArray[np.uint8]:
+        return picture(self.sample, self.numbers[place])
 
 
 def picture(sample: Sample, number: int) -> NDArray[np.uint8]:
@@ -149,16 +172,30 @@ def example(
     pixels: Mode,
 ) -> Example:
     """The clip in the sizes that the encoders see, with its encoded script."""
-    vision = [vision_pixels(frame, vision_size, mode=pixels) for frame in clip.seen]
-    drawn = [decoder_pixels(frame, decoder_size, mode=pixels) for frame in clip.drawn]
+    vision = np.empty((len(clip.seen), 3, vision_size, vision_size), dtype=np.uint8)
+    drawn: dict[int, tuple[NDArray[np.uint8], tuple[int, int]]] = {}
+
+    def draw(number: int, frame: NDArray[np.uint8]) -> None:
+        drawn[number] = decoder_pixels(frame, decoder_size, mode=pixels)
+
+    for place in range(len(clip.seen)):
+        frame = clip.seen[place]
+        vision[place] = vision_pixels(frame, vision_size, mode=pixels)
+        for number in (number for number, at in enumerate(clip.drawn_at) if at == place):
+            draw(number, frame)
+    for number in range(len(clip.drawn)):
+        if number not in drawn:
+            draw(number, clip.drawn[number])
     masks = np.empty((len(clip.targets), len(clip.drawn), *clip.size), dtype=np.bool_)
     for number, mask in enumerate(clip.masks):
         masks[number] = mask
     return Example(
         key=clip.key,
         branches=branches,
-        vision=_stack(vision),
-        drawn=_stack([shown for shown, _ in drawn]) if drawn else np.zeros((0, 3, 1, 1), dtype=np.uint8),
+        vision=vision,
+        drawn=_stack([drawn[number][0] for number in sorted(drawn)])
+        if drawn
+        else np.zeros((0, 3, 1, 1), np.uint8),
         resized=drawn[0][1] if drawn else (1, 1),
         size=clip.size,
         masks=masks,

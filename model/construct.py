@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from seglm.model.segmenter import Segmenter
 
-FLOAT32 = ("decoder.prompt_encoder", "decoder.mask_decoder", "project", "fuse")
-"""masks are drawn in float32: a frozen part of it, such as the IoU head, may not be cast either"""
+CAST = ("backbone.", "decoder.image_encoder.")
+"""masks are drawn and remembered in float32: what is frozen of that, such as the IoU head, may not be cast"""
 
 
 def construct(
@@ -64,7 +64,7 @@ def keep_activations(llm: Any, keep: bool) -> None:
 
 
 def _cast_frozen(model: Segmenter, dtype: torch.dtype) -> None:
-    """Frozen weights to the compute precision, but for what runs in float32 whatever the autocast (FLOAT32)."""
+    """Frozen weights to the compute precision, where they do not run in float32 whatever the autocast (CAST)."""
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad and not name.startswith(FLOAT32):
+        if not parameter.requires_grad and name.startswith(CAST):
             parameter.data = parameter.data.to(dtype)

@@ -1,4 +1,7 @@
-"""All recipes: every public function of a file in `model/systems` that returns a Recipe. A new system is one new file."""
+"""All recipes: every public function of a file in `model/systems` that returns a Recipe. A new system is one new file.
+
+The files of `model/decoders` are read, too, so that a command can name a mask decoder that no recipe begins with.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-from seglm.model import systems
+from seglm.model import decoders, systems
 from seglm.model.recipe import Recipe
 from seglm.utils.config import leaves, spell
 from seglm.utils.did_you_mean import unknown
@@ -20,6 +23,8 @@ from seglm.utils.did_you_mean import unknown
 def recipes() -> dict[str, Callable[[], Recipe]]:
     """Name -> function, in the order of the files and of their lines."""
     found: dict[str, Callable[[], Recipe]] = {}
+    for module_info in pkgutil.iter_modules(decoders.__path__):
+        importlib.import_module(f"{decoders.__name__}.{module_info.name}")
     for module_info in pkgutil.iter_modules(systems.__path__):
         module = importlib.import_module(f"{systems.__name__}.{module_info.name}")
         for name, function in vars(module).items():

@@ -1,4 +1,7 @@
-"""How a sample is gone through at inference, and how frames are shown: what recipes have in common."""
+"""How a sample is gone through at inference, and how frames are shown: what recipes have in common.
+
+What is said in a window does not depend on what was said in others, so several of a walk may be asked at once.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -67,8 +68,13 @@ def tiny_encoder(name: str = "lisa_7b") -> DialogueEncoder:
     )
 
 
-def tiny_model(recipe: Recipe | None = None, *, seed: int = 0) -> Segmenter:
-    """Random weights, larger than the usual initialisation so that nothing hides in rounding; adapters are not zero."""
+def tiny_model(
+    recipe: Recipe | None = None, *, seed: int = 0, decoder: Mapping[str, object] | None = None
+) -> Segmenter:
+    """Random weights, larger than the usual initialisation so that nothing hides in rounding; adapters are not zero.
+
+    decoder: sizes of the mask decoder that the recipe names; None: those of SAM.
+    """
     recipe = recipe or tiny_recipe()
     encoder = tiny_encoder({"gsva": "gsva_7b", "keyseg": "keyseg_7b"}.get(recipe.system, "lisa_7b"))
     llama = dict(
@@ -77,7 +83,7 @@ def tiny_model(recipe: Recipe | None = None, *, seed: int = 0) -> Segmenter:
         eos_token_id=2, tie_word_embeddings=False,
     )  # fmt: skip
     torch.manual_seed(seed)
-    model, _ = construct(recipe, Sizes(llama, CLIP, asdict(SAM)), encoder)
+    model, _ = construct(recipe, Sizes(llama, CLIP, decoder or asdict(SAM)), encoder)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

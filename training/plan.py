@@ -74,4 +74,4 @@ class Hooks:
     group_of: Callable[[str], str] = lambda name: name.split(".")[0]
     """parameter name -> the group the tripwire judges it with"""
     manifest: Callable[[], Mapping[str, Any]] = dict
-    """what the run is made of, for the portable checkpoint"""
+    """what the run is made of, for its folder and the portable checkpoint"""

@@ -2,7 +2,7 @@
 
 runs/<exp_name>/
     log.txt metrics.csv scores.csv curve.png events.out.tfevents.*      what happened
-    manifest.json                                                       what it was made of
+    manifest.json                                                       what it was made of; from the first step on
     ckpt_model/    slots/    portable/                                  weights: see saves.py and utils/portable.py
     kept/step<N>/                                                       the last ones, as many as --keep says; like portable/
     eval/<name>/                                                        what --eval_only wrote
@@ -14,18 +14,21 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from seglm.training import saves
 from seglm.training.saves import BYTES_OF_A_SAVE, BYTES_OF_A_WEIGHT
 from seglm.utils import atomic, dist, lock
 from seglm.utils.folders import nearest
+from seglm.utils.manifest import write_manifest
 from seglm.utils.portable import MANIFEST
 
 MARK, EVAL, KEPT, LOCK = "log.txt", "eval", "kept", "lock"
 NO_RUN = (MARK, EVAL, LOCK)  # a folder with nothing else, as a start that failed leaves it, holds no run
+BOARD = "events.out.tfevents."  # TensorBoard's files, which a start that was killed before its first step leaves as well
 SAVES = 3  # both slots and the best state, when all are of different steps
 UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -105,6 +108,14 @@ class RunFolder:
             f"(less under a quota). Make room; {kept(self)}"
         )
 
+    def describe(self, content: Callable[[], Mapping[str, Any]], *, anew: bool = False) -> None:
+        """Says what the run is made of, if nothing does yet; all ranks may call. By this file the folder holds a run.
+
+        So it comes behind the first step. anew: also over what an earlier part of the run said.
+        """
+        if dist.world().is_main and (anew or not self.manifest.exists()):
+            write_manifest(self.manifest, content())
+
     def evaluation(self, name: str) -> Path:
         """Where an evaluation of this run's weights writes: beside the checkpoints, never over them."""
         return self.folder / EVAL / name.replace("|", "_").replace("/", "_")
@@ -133,7 +144,8 @@ def open_run(folder: Path | str, *, resume: bool = False, overwrite: bool = Fals
             if entry.name != LOCK:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         if not resume:
-            run.log.unlink(missing_ok=True)  # of a start that failed
+            for left in (run.log, *run.folder.glob(f"{BOARD}*")):  # by a start that failed
+                left.unlink(missing_ok=True)
     dist.barrier()
     return run
 
@@ -174,7 +186,7 @@ def kept(run: RunFolder) -> str:
 def forget(run: RunFolder) -> None:
     """What a start leaves that failed before its first step: its log and what `eval` holds, which is no run."""
     for entry in run.folder.iterdir() if dist.world().is_main else ():
-        if entry.name not in NO_RUN:
+        if not _is_no_run(entry):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
@@ -189,6 +201,10 @@ def _free(folder: Path) -> int:
 
 def _shows_a_run(entry: Path) -> bool:
     return entry.name in (MARK, MANIFEST)
+
+
+def _is_no_run(entry: Path) -> bool:
+    return entry.name in NO_RUN or entry.name.startswith(BOARD)
 
 
 def _busy(run: RunFolder, who: str) -> str | None:
@@ -211,7 +227,7 @@ def _problem(run: RunFolder, resume: bool, overwrite: bool) -> str | None:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         return f"{folder}: {place} is no folder that can be written to; choose another --log_base_dir or --exp_name"
     # A folder with nothing but evaluations, or the log of a start that failed, is no run yet.
-    others = [entry for entry in folder.iterdir() if entry.name not in NO_RUN] if folder.is_dir() else []
+    others = [entry for entry in folder.iterdir() if not _is_no_run(entry)] if folder.is_dir() else []
     if not others:
         return None
     if not run.manifest.exists() and not run.log.exists():

@@ -72,6 +72,7 @@ class Trainer:
                     tripwire.check(self.engine.shards(), step=step.number)
                     tripwire = None
                 with self._writing():
+                    self.run.describe(self.hooks.manifest)
                     if self.plan.reports(step.number):
                         bar.set_postfix(loss=f"{self.report()['loss']:.4f}")
                     if step.stop or step.save:

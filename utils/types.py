@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,9 +99,17 @@ class Window:
     """in which the slots of this window are drawn, in this order"""
 
 
+class Pictures(Protocol):
+    """Pictures by their places, each uint8 [H, W, 3], RGB; those of a video are decoded whenever they are taken."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> NDArray[np.uint8]: ...
+
+
 @dataclass(frozen=True)
 class Clip:
-    """The decoded part of a sample: chosen frames, chosen targets, still at the original size.
+    """A part of a sample: chosen frames, chosen targets, still at the original size.
 
     At inference only what the LLM sees is decoded here: `drawn` is empty, frames are drawn one after the other later.
     """
@@ -109,10 +117,10 @@ class Clip:
     key: str
     size: tuple[int, int]
     """(H, W), original pixels"""
-    seen: NDArray[np.uint8]
-    """uint8 [N, H, W, 3], RGB, frames for the LLM"""
-    drawn: NDArray[np.uint8]
-    """uint8 [M, H, W, 3], RGB, frames for the mask decoder"""
+    seen: Pictures
+    """N frames for the LLM"""
+    drawn: Pictures
+    """M frames for the mask decoder"""
     targets: tuple[Target, ...] = ()
     masks: tuple[NDArray[np.bool_], ...] = ()
     """bool [M, H, W] a target, aligned with `targets`; empty where nobody may look at the truth"""

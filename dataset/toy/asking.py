@@ -147,7 +147,7 @@ def where_questions(
     for phrase in phrased[:MAX_WHERES]:
         asked_to_draw = bool(rng.random() < DRAW_ODDS)
         answer = "Sure, it is {b}." if asked_to_draw else "It is {b}."
-        text = _where_template(phrase, rng, split, draw=asked_to_draw).format(d=phrase.text)
+        text = where_template(phrase, rng, split, draw=asked_to_draw).format(d=phrase.text)
         meant = [masks[i] for i in sorted(phrase.targets, key=lambda i: scene.things[i].x)]
         if phrase.part is not None and phrase.targets:
             meant = [parts(scene, phrase.targets[0])[phrase.part]]
@@ -228,7 +228,8 @@ def _look(
     return Question(text, f"It is a {value}." if kind == "shape" else f"It is {value}.", kind, form, (index,))
 
 
-def _where_template(phrase: Phrase, rng: np.random.Generator, split: Split, *, draw: bool) -> str:
+def where_template(phrase: Phrase, rng: np.random.Generator, split: Split, *, draw: bool) -> str:
+    """A question for the place of what a phrase {d} means; `draw`: one of those that ask for a mask."""
     if draw:
         return choose(DRAW_SENTENCES if phrase.is_sentence else DRAW_QUESTIONS, rng)
     return pick(WHERE_SENTENCES if phrase.is_sentence else WHERE_QUESTIONS, rng, split=split)

@@ -107,7 +107,7 @@ def _by_role(
     role = choose(there, rng)
     kind = "reasoning" if by_likeness else "multi" if several else family.kind
     saying = _saying(look, rng, split, several=several, by_likeness=by_likeness)
-    anchor = _anchor_name(clip)
+    anchor = anchor_name(clip)
 
     def text(name: str) -> str:
         words = family.roles[name].likenesses if by_likeness else family.roles[name].verbs
@@ -178,7 +178,8 @@ def _groups(clip: Clip) -> list[tuple[Description, tuple[int, ...]]]:
     return [(look, members) for look, members in found.items() if len(members) > 1]
 
 
-def _anchor_name(clip: Clip) -> str:
+def anchor_name(clip: Clip) -> str:
+    """The short name of the thing that the clip turns around; empty if there is none."""
     anchors = [thing for thing, role in zip(clip.things, clip.roles) if role == ANCHOR]
     return describe(anchors[0], ("colour", "shape")).say() if anchors else ""
 

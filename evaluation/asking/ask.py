@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ MASK_WORDS = re.compile(
     re.IGNORECASE,
 )
 """words by which a typed question is taken to ask for a mask; LISA's training questions for one have one of the first two"""
+SEEN_AT_ONCE = 8
+"""frames that the LLM is shown in one call; a walk that shows more takes several, so that memory does not grow with a video"""
 FORCED_END = "."
 """what follows the slot in a forced answer: LISA's validation writes "[SEG]." (utils/dataset.py:437-452 at 3cb2d43)"""
 
@@ -54,6 +57,7 @@ def asker(
     rejects = model.recipe.reject_token
 
     def ask_all(samples: Sequence[Sample]) -> Iterator[Drawn]:
+        samples = _remembering(samples)
         for own in _windows(model.recipe, samples):
             asked = [says(sees(samples[number]), window, model.recipe) for number, window in own]
             said = speak(model, asked, max_new_tokens=max_new_tokens)
@@ -69,15 +73,13 @@ def ask(model: Segmenter, sample: Sample, text: str, *, max_new_tokens: int) -> 
     The answer's `status` tells the two ways to get no mask apart: `no_seg_token`, the question speaks of one in English and the
     model answered in words only, and `not_asked`, whether it asks for one is not known.
     """
-    recipe = model.recipe
-    for own in _windows(recipe, [sample]):
-        seen = own[0][1].seen
-        question: tuple[Piece, ...] = (*recipe.shows(len(seen)), recipe.chat_prompt.format(text=text))
-        asked = [(shown(sample, seen), (Dialogue((Turn(question),)),))]
-        [[spoken]] = speak(model, asked, max_new_tokens=max_new_tokens)
-        if not spoken.tokens and not asks_for_mask(text):
-            spoken = replace(spoken, status="not_asked")
-        yield from _draw(model, [sample], own, [[spoken]])
+    samples = _remembering([sample])
+    for own in _windows(model.recipe, samples):
+        asked = [_typed(samples[0], window, text, model.recipe) for _, window in own]
+        said = [spoken for [spoken] in speak(model, asked, max_new_tokens=max_new_tokens)]
+        if not asks_for_mask(text):
+            said = [one if one.tokens else replace(one, status="not_asked") for one in said]
+        yield from _draw(model, samples, own, [[one] for one in said])
 
 
 def asks_for_mask(text: str) -> bool:
@@ -114,10 +116,27 @@ def speak(
     return [[next(rest) for _ in script] for _, script in asked]
 
 
+def _remembering(samples: Sequence[Sample]) -> list[Sample]:
+    """The same samples; frames that were just shown to the LLM are not decoded again to be drawn in."""
+    kept = max(1, SEEN_AT_ONCE // len(samples))
+    return [replace(one, frame=lru_cache(kept)(one.frame)) if one.num_frames > 1 else one for one in samples]
+
+
 def _windows(recipe: Recipe, samples: Sequence[Sample]) -> Iterator[list[tuple[int, Window]]]:
-    """The first windows of all samples, then their second ones, until the longest walk ends: (number of the sample, window)."""
+    """What the LLM is asked at once: (number of the sample, window).
+
+    The first windows of all samples, and behind them their second ones and so on as long as no more than SEEN_AT_ONCE frames are
+    shown; then those that follow.
+    """
+    lot: list[tuple[int, Window]] = []
     for windows in zip_longest(*(recipe.walk(sample.num_frames) for sample in samples)):
-        yield [(number, window) for number, window in enumerate(windows) if window is not None]
+        fresh = [(number, window) for number, window in enumerate(windows) if window is not None]
+        if lot and sum(len(window.seen) for _, window in (*lot, *fresh)) > SEEN_AT_ONCE:
+            yield lot
+            lot = []
+        lot += fresh
+    if lot:
+        yield lot
 
 
 def _draw(
@@ -129,11 +148,14 @@ def _draw(
     """The frames that these windows ask for, with what was said in each."""
     from seglm.model.draw import draw
 
-    places = [(number, frame) for number, window in own for frame in window.asked]
-    said = {number: tuple(one) for (number, _), one in zip(own, spoken, strict=True)}
-    frames = (_asked(model, samples[number], frame, said[number]) for number, frame in places)
+    places = [
+        (number, frame, tuple(said))
+        for (number, window), said in zip(own, spoken, strict=True)
+        for frame in window.asked
+    ]
+    frames = (_asked(model, samples[number], frame, said) for number, frame, said in places)
     with _evaluating(model):
-        for (number, frame), answers in zip(places, draw(model, frames), strict=True):
+        for (number, frame, _), answers in zip(places, draw(model, frames), strict=True):
             yield Drawn(number, frame, answers)
 
 
@@ -146,6 +168,11 @@ def _asked(model: Segmenter, sample: Sample, frame: int, spoken: tuple[Spoken, .
         picture(sample, frame), model.decoder.image_size, mode=model.recipe.data.pixels
     )
     return Asked(torch.from_numpy(pixels), resized, sample.size, spoken)
+
+
+def _typed(sample: Sample, window: Window, text: str, recipe: Recipe) -> tuple[Clip, Script]:
+    question: tuple[Piece, ...] = (*recipe.shows(len(window.seen)), recipe.chat_prompt.format(text=text))
+    return shown(sample, window.seen), (Dialogue((Turn(question),)),)
 
 
 def _open(sample: Sample, window: Window, recipe: Recipe) -> tuple[Clip, Script]:

@@ -1,7 +1,8 @@
-"""Makes what the servers of video benchmarks take, and checks it.
+"""Makes what the servers of video benchmarks take, checks it, and scores it as the benchmarks' own programs do.
 
 python -m seglm.evaluation.submit --dataset_dir DATA --benchmark "mevis|valid" --predictions FOLDER --zip FILE
 python -m seglm.evaluation.submit --dataset_dir DATA --benchmark "mevis|valid" --validate FILE
+python -m seglm.evaluation.submit --dataset_dir DATA --benchmark "ref_davis17|valid" --predictions FOLDER --score
 
 FOLDER is what `evaluation.run --inference_only` wrote, or another program's folder or zip of VIDEO/EXPRESSION/FRAME.png, or its
 JSON of run lengths.
@@ -16,14 +17,15 @@ from pathlib import Path
 
 from seglm.dataset.sources import describe
 from seglm.dataset.toy.write_videos import read_video_manifest
-from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.video_files import open_predictions
+from seglm.evaluation.submit import of_lvvis
 from seglm.evaluation.submit.check import check_zip
-from seglm.evaluation.submit.forms import FORMS, Form
+from seglm.evaluation.submit.forms import FORMS
 from seglm.evaluation.submit.make import make_zip
+from seglm.evaluation.submit.official import LVVIS, scored
 from seglm.utils.command import command
-from seglm.utils.did_you_mean import unknown
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import place
 
@@ -33,56 +35,71 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line at the top of this file."""
     given = _parsed(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    selection, form = _opened(given.benchmark, given.dataset_dir)
-    if given.validate is not None:
-        count = check_zip(given.validate, form, selection)
-        print(f"{given.validate}: {_told(count, selection)}, as it is taken")  # noqa: T201
-        return
-    check_writable(given.zip.parent, "--zip")
-    given.zip.parent.mkdir(parents=True, exist_ok=True)
-    predictions = open_predictions(given.predictions)
-    make_zip(given.zip, form, selection, predictions, missing_is_empty=given.missing == "empty")
-    print(f"{given.zip}: {_told(check_zip(given.zip, form, selection), selection)}, checked")  # noqa: T201
+    chosen = benchmark(given.benchmark)
+    selection = chosen.open(given.dataset_dir)
+    if given.score:
+        chosen.check_truth()
+        told = scored(chosen, selection, given.predictions, missing_is_empty=given.missing == "empty")
+    else:
+        _check_form(chosen, selection, given.dataset_dir)
+        told = _checked(given.validate, selection) if given.validate else _made(given, selection)
+    print(told)  # noqa: T201
 
 
-def _opened(spec: str, root: Path) -> tuple[Selection, Form]:
-    """The expressions of a benchmark and their form. Raises ValueError if there is none, or if videos are not there."""
-    chosen = benchmark(spec)
+def _made(given: argparse.Namespace, selection: Selection) -> str:
+    """Makes the zip, and looks at it again."""
+    file: Path = given.zip
+    check_writable(file.parent, "--zip")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    missing_is_empty = given.missing == "empty"
+    if _name(selection) == LVVIS:
+        of_lvvis.make(file, selection, given.predictions, missing_is_empty=missing_is_empty)
+    else:
+        predictions = open_predictions(given.predictions)
+        make_zip(file, FORMS[_name(selection)], selection, predictions, missing_is_empty=missing_is_empty)
+    return _checked(file, selection)
+
+
+def _checked(file: Path, selection: Selection) -> str:
+    is_json = _name(selection) == LVVIS
+    count = (
+        of_lvvis.validate(file, selection) if is_json else check_zip(file, FORMS[_name(selection)], selection)
+    )
+    asked = sum(len(selection.sample(number).targets) for number in range(len(selection)))
+    return (
+        f"{file}: {count} {'predictions' if is_json else 'masks'} for {asked} expressions about {len(selection)} videos of "
+        f"{selection.name}, all as they are taken"
+    )
+
+
+def _check_form(chosen: Benchmark, selection: Selection, root: Path) -> None:
+    """Raises ValueError if nobody takes a zip of the benchmark, or if some of its videos are not there."""
     about, split = describe(chosen.data)
-    if about.name not in FORMS:
+    if about.name not in (*FORMS, LVVIS):
         raise ValueError(
-            unknown(
-                "benchmark of a server",
-                about.name,
-                FORMS,
-                more=f"{about.name} is scored here: python -m seglm.evaluation.offline",
-            )
+            f"{chosen.name}: no server takes masks of it; permitted are {', '.join((*FORMS, LVVIS))}; --score scores it here"
         )
-    selection = chosen.open(root)
     wanted = about.counts.get(split)
     if wanted not in (None, len(selection)) and read_video_manifest(root) is None:
         raise ValueError(
             f"{selection.name}: {len(selection)} videos are below {root}, the published split has {wanted}, and a server wants "
             "all of them; `python -m seglm.dataset.check` says what is missing"
         )
-    return selection, FORMS[about.name]
 
 
-def _told(count: int, selection: Selection) -> str:
-    asked = sum(len(selection.sample(number).targets) for number in range(len(selection)))
-    return f"{count} files of {asked} expressions about {len(selection)} videos of {selection.name}"
+def _name(selection: Selection) -> str:
+    return selection.name.partition("|")[0]
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; it says either what is made or what is checked."""
+    """The command line; it says what is made, checked or scored."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    if given.validate is None and (given.predictions is None or given.zip is None):
-        parser.error(
-            "the following arguments are required: --predictions and --zip (or --validate alone, to check a zip)"
-        )
-    if given.validate is not None and (given.predictions is not None or given.zip is not None):
-        parser.error("--validate checks a zip that is there; it goes without --predictions and --zip")
+    chosen = [flag for flag in ("zip", "validate", "score") if getattr(given, flag)]
+    if len(chosen) != 1:
+        parser.error("one of --zip, --validate and --score says what to do")
+    if (given.predictions is None) != (chosen == ["validate"]):
+        parser.error("--zip and --score need --predictions, --validate goes without")
     return given
 
 
@@ -91,21 +108,28 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m seglm.evaluation.submit", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument(
-        "--dataset_dir", required=True, type=place, help="where the data lie, as for train_ds.py"
+        "--dataset_dir",
+        "--truth",
+        required=True,
+        type=place,
+        help="where the data lie, as for train_ds.py; to score, with masks",
     )
     parser.add_argument(
         "--benchmark",
         required=True,
-        help='what they are predictions of: "mevis|valid", "ref_youtube_vos|valid", "ref_davis17|valid"',
+        help='what they are predictions of: "mevis|valid", "refytvos|valid", "davis|valid", "lvvis|val", ...',
     )
     parser.add_argument("--predictions", type=place, help="folder, zip or JSON of masks")
-    parser.add_argument("--zip", type=place, help="the file to make; one that is there is replaced")
+    parser.add_argument("--zip", type=place, help="make this file; one that is there is replaced")
     parser.add_argument("--validate", type=place, metavar="ZIP", help="check a zip, whoever made it")
+    parser.add_argument(
+        "--score", action="store_true", help="print the score in the benchmark's own protocol"
+    )
     parser.add_argument(
         "--missing",
         choices=("error", "empty"),
         default="error",
-        help="an expression without a prediction: stop, or hand in empty masks",
+        help="an expression without a prediction: stop, or empty masks",
     )
     return parser
 

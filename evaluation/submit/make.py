@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ from tqdm import tqdm
 from seglm.evaluation.asking.follow import asked_of
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.video_files import Mask, Predictions
-from seglm.evaluation.submit.forms import Form
+from seglm.evaluation.submit.forms import Folder, Form
+from seglm.evaluation.submit.threads import in_threads
 from seglm.evaluation.submit.told import some_of
 from seglm.utils.atomic import NEW
 from seglm.utils.types import Sample, Target
@@ -34,18 +37,27 @@ def make_zip(
     """
     if not missing_is_empty:
         check_all_there(selection, predictions)
-    fresh, count = file.with_name(file.name + NEW), 0
+    count = 0
+    folders = ((sample, folder) for sample in _samples(selection) for folder in form.folders(sample))
+    with fresh_zip(file) as archive:
+        for files in in_threads(partial(_files, form, predictions), folders):
+            for name, data in files:
+                add(archive, name, data)
+                count += 1
+    return count
+
+
+@contextmanager
+def fresh_zip(file: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip to fill, which takes its place when it is whole."""
+    fresh = file.with_name(file.name + NEW)
     try:
         with zipfile.ZipFile(fresh, "w") as archive:
-            for sample in _samples(selection):
-                for name, data in _files(form, sample, predictions):
-                    add(archive, name, data)
-                    count += 1
+            yield archive
         os.replace(fresh, file)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
-    return count
 
 
 def check_all_there(selection: Selection, predictions: Predictions) -> None:
@@ -62,15 +74,12 @@ def check_all_there(selection: Selection, predictions: Predictions) -> None:
         )
 
 
-def masks_of(
-    sample: Sample, target: Target, predictions: Predictions, *, frames: Sequence[str] | None = None
-) -> Iterator[Mask]:
+def masks_of(sample: Sample, target: Target, predictions: Predictions) -> Iterator[Mask]:
     """The mask of each frame, bool [H, W] at the video's size; empty ones where there is no prediction.
 
     Raises ValueError for a mask of another size, and what `Predictions.masks` raises.
     """
-    names = sample.frame_names if frames is None else frames
-    asked = asked_of(sample, target)
+    names, asked = sample.frame_names, asked_of(sample, target)
     found = predictions.masks(asked, names) if predictions.has(asked) else iter([None] * len(names))
     for name, given in zip(names, found, strict=True):
         mask = np.zeros(sample.size, dtype=np.bool_) if given is None else given
@@ -94,8 +103,9 @@ def _samples(selection: Selection) -> Iterator[Sample]:
     return map(selection.sample, numbers)
 
 
-def _files(form: Form, sample: Sample, predictions: Predictions) -> Iterator[tuple[str, bytes]]:
-    for folder in form.folders(sample):
-        of_each = (masks_of(sample, target, predictions) for target in folder.targets)
-        for name, masks in zip(sample.frame_names, zip(*of_each, strict=True), strict=True):
-            yield f"{folder.name}/{name}.png", form.encode(masks)
+def _files(form: Form, predictions: Predictions, of: tuple[Sample, Folder]) -> list[tuple[str, bytes]]:
+    """The PNGs of one folder: names in the zip and contents."""
+    sample, folder = of
+    of_each = (masks_of(sample, target, predictions) for target in folder.targets)
+    frames = zip(sample.frame_names, zip(*of_each, strict=True), strict=True)
+    return [(f"{folder.name}/{name}.png", form.encode(masks)) for name, masks in frames]

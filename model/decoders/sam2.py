@@ -26,15 +26,19 @@ from seglm.utils.ranges import Count, Place
 from seglm.utils.resolve import resolve
 
 if TYPE_CHECKING:
+    from seglm.model.recipe import Recipe
     from seglm.model.released.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 4
 """that the image encoder takes in one call"""
 BOX_CORNERS = (2, 3)  # labels of points: 0 outside, 1 inside, these two the corners of a box, -1 none
-NOT_POINTS = (
-    2  # what stands for a point where none is given: itself, and the one that pads every list of points
+NOT_POINTS = 2  # where no point is given: the one that says so, and the one that ends every list of points
+WITHOUT_GRADIENT = tuple(
+    f"decoder.mask_decoder.{part}"
+    for part in ("conv_s0", "conv_s1", "iou_prediction_head", "pred_obj_score_head")
 )
+"""of the mask decoder: the first two run in `encode`, and what the last two estimate no term supervises"""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,15 @@ class Sam2(DecoderChoice):
     image_size: Count = 1024
     not_points: bool = False
     """before the vectors of a prompt stand the two that say that no point is given, as Sa2VA has it"""
+
+    def check(self, recipe: Recipe, /) -> None:
+        trainable = recipe.trainable
+        still = [path for path in WITHOUT_GRADIENT if path not in trainable.frozen]
+        if still and "decoder.mask_decoder" in trainable.full:
+            raise ValueError(
+                f"trainable.frozen: of a SAM-2 {', '.join(still)} would be trained without a gradient; add "
+                f"trainable.frozen+={','.join(still)}"
+            )
 
     def complete(self, checkpoint: Checkpoint) -> Checkpoint:
         from seglm.model.released.sam2 import load_sam2

@@ -1,21 +1,25 @@
 """What a `config.json` says, read by type and range; and its keys that change the forward and that nothing here follows.
 
 A key of the second kind is refused unless it has the one value that the forward has anyway: weights that were trained
-with another one would load completely and answer worse, which nobody could see.
+with another one would load completely and answer worse, which nobody could see. What LISA itself does not follow is said.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from seglm.model.released.errors import WeightsError
 
+log = logging.getLogger(__name__)
+
 OURS: Mapping[str, tuple[object, ...]] = {
     "mm_vision_select_feature": ("patch",),
     "vision_feature_select_strategy": ("default",),
     "mm_patch_merge_type": ("flat",),
+    "image_aspect_ratio": ("square", "pad"),
     "mm_projector_type": ("linear", "mlp2x_gelu"),
     "projector_hidden_act": ("gelu", "linear"),
     "mm_resampler_type": (),
@@ -39,6 +43,13 @@ OURS: Mapping[str, tuple[object, ...]] = {
     "num_experts": (),
 }
 """key -> the values that mean what our forward does; a key that is absent or null says nothing"""
+SAID: Mapping[tuple[str, object], str] = {
+    (
+        "image_aspect_ratio",
+        "pad",
+    ): "LLaVA pads a picture to a square; here, as in LISA, the LLM sees the picture's middle square",
+}
+"""keys and values that the original systems do not follow either, and what happens instead"""
 VISION_TOWERS = ("clip", "clip_vision_model")
 Number = type[int] | type[float]
 
@@ -58,6 +69,9 @@ def followed(
                 f"{source}: config.json says {key} {_short(value)}, and SegLM knows only {wanted}; it would compute another "
                 "thing with these weights. Give weights that were trained without it"
             )
+    for (key, value), instead in SAID.items():
+        if config.get(key) == value:
+            log.info("%s: config.json says %s %r: %s", source, key, value, instead)
 
 
 def section(config: Mapping[str, Any], key: str, *, source: str) -> Mapping[str, Any]:

@@ -105,6 +105,6 @@ def test_knowledge_is_learnt_without_a_look(packer: Packer, base: tiny_llava.Tin
     embedded = base.llava.model.language_model.embed_tokens.weight.detach()
     right = base.words[fact.attribute][("red", "green").index(fact.value)]
     state[0, place[1]] = 50 * embedded[right]
-    loss, share = tiny_llava_losses._fact_loss(base, row, [state])
-    wrong, _ = tiny_llava_losses._fact_loss(base, row, [-state])
+    loss, share = tiny_llava_losses.fact_loss(base, row, [state])
+    wrong, _ = tiny_llava_losses.fact_loss(base, row, [-state])
     assert share == 1.0 and loss < wrong

@@ -61,11 +61,11 @@ def test_every_word_of_the_world_is_one_piece(packer: Packer) -> None:
         packer.word_ids(["hippopotamus"])
 
 
-def test_image_tokens_follow_the_pieces_and_llava_has_a_row_for_each(packer: Packer) -> None:
-    assert packer.end == vocabulary.PIECES + 1
-    assert tiny_llava.load(LLAVA).get_input_embeddings().weight.shape[0] == vocabulary.PIECES + len(
-        vocabulary.IMAGE_TOKENS
-    )
+def test_image_tokens_follow_the_pieces_and_llava_has_a_row_for_each() -> None:
+    tokenizer = load_tokenizer(LLAVA, tokens=(), image_tokens=vocabulary.IMAGE_TOKENS)
+    ids = tokenizer.convert_tokens_to_ids(list(vocabulary.IMAGE_TOKENS))
+    assert ids == [len(tokenizer) - 2, len(tokenizer) - 1]
+    assert tiny_llava.load(LLAVA).get_input_embeddings().weight.shape[0] == len(tokenizer)
 
 
 @torch.no_grad()

@@ -15,6 +15,8 @@ from tests.house.tree import ROOT
 SMALL = {
     "benchmarks.step": "--size tiny --repeats 1",
     "benchmarks.loader": "--size 64 96 --images 2 --repeats 1",
+    "benchmarks.video_loader": "--size 64 96 --images 2 --repeats 1",
+    "benchmarks.video": "--model tiny --size 48 64 --frames 5 --expressions 2 --repeats 1",
     "benchmarks.busy": "--busy 1 --repeats 1",
     "benchmarks.jf": "--sizes 60x80 --frames 6 --objects 2 --repeats 1",
     "benchmarks.padding": "--dataset_dir {folder}/toy --size tiny --budgets 400 --batches 2 --repeats 1",
@@ -24,6 +26,8 @@ SMALL = {
 SAYS = {
     "benchmarks.step": "1.00x ours",
     "benchmarks.loader": "x1.00",
+    "benchmarks.video_loader": "x1.00",
+    "benchmarks.video": "x1.00",
     "benchmarks.busy": "asleep",
     "benchmarks.jf": "PNGs 60x80",
     "benchmarks.padding": "row_tokens   400",

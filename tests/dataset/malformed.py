@@ -39,7 +39,7 @@ def outcome(spec: str, root: Path) -> tuple[list[str], str]:
             for target in one.targets
         ]
         read.update(repr((one.key, one.size, one.turns, said, found.notes)).encode("utf-8", "replace"))
-        for pixels in (one.seen, *one.masks, *([] if one.ignore is None else [one.ignore])):
+        for pixels in (*one.seen, *one.masks, *([] if one.ignore is None else [one.ignore])):
             read.update(pixels.tobytes())
     return [], read.hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,13 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
+from seglm.evaluation.asking.benchmark import benchmark
+
 ROOT = Path(__file__).resolve().parents[2]
 GOLDENS = ROOT / "tests" / "goldens" / "metrics"
-SCRIPTS = sorted(
-    path.relative_to(ROOT)
-    for path in (ROOT / "evaluation").glob("*/run_*.sh")
-    if path.parent.name in ("grefcoco", "reasonseg", "refcoco")
-)
+SCRIPTS = sorted(path.relative_to(ROOT) for path in (ROOT / "evaluation").glob("*/run_*.sh"))
 
 
 def run(script: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -41,15 +40,39 @@ def run(script: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
 
 
 def test_every_benchmark_has_both_scripts() -> None:
-    assert [path.name for path in SCRIPTS] == [
-        "run_eval_grefcoco.sh",
-        "run_inference_grefcoco.sh",
-        "run_eval_reasonseg.sh",
-        "run_inference_reasonseg.sh",
-        "run_eval_refcoco.sh",
-        "run_inference_refcoco.sh",
-    ]
+    """Those of videos are called as in VideoLISA's tree, where it has them."""
+    names = {
+        "grefcoco": "grefcoco",
+        "lvvis": "lvvis",
+        "mevis": "mevis",
+        "mevis_val_u": "mevis",
+        "reason_vos": "reason_vos",
+        "reasonseg": "reasonseg",
+        "refcoco": "refcoco",
+        "refdavis": "refdavis",
+        "refytvos": "refytvos",
+        "revos": "revos",
+    }
+    wanted = {
+        f"{folder}/run_{what}_{name}.sh" for folder, name in names.items() for what in ("eval", "inference")
+    }
+    found = {path.relative_to("evaluation").as_posix() for path in SCRIPTS}
+    assert found == wanted | {"refdavis/run_post_process.sh"}
     assert all(os.access(ROOT / path, os.X_OK) for path in SCRIPTS)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=Path.as_posix)
+def test_a_script_names_itself_and_a_benchmark_that_is_there(script: Path) -> None:
+    text = (ROOT / script).read_text(encoding="utf-8")
+    assert f"#   bash {script.as_posix()} --" in text
+    assert all(
+        path in set(SCRIPTS) for path in map(script.parent.joinpath, re.findall(r"\brun_\w+\.sh", text))
+    )
+    [spec] = re.findall(
+        r'^.*seglm\.evaluation\..*--(?:val_dataset|benchmark) "([^"]+)" "\$@"$', text, re.MULTILINE
+    )
+    is_served = benchmark(spec).data.partition("|")[2] in benchmark(spec).scored.served
+    assert not is_served or ("offline" not in text and "--score" not in text)
 
 
 @pytest.mark.slow

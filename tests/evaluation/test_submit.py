@@ -126,7 +126,7 @@ def test_a_missing_prediction_stops_it_or_is_handed_in_empty(
     files = make(root, spec, tmp_path / "some", tmp_path / "a.zip", "--missing", "empty")
     own = [data for file, data in files.items() if file.startswith(f"{name}/")]
     assert own and not any(np.asarray(Image.open(io.BytesIO(data))).any() for data in own)
-    assert f"{len(files)} files of" in capsys.readouterr().out
+    assert f"a.zip: {len(files)} masks for" in capsys.readouterr().out
 
 
 def test_a_run_that_was_cut_short_leaves_no_zip(root: Path, truths: dict[str, Path], tmp_path: Path) -> None:
@@ -248,11 +248,22 @@ def test_what_is_no_zip_and_a_name_that_is_there_twice_are_errors(root: Path, tm
 
 
 def test_what_no_server_scores_says_where_it_is_scored(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="revos is scored here: python -m seglm.evaluation.offline"):
+    with pytest.raises(
+        SystemExit, match=r"revos\|valid: no server takes masks of it; .*--score scores it here"
+    ):
         validate(root, "revos|valid", tmp_path / "a.zip")
 
 
-@pytest.mark.parametrize("flags", [[], ["--zip", "a.zip"], ["--validate", "a.zip", "--zip", "b.zip"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--zip", "a.zip"],
+        ["--score"],
+        ["--validate", "a.zip", "--zip", "b.zip"],
+        ["--validate", "a.zip", "--predictions", "b"],
+    ],
+)
 def test_half_a_command_line_says_what_is_missing(
     flags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ USER_DATA = (
     "reason_seg",
     "refer_seg",
     "vlpart",
-    "mevis",
+    "YTVOS",
 )
 PROJECT = (
     *FOLDERS,

@@ -50,7 +50,10 @@ def test_a_video_is_answered_as_each_of_its_frames_alone() -> None:
         picture = replace(VIDEO, num_frames=1, frame=lambda _, number=number: frame(number))
         [alone] = asker(model, protocol="forced", max_new_tokens=1)([picture])
         for ours, theirs in zip(drawn.answers, alone.answers, strict=True):
-            assert torch.equal(ours.masks[0], theirs.masks[0]) and ours.scores == theirs.scores
+            # Several frames go through the LLM at once, which rounds otherwise.
+            assert torch.allclose(ours.masks[0], theirs.masks[0], atol=1e-5)
+            assert torch.equal(ours.masks[0] > 0, theirs.masks[0] > 0)
+            assert ours.scores == pytest.approx(theirs.scores, abs=1e-5)
 
 
 def test_pictures_and_videos_can_be_asked_together() -> None:

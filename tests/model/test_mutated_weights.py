@@ -170,6 +170,9 @@ TABLE: dict[str, tuple[str, Mutation, str]] = {
     "a sparse table": ("lisa", one(HEAD, Tensor.to_sparse), BIN),
     # ---- config ------------------------------------------------------------------------------------------------------
     "the class token is shown": ("lisa", config(mm_vision_select_feature="cls_patch"), "select_feature 'cls_patch'"),
+    "pictures are cut into tiles": ("llava", config(image_aspect_ratio="anyres"), "image_aspect_ratio 'anyres'"),
+    "pictures are padded, which LISA does not": ("llava", config(image_aspect_ratio="pad"), RIGHT),
+    "pictures are square": ("lisa", config(image_aspect_ratio="square"), RIGHT),
     "patches are shown": ("lisa", config(mm_vision_select_feature="patch"), RIGHT),
     "several layers are shown": ("llava", config(mm_vision_select_layer=[-2, -5]), "mm_vision_select_layer"),
     "the layer as a text": ("llava", config(mm_vision_select_layer="-2"), "mm_vision_select_layer"),
@@ -256,6 +259,21 @@ def test_changed_weights_are_read_right_or_refused_by_name(
     got, want = values(opened(root, part)), reference(part)
     assert got.keys() == want.keys()
     assert [name for name in want if not torch.equal(got[name], want[name])] == []
+
+
+def test_a_padding_that_lisa_leaves_out_is_said(
+    tmp_path: Path, good: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    root = Path(shutil.copytree(good, tmp_path / "w"))
+    opened(root, "llava")
+    assert "image_aspect_ratio" not in caplog.text
+    config(image_aspect_ratio="pad")(root / "llava")
+    opened(root, "llava")
+    assert (
+        "says image_aspect_ratio 'pad': LLaVA pads a picture to a square; here, as in LISA, the LLM sees"
+        in caplog.text
+    )
 
 
 def test_the_table_is_as_long_as_it_should_be() -> None:

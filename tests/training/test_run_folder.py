@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -40,6 +41,24 @@ def test_a_start_that_failed_is_no_run(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in run.folder.iterdir()) == ["eval", "log.txt"]
     open_run(run.folder)
     assert not run.log.exists()
+
+
+def test_a_run_begins_with_its_first_step_whatever_ended_a_start_before(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "lisa")
+    run.log.write_text("it began")
+    board = run.folder / "events.out.tfevents.1.host.2.0"
+    board.write_text("")
+    release(run)  # as the kernel does for a process that was killed
+    open_run(run.folder)
+    assert not run.log.exists() and not board.exists()
+    run.describe(lambda: {"recipe": "lisa_tiny"})
+    run.describe(lambda: {"recipe": "another"})
+    release(run)
+    with pytest.raises(ValueError, match="holds a run that saved nothing"):
+        open_run(run.folder)
+    assert json.loads(run.manifest.read_text()) == {"recipe": "lisa_tiny"}
+    run.describe(lambda: {"recipe": "gone on with"}, anew=True)
+    assert json.loads(run.manifest.read_text()) == {"recipe": "gone on with"}
 
 
 def test_a_look_at_the_folder_changes_nothing(tmp_path: Path) -> None:

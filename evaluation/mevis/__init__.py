@@ -1,0 +1,1 @@
+"""Scripts for MeViS valid, which a server scores."""

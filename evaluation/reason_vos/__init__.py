@@ -1,0 +1,1 @@
+"""Scripts for ReasonVOS: videos with questions that take reasoning."""

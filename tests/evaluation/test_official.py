@@ -1,0 +1,198 @@
+"""Scores in the benchmarks' own protocols, from files: the truth has 100, less has less, and bad files are named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seglm.evaluation.scores.files import MASKS
+from seglm.evaluation.submit.__main__ import main
+from tests.evaluation.truths import toy_videos, write_truth
+
+SPECS = (
+    "mevis|valid_u",
+    "ref_youtube_vos|train",
+    "ref_davis17|valid",
+    "revos|valid",
+    "reasonvos|test",
+    "lvvis|val",
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_videos(tmp_path_factory.mktemp("toy") / "videos")
+
+
+@pytest.fixture(scope="module")
+def truths(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("truths")
+    return {spec: write_truth(root, spec, folder / str(number)) for number, spec in enumerate(SPECS)}
+
+
+Print = Callable[..., str]
+
+
+@pytest.fixture
+def told(root: Path, capsys: pytest.CaptureFixture[str]) -> Print:
+    """What the command prints."""
+
+    def run(spec: str, *arguments: str | Path) -> str:
+        capsys.readouterr()
+        main(["--truth", str(root), "--benchmark", spec, *map(str, arguments)])
+        return capsys.readouterr().out
+
+    return run
+
+
+def numbers(table: str, row: str) -> list[float]:
+    [line] = [line for line in table.splitlines() if line.startswith(f"| {row} |")]
+    return [float(cell) for cell in line.strip("| ").split(" | ")[1:] if cell != "-"]
+
+
+@pytest.mark.parametrize("spec", ["mevis|valid_u", "ref_youtube_vos|train", "reasonvos|test"])
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_the_truth_of_expressions_has_one(
+    spec: str, form: str, told: Print, truths: dict[str, Path], tmp_path: Path
+) -> None:
+    place = truths[spec]
+    if form == "zip":
+        place = Path(shutil.make_archive(str(tmp_path / "a"), "zip", place / MASKS))
+    n, *values = numbers(told(spec, "--predictions", place, "--score"), "all")
+    assert n > 1 and set(values) == {1.0}
+
+
+def test_the_truth_of_davis_has_100_and_a_lost_object_costs(
+    told: Print, truths: dict[str, Path], tmp_path: Path
+) -> None:
+    spec = "ref_davis17|valid"
+    table = told(spec, "--predictions", truths[spec], "--score")
+    assert numbers(table, "mean")[1:4] == [100, 100, 100]
+    shutil.copytree(truths[spec], tmp_path / "some")
+    lost = sorted((tmp_path / "some" / MASKS).glob("*/0"))[0]
+    shutil.rmtree(lost)
+    with pytest.raises(
+        SystemExit, match=rf"no prediction for 1 of \d+ expressions .*: {lost.parent.name}/0;"
+    ):
+        told(spec, "--predictions", tmp_path / "some", "--score")
+    table = told(spec, "--predictions", tmp_path / "some", "--score", "--missing", "empty")
+    objects, *first = numbers(table, "annotator 0")
+    assert first[0] == pytest.approx(100 * (objects - 1) / objects, abs=0.01)
+    assert numbers(table, "annotator 1")[1] == 100
+    told(spec, "--predictions", tmp_path / "some", "--zip", tmp_path / "a.zip", "--missing", "empty")
+    assert told(spec, "--predictions", tmp_path / "a.zip", "--score") == table
+
+
+def test_the_truth_of_revos_has_100_and_knows_what_is_not_there(told: Print, truths: dict[str, Path]) -> None:
+    table = told("revos|valid", "--predictions", truths["revos|valid"], "--score")
+    assert numbers(table, "overall")[:5] == [100] * 5
+    assert "N-acc 100.00 of" in table and "T-acc 100.00 of" in table
+
+
+def test_revos_needs_its_foreground(
+    root: Path, truths: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ReVOS").mkdir()
+    for place in (root / "ReVOS").iterdir():
+        if "foreground" not in place.name:
+            (tmp_path / "ReVOS" / place.name).symlink_to(place)
+    arguments = ["--benchmark", "revos|valid", "--predictions", str(truths["revos|valid"]), "--score"]
+    with pytest.raises(SystemExit, match=r"mask_dict_foreground\.json"):
+        main(["--dataset_dir", str(tmp_path), *arguments])
+    whole = json.loads((root / "ReVOS" / "mask_dict_foreground.json").read_text())
+    for about in whole.values():
+        about["masks_rle"].pop()
+    (tmp_path / "ReVOS" / "mask_dict_foreground.json").write_text(json.dumps(whole))
+    with pytest.raises(SystemExit, match=r"foreground\.json: TOY_\d+: \d+ masks, the video has \d+ frames"):
+        main(["--dataset_dir", str(tmp_path), *arguments])
+
+
+def test_a_split_without_truth_is_not_scored(told: Print, truths: dict[str, Path]) -> None:
+    with pytest.raises(SystemExit, match=r"mevis\|valid: only the benchmark's server knows its truth"):
+        told("mevis|valid", "--predictions", truths["mevis|valid_u"], "--score")
+
+
+# ---- LV-VIS -----------------------------------------------------------------------------------------------------------
+def true_results(root: Path) -> list[dict[str, Any]]:
+    """Every object by itself."""
+    annotations = json.loads((root / "lvvis" / "val_instances.json").read_text())["annotations"]
+    fields = ("video_id", "category_id", "segmentations")
+    return [{"score": 0.5} | {field: one[field] for field in fields} for one in annotations]
+
+
+def test_lvvis_the_truth_object_by_object_has_100(root: Path, told: Print, tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(json.dumps(true_results(root)))
+    assert set(numbers(told("lvvis|val", "--predictions", tmp_path / "results.json", "--score"), "AP")) == {
+        100
+    }
+
+
+def test_lvvis_classes_are_handed_in_as_one_object_each_as_sure_as_the_decoder(
+    told: Print, truths: dict[str, Path], tmp_path: Path
+) -> None:
+    place, file = tmp_path / "some", tmp_path / "a.zip"
+    shutil.copytree(truths["lvvis|val"], place)
+    folders = sorted(path.relative_to(place / MASKS).as_posix() for path in (place / MASKS).glob("*/*"))
+    head = "sample,target,key,name,kind,text,answer,status,slots,confidence,rejected,file\n"
+    (place / "predictions.csv").write_text(f"{head}0,0,k,n,,t,a,ok,1,0.25,False,{folders[0]}\n")
+    assert f"{len(folders)} predictions for {len(folders)} expressions" in told(
+        "lvvis|val", "--predictions", place, "--zip", file
+    )
+    with zipfile.ZipFile(file) as archive:
+        assert archive.namelist() == ["results.json"]
+        results = json.loads(archive.read("results.json"))
+    assert sorted(one["score"] for one in results) == [0.25] + [1.0] * (len(folders) - 1)
+    assert {str(one["category_id"]) for one in results} == {folder.partition("/")[2] for folder in folders}
+    table = told("lvvis|val", "--predictions", file, "--score")
+    assert table == told("lvvis|val", "--predictions", place, "--score") and numbers(table, "AP")[0] > 50
+
+
+def changed(**values: Any) -> Callable[[list[dict[str, Any]]], object]:
+    return lambda results: results[0].update(values)
+
+
+WRONG: dict[str, tuple[Callable[[list[dict[str, Any]]], object], str]] = {
+    "a video": (changed(video_id=99), r"prediction 0 is about the video 99, which is none of the \d"),
+    "a category": (changed(category_id="cat"), r"has the category 'cat', which is none of the \d+"),
+    "a score": (changed(score="high"), "has the score 'high', permitted are numbers"),
+    "no number": (changed(score=float("nan")), "has the score nan"),
+    "too few": (changed(segmentations=[]), r"has 0 masks, its video \d+ frames"),
+    "no masks": (changed(segmentations=None), "has no list of masks"),
+    "no fields": (lambda results: results[0].clear(), "is no object with video_id, category_id"),
+    "another size": (
+        lambda results: results[0]["segmentations"].__setitem__(0, {"size": [4, 4], "counts": "`0"}),
+        "has a mask of frame 0 that is none",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage, why", WRONG.values(), ids=WRONG)
+def test_lvvis_a_wrong_prediction_is_counted_and_named(
+    damage: Callable[[list[dict[str, Any]]], object], why: str, root: Path, told: Print, tmp_path: Path
+) -> None:
+    results, file = true_results(root), tmp_path / "results.json"
+    file.write_text(json.dumps(results))
+    assert f"{len(results)} predictions" in told("lvvis|val", "--validate", file)
+    damage(results)
+    file.write_text(json.dumps(results))
+    with pytest.raises(SystemExit, match=rf"1 of {len(results)} predictions are wrong: [^\n]*{why}"):
+        told("lvvis|val", "--validate", file)
+
+
+def test_lvvis_a_zip_holds_the_file_alone(told: Print, tmp_path: Path) -> None:
+    for names, why in (
+        (("submission/results.json",), "permitted is results.json alone, in no folder"),
+        (("results.json", "note.txt"), "permitted is results.json alone"),
+        (("masks.json",), "holds no results.json with a list of predictions"),
+    ):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            for name in names:
+                archive.writestr(name, "[]")
+        with pytest.raises(SystemExit, match=why):
+            told("lvvis|val", "--validate", tmp_path / "a.zip")
