@@ -16,7 +16,7 @@ from pathlib import Path
 
 from seglm.dataset import twins
 from seglm.dataset.description import Description
-from seglm.dataset.faults import Fault, Missing
+from seglm.dataset.faults import Fault, Missing, without_advice
 from seglm.dataset.mixture import names
 from seglm.dataset.pipeline import clip
 from seglm.dataset.readers.refer import NO_TARGET
@@ -136,7 +136,7 @@ def report(found: Findings, *, every_fault: bool = False) -> str:
         f"{len(found.faults)} faults"
     ]
     shown = found.faults if every_fault else found.faults[:SHOWN]
-    lines += [f"  fault: {fault}" for fault in shown]
+    lines += [f"  fault: {without_advice(fault)}" for fault in shown]
     if len(found.faults) > len(shown):
         lines.append(f"  ... {len(found.faults) - len(shown)} more; --all lists them")
     return "\n".join([*lines, *(f"  note: {note}" for note in found.notes)])
@@ -157,6 +157,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--all", action="store_true", help="list every fault")
     options = parser.parse_args(arguments)
+    if not options.dataset_dir.is_dir():
+        raise ValueError(
+            f"--dataset_dir {options.dataset_dir}: no such folder; give the one that data sets lie in"
+        )
     try:
         specs, absent = names(options.dataset), tuple[str, ...]()
         if not specs:

@@ -23,7 +23,7 @@ from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import main as table_main
 from seglm.evaluation.table import markdown, table
 from seglm.model.recipes import recipe as named
-from seglm.utils.answers import Answer
+from seglm.utils.answers import Answer, Drawn
 from tests.evaluation.fakes import BENCHMARK, HEIGHT, WIDTH, FakeSource, answered, near_the_truth, rectangle
 from tests.house.tree import ROOT
 
@@ -61,8 +61,35 @@ def test_pictures_of_one_name_keep_their_masks_apart(tmp_path: Path) -> None:
         stem = {first: "a", second: "a_2", third: "a_3"}[image]
         assert [path.name for path in paths] == [f"{stem}_mask_0.png", f"{stem}_mask_1.png"]
     assert len(list(out.glob("*.png"))) == len(list(out.glob("*.jpg"))) == 6
-    save(answered(None), PICTURE, second, out)  # no mask any more
-    assert {path.name[:4] for path in out.glob("*.png")} == {"a_ma", "a_3_"}
+
+
+def test_an_answer_in_words_leaves_the_masks_of_before_and_both_fates_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, out = tmp_path / "a.png", tmp_path / "out"
+    cv2.imwrite(str(picture), PICTURE)
+    answers = iter([answered(rectangle(3, 4), slots=2), answered(None), answered(rectangle(5, 5))])
+    monkeypatch.setattr(chat, "_open", lambda given: None)
+    monkeypatch.setattr(chat, "ask", lambda *_, **__: [Drawn(0, 0, (next(answers),))])
+    files: list[list[str]] = []
+    said: list[str] = []
+    for _ in range(3):
+        chat.main(["--image", str(picture), "--prompt", "a", "--vis_save_path", str(out)])
+        files.append(sorted(path.name for path in out.iterdir()))
+        said.append(capsys.readouterr().out)
+    assert files[0] == files[1] and "a_mask_1.png" in files[0]
+    assert files[2] == ["a_mask_0.png", "a_masked_img_0.jpg", "pictures.json"]
+    assert "earlier answer" not in said[0]
+    assert "a_mask_1.png, " in said[1] and "are kept, and are not of this answer" in said[1]
+    assert "a_mask_1.png, " in said[2] and "of an earlier answer are replaced" in said[2]
+
+
+def test_files_of_an_answer_that_fails_are_not_left_and_those_of_before_are(tmp_path: Path) -> None:
+    save(answered(rectangle(3, 4)), PICTURE, Path("a.png"), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="does not lie on a picture"):
+        save(answered(np.zeros((2, 2), dtype=np.bool_)), PICTURE, Path("a.png"), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_file_that_chat_did_not_write_is_neither_replaced_nor_removed(tmp_path: Path) -> None:

@@ -131,16 +131,16 @@ class Place:
             shutil.rmtree(self.root / "runs" / name[1], ignore_errors=True)
         makers: list[tuple[str, Callable[..., None]]] = [
             (r"(data/toy|my_system_tiny|evaluation\.league)", lambda _: self.toy()),
+            (r"data/toy .*\b(mevis)\||(videolisa_tiny) --dataset_dir data/toy", lambda _: self.toy_videos()),
             (r"(\./dataset)", lambda _: self.dataset()),
             (r"--dataset_dir (my_data)", lambda _: self.my_data()),
             (r"--dataset_dir (my_videos)", lambda _: self.my_videos()),
-            (r"(videolisa_tiny) --dataset_dir data/toy", lambda _: self.toy_videos()),
             (r"(runs/lisa_tiny/merged)", lambda _: self.toy_journey()),
             (r"(my_system_tiny)", lambda _: self.my_system()),
             (r"(?<!--save_path )merged/([\w-]+)", self.merged),
             (r"runs/(lisa-7b|gsva-7b|keyseg-7b)", self.trained),
             (r"(liuhaotian)", lambda _: self.base()),
-            (r"(my_masks)", lambda _: (self.root / "my_masks").mkdir(exist_ok=True)),
+            (r"(my_masks)", self.foreign),
             (r"(runs/eval/[ab])", self.scored),
             (r"(?<=--weight )(runs/\S+\.bin)", self.consolidated),
         ]
@@ -154,7 +154,8 @@ class Place:
 
     def toy_videos(self) -> None:
         self.toy()
-        self.run("python -m seglm.dataset.toy --dataset_dir data/toy --sets all")
+        if not (self.root / "data" / "toy" / "mevis").exists():
+            self.run("python -m seglm.dataset.toy --dataset_dir data/toy --sets all")
 
     def dataset(self) -> None:
         self.toy()
@@ -162,6 +163,11 @@ class Place:
             link = self.root / "dataset" / folder.name
             if folder.is_dir() and not link.exists():
                 link.symlink_to(folder)
+
+    def foreign(self, name: str) -> None:
+        """One mask of another program; the lines that score it count the others as empty."""
+        (self.root / name).mkdir(exist_ok=True)
+        Image.new("L", (8, 8)).save(self.root / name / "0.png")
 
     def my_data(self) -> None:
         """docs/own_data.md as it stands: its folders, its JSON."""
