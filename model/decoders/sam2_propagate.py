@@ -55,14 +55,15 @@ class BySam2:
     ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
         """(frame, bool [N, H, W]) of every frame that is reached; an anchor's masks come back as they are.
 
-        frames: of the whole video. anchors: at least one frame with its masks, bool [N, H, W]; an empty mask says that the object is
-        not there. directions: forwards alone reaches nothing before the first anchor, backwards alone nothing behind the last.
+        frames: of the whole video. anchors: at least one frame with its masks, bool [N, H, W]; an empty mask says that the object
+        is not there. directions: forwards alone reaches nothing before the first anchor, backwards alone nothing behind the last.
+        Raises ValueError for anchors that are none of the video's or differ in shape.
         """
         shapes = {frame: masks.shape for frame, masks in anchors.items()}
         if len(set(shapes.values())) != 1 or not set(shapes) <= set(range(len(frames))):
             raise ValueError(
-                f"masks by frame are of shapes {shapes} in a video of {len(frames)} frames; at least one of its frames has masks, and all "
-                "are [N, H, W] of the same objects"
+                f"masks by frame are of shapes {shapes} in a video of {len(frames)} frames; at least one of its "
+                "frames has masks, and all are [N, H, W] of the same objects"
             )
         count, *size = next(iter(shapes.values()))
         if not count:
@@ -104,7 +105,7 @@ def encode_whole(decoder: Sam2Decoder, pictures: Sequence[NDArray[np.uint8]]) ->
 
 
 def enlarged(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Logits [N, 1, h, w] of a picture that filled the square -> float32 [N, 1, H, W], in one step as SAM-2's predictor does it."""
+    """Logits [N, 1, h, w] of a picture that filled the square -> float32 [N, 1, H, W], in one step as in SAM-2's predictor."""
     return interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=False)
 
 
@@ -172,6 +173,7 @@ def _stepped(
     parts: Sequence[Said] | None,
 ) -> tuple[Drawn, list[Memory]]:
     """One frame of all parts of the objects."""
+    said = parts or (None,) * len(memories)
     found = [
         step(
             decoder,
@@ -181,11 +183,13 @@ def _stepped(
             prompts=part if isinstance(part, Prompts) else None,
             masks=part if isinstance(part, Tensor) else None,
         )
-        for memory, part in zip(memories, parts or [None] * len(memories), strict=True)
+        for memory, part in zip(memories, said, strict=True)
     ]
     drawn = [one for one, _ in found]
+    if len(drawn) == 1:
+        return drawn[0], [found[0][1]]
     joined = {field.name: torch.cat([getattr(one, field.name) for one in drawn]) for field in fields(Drawn)}
-    return drawn[0] if len(drawn) == 1 else Drawn(**joined), [memory for _, memory in found]
+    return Drawn(**joined), [memory for _, memory in found]
 
 
 def _split(said: Said) -> list[Said]:
