@@ -30,6 +30,7 @@ from seglm.model.recipe import Protocol, Recipe
 from seglm.utils import dist
 from seglm.utils.command import command
 from seglm.utils.config import to_json
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, CountOrNone, place, typed
 
@@ -181,7 +182,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m seglm.evaluation.run", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument("--version", help="the model: a folder or a hub id")

@@ -19,6 +19,7 @@ from seglm.model.construct import construct
 from seglm.model.recipe import Recipe
 from seglm.preflight import add_recipe_flags, chosen_recipe
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.ranges import Count, typed
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def told(found: Needs, recipe: Recipe, *, gpus: int, zero: int) -> Iterator[str]
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m seglm.plan",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -14,7 +14,7 @@ import numpy as np
 from seglm.dataset.collate import collate
 from seglm.dataset.mixture import Mixture
 from seglm.dataset.pipeline import Source, TrainingSet
-from seglm.dataset.sources import check_families, open_sources, top_folders
+from seglm.dataset.sources import check_families, check_names, open_sources, top_folders
 from seglm.model.build import Built
 from seglm.model.recipe import Data, Recipe
 from seglm.model.recipes import recipe as named
@@ -44,10 +44,16 @@ def found_data(data: Data) -> Data:
     return replace(data, dataset_dir=found[0]) if found else data
 
 
+def check_names_of_data(recipe: Recipe) -> None:
+    """Raises ValueError for a name of a data set or a family that means nothing; no file is opened."""
+    check_families(recipe.data.sets, recipe.data.mixture)
+    check_names(recipe.data.families())
+
+
 def training_sources(recipe: Recipe) -> tuple[Source, ...]:
     """The data sets of the recipe's mixture. Raises ValueError also for a name in `data.sets` that means nothing here."""
     data = recipe.data
-    check_families(data.sets, data.mixture)
+    check_names_of_data(recipe)
     return open_sources(Path(data.dataset_dir), data.families(), exclude_val=data.exclude_val)
 
 

@@ -27,6 +27,8 @@ class Written:
     asked: tuple[Asked, ...]
     """everything"""
     predictions: Predictions
+    is_foreign: bool
+    """whether another program wrote some of it"""
 
     @property
     def missing(self) -> list[str]:
@@ -44,6 +46,7 @@ def read_written(place: Path, selection: Selection) -> Written:
     predictions = open_predictions(own)
     lines = {line.file: line for line in read_said(place / SAID)} if own != place else {}
     asked, results = [], []
+    is_foreign = False
     for number in tqdm(range(len(selection)), desc=selection.name, unit="video", dynamic_ncols=True):
         sample = selection.sample(number)
         for position, target in enumerate(sample.targets):
@@ -55,9 +58,11 @@ def read_written(place: Path, selection: Selection) -> Written:
             names = [sample.frame_names[frame] for frame in frames]
             true = (truth_of(sample, position, frame)[0] for frame in frames)
             found = track(one, count_frames(one, names, predictions.masks(one, names), true))
-            line = lines.get(str(one)) or _foreign_line(number, position, sample, found.is_drawn)
+            line = lines.get(str(one))
+            if line is None:
+                line, is_foreign = _foreign_line(number, position, sample, found.is_drawn), True
             results.append(Result(line, found))
-    return Written(tuple(results), tuple(asked), predictions)
+    return Written(tuple(results), tuple(asked), predictions, is_foreign)
 
 
 def _foreign_line(number: int, position: int, sample: Sample, is_drawn: bool) -> Said:
