@@ -26,7 +26,8 @@ def numbers(run: Path) -> list[Row]:
 
 def test_a_run_leaves_what_its_user_looks_for(straight: Path) -> None:
     names = {path.name for path in straight.iterdir() if not path.name.startswith("events.out")}
-    assert names == {"log.txt", "metrics.csv", "scores.csv", "curve.png", "slots", "ckpt_model", "portable"}
+    files = {"log.txt", "metrics.csv", "scores.csv", "curve.png", "manifest.json"}
+    assert names == files | {"slots", "ckpt_model", "portable"}
     assert len(list(straight.glob("events.out.tfevents*"))) == 1
     assert [row["step"] for row in read(straight / "metrics.csv")] == list(range(1, 13))
     assert [row["step"] for row in read(straight / "scores.csv")] == [4, 8, 12]
