@@ -66,15 +66,15 @@ def training_sources(recipe: Recipe) -> tuple[Source, ...]:
 def check_batch(recipe: Recipe, sources: Sequence[Source]) -> None:
     """Says a batch that can hardly be meant before a model is built: one of more samples than there are, or than memory holds.
 
-    Raises ValueError where the pixels of one batch, of which each sample has a frame at least, are more than this machine's memory.
+    Raises ValueError where the pixels of one batch, a frame of each sample, are more than this machine's memory.
     """
     size, samples = recipe.schedule.batch_size, sum(len(source) for source in sources)
     said = f"schedule.batch_size={size} (--batch_size)"
     needed, memory = size * 3 * recipe.decoder.image_size**2, psutil.virtual_memory().total
     if needed > memory:
         raise ValueError(
-            f"{said}: the pictures of one batch alone take {needed / GIB:.1f} GiB, this machine has {memory / GIB:.1f}; give fewer, "
-            "and --grad_accumulation_steps for the same effective batch"
+            f"{said}: the pictures of one batch alone take {needed / GIB:.1f} GiB, this machine has {memory / GIB:.1f}; "
+            "give fewer, and --grad_accumulation_steps for the same effective batch"
         )
     if size > samples:
         log.warning(

@@ -54,7 +54,7 @@ def test_rows_are_listed_under_a_heading_and_by_a_word(capsys: pytest.CaptureFix
     assert last.startswith(f"{len(lines)} of {len(rows())} rows")
     assert len(listing().splitlines()) == len(rows()) + 2
     with pytest.raises(
-        SystemExit, match="error: --reproduce list:xyzzy: no row has this word; models are lisa"
+        SystemExit, match="error: --reproduce list:xyzzy: no row has this word; models are gsva-7b-pt, "
     ):
         main(["--reproduce", "list:xyzzy"])
 
