@@ -2,7 +2,8 @@
 
 Records lie one behind the other as JSON in one block of bytes; an array says where each begins. A large index is written to disk
 once and read from there afterwards: opening costs milliseconds whatever the annotation files weigh, and workers hold nothing of
-it. It is made anew when an annotation file or folder changes (size or time of change).
+it. Of several processes that open the same large files one makes it, and the others wait. It is made anew when an annotation
+file or folder changes (size or time of change).
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import logging
 import os
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,17 +28,20 @@ from numpy.typing import NDArray
 
 from seglm.dataset.faults import Fault, attempt, blamed, fault
 from seglm.dataset.fields import take, words
+from seglm.utils import lock
 
 log = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 """JSON values; `id` (str, unique in the index) and `image` (path) always, `coco` (the image's COCO id) where there is one"""
 
-VERSION = 6  # of the records; a change makes every cached index anew
+VERSION = 7  # of the records; a change makes every cached index anew
 LARGE = 20_000  # records; a smaller index is made in well under a second and is not worth a file
 LARGE_BYTES = (
     2**24
 )  # of all records; few of them may hold much, such as the masks of a thing in all frames of a video
+LARGE_FILES = 2**26  # bytes of annotations; reading more takes several times that in memory, and seconds
+WAIT = 0.2  # seconds between two looks at whether another process is done
 NO_COCO = -1
 TOLD = "told.json"  # in a kept index: its faults and what was left out
 
@@ -118,13 +124,45 @@ def open_index(
     Raises Fault if listing ends early; a malformed entry alone is one of `Index.faults`.
     """
     folder = _cache() / _signature(files, what)
-    if (folder / "starts.npy").is_file():
+    if _is_kept(folder):
         return _mapped(folder)
-    with blamed(what, files[0], "its records cannot be listed"):
-        index = _index_of(_each_once(build(), what, files[0]))
-    if keep or len(index) >= LARGE or index.starts[-1] >= LARGE_BYTES:
-        _store(index, folder)
-    return _mapped(folder) if (folder / "starts.npy").is_file() else index
+    with _alone(folder, files, what) as others_wait:
+        if _is_kept(folder):
+            return _mapped(folder)
+        with blamed(what, files[0], "its records cannot be listed"):
+            index = _index_of(_each_once(build(), what, files[0]))
+        if keep or others_wait or len(index) >= LARGE or index.starts[-1] >= LARGE_BYTES:
+            _store(index, folder)
+    return _mapped(folder) if _is_kept(folder) else index
+
+
+@contextmanager
+def _alone(folder: Path, files: Sequence[Path], what: str) -> Iterator[bool]:
+    """Inside, no other process makes the same index of large files, or another has made it meanwhile.
+
+    Gives False for small files, and where the cache cannot be written: nobody waits then.
+    """
+    mine = folder.with_name(f"{folder.name}.lock")
+    try:
+        is_large = sum(file.stat().st_size for file in files) >= LARGE_FILES
+        if is_large:
+            mine.parent.mkdir(parents=True, exist_ok=True)
+        who = lock.take(mine) if is_large else ""
+    except OSError:
+        is_large, who = False, ""
+    if who:
+        log.info("%s: %s makes its index; waiting for it", what, who)
+    while who and not _is_kept(folder):
+        time.sleep(WAIT)
+        who = lock.take(mine)
+    try:
+        yield is_large
+    finally:
+        lock.free(mine)
+
+
+def _is_kept(folder: Path) -> bool:
+    return (folder / "starts.npy").is_file()
 
 
 def _index_of(entries: Iterable[tuple[bytes, int] | Fault | LeftOut]) -> Index:

@@ -18,6 +18,7 @@ import numpy as np
 from seglm.model.precision import Precision
 from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import read_tensors
+from seglm.utils.atomic import follow_umask
 from seglm.utils.types import Batch, Bound, Branch, Clip, Dialogue, Images, Script, Slot, Target, Turn
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def write(folder: Path, reading: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     save_file({key: value.contiguous() for key, value in reading.items()}, folder / FILE)
+    follow_umask(folder / FILE)
 
 
 def check(model: Segmenter, folder: Path, *, saved: Precision) -> dict[str, float]:

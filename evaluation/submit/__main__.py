@@ -26,6 +26,7 @@ from seglm.evaluation.submit.forms import FORMS
 from seglm.evaluation.submit.make import make_zip
 from seglm.evaluation.submit.official import LVVIS, scored
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import place
 
@@ -104,7 +105,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m seglm.evaluation.submit", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import pickle
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +75,37 @@ def test_a_worker_receives_the_place_of_a_kept_index_and_not_its_content(cache: 
     sent = pickle.dumps(kept)
     assert len(sent) < 1000
     assert pickle.loads(sent).record(4321) == {"id": "4321", "image": "4321.jpg", "coco": 4321}
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_of_several_processes_one_makes_the_index_of_large_files(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    """Also if the first of them is killed while it does: then the next."""
+    monkeypatch.setattr(module, "LARGE_FILES", 1)
+    path, made = write(tmp_path / "few.json", 5), tmp_path / "made"
+    made.mkdir()
+
+    def slowly() -> Iterator[Record]:
+        (made / str(os.getpid())).touch()
+        time.sleep(1)
+        if is_killed and len(list(made.iterdir())) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from records(path)
+
+    def work() -> None:
+        assert len(open_index([path], slowly, what="x")) == 5
+
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    codes = sorted(worker.exitcode for worker in workers)
+    assert codes == ([-signal.SIGKILL, 0, 0] if is_killed else [0, 0, 0])
+    assert len(list(made.iterdir())) == 1 + is_killed
+    assert len(list(cache.iterdir())) == 1  # no lock is left
 
 
 def test_a_cache_that_cannot_be_written_is_told_and_does_no_harm(
