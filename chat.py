@@ -3,7 +3,8 @@
 Asks for a prompt and a picture (or a video) until you press Ctrl-D, or answers once with --prompt and --image or --video.
 Every mask goes to --vis_save_path as <picture>_mask_<i>.png (0 and 255, lossless) and, laid over the picture, as
 <picture>_masked_img_<i>.jpg; masks of two pictures of one name do not meet: the second's are <picture>_2_mask_<i>.png, and
-pictures.json says whose are whose. Of a video there is a folder <video>_mask_<i> with a PNG for each frame, <video>_masked.mp4
+pictures.json says whose are whose. The files of an answer replace those of an earlier one about the same picture; an answer
+without masks leaves them. Of a video there is a folder <video>_mask_<i> with a PNG for each frame, <video>_masked.mp4
 and <video>_strip.png.
 """
 
@@ -13,24 +14,25 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seglm.dataset.faults import Fault
+from seglm.dataset.faults import Fault, without_advice
 from seglm.dataset.frames import read_frame
-from seglm.dataset.readers.video import is_picture
+from seglm.dataset.readers.video import is_picture, open_video
 from seglm.evaluation.asking.ask import ask
 from seglm.evaluation.asking.chat_answer import described, save
-from seglm.evaluation.asking.chat_files import claimed
+from seglm.evaluation.asking.chat_files import claimed, earlier
 from seglm.evaluation.asking.open_model import open_model
 from seglm.model.precision import PRECISIONS
 from seglm.model.recipe import Lora
 from seglm.utils.command import command
 from seglm.utils.command import said as in_words
 from seglm.utils.encoding import check_text
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, CountOrNone, hints_of, place, typed
 from seglm.utils.types import Sample
@@ -60,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.prompt is not None:
         check_text(given.prompt, "--prompt")
     check_writable(given.vis_save_path, "--vis_save_path")
+    if about is not None:
+        look_at(about, "--image" if given.image else "--video")
     _escape_what_is_no_utf8()
     model = _open(given)
     if given.prompt is not None:
@@ -73,22 +77,57 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def answer(model: Segmenter, about: Path, prompt: str, given: argparse.Namespace) -> None:
     """One question about one picture or video: prints what the model says and writes its masks."""
     check_text(prompt, "the prompt")
-    if not is_picture(about):
-        lines = _about_video(model, about, prompt, given)
-    else:
-        picture = read_frame(about, str(about))
-        asked = Sample(str(about), (picture.shape[0], picture.shape[1]), lambda _: picture, path=str(about))
-        [drawn] = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
-        [said] = drawn.answers
-        lines = described(said, save(said, picture, about, given.vis_save_path))
+    before = earlier(about, given.vis_save_path)
+    with _of_no_data_set():
+        answered = _about_picture if is_picture(about) else _about_video
+        lines, is_drawn = answered(model, about, prompt, given)
+    if before:
+        fate = "replaced" if is_drawn else "kept, and are not of this answer"
+        lines.append(f"{given.vis_save_path}: {', '.join(before)} of an earlier answer are {fate}")
     for line in lines:
         print(line, flush=True)
 
 
-def _about_video(model: Segmenter, about: Path, prompt: str, given: argparse.Namespace) -> list[str]:
+def look_at(about: Path, flag: str) -> None:
+    """Says what it is where the flag tells otherwise. Raises ValueError if it is broken, before a model is loaded."""
+    with _of_no_data_set():
+        if is_picture(about):
+            read_frame(about, str(about))
+            what = "picture"
+        else:
+            num_frames = open_video(about, str(about)).num_frames
+            what = f"video of {num_frames} frame{'s' if num_frames != 1 else ''}"
+    if not what.startswith("picture" if flag == "--image" else "video"):
+        print(f"{flag} {about}: it is a {what}, and answered as one", flush=True)
+
+
+@contextmanager
+def _of_no_data_set() -> Iterator[None]:
+    """A fault of a picture that somebody asks about: nothing is to be checked but this one."""
+    try:
+        yield
+    except Fault as error:
+        raise ValueError(without_advice(str(error))) from error
+
+
+def _about_picture(
+    model: Segmenter, about: Path, prompt: str, given: argparse.Namespace
+) -> tuple[list[str], bool]:
+    """What a person reads, and whether there are masks."""
+    picture = read_frame(about, str(about))
+    asked = Sample(str(about), (picture.shape[0], picture.shape[1]), lambda _: picture, path=str(about))
+    [drawn] = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
+    [said] = drawn.answers
+    paths = save(said, picture, about, given.vis_save_path)
+    return described(said, paths), bool(paths)
+
+
+def _about_video(
+    model: Segmenter, about: Path, prompt: str, given: argparse.Namespace
+) -> tuple[list[str], bool]:
+    """What a person reads, and whether there are masks."""
     from tqdm import tqdm
 
-    from seglm.dataset.readers.video import open_video
     from seglm.evaluation.asking.chat_video import described_video, save_video
 
     video = open_video(about, str(about))
@@ -98,7 +137,8 @@ def _about_video(model: Segmenter, about: Path, prompt: str, given: argparse.Nam
     drawn = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
     bar = tqdm(drawn, total=video.num_frames, unit="frame", leave=False, disable=None)
     name = claimed(about, given.vis_save_path)
-    return described_video(save_video(bar, video, frame, name, given.vis_save_path))
+    found = save_video(bar, video, frame, name, given.vis_save_path)
+    return described_video(found), bool(found.masks)
 
 
 def talk(reply: Callable[[Path, str], None], read: Callable[[str], str] = input) -> None:
@@ -114,7 +154,7 @@ def talk(reply: Callable[[Path, str], None], read: Callable[[str], str] = input)
         about = _ask_for_path(read, about)
         try:
             reply(about, prompt)
-        except (ValueError, OSError, Fault) as error:
+        except (ValueError, OSError) as error:
             # A broken picture, a prompt that is too long, a full disk: said, and asked again.
             print(f"error: {in_words(error)}")
 
@@ -161,7 +201,7 @@ def _open(given: argparse.Namespace) -> Segmenter:
 
 def _parser() -> argparse.ArgumentParser:
     text = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="chat.py", description=__doc__, formatter_class=text)
+    parser = Parser(prog="chat.py", description=__doc__, formatter_class=text)
     parser.add_argument(
         "--version", default="xinlai/LISA-13B-llama2-v1", help="a folder or hub id (default %(default)s)"
     )

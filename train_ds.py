@@ -31,7 +31,16 @@ from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import WITHOUT_BASE, layout_of, manifest_of
 from seglm.model.trainable import fate
 from seglm.training.engine import Engine
-from seglm.training.from_recipe import contents, feed, found_data, heading, settings, training_sources
+from seglm.training.from_recipe import (
+    check_batch,
+    check_names_of_data,
+    contents,
+    feed,
+    found_data,
+    heading,
+    settings,
+    training_sources,
+)
 from seglm.training.plan import Hooks, Plan, SaveEvery
 from seglm.training.run_folder import RunFolder, forget, kept, open_run, refuse, refuse_full_disk, release
 from seglm.training.trainer import Trainer
@@ -116,11 +125,15 @@ def configured(recipe: Recipe, options: cli.Options) -> Recipe:
 def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     """From the data on disk to a folder with trained weights."""
     recipe.check(dist.world())
+    check_names_of_data(recipe)
+    if not options.no_eval:
+        benchmark(recipe.evaluate.dataset).check_truth()
     look_for(recipe, options.init_from)
     going_on, run = options.resume is not None, run_of(options, recipe.name)
     refuse(run, resume=going_on, overwrite=options.overwrite)
     logs.start()
     sources = training_sources(recipe)
+    check_batch(recipe, sources)
     if not options.no_eval:
         look_at_validation(recipe, sources, options)
     built = start(recipe, options.init_from)

@@ -116,12 +116,12 @@ SMALL = Size(
         vocab_size=1024, hidden_size=256, intermediate_size=688, num_hidden_layers=4, num_attention_heads=4,
         num_key_value_heads=4,
     ),
-    clip=BASELINE.clip | dict(hidden_size=192, intermediate_size=768, num_hidden_layers=6),
-    sam=SamDims(vit_dim=192, vit_depth=6, vit_heads=6, global_attn_indexes=(2, 5), image_size=512),
+    clip={**BASELINE.clip, "hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6},
+    sam=SamDims(vit_dim=192, vit_depth=6, vit_heads=6, global_attn_indexes=(2, 5), image_size=256),
     pictures=BASELINE.pictures,
     talks=BASELINE.talks,
 )  # fmt: skip
-"""half as wide: for videos, of which the original's schedule encodes every frame once an expression"""
+"""half as wide, with half the square: for videos, of which the original's schedule encodes every frame once an expression"""
 
 LISA_7B = Size(
     "7b",

@@ -6,7 +6,6 @@ pixels and masks. Exit status 1 if anything is wrong. Known faults of the publis
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +15,14 @@ from pathlib import Path
 
 from seglm.dataset import twins
 from seglm.dataset.description import Description
-from seglm.dataset.faults import Fault, Missing
+from seglm.dataset.faults import Fault, Missing, without_advice
 from seglm.dataset.mixture import names
 from seglm.dataset.pipeline import clip
 from seglm.dataset.readers.refer import NO_TARGET
 from seglm.dataset.readers.stills import Stills
 from seglm.dataset.sources import describe, descriptions, is_begun, open_source
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.ranges import Share, place, typed
 from seglm.utils.types import Frames, Sample, Target
 
@@ -136,7 +136,7 @@ def report(found: Findings, *, every_fault: bool = False) -> str:
         f"{len(found.faults)} faults"
     ]
     shown = found.faults if every_fault else found.faults[:SHOWN]
-    lines += [f"  fault: {fault}" for fault in shown]
+    lines += [f"  fault: {without_advice(fault)}" for fault in shown]
     if len(found.faults) > len(shown):
         lines.append(f"  ... {len(found.faults) - len(shown)} more; --all lists them")
     return "\n".join([*lines, *(f"  note: {note}" for note in found.notes)])
@@ -145,7 +145,7 @@ def report(found: Findings, *, every_fault: bool = False) -> str:
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m seglm.dataset.check", description=__doc__)
+    parser = Parser(prog="python -m seglm.dataset.check", description=__doc__)
     parser.add_argument("--dataset_dir", type=place, default=Path("./data"))
     parser.add_argument(
         "--dataset",
@@ -157,6 +157,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--all", action="store_true", help="list every fault")
     options = parser.parse_args(arguments)
+    if not options.dataset_dir.is_dir():
+        raise ValueError(
+            f"--dataset_dir {options.dataset_dir}: no such folder; give the one that data sets lie in"
+        )
     try:
         specs, absent = names(options.dataset), tuple[str, ...]()
         if not specs:

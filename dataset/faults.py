@@ -12,6 +12,8 @@ T = TypeVar("T")
 OURS = (AssertionError, NameError, ImportError, NotImplementedError)
 """what no data can cause: a mistake in a program keeps its traceback"""
 
+ADVICE = "; `python -m seglm.dataset.check` lists every such sample"
+
 
 class Fault(RuntimeError):
     """A missing or malformed file; the message begins with the sample's key and names the file.
@@ -25,8 +27,14 @@ class Missing(Fault):
 
 
 def fault(key: str, path: Path | str, what: str) -> Fault:
-    """The error for a sample: `key: what (path)`."""
-    return Fault(f"{key}: {what} ({path}); `python -m seglm.dataset.check` lists every such sample")
+    """The error for a sample: `key: what (path)`, and ADVICE."""
+    place = "" if str(path) == key else f" ({path})"
+    return Fault(f"{key}: {what}{place}{ADVICE}")
+
+
+def without_advice(told: str) -> str:
+    """What a fault tells, for the check itself, and for a picture that is of no data set."""
+    return told.removesuffix(ADVICE)
 
 
 @contextmanager

@@ -67,13 +67,14 @@ def read_bytes(path: Path, key: str) -> bytes:
     return content
 
 
-def read_frame(path: Path, key: str, size: tuple[int, int] | None = None) -> Pixels:
+def read_frame(path: Path | str, key: str, size: tuple[int, int] | None = None) -> Pixels:
     """uint8 [H, W, 3], RGB.
 
     The EXIF orientation is applied, as cv2.imread does in the original, unless only the stored orientation has the size that the
     annotations speak of.
     Raises Fault if the file is missing, cut short or no image, has more than MOST_PIXELS, or is not of `size` (H, W).
     """
+    path = Path(path)
     content = read_bytes(path, key)
     is_jpeg = content[:2] == START_OF_JPEG
     if is_jpeg and content.rfind(END_OF_JPEG, len(content) // 2) < 0:
@@ -94,18 +95,27 @@ def read_frame(path: Path, key: str, size: tuple[int, int] | None = None) -> Pix
     raise fault(key, path, told)
 
 
-def frame_size(path: Path, key: str) -> tuple[int, int]:
+def frame_size(path: Path | str, key: str) -> tuple[int, int]:
     """(H, W) from the file's head, EXIF orientation applied; nothing is decoded."""
+    path = Path(path)
     with _head(path, path, key) as image:
         is_turned = _orientation(image) in TURNED
         return (image.width, image.height) if is_turned else (image.height, image.width)
 
 
-def read_labels(path: Path, key: str) -> Pixels:
+def read_labels(path: Path | str, key: str, size: tuple[int, int] | None = None) -> Pixels:
     """uint8 [H, W]: the numbers of a label PNG as they are stored, palette indices where it has a palette.
 
-    Raises Fault if it is missing, broken, no PNG, or has more than one channel of 8 bits.
+    Raises Fault if it is missing, broken, no PNG, has more than one channel of 8 bits, or is not of `size` (H, W).
     """
+    path = Path(path)
+    numbers = _stored_labels(path, key)
+    if size is not None and numbers.shape[:2] != size:
+        raise fault(key, path, f"the mask is {_size(numbers)}, its picture is {size[0]} x {size[1]} (H x W)")
+    return numbers
+
+
+def _stored_labels(path: Path, key: str) -> Pixels:
     content = read_bytes(path, key)
     is_plain = content[: len(png.START)] == png.START and content[24:26] == png.GREY_8
     if (
@@ -185,7 +195,12 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _decode(content: bytes, path: Path, key: str, flags: int) -> Pixels:
-    decoded = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flags)
+    # What OpenCV would print of a broken picture names no file; the error does.
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        decoded = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flags)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if decoded is None:
         raise fault(key, path, "is no readable image")
     return np.asarray(decoded, dtype=np.uint8)

@@ -4,7 +4,8 @@ python -m seglm.evaluation.offline --predictions FOLDER --dataset_dir DATA --val
 
 FOLDER holds predictions.csv and masks/, as `evaluation.run --inference_only` writes them, or just one PNG an expression, called
 like its sentence id or its picture (`1234.png`, `1000_0446549.png`), as other programs write them. Of videos it is such a folder,
-or a folder or a zip of `VIDEO/EXPRESSION/FRAME.png`, or a JSON of run lengths.
+or a folder or a zip of `VIDEO/EXPRESSION/FRAME.png`, or a JSON of run lengths. The report goes beside predictions.csv; if there
+is none the folder is another program's and left as it is: then it goes to runs/eval/<folder>_<benchmark>.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
+from seglm.evaluation.asking.evaluate import folder_name
 from seglm.evaluation.asking.predict import decoded, truth_of
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.asking.shown import picture_of, strip_of
@@ -28,11 +30,13 @@ from seglm.evaluation.asking.written import read_written
 from seglm.evaluation.scores.expressions import Asked
 from seglm.evaluation.scores.files import MASKS, SAID, read_mask, read_said
 from seglm.evaluation.scores.iou import count
-from seglm.evaluation.scores.report import Shown, write_report
+from seglm.evaluation.scores.report import SCORES, Shown, write_report
 from seglm.evaluation.scores.results import Convention, Result, Said, Scores, line_of, summarise
 from seglm.model.recipe import Protocol
 from seglm.utils.answers import Answer, Spoken
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
+from seglm.utils.folders import check_writable
 from seglm.utils.ranges import place
 from seglm.utils.types import Sample
 
@@ -43,28 +47,39 @@ def score_folder(
     chosen: Benchmark,
     *,
     out_dir: Path,
-    protocol: Protocol = "generate",
+    protocol: Protocol | None = None,
     convention: Convention | None = None,
     missing_is_empty: bool = False,
 ) -> Scores:
     """Scores the masks in a folder and writes the report into `out_dir`.
 
-    convention: None takes the benchmark's. missing_is_empty: an expression without a prediction is an empty mask; else it is an
-    error.
+    protocol: how the answers were made; None takes `generate`, and of another program's masks nothing else is taken, because
+    nothing is known of what was said. convention: None takes the benchmark's. missing_is_empty: an expression without a
+    prediction is an empty mask; else it is an error.
     Raises ValueError that counts and names missing predictions, or names a mask of another size.
     """
+    if protocol is not None and not _is_ours(predictions):
+        raise ValueError(
+            f"--protocol {protocol}: {predictions} has no {SAID}, so that nothing is known of what was said; leave the flag out"
+        )
+    if predictions.is_dir() and not _is_ours(predictions) and not any(predictions.rglob("*.[pP][nN][gG]")):
+        raise ValueError(
+            f"{predictions}: holds no PNG and no {SAID}; expected is a folder of PNGs called like their sentence id or picture "
+            "(of videos VIDEO/EXPRESSION/FRAME.png), or the one that run_inference wrote"
+        )
     average = chosen.average(convention)
     read = _videos if chosen.is_of_videos else _pictures
     scored = read(predictions, selection)
     if scored.missing and not missing_is_empty:
         raise ValueError(
             f"{predictions}: no prediction for {len(scored.missing)} of {scored.num_asked} expressions, first "
-            f"{scored.missing[0]}; run inference on the same benchmark, or pass --missing empty to count them as empty masks"
+            f"{scored.missing[0]}{scored.hint}; run inference on the same benchmark, or pass --missing empty to count them as "
+            "empty masks"
         )
     scores = summarise(
         scored.results,
         benchmark=chosen.name,
-        protocol=protocol,
+        protocol="foreign" if scored.is_foreign else protocol or "generate",
         convention=average,
         rule=chosen.rule,
         drawn_empty_adds=chosen.scored.drawn_empty_adds,
@@ -84,12 +99,17 @@ class Scored:
     """expressions without a prediction; a picture's is in `results` as an empty mask, a video's is not"""
     num_asked: int
     shown: Callable[[Said], Shown]
+    is_foreign: bool
+    """whether another program drew some of it"""
+    hint: str = ""
+    """what a missing one would be called"""
     asked: Sequence[Asked] = ()
     """of a benchmark of videos everything"""
 
 
 def _pictures(predictions: Path, selection: Selection) -> Scored:
     known = _by_expression(_lines(predictions), predictions)
+    is_foreign, hint = False, ""
     results: list[Result] = []
     paths: dict[tuple[int, int], Path | None] = {}
     missing: list[str] = []
@@ -100,6 +120,11 @@ def _pictures(predictions: Path, selection: Selection) -> Scored:
             path = predictions / MASKS / line.file if line else _foreign(predictions, sample, target.key)
             if path is None:
                 missing.append(f"{sample.key} {target.key}".strip())
+                hint = (
+                    hint
+                    or f" (looked for: {' or '.join(f'{name}.png' for name in _names(sample, target.key))})"
+                )
+            is_foreign = is_foreign or (line is None and path is not None)
             mask = _mask(path, sample)
             line = line or _foreign_line(number, position, sample, mask, found=path is not None)
             truth, ignore = truth_of(sample, position)
@@ -110,6 +135,8 @@ def _pictures(predictions: Path, selection: Selection) -> Scored:
         missing,
         len(results),
         lambda said: picture_of(selection, paths[said.sample, said.target], said),
+        is_foreign,
+        "" if known else hint,
     )
 
 
@@ -120,7 +147,8 @@ def _videos(predictions: Path, selection: Selection) -> Scored:
         written.missing,
         len(written.asked),
         partial(strip_of, selection, written.predictions),
-        written.asked,
+        written.is_foreign,
+        asked=written.asked,
     )
 
 
@@ -129,8 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line at the top of this file."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    out: Path = given.out or given.predictions
     chosen = benchmark(given.val_dataset)
+    out: Path = given.out or _beside(given.predictions, chosen)
+    check_writable(out, "--out")
+    if (out / SCORES).exists() and not given.overwrite:
+        raise ValueError(f"{out / SCORES} is there already; pass --overwrite to replace it, or another --out")
     scores = score_folder(
         given.predictions,
         chosen.open(given.dataset_dir),
@@ -141,6 +172,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         missing_is_empty=given.missing == "empty",
     )
     print(f"{scores}\n\nfiles: {out}")  # noqa: T201
+
+
+def _is_ours(predictions: Path) -> bool:
+    return (predictions / SAID).is_file()
+
+
+def _beside(predictions: Path, chosen: Benchmark) -> Path:
+    """Where a report goes: into our own folder, and not into that of another program."""
+    if _is_ours(predictions):
+        return predictions
+    name = predictions.resolve().name if predictions.is_dir() else predictions.stem
+    return Path("runs/eval", folder_name(name, chosen))
 
 
 def _lines(predictions: Path) -> list[Said]:
@@ -164,20 +207,23 @@ def _by_expression(lines: Sequence[Said], predictions: Path) -> dict[tuple[str, 
 
 def _foreign(predictions: Path, sample: Sample, target: str) -> Path | None:
     """A mask that another program called by the target's key or, where a picture has one expression, by the picture."""
-    names = [target] if target else []
-    if len(sample.targets) == 1:
-        names += [Path(sample.path).stem, Path(sample.key.rpartition("/")[2]).stem]
     endings = (".png", ".PNG")  # a PNG by its capitals, too; on some disks the two are one file
     return next(
         (
             path
-            for name in names
-            if name
+            for name in _names(sample, target)
             for end in endings
             if (path := predictions / f"{name}{end}").is_file()
         ),
         None,
     )
+
+
+def _names(sample: Sample, target: str) -> list[str]:
+    names = [target]
+    if len(sample.targets) == 1:
+        names += [Path(sample.path).stem, Path(sample.key.rpartition("/")[2]).stem]
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def _foreign_line(
@@ -197,7 +243,7 @@ def _mask(path: Path | None, sample: Sample) -> NDArray[np.bool_]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m seglm.evaluation.offline", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument(
@@ -212,7 +258,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--val_dataset", required=True, help='what they are predictions of, e.g. "ReasonSeg|val"'
     )
-    parser.add_argument("--out", type=place, help="folder for the report; default: beside the predictions")
+    parser.add_argument("--out", type=place, help="folder for the report; default: see above")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier report there")
     parser.add_argument(
         "--missing",
         choices=("error", "empty"),
@@ -220,7 +267,9 @@ def _parser() -> argparse.ArgumentParser:
         help="without a prediction: stop, or count as empty (a video: as the convention does)",
     )
     parser.add_argument(
-        "--protocol", choices=get_args(Protocol), default="generate", help="how the predictions were made"
+        "--protocol",
+        choices=get_args(Protocol),
+        help="how the answers were made: generate (default) or forced",
     )
     parser.add_argument(
         "--convention",

@@ -18,6 +18,7 @@ import numpy as np
 from seglm.model.precision import Precision
 from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import read_tensors
+from seglm.utils.atomic import follow_umask
 from seglm.utils.types import Batch, Bound, Branch, Clip, Dialogue, Images, Script, Slot, Target, Turn
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def write(folder: Path, reading: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     save_file({key: value.contiguous() for key, value in reading.items()}, folder / FILE)
+    follow_umask(folder / FILE)
 
 
 def check(model: Segmenter, folder: Path, *, saved: Precision) -> dict[str, float]:
@@ -235,7 +237,9 @@ def _batch(branch: Branch, *, vision: Tensor, drawn: Tensor) -> Batch:
         words=torch.zeros(rows * len(branch.slots), dtype=torch.int64),
         job_slot=row_ids * len(branch.slots),
         job_frame=row_ids,
+        job_times=torch.ones(rows),
         jobs=tuple((row * len(branch.slots), row) for row in range(rows)),
+        masks_counted=rows,
         masks=(),
         ignore=(None,) * rows,
         ends=tuple((row, row, length - 1) for row in range(rows)),

@@ -41,7 +41,8 @@ class Propagator(Protocol):
         *,
         directions: Sequence[Direction] = BOTH_WAYS,
     ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """(frame, bool [N, H, W]) of every frame that is reached, anchors among them, each once, in any order.
+        """(frame, bool [N, H, W]) of every frame that is reached, each once, in any order; an anchor's masks come back as they
+        are.
 
         frames: of the whole video. anchors: at least one frame with its masks, bool [N, H, W]; N is the same in all, and a mask
         may be empty. directions: ways to go from the anchors; forwards alone reaches nothing before the first of them.
@@ -76,8 +77,8 @@ class ByProgram:
     """Asks a program through files; it is started once for a video, with a folder of its own behind its arguments.
 
     In the folder are `frames/00000.png` and so on, RGB, and for each thing `anchors/0/00012.png` in the frames that have one, 255
-    on the thing and 0 elsewhere. The program writes `masks/0/00000.png` in the same way for every frame that is reached; what is
-    not 0 is the thing. Which way to go is its first argument: `forwards`, `backwards`, or both with a comma between them.
+    on the thing and 0 elsewhere. The program writes `masks/0/00000.png` in the same way for every other frame that is reached;
+    what is not 0 is the thing. Which way to go is its first argument: `forwards`, `backwards`, or both with a comma between them.
     """
 
     command: str
@@ -102,6 +103,9 @@ class ByProgram:
             _write(folder, frames, anchors)
             self._run([*shlex.split(self.command), ",".join(directions), place])
             for frame in reached(len(frames), list(anchors), directions):
+                if frame in anchors:
+                    yield frame, anchors[frame]
+                    continue
                 masks = [_read(folder / OUT / str(thing) / _name(frame), size) for thing in range(count)]
                 yield frame, np.stack(masks) if masks else np.zeros((0, *size), np.bool_)
 

@@ -2,8 +2,8 @@
 
 python -m seglm.preview --recipe lisa_tiny --dataset_dir data/toy
 
-Writes samples.png, each picture with the masks that are asked for, and samples.txt, each dialogue with what is trained between
-[[ and ]]: if it is not the answer, or the mask lies elsewhere, no training will put it right. Nothing is trained.
+Writes samples.png, pictures and frames of clips with the masks that are asked for, and samples.txt, each dialogue with what is
+trained between [[ and ]]: if it is not the answer, or the mask lies elsewhere, no training will put it right. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -21,30 +21,46 @@ import numpy as np
 from seglm.dataset.pipeline import TrainingSet
 from seglm.evaluation.pictures.masks import IGNORED, MASK_COLOURS, Mask, Picture
 from seglm.evaluation.pictures.sheet import Layer, Panel, Row, sheet
+from seglm.evaluation.pictures.strip import spread
+from seglm.evaluation.pictures.text import PAPER
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.load import start
 from seglm.preflight import add_recipe_flags, chosen_recipe
 from seglm.training.from_recipe import training_set, training_sources
 from seglm.utils.atomic import write_atomic
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import between, place, typed
 from seglm.utils.types import IGNORE_LABEL, IMAGE_POSITION, Branch, Example
 
 SAMPLES = 12
+FRAMES = 4  # of a clip on the sheet, evenly spread
+DIALOGUES = 4  # of a sample on the sheet, beside which no more words fit; samples.txt has all
+EMPTY = np.full((1, 1, 3), PAPER, np.uint8)
 
 
 def shown(encoder: DialogueEncoder, branch: Branch) -> str:
     """A dialogue as the model reads it; what is trained stands between [[ and ]], an image as its number of tokens."""
-    pieces = []
+    return " ".join(text for _, text in _pieces(encoder, branch))
+
+
+def question_and_answer(encoder: DialogueEncoder, branch: Branch) -> str:
+    """The same from the last image on: without the template's beginning, which is equal in all of them."""
+    pieces = list(_pieces(encoder, branch))
+    last = max((place for place, (kind, _) in enumerate(pieces) if kind == "image"), default=-1)
+    return " ".join(text.strip() for _, text in pieces[last + 1 :])
+
+
+def _pieces(encoder: DialogueEncoder, branch: Branch) -> Iterator[tuple[str, str]]:
+    """What follows each other as (image, trained or read; its text)."""
     for kind, places in groupby(range(len(branch.ids)), lambda place: _kind(branch, place)):
         ids = [int(branch.ids[place]) for place in places]
         if kind == "image":
-            pieces.append(f"<{len(ids)} image tokens>")
+            yield kind, f"<{len(ids)} image tokens>"
         else:
             text = encoder.decode(ids)
-            pieces.append(f"[[{text}]]" if kind == "trained" else text)
-    return " ".join(pieces)
+            yield kind, f"[[{text}]]" if kind == "trained" else text
 
 
 def _kind(branch: Branch, place: int) -> str:
@@ -64,11 +80,13 @@ def write(folder: Path, examples: Sequence[Example], encoder: DialogueEncoder, *
     text = folder / "samples.txt"
     write_atomic(text, "\n".join(line for example in examples for line in told(encoder, example)) + "\n")
     picture = folder / "samples.png"
-    rows = [row(encoder, example) for example in examples]
-    legend = {f"mask {number + 1}": colour for number, colour in enumerate(MASK_COLOURS[:4])}
-    sheet(
-        picture, title=title, legend={**legend, "ignored": IGNORED}, columns=["picture", "masks"], rows=rows
+    frames = max(min(len(example.drawn), FRAMES) for example in examples)
+    columns = (
+        ["picture", "masks"] if frames == 1 else ["first picture", "masks over time", *[""] * (frames - 1)]
     )
+    rows = [row(encoder, example, panels=1 + frames) for example in examples]
+    legend = {f"mask {number + 1}": colour for number, colour in enumerate(MASK_COLOURS[:4])}
+    sheet(picture, title=title, legend={**legend, "ignored": IGNORED}, columns=columns, rows=rows)
     return [picture, text]
 
 
@@ -78,18 +96,32 @@ def told(encoder: DialogueEncoder, example: Example) -> Iterator[str]:
         yield f"{number} ({len(branch.ids)} tokens, {len(branch.slots)} slots): {shown(encoder, branch)}"
 
 
-def row(encoder: DialogueEncoder, example: Example) -> Row:
-    """The first drawn frame, as the mask decoder sees it, and the masks of its targets."""
-    pixels = np.ascontiguousarray(example.drawn[0].transpose(1, 2, 0))
-    masks = [_fitted(mask[0], pixels) for mask in example.masks]
-    layers = [Layer(mask, MASK_COLOURS[number % len(MASK_COLOURS)]) for number, mask in enumerate(masks)]
-    if example.ignore is not None:
-        layers.append(Layer(_fitted(example.ignore[0], pixels), IGNORED, "veiled"))
-    sizes = [
-        f"mask {number + 1}: {100 * mask.mean():.1f} % of the picture" for number, mask in enumerate(masks)
+def row(encoder: DialogueEncoder, example: Example, *, panels: int = 2) -> Row:
+    """The first drawn frame as the mask decoder sees it, then frames with the masks of the targets, and what is asked and said.
+
+    panels: how many the row has; those that a shorter clip does not fill are empty.
+    """
+    chosen = spread(len(example.drawn), FRAMES)
+    first = np.ascontiguousarray(example.drawn[0].transpose(1, 2, 0))
+    filled = (Panel(first), *(_frame(example, frame) for frame in chosen))
+    sizes = ", ".join(
+        f"mask {number}: {100 * mask.mean():.1f} %" for number, mask in enumerate(example.masks, 1)
+    )
+    said = [question_and_answer(encoder, branch) for branch in example.branches]
+    more = [f"... and {len(said) - DIALOGUES} more in samples.txt"] if len(said) > DIALOGUES else []
+    lines = (*said[:DIALOGUES], *more, *([f"{sizes} of the picture"] if sizes else []))
+    return Row((*filled, *[Panel(EMPTY)] * (panels - len(filled))), example.key, lines)
+
+
+def _frame(example: Example, frame: int) -> Panel:
+    pixels = np.ascontiguousarray(example.drawn[frame].transpose(1, 2, 0))
+    layers = [
+        Layer(_fitted(mask[frame], pixels), MASK_COLOURS[number % len(MASK_COLOURS)])
+        for number, mask in enumerate(example.masks)
     ]
-    answers = tuple(trained_text(encoder, branch) for branch in example.branches)
-    return Row((Panel(pixels), Panel(pixels, tuple(layers))), example.key, (*answers, *sizes))
+    if example.ignore is not None:
+        layers.append(Layer(_fitted(example.ignore[frame], pixels), IGNORED, "veiled"))
+    return Panel(pixels, tuple(layers))
 
 
 def _fitted(mask: Mask, picture: Picture) -> Mask:
@@ -111,7 +143,7 @@ def first(samples: TrainingSet, wanted: int) -> list[Example]:
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m seglm.preview",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

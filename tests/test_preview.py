@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -30,6 +32,39 @@ def test_a_wrong_label_is_seen() -> None:
     branch = example.branches[0]
     branch.labels[:-1] = branch.labels[1:].copy()
     assert f"[[{ANSWERS[0][0].format('[SEG]')}]]" not in preview.shown(encoder, branch)
+
+
+def test_the_sheet_has_the_question_too_without_the_template() -> None:
+    encoder, example = tiny_encoder(), tiny_example(("It is {}.",), key="tiny/0")
+    words = preview.question_and_answer(encoder, example.branches[0])
+    assert words.endswith("[[It is [SEG].]]") and len(words) > len("[[It is [SEG].]]")
+    assert words in preview.row(encoder, example).lines and "image tokens" not in words
+
+
+@pytest.mark.parametrize(
+    "frames, shown",
+    [
+        (1, [0]),
+        (3, [0, 1, 2]),
+        (10, [0, 3, 6, 9]),  # evenly, with both ends
+    ],
+)
+def test_a_clip_is_a_strip_of_its_frames_each_with_its_own_masks(frames: int, shown: list[int]) -> None:
+    example = tiny_example(("{}",))
+    drawn = np.stack([np.full_like(example.drawn[0], frame) for frame in range(frames)])
+    masks = np.zeros((1, frames, 40, 50), bool)
+    for frame in range(frames):
+        masks[0, frame, frame] = True  # row `frame` alone
+    row = preview.row(tiny_encoder(), replace(example, drawn=drawn, masks=masks), panels=6)
+    first, *strip = row.panels
+    assert not first.layers and int(first.picture.max()) == 0
+    assert [int(panel.picture.max()) for panel in strip[: len(shown)]] == shown
+    height = drawn.shape[2]
+    for frame, panel in zip(shown, strip, strict=False):
+        rows = np.flatnonzero(panel.layers[0].mask.any(1)) * 40 // height
+        assert set(rows) == {frame}
+    assert all(panel.picture.min() == 255 and not panel.layers for panel in strip[len(shown) :])
+    assert len(row.panels) == 6
 
 
 @pytest.mark.slow

@@ -189,9 +189,13 @@ LATE = """
     --val_dataset ReasonSeg|vall    | 'vall' is not permitted; permitted are
     --val_dataset ReasonsSeg|val    | unknown benchmark 'ReasonsSeg|val'; did you mean
     --val_dataset refcoco           | it is refcoco|
+    --val_dataset ReasonSeg|vall --dataset_dir /nowhere | 'vall' is not permitted
+    --refer_seg_data refcco --dataset_dir /nowhere | unknown data set 'refcco'; did you mean refcoco
+    --exclude_val false             | data.exclude_val=false
     --val_dataset llava_instruct_150k | is no benchmark
     --reason_seg_data ReasonSeg|val | LEAK: .*ReasonSeg|val as training data; .*--allow_leak
     --reason_seg_data ReasonSeg|train,ReasonSeg|val | LEAK
+    --reason_seg_data ReasonSeg|train_val --val_dataset ReasonSeg|train | LEAK
     --lora_target_modules lm_head,q_proj | lm_head would get no adapter; permitted are q_proj
     --sample_rates 0,0,0,0          | data.rates (--sample_rates): every weight is 0
     --sample_rates 1e308,1e308,1e308,1 | their sum is no number
@@ -208,7 +212,7 @@ LATE = """
     --ce_loss_weight 0 --bce_loss_weight 0 --dice_loss_weight 0 | nothing is learnt
     --load_in_4bit                  | are for chat.py and --eval_only
     --dataset_dir /nowhere          | /nowhere
-    --resume                        | holds no complete checkpoint
+    --resume                        | is not there; .*leave --resume out
     --eval_only --val_dataset ReasonSeg|vall | 'vall' is not permitted
     --eval_only --precision fp16    | needs a GPU
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
 from seglm.dataset.collate import collate
 from seglm.dataset.mixture import Mixture
 from seglm.dataset.pipeline import Source, TrainingSet
-from seglm.dataset.sources import check_families, open_sources, top_folders
+from seglm.dataset.sources import check_families, check_names, open_sources, top_folders
 from seglm.model.build import Built
 from seglm.model.recipe import Data, Recipe
 from seglm.model.recipes import recipe as named
@@ -26,6 +28,10 @@ from seglm.utils import dist
 from seglm.utils.config import difference, to_json
 from seglm.utils.manifest import commit, describe_ids, manifest
 from seglm.utils.types import Clip, Script
+
+log = logging.getLogger(__name__)
+
+GIB = 2**30
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
@@ -44,11 +50,39 @@ def found_data(data: Data) -> Data:
     return replace(data, dataset_dir=found[0]) if found else data
 
 
+def check_names_of_data(recipe: Recipe) -> None:
+    """Raises ValueError for a name of a data set or a family that means nothing; no file is opened."""
+    check_families(recipe.data.sets, recipe.data.mixture)
+    check_names(recipe.data.families())
+
+
 def training_sources(recipe: Recipe) -> tuple[Source, ...]:
     """The data sets of the recipe's mixture. Raises ValueError also for a name in `data.sets` that means nothing here."""
     data = recipe.data
-    check_families(data.sets, data.mixture)
+    check_names_of_data(recipe)
     return open_sources(Path(data.dataset_dir), data.families(), exclude_val=data.exclude_val)
+
+
+def check_batch(recipe: Recipe, sources: Sequence[Source]) -> None:
+    """Says a batch that can hardly be meant before a model is built: one of more samples than there are, or than memory holds.
+
+    Raises ValueError where the pixels of one batch, a frame of each sample, are more than this machine's memory.
+    """
+    size, samples = recipe.schedule.batch_size, sum(len(source) for source in sources)
+    said = f"schedule.batch_size={size} (--batch_size)"
+    needed, memory = size * 3 * recipe.decoder.image_size**2, psutil.virtual_memory().total
+    if needed > memory:
+        raise ValueError(
+            f"{said}: the pictures of one batch alone take {needed / GIB:.1f} GiB, this machine has {memory / GIB:.1f}; "
+            "give fewer, and --grad_accumulation_steps for the same effective batch"
+        )
+    if size > samples:
+        log.warning(
+            "%s is more than the %d samples of all data sets: every batch holds some of them several times, and a step takes as "
+            "long as so many samples do",
+            said,
+            samples,
+        )
 
 
 def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> TrainingSet:

@@ -49,6 +49,13 @@ def write_atomic(path: Path, content: str | bytes, *, is_durable: bool = True) -
         sync_folder(path.parent)
 
 
+def follow_umask(path: Path) -> None:
+    """Gives a file the rights that a new one has; safetensors writes through a temporary file that only its owner may read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Replaces `folder` by one that `fill` writes; a reader that calls `settle` first sees the old one or the new one."""
     fresh, old = folder.with_name(folder.name + NEW), folder.with_name(folder.name + OLD)

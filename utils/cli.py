@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
-from seglm.utils.config import parse
+from seglm.utils.config import FALSE, parse
 from seglm.utils.did_you_mean import unknown
 from seglm.utils.ranges import WRITTEN_OUT, Count, CountOrNone, Place, Rule, hints_of, verify
 
@@ -21,6 +21,8 @@ INSIDE = Rule(
 )
 
 EVERY = Rule("steps (500) or minutes (20m), from 1", lambda text: bool(re.fullmatch(r"[1-9]\d{0,8}m?", text)))
+
+QUOTES = "a value with spaces needs quotes"
 
 
 @dataclass(frozen=True)
@@ -259,18 +261,21 @@ def help_text(flags: Iterable[Flag] = FLAGS) -> str:
 def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     """(flag or dotted path, value); a flag that may stand alone yields the value it stands for."""
     waiting = list(arguments)
+    alone: Flag | None = None
     while waiting:
         word = waiting.pop(0)
         name, equals, text = word.partition("=")
         if not word.startswith("-"):
             if not equals:
                 raise ValueError(
-                    f"{word!r} is neither a flag nor field=value; a value with spaces needs quotes"
+                    f"{word!r} is neither a flag nor field=value; {_of(alone, word) if alone else QUOTES}"
                 )
             yield name, text
+            alone = None
             continue
         name = "--help" if name == "-h" else name
         flag = _find(name)
+        alone = flag if flag.value is not None and not equals else None
         if equals:
             yield name, text
         elif flag.value is not None and not (flag.option == "resume" and waiting and _is_value(waiting[0])):
@@ -279,6 +284,14 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
             raise ValueError(f"{name} needs a value: {flag.help}")
         else:
             yield name, waiting.pop(0)
+
+
+def _of(flag: Flag, word: str) -> str:
+    """What a word means that stands behind a flag which stands alone."""
+    if word.lower() in FALSE:
+        how = f"say {flag.sets[0]}=false" if flag.sets else "leave it out"
+        return f"--{flag.name} takes no value: it means {flag.value}; for {word} {how}"
+    return f"--{flag.name} takes no value; {QUOTES}"
 
 
 def _is_value(word: str) -> bool:

@@ -36,6 +36,8 @@ DEFAULT_PORT = "29500"  # DeepSpeed's own; all machines of a run must agree, so 
 
 ASKING = frozenset({"--help", "-h", "--list"})
 """flags that only print something: no launcher is needed"""
+READS_FLAGS = "train_ds.py"
+"""the script whose `--list` reads all other arguments first"""
 
 
 @dataclass(frozen=True)
@@ -193,11 +195,22 @@ def main(argv: Sequence[str]) -> None:
     if only_print:
         print(shlex.join(line))
         return
+    if Path(script).name == READS_FLAGS and (refused := check(script, arguments)):
+        sys.exit(refused)
     # One process under DeepSpeed's launcher gets no limit at all, and many threads on few cores are slower than one.
     settle(processes or 1)
     if nodes.hostfile is not None and nodes.rank is None:
         os.execv(line[0], line)  # by ssh: DeepSpeed passes signals on itself
     sys.exit(run(line))
+
+
+def check(script: str, arguments: Sequence[str]) -> int:
+    """Lets the script read its arguments and do nothing else; returns its exit status, and its refusal stands on stderr.
+
+    Two seconds; under the launcher the same refusal takes many more, comes from every process, and DeepSpeed's words follow it.
+    """
+    line = [sys.executable, script, *arguments, "--list"]
+    return subprocess.run(line, stdout=subprocess.DEVNULL, check=False).returncode
 
 
 def run(line: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seglm.utils.atomic import settle, write_folder
+from seglm.utils.atomic import follow_umask, settle, write_folder
 from seglm.utils.containers import WeightsError, broken, flaw, read_object
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def save_portable(folder: Path | str, tensors: Mapping[str, Tensor], manifest: M
         # "format" is what transformers asks a safetensors file for.
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         save_file(whole, fresh / WEIGHTS, metadata={"format": "pt"})
+        follow_umask(fresh / WEIGHTS)
         proof = {"file": WEIGHTS, "sha256": sha256(fresh / WEIGHTS), "tensors": len(whole)}
         text = json.dumps({**manifest, "weights": proof}, indent=1, ensure_ascii=True)
         (fresh / MANIFEST).write_text(text + "\n", encoding="utf-8")

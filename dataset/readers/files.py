@@ -38,9 +38,8 @@ def first_file(folder: Path, names: Sequence[str]) -> Path:
 
 def missing(key: str, path: Path, about: Description, more: str = "") -> Missing:
     """The error for a file or folder that is not there: it shows the tree that is expected."""
-    tree = "".join(f"\n    {line}" for line in about.tree)
     return Missing(
-        f"{key}: missing {path}{more}; expected below --dataset_dir is{tree}\n    from {about.home}"
+        f"{key}: missing {path}{more}; expected below --dataset_dir: {', '.join(about.tree)} (from {about.home})"
     )
 
 

@@ -17,6 +17,7 @@ from seglm.dataset.readers.files import files_in, the_one
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """of the pictures in a folder of frames, in any case"""
+FILMS = (".mp4", ".webm", ".mov", ".avi", ".mkv", ".m4v", ".mpg", ".mpeg", ".gif")
 DIGITS = re.compile(r"(\d+)")
 TOLD = 5  # missing frames that are named
 
@@ -74,11 +75,18 @@ def open_video(path: Path | str, key: str = "") -> Video:
     """The video in a folder of frames or in a file (mp4, webm, mov, avi, gif, ...: what FFmpeg reads).
 
     key: begins the messages; default: the path's name.
-    Raises Fault if there is nothing, no frame in the folder, or no video in the file.
+    Raises Fault if there is nothing, no frame in the folder, or no video in the file; also for a folder with films, of which
+    the pictures beside them are no video.
     """
     path = Path(path)
     key = key or path.name
     if path.is_dir():
+        with blamed(key, path, "the folder of frames"):
+            if films := [name for names in files_in(path, *FILMS).values() for name in names]:
+                told = ", ".join(films[:TOLD]) + (", ..." if len(films) > TOLD else "")
+                raise ValueError(
+                    f"holds {len(films)} films ({told}); name one of them, or a folder of frames alone"
+                )
         return open_folder(path, key)
     if not path.exists():
         raise fault(key, path, "there is no video: expected is a folder of frames or a video file")
@@ -112,7 +120,7 @@ def is_picture(path: Path) -> bool:
         with Image.open(path) as image:
             return not getattr(image, "is_animated", False)
     except (UnidentifiedImageError, Image.DecompressionBombError):
-        return False
+        return path.suffix.lower() in ENDINGS  # a broken one
 
 
 @cache

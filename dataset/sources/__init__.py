@@ -115,12 +115,11 @@ def open_sources(
     Raises ValueError for a name that is unknown or of another family, Fault if files are missing.
     """
     held_out = cache(held_out_images)
+    check_names(families)
     sources = []
     for family, specs in families.items():
         for spec in specs:
             about, split = describe(spec)
-            if family not in about.families:
-                raise ValueError(f"{spec!r} belongs to {' and '.join(about.families)}, not to {family}")
             if about.scored is not None and split in about.scored_splits and not is_for_training(split):
                 log.warning(
                     "%s|%s is trained on, as it is asked for; it is a benchmark, and a score on it is refused as leaked",
@@ -140,6 +139,15 @@ def open_sources(
     return tuple(sources)
 
 
+def check_names(families: Mapping[str, Sequence[str]]) -> None:
+    """Raises ValueError for a data set that is unknown or of another family; nothing is opened."""
+    for family, specs in families.items():
+        for spec in specs:
+            about, _ = describe(spec)
+            if family not in about.families:
+                raise ValueError(f"{spec!r} belongs to {' and '.join(about.families)}, not to {family}")
+
+
 def check_families(named: Iterable[str], drawn: Collection[str]) -> None:
     """Raises ValueError for a family whose data sets are named, that nobody draws from, and that no data set is of: a slip."""
     known = {family for about in descriptions() for family in about.families}
@@ -152,14 +160,24 @@ def check_families(named: Iterable[str], drawn: Collection[str]) -> None:
 
 
 def held_out_images(root: Path) -> frozenset[int]:
-    """COCO ids of the images that the RefCOCO family is scored on. Raises Fault if one of HELD_OUT is missing."""
+    """COCO ids of the images that the RefCOCO family is scored on.
+
+    Raises Fault, which names the setting that asks for them, if one of HELD_OUT is missing.
+    """
     known = loaders()
-    found = {
-        image
-        for name, splits in HELD_OUT.items()
-        for split in splits
-        for image in coco_ids(Path(root), split, known[name].DESCRIPTION)
-    }
+    try:
+        found = {
+            image
+            for name, splits in HELD_OUT.items()
+            for split in splits
+            for image in coco_ids(Path(root), split, known[name].DESCRIPTION)
+        }
+    except Missing as error:
+        raise Missing(
+            f"data.exclude_val=true (--exclude_val) leaves the pictures of {', '.join(HELD_OUT)} val and test out of training, "
+            f"and one of these sets is not there: say data.exclude_val=false if none of your pictures is theirs, or give the "
+            f"set. {error}"
+        ) from error
     for name, splits in HELD_OUT_IF_THERE.items():
         try:
             found |= {

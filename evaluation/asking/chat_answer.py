@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.evaluation.asking.chat_files import claimed
+from seglm.evaluation.asking.chat_files import claimed, replacing
 from seglm.evaluation.pictures.masks import MASK_COLOURS, Mask, Picture, overlay
 from seglm.evaluation.scores.files import write_mask
 from seglm.utils.answers import Answer
@@ -37,16 +37,19 @@ def save(answer: Answer, picture: Picture, image: Path, folder: Path) -> list[Pa
     """Writes `<name>_mask_<i>.png` (0 and 255) and `<name>_masked_img_<i>.jpg` for every mask; returns the masks' paths.
 
     picture: uint8 [H, W, 3], RGB. image: where it lies; its stem is the name, unless another picture has that (`claimed`).
-    Files of an earlier answer about the same picture are removed, so that what lies there belongs to this answer.
+    They replace the files of an earlier answer about the same picture; an answer without a mask leaves those alone.
     """
+    masks = masks_of(answer, (picture.shape[0], picture.shape[1]))
+    if not masks:
+        return []
     stem = claimed(image, folder)
-    paths = []
-    for number, mask in enumerate(masks_of(answer, (picture.shape[0], picture.shape[1]))):
-        paths.append(folder / f"{stem}_mask_{number}.png")
-        write_mask(paths[-1], mask)
-        shown = overlay(picture, mask, MASK_COLOURS[number % len(MASK_COLOURS)])
-        _write_jpeg(folder / f"{stem}_masked_img_{number}.jpg", shown)
-    return paths
+    names = [f"{stem}_mask_{number}.png" for number in range(len(masks))]
+    with replacing(folder, stem) as fresh:
+        for number, mask in enumerate(masks):
+            write_mask(fresh / names[number], mask)
+            shown = overlay(picture, mask, MASK_COLOURS[number % len(MASK_COLOURS)])
+            _write_jpeg(fresh / f"{stem}_masked_img_{number}.jpg", shown)
+    return [folder / name for name in names]
 
 
 def described(answer: Answer, paths: list[Path]) -> list[str]:

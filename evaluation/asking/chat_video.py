@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from seglm.dataset.readers.video import Video
 from seglm.evaluation.asking.chat_answer import NO_SEG, NOT_ASKED, REJECTED, masks_of
+from seglm.evaluation.asking.chat_files import replacing
 from seglm.evaluation.pictures.masks import MASK_COLOURS, Picture, overlay
 from seglm.evaluation.pictures.strip import spread, strip
 from seglm.evaluation.scores.files import write_mask
@@ -49,41 +49,40 @@ def save_video(
     """Writes `<name>_mask_<i>/<frame>.png` (0 and 255) for every slot, `<name>_masked.mp4` and `<name>_strip.png`.
 
     drawn: the frames in their order, one answer each. frame: of the video, by number, uint8 [H, W, 3], RGB.
-    Of an answer in words only nothing is written.
+    They replace those of an earlier answer about the same video; an answer in words only writes nothing and leaves them alone.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     told: list[_Told] = []
     words: dict[str, Spoken] = {}
     shown, wanted = list[tuple[str, Picture]](), set(spread(video.num_frames))
-    path = folder / f"{name}_masked.mp4"
-    with ExitStack() as stack:
-        add = stack.enter_context(film(path, rate=video.rate))
-        for one in drawn:
-            [answer] = one.answers
-            words.setdefault(answer.spoken.text, answer.spoken)
-            picture = frame(one.frame)
-            for number, mask in enumerate(masks_of(answer, video.size)):
-                if number == len(told):
-                    told.append(_Told())
-                place = folder / f"{name}_mask_{number}"
-                place.mkdir(exist_ok=True)
-                write_mask(place / f"{video.names[one.frame]}.png", mask)
-                told[number].frames += bool(mask.any())
-                told[number].share += float(mask.mean())
-                told[number].rejected += answer.masks[number] is None
-                picture = overlay(picture, mask, MASK_COLOURS[number % len(MASK_COLOURS)])
-            add(picture)
-            if one.frame in wanted:
-                shown.append((f"frame {one.frame}", picture))
-    if not told:
-        path.unlink()
-    else:
-        strip(folder / f"{name}_strip.png", shown)
+    with replacing(folder, name) as fresh:
+        path = fresh / f"{name}_masked.mp4"
+        with film(path, rate=video.rate) as add:
+            for one in drawn:
+                [answer] = one.answers
+                words.setdefault(answer.spoken.text, answer.spoken)
+                picture = frame(one.frame)
+                for number, mask in enumerate(masks_of(answer, video.size)):
+                    if number == len(told):
+                        told.append(_Told())
+                    place = fresh / f"{name}_mask_{number}"
+                    place.mkdir(exist_ok=True)
+                    write_mask(place / f"{video.names[one.frame]}.png", mask)
+                    told[number].frames += bool(mask.any())
+                    told[number].share += float(mask.mean())
+                    told[number].rejected += answer.masks[number] is None
+                    picture = overlay(picture, mask, MASK_COLOURS[number % len(MASK_COLOURS)])
+                add(picture)
+                if one.frame in wanted:
+                    shown.append((f"frame {one.frame}", picture))
+        if not told:
+            path.unlink()
+        else:
+            strip(fresh / f"{name}_strip.png", shown)
     return VideoAnswer(
         spoken=next(iter(words.values())),
         num_words=len(words),
         masks=tuple((folder / f"{name}_mask_{number}", one) for number, one in enumerate(told)),
-        film=path if told else None,
+        film=folder / path.name if told else None,
         strip=folder / f"{name}_strip.png" if told else None,
         num_frames=video.num_frames,
     )

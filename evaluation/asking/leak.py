@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seglm.dataset.description import is_for_training
 from seglm.dataset.sources import loaders
 from seglm.evaluation.asking.benchmark import benchmark
 
@@ -51,12 +50,10 @@ def refuse_leak(spec: str, *, version: str, manifest: Mapping[str, Any], allow: 
 def leak(spec: str, *, version: str, manifest: Mapping[str, Any]) -> str | None:
     """Why a score on a benchmark would be a score on training data, or None if nothing says so.
 
-    spec: e.g. `ReasonSeg|val`. A train split is never reported: its name says what it is. version: path or hub id of the weights.
+    spec: e.g. `ReasonSeg|val`; a split that is called train is no exception. version: path or hub id of the weights.
     manifest: what lies beside them (`utils.manifest`), or empty; the names in its `data` are the sources trained on.
     """
     data = benchmark(spec).data
-    if is_for_training(data):
-        return None
     wanted, about = _parts(data), Path(version).name
     if wanted & {part for source in manifest.get("data", ()) for part in _parts(str(source))}:
         return f"the manifest beside {version} lists {data} as training data"

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from seglm.evaluation.asking.follow import asked_of, folder_of, scored_frames
 from seglm.evaluation.asking.predict import truth_of
+from seglm.evaluation.asking.renamed import renamed
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.expressions import Asked, track
 from seglm.evaluation.scores.files import MASKS, SAID, read_said
@@ -27,6 +28,8 @@ class Written:
     asked: tuple[Asked, ...]
     """everything"""
     predictions: Predictions
+    is_foreign: bool
+    """whether another program wrote some of it"""
 
     @property
     def missing(self) -> list[str]:
@@ -41,9 +44,10 @@ def read_written(place: Path, selection: Selection) -> Written:
     Raises ValueError or FileNotFoundError that names the frame or the file.
     """
     own = place / MASKS if (place / SAID).is_file() else place
-    predictions = open_predictions(own)
+    predictions = renamed(open_predictions(own), selection)
     lines = {line.file: line for line in read_said(place / SAID)} if own != place else {}
     asked, results = [], []
+    is_foreign = False
     for number in tqdm(range(len(selection)), desc=selection.name, unit="video", dynamic_ncols=True):
         sample = selection.sample(number)
         for position, target in enumerate(sample.targets):
@@ -55,9 +59,11 @@ def read_written(place: Path, selection: Selection) -> Written:
             names = [sample.frame_names[frame] for frame in frames]
             true = (truth_of(sample, position, frame)[0] for frame in frames)
             found = track(one, count_frames(one, names, predictions.masks(one, names), true))
-            line = lines.get(str(one)) or _foreign_line(number, position, sample, found.is_drawn)
+            line = lines.get(str(one))
+            if line is None:
+                line, is_foreign = _foreign_line(number, position, sample, found.is_drawn), True
             results.append(Result(line, found))
-    return Written(tuple(results), tuple(asked), predictions)
+    return Written(tuple(results), tuple(asked), predictions, is_foreign)
 
 
 def _foreign_line(number: int, position: int, sample: Sample, is_drawn: bool) -> Said:

@@ -23,6 +23,8 @@ from seglm.utils.encoding import read_text
 MASKS, SAID = "masks", "predictions.csv"
 STATUSES: Sequence[str] = get_args(Status)
 BOOLEANS = (str(True), str(False))
+PIXELS = {"predicted": "predicted_pixels", "target": "target_pixels"}
+"""columns of samples.csv whose plain name would be that of something else, `target` that of the target's number"""
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
@@ -77,7 +79,8 @@ def write_results(path: Path, results: Sequence[Result]) -> None:
     compared line by line.
     """
     rows = [{**asdict(result.said), **_measured(result)} for result in results]
-    own = list(_measured(results[0])) if results else [*(field.name for field in fields(Counts)), "iou"]
+    counts = [PIXELS.get(field.name, field.name) for field in fields(Counts)]
+    own = list(_measured(results[0])) if results else [*counts, "iou"]
     _write(path, [*(field.name for field in fields(Said)), *own], rows)
 
 
@@ -87,10 +90,12 @@ def _measured(result: Result) -> dict[str, object]:
         numbers = {"j": found.j, "f": found.f, "jf": found.jf}
         spelled = {name: f"{value:.6f}" for name, value in numbers.items()}
         return {"num_frames": found.num_frames, "is_drawn": found.is_drawn, **spelled}
-    return {**asdict(found), "iou": f"{found.iou:.6f}"}
+    pixels = {PIXELS.get(name, name): value for name, value in asdict(found).items()}
+    return {**pixels, "iou": f"{found.iou:.6f}"}
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    assert len(set(columns)) == len(columns), f"{path}: two columns of one name in {columns}"
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()

@@ -22,6 +22,8 @@ Convention = Literal["lisa", "plain", "gsva", "rela", "every", "found", "revos"]
 """how expressions are averaged: `iou.py` has the first two, `grefer.py` the next two; in those of `expressions.py`
 and `revos.py` a result is an expression in all frames of its video"""
 OF_VIDEOS: Sequence[Convention] = ("every", "found", "revos")
+Made = Literal[Protocol, "foreign"]
+"""how answers were made; foreign: by another program, so that nothing is known of what it said"""
 CONVENTIONS: Mapping[str, str] = dict(
     [
         *iou.CONVENTIONS.items(),
@@ -80,7 +82,7 @@ class Scores:
     """A benchmark's outcome. Prints as the table that a run ends with."""
 
     benchmark: str
-    protocol: Protocol
+    protocol: Made
     convention: str
     """in words: what an expression is and how it is scored"""
     all: Score
@@ -123,7 +125,7 @@ def summarise(
     results: Sequence[Result],
     *,
     benchmark: str,
-    protocol: Protocol,
+    protocol: Made,
     convention: Convention,
     rule: str,
     drawn_empty_adds: bool = True,
@@ -159,7 +161,7 @@ def _of_videos(
     asked: Sequence[Asked],
     *,
     benchmark: str,
-    protocol: Protocol,
+    protocol: Made,
     convention: Convention,
     rule: str,
 ) -> Scores:
@@ -179,7 +181,7 @@ def _of_videos(
         own = [found[one] for one in some if one in found]
         score = average([result.found for result in own], some)
         slots = [result.said.slots > 0 for result in own]
-        return score if protocol == "forced" else replace(score, emission=iou.share(sum(slots), len(slots)))
+        return score if protocol != "generate" else replace(score, emission=iou.share(sum(slots), len(slots)))
 
     plain = partial(expressions.score, convention="found" if convention == "found" else "every")
     score = tally(everything, revos.overall if convention == "revos" else plain)
@@ -208,10 +210,10 @@ def _kinds(labels: Iterable[str]) -> dict[str, str]:
 
 
 def _score(
-    results: Sequence[Result], *, protocol: Protocol, convention: Convention, drawn_empty_adds: bool
+    results: Sequence[Result], *, protocol: Made, convention: Convention, drawn_empty_adds: bool
 ) -> iou.Score:
     """Some results in a convention; what the convention does not speak of is counted as everywhere."""
-    emitted = None if protocol == "forced" else [result.said.slots > 0 for result in results]
+    emitted = None if protocol != "generate" else [result.said.slots > 0 for result in results]
     counts, rejected = _columns(results)
     if convention == "lisa" or convention == "plain":
         return iou.score(counts, emitted, rejected=rejected, convention=convention)
@@ -250,7 +252,8 @@ def _text(scores: Scores) -> str:
     """The scores as a Markdown table, with their convention."""
     names = [column.name for column in columns(scores.all)]
     lines = [
-        f"### {scores.benchmark}, protocol {scores.protocol}",
+        f"### {scores.benchmark}, "
+        + ("masks of another program" if scores.protocol == "foreign" else f"protocol {scores.protocol}"),
         "",
         "| | n | " + " | ".join(names) + " |",
         "|---|" + "---:|" * (1 + len(names)),

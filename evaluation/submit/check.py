@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,9 @@ from tqdm import tqdm
 
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.submit.forms import Folder, Form
+from seglm.evaluation.submit.threads import in_threads
 from seglm.evaluation.submit.told import counted, some_of
+from seglm.utils.types import Sample
 
 
 def check_zip(file: Path, form: Form, selection: Selection) -> int:
@@ -24,21 +27,26 @@ def check_zip(file: Path, form: Form, selection: Selection) -> int:
     Raises ValueError, one line that counts what is missing, wrong and too much, and names the first of each.
     """
     with open_zip(file) as archive:
-        inside = set(names_in(archive, file))
-        found = _Found()
-        count = 0
-        for number in tqdm(range(len(selection)), desc="checking", unit="video", dynamic_ncols=True):
-            sample = selection.sample(number)
-            for folder in form.folders(sample):
-                names = [f"{folder.name}/{frame}.png" for frame in sample.frame_names]
-                there = [name for name in names if name in inside]
-                found.see_missing(folder, names, there)
-                for name in there:
-                    if fault := _fault(archive.read(name), form, folder, sample.size):
-                        found.wrong.append(f"{name} {fault}")
-                inside.difference_update(names)
-                count += len(there)
-        found.besides = sorted(inside)
+        inside = frozenset(names_in(archive, file))
+        found, expected = _Found(), set[str]()
+
+        def look(of: tuple[Sample, Folder]) -> tuple[Folder, list[str], list[str], list[str]]:
+            sample, folder = of
+            names = [f"{folder.name}/{frame}.png" for frame in sample.frame_names]
+            there = [name for name in names if name in inside]
+            faults = ((name, _fault(archive.read(name), form, folder, sample.size)) for name in there)
+            return folder, names, there, [f"{name} {fault}" for name, fault in faults if fault]
+
+        numbers = tqdm(range(len(selection)), desc="checking", unit="video", dynamic_ncols=True)
+        folders = (
+            (sample, folder) for sample in map(selection.sample, numbers) for folder in form.folders(sample)
+        )
+        for folder, names, there, wrong in in_threads(look, folders):
+            found.see_missing(folder, names, there)
+            found.wrong += wrong
+            expected.update(names)
+        found.besides = sorted(inside - expected)
+        count = len(inside & expected)
     if said := found.said():
         raise ValueError(
             f"{file} is not what is taken for {selection.name}: {said}{_hint(form, found, count)}"
@@ -54,7 +62,7 @@ def open_zip(file: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{file} is no zip, or damaged ({error}); make it again") from error
 
 

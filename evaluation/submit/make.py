@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from tqdm import tqdm
 from seglm.evaluation.asking.follow import asked_of
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.video_files import Mask, Predictions
-from seglm.evaluation.submit.forms import Form
+from seglm.evaluation.submit.forms import Folder, Form
+from seglm.evaluation.submit.threads import in_threads
 from seglm.evaluation.submit.told import some_of
 from seglm.utils.atomic import NEW
 from seglm.utils.types import Sample, Target
@@ -36,9 +38,10 @@ def make_zip(
     if not missing_is_empty:
         check_all_there(selection, predictions)
     count = 0
+    folders = ((sample, folder) for sample in _samples(selection) for folder in form.folders(sample))
     with fresh_zip(file) as archive:
-        for sample in _samples(selection):
-            for name, data in _files(form, sample, predictions):
+        for files in in_threads(partial(_files, form, predictions), folders):
+            for name, data in files:
                 add(archive, name, data)
                 count += 1
     return count
@@ -100,8 +103,9 @@ def _samples(selection: Selection) -> Iterator[Sample]:
     return map(selection.sample, numbers)
 
 
-def _files(form: Form, sample: Sample, predictions: Predictions) -> Iterator[tuple[str, bytes]]:
-    for folder in form.folders(sample):
-        of_each = (masks_of(sample, target, predictions) for target in folder.targets)
-        for name, masks in zip(sample.frame_names, zip(*of_each, strict=True), strict=True):
-            yield f"{folder.name}/{name}.png", form.encode(masks)
+def _files(form: Form, predictions: Predictions, of: tuple[Sample, Folder]) -> list[tuple[str, bytes]]:
+    """The PNGs of one folder: names in the zip and contents."""
+    sample, folder = of
+    of_each = (masks_of(sample, target, predictions) for target in folder.targets)
+    frames = zip(sample.frame_names, zip(*of_each, strict=True), strict=True)
+    return [(f"{folder.name}/{name}.png", form.encode(masks)) for name, masks in frames]

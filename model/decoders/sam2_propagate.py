@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,21 +20,13 @@ from torch.nn.functional import interpolate
 from seglm.model.decoders.sam2 import FRAMES_AT_ONCE, Prompts, Sam2Decoder
 from seglm.model.decoders.sam2_memory import PREDICTING, Memory, MemoryPolicy
 from seglm.model.decoders.sam2_step import Drawn, step
+from seglm.model.propagate import BOTH_WAYS, Direction, check_anchors, reached
+from seglm.utils.types import Pictures
 
 Said = Prompts | Tensor
 """of all objects in one frame: prompts, or masks bool or float [N, 1, I, I] that are the answer"""
-Direction = Literal["forwards", "backwards"]
-BOTH_WAYS: tuple[Direction, ...] = ("forwards", "backwards")
 OBJECTS_AT_ONCE = 32
 """that one call draws: each reads some 30,000 tokens, which are 60 MB in float32 on their way through a layer"""
-
-
-class Frames(Protocol):
-    """Pictures of a video, each uint8 [H, W, 3], RGB."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, place: int, /) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True)
@@ -47,27 +38,17 @@ class BySam2:
 
     def __call__(
         self,
-        frames: Frames,
+        frames: Pictures,
         anchors: Mapping[int, NDArray[np.bool_]],
         /,
         *,
         directions: Sequence[Direction] = BOTH_WAYS,
     ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """(frame, bool [N, H, W]) of every frame that is reached; an anchor's masks come back as they are.
-
-        frames: of the whole video. anchors: at least one frame with its masks, bool [N, H, W]; an empty mask says that the object is
-        not there. directions: forwards alone reaches nothing before the first anchor, backwards alone nothing behind the last.
-        """
-        shapes = {frame: masks.shape for frame, masks in anchors.items()}
-        if len(set(shapes.values())) != 1 or not set(shapes) <= set(range(len(frames))):
-            raise ValueError(
-                f"masks by frame are of shapes {shapes} in a video of {len(frames)} frames; at least one of its frames has masks, and all "
-                "are [N, H, W] of the same objects"
-            )
-        count, *size = next(iter(shapes.values()))
+        """See Propagator; an anchor's masks come back as they are, and an empty one says that the object is not there."""
+        count, *size = check_anchors(len(frames), anchors)
         if not count:
-            for order in orders(anchors, len(frames), directions):
-                yield from ((frame, np.zeros((0, *size), np.bool_)) for frame in order)
+            for frame in reached(len(frames), list(anchors), directions):
+                yield frame, np.zeros((0, *size), np.bool_)
             return
         said = {frame: self._given(masks) for frame, masks in anchors.items()}
         walk = carry(
@@ -104,7 +85,7 @@ def encode_whole(decoder: Sam2Decoder, pictures: Sequence[NDArray[np.uint8]]) ->
 
 
 def enlarged(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Logits [N, 1, h, w] of a picture that filled the square -> float32 [N, 1, H, W], in one step as SAM-2's predictor does it."""
+    """Logits [N, 1, h, w] of a picture that filled the square -> float32 [N, 1, H, W], in one step as in SAM-2's predictor."""
     return interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=False)
 
 
@@ -172,6 +153,7 @@ def _stepped(
     parts: Sequence[Said] | None,
 ) -> tuple[Drawn, list[Memory]]:
     """One frame of all parts of the objects."""
+    said = parts or (None,) * len(memories)
     found = [
         step(
             decoder,
@@ -181,11 +163,13 @@ def _stepped(
             prompts=part if isinstance(part, Prompts) else None,
             masks=part if isinstance(part, Tensor) else None,
         )
-        for memory, part in zip(memories, parts or [None] * len(memories), strict=True)
+        for memory, part in zip(memories, said, strict=True)
     ]
     drawn = [one for one, _ in found]
+    if len(drawn) == 1:
+        return drawn[0], [found[0][1]]
     joined = {field.name: torch.cat([getattr(one, field.name) for one in drawn]) for field in fields(Drawn)}
-    return drawn[0] if len(drawn) == 1 else Drawn(**joined), [memory for _, memory in found]
+    return Drawn(**joined), [memory for _, memory in found]
 
 
 def _split(said: Said) -> list[Said]:

@@ -22,6 +22,7 @@ from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import config_of, read_json, read_tensors
 from seglm.model.released.identify import MANIFEST
 from seglm.model.sizes import Sizes
+from seglm.utils.atomic import follow_umask
 from seglm.utils.config import to_json
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def write_shards(folder: Path, tensors: dict[str, Tensor], shard: str = SHARD) -
     split = split_torch_state_dict_into_shards(tensors, max_shard_size=shard)
     for file, inside in split.filename_to_tensors.items():
         save_file({name: tensors[name] for name in inside}, folder / file, metadata={"format": "pt"})
+        follow_umask(folder / file)
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         _write_json(folder / "model.safetensors.index.json", index)

@@ -172,6 +172,10 @@ def test_grefcoco_is_mixed_with_refcoco_and_exclude_val_leaves_its_scored_images
     scored = held_out_images(root)
     own = {928, 937, 946}
     assert own <= scored and not own & without and without < scored
+    with pytest.raises(
+        Fault, match=r"^data\.exclude_val=true \(--exclude_val\).*say data\.exclude_val=false.*missing "
+    ):
+        held_out_images(tmp_path / "none")
     moved = {"refer_seg": names("grefcoco|unc|val||refcoco")}
     assert [len(one) for one in open_sources(root, moved)] == [1, 2]
     with pytest.raises(ValueError, match="grefcoco.unc.val: nothing is left of 1 samples"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seglm.dataset.check import check_source, main
+from seglm.dataset.check import check_source, main, report
 from tests.dataset.mini import MINI, copy_of
 
 
@@ -39,6 +39,9 @@ def test_a_malformed_json_and_a_missing_one_are_found(tmp_path: Path) -> None:
     assert len(found.faults) == 2 and found.samples == 2
     assert f"ReasonSeg|val/{broken.stem}: is no JSON" in found.faults[0]
     assert f"ReasonSeg|val/{missing.stem}: cannot be read" in found.faults[1]
+    assert "cannot be read" in report(found) and "seglm.dataset.check" not in report(
+        found
+    )  # it is what has run
 
 
 def test_images_cut_short_are_found_when_they_are_decoded(tmp_path: Path) -> None:
@@ -61,8 +64,10 @@ def test_an_absent_folder_is_told_with_the_tree_that_is_expected(
 ) -> None:
     assert main(["--dataset_dir", str(tmp_path), "--dataset", "ade20k"]) == 1
     assert "ade20k/images/{training,validation}/*.jpg" in capsys.readouterr().out
-    assert main(["--dataset_dir", str(tmp_path / "none")]) == 1
+    assert main(["--dataset_dir", str(tmp_path)]) == 1
     assert "no data set is there" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="^error: --dataset_dir .*none: no such folder; give the one"):
+        main(["--dataset_dir", str(tmp_path / "none")])
 
 
 def test_an_unknown_name_ends_with_the_usage(tmp_path: Path) -> None:

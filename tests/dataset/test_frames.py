@@ -171,3 +171,18 @@ def test_a_picture_cut_short_is_a_fault(kind: str, share: float, tmp_path: Path)
     path.write_bytes(file.getvalue()[: int(share * len(file.getvalue()))])
     with pytest.raises(Fault, match="^set/a: "):
         read_frame(path, "set/a")
+
+
+def test_a_path_may_be_text(tmp_path: Path) -> None:
+    path = str(save(tmp_path / "a.png", "PNG", 6))
+    assert read_frame(path, "x").shape[:2] == frame_size(path, "x") == STORED[::-1]
+
+
+def test_a_mask_of_another_size_names_its_file_and_both_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    Image.fromarray(np.zeros((50, 80), dtype=np.uint8)).save(path)
+    assert read_labels(str(path), "x", (50, 80)).shape == (50, 80)
+    with pytest.raises(
+        Fault, match=r"^set/a: the mask is 50 x 80, its picture is 64 x 64 \(H x W\) \(.*mask\.png\)"
+    ):
+        read_labels(path, "set/a", (64, 64))

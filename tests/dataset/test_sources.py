@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seglm.dataset import sources
 from seglm.dataset.description import Description, is_for_training
 from seglm.dataset.faults import Fault
 from seglm.dataset.readers.refer import is_in
@@ -206,6 +207,14 @@ def test_a_family_can_be_drawn_from_in_groups_at_rates_of_their_own(tmp_path: Pa
     assert len(open_sources(tmp_path, groups, exclude_val=True)) == 3, (
         "no image of COCO, so RefCOCO is not asked for"
     )
+
+
+def test_every_name_is_checked_before_anything_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "open_source", lambda *_, **__: pytest.fail("a data set is opened"))
+    with pytest.raises(ValueError, match="unknown data set 'refcco'; did you mean refcoco"):
+        open_sources(tmp_path, {"sem_seg": ("ade20k",), "refer_seg": ("refcoco", "refcco")})
 
 
 def test_a_family_that_nobody_draws_from_is_a_slip_unless_some_data_set_is_of_it() -> None:

@@ -203,8 +203,17 @@ MANIFEST = {"data": {"ReasonSeg|train": {"samples": 3}, "refcoco|unc|train": {}}
             {"data": {"ReasonSeg|train_val": {}}},
             "the manifest beside a lists ReasonSeg|val",
         ),
-        ("ReasonSeg|train", "runs/a", MANIFEST, ""),  # its name says that it is training data
-        ("cocostuff|train2017", "runs/a", {"data": {"cocostuff|train2017": {}}}, ""),
+        *(
+            ("ReasonSeg|train", "a", {"data": {trained: {}}}, "the manifest beside a lists ReasonSeg|train")
+            for trained in ("ReasonSeg|train", "ReasonSeg|train_val")
+        ),
+        ("ReasonSeg|train", "a", {"data": {"refcoco|unc|train": {}}}, ""),
+        (
+            "paco_lvis|train",
+            "a",
+            {"data": {"paco_lvis|train": {}}},
+            "the manifest beside a lists paco_lvis|train",
+        ),
         (
             "ReasonSeg|val",
             "xinlai/LISA-7B-v1",

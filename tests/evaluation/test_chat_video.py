@@ -65,6 +65,11 @@ def test_words_only_leave_no_film_and_other_words_later_are_said(folder: Path, t
     lines = saved(open_video(folder), tmp_path / "out", *[answered(None)] * 4)
     assert lines[0] == "text_output: I do not know." and "no [SEG] was produced" in lines[1]
     assert not list((tmp_path / "out").iterdir())
+    saved(open_video(folder), tmp_path / "out", *[answered(rectangle(3, 2))] * 4)
+    before = sorted(path.name for path in (tmp_path / "out").rglob("*"))
+    assert {"clip_mask_0", "clip_masked.mp4", "clip_strip.png"} < set(before)
+    saved(open_video(folder), tmp_path / "out", *[answered(None)] * 4)
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == before
     later = answered(rectangle(1, 1), text="There, [SEG].")
     lines = saved(open_video(folder), tmp_path / "out", answered(None), later, later, later)
     assert lines[0] == "text_output: I do not know. (frame 0; 2 different answers over the frames)"
@@ -106,7 +111,10 @@ def test_chat_answers_about_a_video_by_what_it_is(
                 "3",
             ]
         )
-        assert capsys.readouterr().out.startswith("text_output: ")
+        told = (
+            f"--image {about}: it is a video of 4 frames, and answered as one\n" if flag == "--image" else ""
+        )
+        assert capsys.readouterr().out.startswith(f"{told}text_output: ")
     with pytest.raises(SystemExit, match="--image and --video: a question is about one of them"):
         chat.main(["--video", str(about), "--image", str(about), "--prompt", "a"])
     with pytest.raises(SystemExit, match="File not found: nowhere.mp4"):
@@ -128,3 +136,37 @@ def test_a_frame_that_the_film_wants_again_is_not_decoded_again(
     flags = ["--vis_save_path", str(tmp_path / "out"), "--max_new_tokens", "2"]
     chat.main(["--video", str(folder), "--prompt", "Segment it.", *flags])
     assert sorted(decoded) == [0, 1, 2, 3]
+
+
+def test_what_is_asked_about_is_looked_at_before_a_model_is_loaded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(chat, "_open", lambda given: pytest.fail("a model is loaded"))
+    films = tmp_path / "films"
+    films.mkdir()
+    Image.fromarray(picture(0)).save(films / "sheet.png")
+    for name in ("a.mp4", "b.MP4"):
+        (films / name).touch()
+    cut, junk = tmp_path / "cut.png", tmp_path / "junk.jpg"
+    Image.fromarray(picture(0)).save(cut)
+    cut.write_bytes(cut.read_bytes()[:-400])
+    junk.write_bytes(b"no picture")
+    for about, told in {
+        films: f"{films}: the folder of frames: holds 2 films \\(a.mp4, b.MP4\\); name one of them",
+        cut: f"{cut}: is no readable image",
+        junk: f"{junk}: is no readable image",
+    }.items():
+        with pytest.raises(SystemExit, match=f"^error: {told}[^;]*$|^error: {told}, or a folder") as ended:
+            chat.main(["--image", str(about), "--prompt", "a", "--vis_save_path", str(tmp_path / "out")])
+        assert "dataset.check" not in str(ended.value) and str(ended.value).count(str(about)) == 1
+    assert capfd.readouterr().err == ""  # nothing of OpenCV's
+
+
+def test_a_picture_that_is_called_a_video_is_said_to_be_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat.look_at(folder / "00000.png", "--video")
+    assert capsys.readouterr().out.endswith("00000.png: it is a picture, and answered as one\n")
+    chat.look_at(folder / "00000.png", "--image")
+    chat.look_at(folder, "--video")
+    assert capsys.readouterr().out == ""

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from seglm.evaluation import offline
 from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.asking.predict import batches, predict, scored_frame
 from seglm.evaluation.offline import score_folder
@@ -64,14 +65,17 @@ def test_files_tell_the_same_story_as_the_scores(recipe: Recipe, tmp_path: Path)
     assert read_scores(folder) == scores
     assert (folder / "scores.md").read_text().startswith("### fake|val")
     with (folder / "samples.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+        lines = csv.DictReader(stream)
+        rows = list(lines)
+    assert lines.fieldnames is not None and len(set(lines.fieldnames)) == len(lines.fieldnames)
+    assert {row["target"] for row in rows} == {"0", "1"} and int(rows[0]["target_pixels"]) > 1
     assert len(rows) == 20 and rows[0]["text"] == "thing 0 of picture 0"
     assert sum(int(row["intersection"]) for row in rows) / sum(
         int(row["union"]) for row in rows
     ) == pytest.approx(scores.all.ciou)
     for row in rows:
         mask = read_mask(folder / "masks" / row["file"])
-        assert int(mask.sum()) >= int(row["predicted"])  # the file keeps what the metric ignores
+        assert int(mask.sum()) >= int(row["predicted_pixels"])  # the file keeps what the metric ignores
         assert (row["status"] == "no_seg_token") == (row["slots"] == "0")
         assert not mask.any() or row["status"] == "ok"
     sheet = cv2.imread(str(folder / "worst_and_best.png"))
@@ -119,6 +123,60 @@ def test_masks_of_another_program_are_scored_by_their_names(recipe: Recipe, tmp_
         score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out")
     less = score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out", missing_is_empty=True)
     assert less.all.giou == pytest.approx(0.75, abs=1e-4)
+
+
+def test_of_another_programs_masks_nothing_is_claimed_that_only_a_model_could_say(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    selection = BENCHMARK.select(FakeSource(1))
+    for target in selection.sample(0).targets:
+        write_mask(tmp_path / f"{target.key}.png", target.masks([0])[0])
+    scores = score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out")
+    assert scores.all.emission is None and scores.protocol == "foreign"
+    assert str(scores).startswith("### fake|val, masks of another program\n")
+    assert "| - |" in str(scores) and read_scores(tmp_path / "out") == scores
+    with pytest.raises(
+        ValueError, match=r"--protocol forced: .* has no predictions\.csv.*leave the flag out"
+    ):
+        score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out", protocol="forced")
+
+
+def test_a_folder_without_a_mask_is_said_to_hold_none(tmp_path: Path) -> None:
+    selection = BENCHMARK.select(FakeSource(1))
+    (tmp_path / "notes.txt").touch()
+    for missing_is_empty in (False, True):
+        with pytest.raises(
+            ValueError, match=r"holds no PNG and no predictions\.csv; expected is a folder of PNGs"
+        ):
+            score_folder(
+                tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out", missing_is_empty=missing_is_empty
+            )
+    write_mask(tmp_path / "other.png", np.zeros((5, 5), dtype=np.bool_))
+    with pytest.raises(ValueError, match=r"2 of 2 expressions, first .* \(looked for: 0\.png\)"):
+        score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out")
+
+
+def test_a_report_goes_to_no_folder_of_another_program_and_replaces_none_unasked(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(offline, "benchmark", lambda _: BENCHMARK)
+    selection = BENCHMARK.select(FakeSource(1))
+    monkeypatch.setattr(type(BENCHMARK), "open", lambda *_: selection)
+    (tmp_path / "masks").mkdir()
+    for target in selection.sample(0).targets:
+        write_mask(tmp_path / "masks" / f"{target.key}.png", target.masks([0])[0])
+    before = sorted((tmp_path / "masks").iterdir())
+    scored(recipe, tmp_path / "ours")
+    (tmp_path / "ours/scores.json").unlink()
+    for name, place in (("masks", "runs/eval/masks_fake_val"), ("ours", "ours")):
+        flags = ["--predictions", name, "--dataset_dir", ".", "--val_dataset", "fake|val"]
+        offline.main(flags)
+        assert (tmp_path / place / "scores.json").exists()
+        with pytest.raises(SystemExit, match=r"error: .*scores\.json is there already; pass --overwrite"):
+            offline.main(flags)
+        offline.main([*flags, "--overwrite"])
+    assert sorted((tmp_path / "masks").iterdir()) == before
 
 
 def test_a_mask_of_another_size_is_an_error_that_names_it(tmp_path: Path) -> None:

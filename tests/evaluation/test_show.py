@@ -23,10 +23,11 @@ from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import main as table_main
 from seglm.evaluation.table import markdown, table
 from seglm.model.recipes import recipe as named
-from seglm.utils.answers import Answer
+from seglm.utils.answers import Answer, Drawn
 from tests.evaluation.fakes import BENCHMARK, HEIGHT, WIDTH, FakeSource, answered, near_the_truth, rectangle
 from tests.house.tree import ROOT
 
+RING = "imgs/toy_ring.png"
 PICTURE = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
 
 
@@ -61,8 +62,35 @@ def test_pictures_of_one_name_keep_their_masks_apart(tmp_path: Path) -> None:
         stem = {first: "a", second: "a_2", third: "a_3"}[image]
         assert [path.name for path in paths] == [f"{stem}_mask_0.png", f"{stem}_mask_1.png"]
     assert len(list(out.glob("*.png"))) == len(list(out.glob("*.jpg"))) == 6
-    save(answered(None), PICTURE, second, out)  # no mask any more
-    assert {path.name[:4] for path in out.glob("*.png")} == {"a_ma", "a_3_"}
+
+
+def test_an_answer_in_words_leaves_the_masks_of_before_and_both_fates_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, out = tmp_path / "a.png", tmp_path / "out"
+    cv2.imwrite(str(picture), PICTURE)
+    answers = iter([answered(rectangle(3, 4), slots=2), answered(None), answered(rectangle(5, 5))])
+    monkeypatch.setattr(chat, "_open", lambda given: None)
+    monkeypatch.setattr(chat, "ask", lambda *_, **__: [Drawn(0, 0, (next(answers),))])
+    files: list[list[str]] = []
+    said: list[str] = []
+    for _ in range(3):
+        chat.main(["--image", str(picture), "--prompt", "a", "--vis_save_path", str(out)])
+        files.append(sorted(path.name for path in out.iterdir()))
+        said.append(capsys.readouterr().out)
+    assert files[0] == files[1] and "a_mask_1.png" in files[0]
+    assert files[2] == ["a_mask_0.png", "a_masked_img_0.jpg", "pictures.json"]
+    assert "earlier answer" not in said[0]
+    assert "a_mask_1.png, " in said[1] and "are kept, and are not of this answer" in said[1]
+    assert "a_mask_1.png, " in said[2] and "of an earlier answer are replaced" in said[2]
+
+
+def test_files_of_an_answer_that_fails_are_not_left_and_those_of_before_are(tmp_path: Path) -> None:
+    save(answered(rectangle(3, 4)), PICTURE, Path("a.png"), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="does not lie on a picture"):
+        save(answered(np.zeros((2, 2), dtype=np.bool_)), PICTURE, Path("a.png"), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_file_that_chat_did_not_write_is_neither_replaced_nor_removed(tmp_path: Path) -> None:
@@ -139,10 +167,10 @@ def test_a_broken_picture_is_said_and_the_loop_goes_on(capsys: pytest.CaptureFix
     [
         (["--prompt", "x"], r"--prompt and --image \(or --video\) belong together"),
         (["--prompt", "x", "--image", "nowhere.png"], "File not found: nowhere.png"),
-        (["--version", "./nowhere", "--prompt", "x", "--image", __file__], "nowhere"),
-        (["--prompt", "l\udce9g", "--image", __file__], "--prompt: byte 0xe9 at character 2 is no UTF-8"),
-        (["--prompt", "l\ud800g", "--image", __file__], r"--prompt: half a character, U\+D800"),
-        (["--prompt", "  ", "--image", __file__], "--prompt is empty"),
+        (["--version", "./nowhere", "--prompt", "x", "--image", RING], "nowhere"),
+        (["--prompt", "l\udce9g", "--image", RING], "--prompt: byte 0xe9 at character 2 is no UTF-8"),
+        (["--prompt", "l\ud800g", "--image", RING], r"--prompt: half a character, U\+D800"),
+        (["--prompt", "  ", "--image", RING], "--prompt is empty"),
         (["--prompt", "x", "--image", "n" * 300], "File not found: n"),
         (["--vis_save_path", __file__], f"--vis_save_path {__file__}: {__file__} is there and no folder"),
         (["--vis_save_path", f"{__file__}/in"], f"--vis_save_path {__file__}/in: {__file__} is there and no"),
@@ -156,7 +184,7 @@ def test_one_shot_errors_name_the_thing_and_end_the_program(arguments: list[str]
 def test_quantised_loading_without_the_library_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
     with pytest.raises(SystemExit, match="pip install bitsandbytes"):
-        chat.main(["--load_in_4bit", "--prompt", "x", "--image", __file__])
+        chat.main(["--load_in_4bit", "--prompt", "x", "--image", RING])
 
 
 def test_what_is_typed_in_another_encoding_is_one_error_line_and_asked_again(tmp_path: Path) -> None:

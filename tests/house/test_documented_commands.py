@@ -131,13 +131,16 @@ class Place:
             shutil.rmtree(self.root / "runs" / name[1], ignore_errors=True)
         makers: list[tuple[str, Callable[..., None]]] = [
             (r"(data/toy|my_system_tiny|evaluation\.league)", lambda _: self.toy()),
+            (r"data/toy .*\b(mevis)\||(videolisa_tiny) --dataset_dir data/toy", lambda _: self.toy_videos()),
             (r"(\./dataset)", lambda _: self.dataset()),
             (r"--dataset_dir (my_data)", lambda _: self.my_data()),
+            (r"--dataset_dir (my_videos)", lambda _: self.my_videos()),
+            (r"(runs/lisa_tiny/merged)", lambda _: self.toy_journey()),
             (r"(my_system_tiny)", lambda _: self.my_system()),
             (r"(?<!--save_path )merged/([\w-]+)", self.merged),
             (r"runs/(lisa-7b|gsva-7b|keyseg-7b)", self.trained),
             (r"(liuhaotian)", lambda _: self.base()),
-            (r"(my_masks)", lambda _: (self.root / "my_masks").mkdir(exist_ok=True)),
+            (r"(my_masks)", self.foreign),
             (r"(runs/eval/[ab])", self.scored),
             (r"(?<=--weight )(runs/\S+\.bin)", self.consolidated),
         ]
@@ -149,6 +152,11 @@ class Place:
         if not (self.root / "data" / "toy").exists():
             self.run("python -m seglm.dataset.toy --dataset_dir data/toy")
 
+    def toy_videos(self) -> None:
+        self.toy()
+        if not (self.root / "data" / "toy" / "mevis").exists():
+            self.run("python -m seglm.dataset.toy --dataset_dir data/toy --sets all")
+
     def dataset(self) -> None:
         self.toy()
         for folder in (self.root / "data" / "toy").iterdir():
@@ -156,16 +164,52 @@ class Place:
             if folder.is_dir() and not link.exists():
                 link.symlink_to(folder)
 
+    def foreign(self, name: str) -> None:
+        """One mask of another program; the lines that score it count the others as empty."""
+        (self.root / name).mkdir(exist_ok=True)
+        Image.new("L", (8, 8)).save(self.root / name / "0.png")
+
     def my_data(self) -> None:
         """docs/own_data.md as it stands: its folders, its JSON."""
-        text = (self.root / "docs" / "own_data.md").read_text(encoding="utf-8")
-        [example] = re.findall(r"^```json\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+        example, _ = self.own_jsons()
         for split, name in {"train": "0001", "val": "0101"}.items():
             folder = self.root / "my_data" / "reason_seg" / "ReasonSeg" / split
             folder.mkdir(parents=True, exist_ok=True)
             shade = np.full((120, 160, 3), int(name), np.uint8)
             Image.fromarray(shade).save(folder / f"{name}.jpg")
             (folder / f"{name}.json").write_text(json.dumps(json.loads(example.replace("0001", name))))
+
+    def my_videos(self) -> None:
+        """The same page's videos: two things that change places with the background, in each frame that its JSON names."""
+        _, example = self.own_jsons()
+        home = self.root / "my_videos" / "DAVIS17"
+        for split, shade in {"train": 1, "valid": 101}.items():
+            meta = home / "meta_expressions" / split / "meta_expressions.json"
+            meta.parent.mkdir(parents=True, exist_ok=True)
+            meta.write_text(example)
+            for video, about in json.loads(example)["videos"].items():
+                for kind, ending in {"JPEGImages": "jpg", "Annotations": "png"}.items():
+                    folder = home / split / kind / video
+                    folder.mkdir(parents=True, exist_ok=True)
+                    for place, name in enumerate(about["frames"], 1):
+                        numbers = np.zeros((60, 80), np.uint8)
+                        numbers[10 * place : 10 * place + 20, :30], numbers[10:20, 40:] = 1, 2
+                        drawn = np.stack([numbers * 100 + shade] * 3, axis=2) if ending == "jpg" else numbers
+                        Image.fromarray(drawn).save(folder / f"{name}.{ending}")
+
+    def own_jsons(self) -> list[str]:
+        """What docs/own_data.md prints, of a picture and of a folder of videos."""
+        text = (self.root / "docs" / "own_data.md").read_text(encoding="utf-8")
+        return re.findall(r"^```json\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+    def toy_journey(self) -> None:
+        """What `bash run_train.sh` leaves, as far as a later command reads it."""
+        if not (self.root / "runs" / "lisa_tiny" / "merged").exists():
+            self.toy()
+            flags = "--recipe lisa_tiny --dataset_dir data/toy --exp_name lisa_tiny --no_eval --overwrite"
+            self.run(f"python train_ds.py {flags}")
+            merge = "python merge_lora_weights_and_save_hf_model.py --weight runs/lisa_tiny/portable"
+            self.run(f"{merge} --save_path runs/lisa_tiny/merged")
 
     def my_system(self) -> None:
         text = (self.root / "docs" / "adding_a_system.md").read_text(encoding="utf-8")

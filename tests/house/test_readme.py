@@ -9,6 +9,7 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +87,17 @@ def test_the_readme_begins_with_the_two_commands() -> None:
 def test_every_link_inside_the_repository_leads_somewhere(document: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8"))
     assert not [link for link in links if not (document.parent / link).exists()]
+
+
+def test_the_python_of_the_readme_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a merged folder that ships in place of the one that it names."""
+    [shown] = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S)
+    assert shown.count('"merged/lisa-7b"') == 1
+    monkeypatch.chdir(ROOT)
+    kept: dict[str, Any] = {}
+    exec(shown.replace("merged/lisa-7b", "tests/goldens/49f5cfb/merged_lisa"), kept)
+    size = kept["picture"].shape[:2]
+    assert capsys.readouterr().out.startswith(kept["answer"].spoken.text) and len(size) == 2
+    assert all(tuple(mask.shape) == size for mask in kept["masks"])

@@ -155,6 +155,16 @@ def test_resume_stands_alone_or_names_a_run(command: list[str], resume: str) -> 
         (["--out_dim", "128"], "--out_dim is not taken: .*256"),
         (["--lr"], "--lr needs a value"),
         (["lisa_7b"], "'lisa_7b' is neither a flag nor field=value"),
+        (
+            ["--exclude_val", "false"],
+            "'false' is neither a flag .*--exclude_val takes no value: it means true; for false say data.exclude_val=false",
+        ),
+        (["--no_eval", "False"], "--no_eval takes no value: it means true; for False leave it out"),
+        (["--no_eval", "maybe"], "--no_eval takes no value; a value with spaces needs quotes"),
+        (
+            ["--no_eval", "--lr", "1", "false"],
+            "'false' is neither a flag nor field=value; a value with spaces",
+        ),
         (["-v"], "unknown flag '-v'"),
         (["--print_freq", "often"], "--print_freq='often' is no int"),
     ],

@@ -143,6 +143,25 @@ def test_a_question_about_the_flags_needs_no_launcher() -> None:
     assert done.stdout.splitlines()[0] == "name=lisa_7b"
 
 
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (["--lrr", "1"], "error: unknown flag '--lrr'; did you mean --lr or --lora_r? (train_ds.py --help)"),
+        (
+            ["--recipe", "lisa_tiny", "optim.lrr=1"],
+            "error: unknown setting 'optim.lrr'; did you mean optim.lr ",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_the_launcher_starts(wrong: list[str], said: str) -> None:
+    """One line and no more: DeepSpeed, which adds lines of its own, was not there yet."""
+    root = Path(__file__).parents[2]
+    line = [sys.executable, "-m", "seglm.utils.launch", "train_ds.py", *wrong]
+    done = subprocess.run(line, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith(said), done.stderr
+    assert done.stderr.count("\n") == 1 and not done.stdout
+
+
 # A launcher, a second one, and the process of a training that says what it is told, as DeepSpeed starts them.
 TRAINING = """
 import os, signal, sys, time

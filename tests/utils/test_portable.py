@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from seglm.model.probe import write as write_reading
+from seglm.model.released.folder import write_shards
 from seglm.utils.portable import is_portable, read_portable, save_portable
 from tests.training.processes import die_at
 
@@ -21,6 +23,21 @@ def test_what_is_saved_is_read_to_the_bit(tmp_path: Path) -> None:
     assert torch.equal(tensors["decoder.x"], transposed)
     assert manifest["recipe"] == "lisa_tiny" and manifest["weights"]["tensors"] == 3
     assert is_portable(tmp_path / "p") and not is_portable(tmp_path)
+
+
+def test_every_file_has_the_rights_that_new_files_have(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        save_portable(tmp_path / "p", WEIGHTS, {})
+        write_shards(tmp_path, dict(WEIGHTS))
+        write_reading(tmp_path, WEIGHTS)
+    finally:
+        os.umask(before)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) == 4
+    assert {file.name: oct(file.stat().st_mode & 0o777) for file in files} == {
+        file.name: "0o644" for file in files
+    }
 
 
 def test_weights_of_another_manifest_are_refused(tmp_path: Path) -> None:
