@@ -116,9 +116,7 @@ def growth(decoder: Sam2Decoder, length: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="toy")
     parser.add_argument("--objects", type=int, default=16)
     parser.add_argument("--frames", type=int, default=24)
