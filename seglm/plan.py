@@ -3,7 +3,8 @@
 python -m seglm.plan --recipe lisa_tiny --gpus 1 --zero 1
 
 Counted on modules of the weights' own sizes that hold no numbers. What a step computes (activations) comes on top: it grows with
---batch_size and the tokens of a dialogue, and is not guessed here; docs/numbers.md has what was measured.
+--batch_size and the tokens of a dialogue, and is not guessed here. The weights' configs have to be there; docs/checkpoints.md has
+what this command says of the published sizes, without them.
 """
 
 from __future__ import annotations
@@ -101,7 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     recipe = chosen_recipe(options)
     zero = options.zero or recipe.engine.zero
-    found = needs(empty_model(recipe), gpus=options.gpus, zero=zero)
+    try:
+        model = empty_model(recipe)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}\ndocs/checkpoints.md has the numbers of the published sizes, without weights"
+        ) from error
+    found = needs(model, gpus=options.gpus, zero=zero)
     sys.stdout.write("\n".join(told(found, recipe, gpus=options.gpus, zero=zero)) + "\n")
     return 0
 
