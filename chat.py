@@ -32,6 +32,7 @@ from seglm.model.recipe import Lora
 from seglm.utils.command import command
 from seglm.utils.command import said as in_words
 from seglm.utils.encoding import check_text
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, CountOrNone, hints_of, place, typed
 from seglm.utils.types import Sample
@@ -200,7 +201,7 @@ def _open(given: argparse.Namespace) -> Segmenter:
 
 def _parser() -> argparse.ArgumentParser:
     text = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="chat.py", description=__doc__, formatter_class=text)
+    parser = Parser(prog="chat.py", description=__doc__, formatter_class=text)
     parser.add_argument(
         "--version", default="xinlai/LISA-13B-llama2-v1", help="a folder or hub id (default %(default)s)"
     )

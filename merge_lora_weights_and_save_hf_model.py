@@ -29,6 +29,7 @@ from seglm.model.released.trained import Trained, read_trained
 from seglm.utils.cli import Options, read
 from seglm.utils.command import command
 from seglm.utils.config import to_json
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_new
 from seglm.utils.manifest import manifest
 from seglm.utils.ranges import Place, typed
@@ -71,9 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Options]:
     """This script's own flags, and those it shares with train_ds.py. Raises ValueError for a flag that has no effect here."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--weight", required=True, help="trained weights: a portable checkpoint or zero_to_fp32's output"
     )

@@ -32,6 +32,7 @@ from seglm.model.released.identify import WITHOUT_BASE, layout_of, manifest_of
 from seglm.model.trainable import fate
 from seglm.training.engine import Engine
 from seglm.training.from_recipe import (
+    check_batch,
     check_names_of_data,
     contents,
     feed,
@@ -132,6 +133,7 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     refuse(run, resume=going_on, overwrite=options.overwrite)
     logs.start()
     sources = training_sources(recipe)
+    check_batch(recipe, sources)
     if not options.no_eval:
         look_at_validation(recipe, sources, options)
     built = start(recipe, options.init_from)

@@ -3,7 +3,6 @@
 `--score` measures the bases that are there and writes the numbers into their manifests.
 """
 
-import argparse
 import json
 import platform
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from seglm.bases import (
 )
 from seglm.model.backbones.tokenizer import load_tokenizer
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.ranges import Count, Positive, place, typed
 
 HOME = Path(__file__).resolve().parent
@@ -53,7 +53,7 @@ CURVE_POINTS = 12  # of the scores over the run, in the manifest
 @command
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument(
         "--only", choices=("llava", "sam"), help="make one base; by default first one, then the other"
     )

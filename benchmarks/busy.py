@@ -24,6 +24,7 @@ from pathlib import Path
 
 from benchmarks.compare import run
 from benchmarks.measure import ROOT
+from seglm.utils.flags import Parser
 
 SPINS = {"GOMP_SPINCOUNT": "300000"}  # libgomp's own number where no policy is given; it wins over the policy
 WAITS: dict[str, dict[str, str]] = {"spinning": SPINS, "asleep": {}}
@@ -95,7 +96,7 @@ def rate(place: Path, *, threads: int, waits: str) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.busy",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

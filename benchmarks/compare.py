@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import ROOT
+from seglm.utils.flags import Parser
 
 PARTS = ("step", "loader", "train", "evaluate")
 SMALL_WORLD = 4  # pictures of each validation split of the world whose time is taken off
@@ -145,7 +146,7 @@ def line(name: str, other: Sequence[float], this: Sequence[float]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.compare",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

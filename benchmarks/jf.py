@@ -27,6 +27,7 @@ from benchmarks.measure import in_turn
 from seglm.evaluation.scores.davis import num_objects, semi_supervised
 from seglm.evaluation.scores.regions import count_frame
 from seglm.evaluation.scores.video_files import PngFolder
+from seglm.utils.flags import Parser
 
 RADII = (0.04, 0.3)  # of a blob, share of the frame's height
 MOVED = 0.02  # share of the frame's height
@@ -136,7 +137,7 @@ def _row(title: str, taken: Mapping[str, Sequence[float]], frames: int) -> list[
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.jf",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

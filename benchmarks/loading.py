@@ -36,6 +36,7 @@ from seglm.model.backbones.tokenizer import load_tokenizer
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.training.from_recipe import spoken
+from seglm.utils.flags import Parser
 
 TOKENIZER = Path(__file__).parents[1] / "tests" / "goldens" / "tokenizer"
 SQUARE, PATCH, BATCH, SEED = 1024, 14, 2, 0
@@ -224,7 +225,7 @@ class Race:
         self, arguments: Sequence[str] | None, about: str | None, *, samples: int, size: tuple[int, int]
     ) -> None:
         """The command. samples, size: its defaults."""
-        parser = argparse.ArgumentParser(
+        parser = Parser(
             prog=f"python -m {self.module}",
             description=about,
             formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -25,6 +25,7 @@ from seglm.model.build import build
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
 from seglm.training.from_recipe import training_set, training_sources
+from seglm.utils.flags import Parser
 from seglm.utils.types import Batch, Example
 
 TOLERANCE = 1e-5
@@ -99,7 +100,7 @@ def padding(batches: Sequence[Batch]) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.padding",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

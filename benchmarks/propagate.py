@@ -27,6 +27,7 @@ from benchmarks.measure import in_turn
 from seglm.model.decoders.sam2 import Sam2Decoder
 from seglm.model.decoders.sam2_dims import Sam2Dims
 from seglm.model.decoders.sam2_propagate import BySam2, carry, encode_whole
+from seglm.utils.flags import Parser
 
 TINY = Sam2Dims(
     embed_dim=96,
@@ -115,9 +116,7 @@ def growth(decoder: Sam2Decoder, length: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="toy")
     parser.add_argument("--objects", type=int, default=16)
     parser.add_argument("--frames", type=int, default=24)

@@ -31,6 +31,7 @@ from seglm.dataset.collate import collate
 from seglm.model.decoders.base import restore
 from seglm.model.generate import generate
 from seglm.model.segmenter import Segmenter
+from seglm.utils.flags import Parser
 from seglm.utils.types import Example
 
 NEW_TOKENS = 8
@@ -116,7 +117,7 @@ def sides(model: Segmenter, examples: list[Example]) -> dict[str, dict[str, Call
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.step",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -39,6 +39,7 @@ from seglm.evaluation.scores.first_mask import mask_of
 from seglm.model.decoders.base import restore
 from seglm.model.segmenter import Segmenter
 from seglm.model.systems.videolisa import POOLED, answer_given, middles, stretched
+from seglm.utils.flags import Parser
 from seglm.utils.types import Branch, Clip, Example, Sample
 
 SPLIT = "valid_u"
@@ -145,7 +146,7 @@ def prepared(root: Path, options: argparse.Namespace) -> tuple[Segmenter, Sample
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.video",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

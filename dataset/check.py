@@ -6,7 +6,6 @@ pixels and masks. Exit status 1 if anything is wrong. Known faults of the publis
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from seglm.dataset.readers.refer import NO_TARGET
 from seglm.dataset.readers.stills import Stills
 from seglm.dataset.sources import describe, descriptions, is_begun, open_source
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.ranges import Share, place, typed
 from seglm.utils.types import Frames, Sample, Target
 
@@ -145,7 +145,7 @@ def report(found: Findings, *, every_fault: bool = False) -> str:
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m seglm.dataset.check", description=__doc__)
+    parser = Parser(prog="python -m seglm.dataset.check", description=__doc__)
     parser.add_argument("--dataset_dir", type=place, default=Path("./data"))
     parser.add_argument(
         "--dataset",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -39,11 +40,8 @@ def collate(
     text = Rows.of(rows_of(list(stems_of(examples, share_prefix)), row_tokens), examples)
     first_drawn = list(accumulate((len(example.drawn) for example in examples), initial=0))
     slots = text.slots(examples, first_drawn)
-    jobs = tuple(
-        sorted(
-            ((n, frame) for n, slot in enumerate(slots) for frame in slot.frames), key=lambda job: job[::-1]
-        )
-    )
+    times = Counter((number, frame) for number, slot in enumerate(slots) for frame in slot.frames)
+    jobs = tuple(sorted(times, key=lambda job: job[::-1]))
     return Batch(
         keys=tuple(example.key for example in examples),
         ids=torch.from_numpy(text.ids),
@@ -64,7 +62,9 @@ def collate(
         words=_indices([slot.word_id for slot in slots]),
         job_slot=_indices([slot for slot, _ in jobs]),
         job_frame=_indices([frame for _, frame in jobs]),
+        job_times=torch.tensor([times[job] for job in jobs], dtype=torch.float32),
         jobs=jobs,
+        masks_counted=times.total(),
         masks=tuple(_masks(examples, first_drawn, slots, jobs)),
         ignore=tuple(_ignored(example, frame) for example in examples for frame in range(len(example.drawn))),
         ends=text.ends(examples),

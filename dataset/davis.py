@@ -7,7 +7,6 @@ as texts; a is 0, 1 for the first person (who saw the first frame, the whole vid
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import shutil
@@ -23,6 +22,7 @@ from seglm.dataset.readers.video import ENDINGS
 from seglm.utils.atomic import write_folder
 from seglm.utils.command import command
 from seglm.utils.encoding import text_of
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_new, same_file
 from seglm.utils.ranges import place
 
@@ -119,7 +119,7 @@ def _write(file: Path, videos: Mapping[str, object]) -> None:
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m seglm.dataset.davis", description=__doc__)
+    parser = Parser(prog="python -m seglm.dataset.davis", description=__doc__)
     parser.add_argument(
         "--davis", type=place, required=True, help="with JPEGImages, Annotations_unsupervised, ImageSets"
     )

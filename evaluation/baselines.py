@@ -12,7 +12,6 @@ oracle that sees one frame and knows all looks; a model is also asked while its 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -38,6 +37,7 @@ from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import markdown, table, write_table
 from seglm.model.recipe import Recipe
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import place
 
@@ -86,9 +86,7 @@ def model_rows(name: str, model: Segmenter, asked: Benchmark, selection: Selecti
 @command
 def main(arguments: Sequence[str] | None = None) -> str:
     """The command line at the top of this file; returns the table as Markdown."""
-    parser = argparse.ArgumentParser(
-        prog="python -m seglm.evaluation.baselines", description="the controls of a score"
-    )
+    parser = Parser(prog="python -m seglm.evaluation.baselines", description="the controls of a score")
     parser.add_argument("--dataset_dir", type=place, default=Path("data/toy"))
     parser.add_argument("--dataset", default="ReasonSeg|val", help="a benchmark, as for --val_dataset")
     parser.add_argument("--recipe", default="lisa_tiny", help="whose SAM and questions are used")

@@ -35,6 +35,7 @@ from seglm.evaluation.scores.results import Convention, Result, Said, Scores, li
 from seglm.model.recipe import Protocol
 from seglm.utils.answers import Answer, Spoken
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import place
 from seglm.utils.types import Sample
@@ -242,7 +243,7 @@ def _mask(path: Path | None, sample: Sample) -> NDArray[np.bool_]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m seglm.evaluation.offline", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument(

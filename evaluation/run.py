@@ -30,6 +30,7 @@ from seglm.model.recipe import Protocol, Recipe
 from seglm.utils import dist
 from seglm.utils.command import command
 from seglm.utils.config import to_json
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, CountOrNone, place, typed
 
@@ -40,8 +41,8 @@ PARTS = "parts"  # in a benchmark's folder, until everything is asked
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line at the top of this file."""
     given = _parsed(arguments)
-    if given.reproduce == "list":
-        print(listing())  # noqa: T201
+    if _is_listing(given):
+        print(listing(given.reproduce.partition(":")[2]))  # noqa: T201
         return
     world = dist.start()
     logging.basicConfig(level=logging.INFO if world.is_main else logging.ERROR, format="%(message)s")
@@ -173,15 +174,19 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line; what has to be there depends on --reproduce."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    needed = [] if given.reproduce == "list" else ["version", "dataset_dir"]
+    needed = [] if _is_listing(given) else ["version", "dataset_dir"]
     needed += [] if given.reproduce else ["val_dataset"]
     if missing := [f"--{name}" for name in needed if getattr(given, name) is None]:
         parser.error(f"the following arguments are required: {', '.join(missing)}")
     return given
 
 
+def _is_listing(given: argparse.Namespace) -> bool:
+    return given.reproduce is not None and given.reproduce.partition(":")[0] == "list"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m seglm.evaluation.run", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument("--version", help="the model: a folder or a hub id")
@@ -193,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reproduce",
         metavar="ROW",
-        help="measure a published row again and say whether it came out; `list` prints the rows",
+        help="measure a published row again and say whether it came out; `list` prints the rows, list:WORD some",
     )
     parser.add_argument(
         "--protocol", choices=get_args(Protocol), help="generate (default) or forced, the original's"

@@ -5,7 +5,6 @@ python -m seglm.evaluation.table --out FOLDER [--title T] "untrained=runs/a/eval
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from seglm.evaluation.scores.columns import Column
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import place
 
@@ -127,9 +127,7 @@ def write_table(folder: Path, rows: Mapping[str, Scores], *, title: str) -> str:
 @command
 def main(arguments: Sequence[str] | None = None) -> str:
     """The command line at the top of this file; returns the Markdown."""
-    parser = argparse.ArgumentParser(
-        prog="python -m seglm.evaluation.table", description="scores side by side"
-    )
+    parser = Parser(prog="python -m seglm.evaluation.table", description="scores side by side")
     parser.add_argument("--out", type=place, required=True, help="folder for table.md and table.png")
     parser.add_argument("--title", default="Scores")
     parser.add_argument(

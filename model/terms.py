@@ -72,10 +72,10 @@ class Language(Term):
 
 @dataclass(frozen=True)
 class MaskTerm(Term):
-    """A loss of every job's mask against its target at the original size, counted per mask."""
+    """A loss of every job's mask against its target at the original size, counted per mask, as often as it counts."""
 
     def count(self, batch: Batch) -> int:
-        return len(batch.jobs) + len(self.blanks(batch))
+        return batch.masks_counted + len(self.blanks(batch))
 
     def blanks(self, batch: Batch) -> list[int]:
         """The drawn frame of each mask that counts beside the jobs' as one of zero logits against an empty target."""
@@ -89,6 +89,8 @@ class MaskTerm(Term):
             for logits, target, ignore in zip(predicted.masks, batch.masks, batch.ignore, strict=True)
             if logits.shape[0]
         ]
+        if each:
+            each = [torch.cat(each) * batch.job_times]
         for frame in self.blanks(batch):
             height, width = batch.sizes[frame]
             blank = torch.zeros((1, height * width), device=predicted.logits_KV.device)

@@ -6,7 +6,6 @@ could not be started at all.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -15,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable, nearest
 from seglm.utils.ranges import place
 from seglm.utils.versions import listed, outside, packages
@@ -30,7 +30,7 @@ EXTRAS = {
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m seglm.doctor", description=__doc__)
+    parser = Parser(prog="python -m seglm.doctor", description=__doc__)
     parser.add_argument("--log_base_dir", type=place, default=Path("./runs"), help="where runs are written")
     options = parser.parse_args(arguments)
     wrong = [*outside(), *unwritable(options.log_base_dir)]

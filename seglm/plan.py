@@ -3,7 +3,8 @@
 python -m seglm.plan --recipe lisa_tiny --gpus 1 --zero 1
 
 Counted on modules of the weights' own sizes that hold no numbers. What a step computes (activations) comes on top: it grows with
---batch_size and the tokens of a dialogue, and is not guessed here; docs/numbers.md has what was measured.
+--batch_size and the tokens of a dialogue, and is not guessed here. The weights' configs have to be there; docs/checkpoints.md has
+what this command says of the published sizes, without them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from seglm.model.construct import construct
 from seglm.model.recipe import Recipe
 from seglm.preflight import add_recipe_flags, chosen_recipe
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.ranges import Count, typed
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def told(found: Needs, recipe: Recipe, *, gpus: int, zero: int) -> Iterator[str]
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m seglm.plan",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -100,7 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     recipe = chosen_recipe(options)
     zero = options.zero or recipe.engine.zero
-    found = needs(empty_model(recipe), gpus=options.gpus, zero=zero)
+    try:
+        model = empty_model(recipe)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}\ndocs/checkpoints.md has the numbers of the published sizes, without weights"
+        ) from error
+    found = needs(model, gpus=options.gpus, zero=zero)
     sys.stdout.write("\n".join(told(found, recipe, gpus=options.gpus, zero=zero)) + "\n")
     return 0
 

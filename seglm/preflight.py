@@ -27,6 +27,7 @@ from seglm.training import optim
 from seglm.training.from_recipe import training_set, training_sources
 from seglm.utils.command import command
 from seglm.utils.dist import World
+from seglm.utils.flags import Parser
 from seglm.utils.ranges import Count, Positive, typed
 from seglm.utils.types import Batch, Example
 
@@ -145,7 +146,7 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Says passed or failed; the exit status is 0 or 1."""
-    parser = argparse.ArgumentParser(prog="python -m seglm.preflight", description=__doc__)
+    parser = Parser(prog="python -m seglm.preflight", description=__doc__)
     add_recipe_flags(parser)
     parser.add_argument("--samples", type=typed(Count), default=SAMPLES)
     parser.add_argument("--steps", type=typed(Count), default=STEPS)

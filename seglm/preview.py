@@ -29,6 +29,7 @@ from seglm.preflight import add_recipe_flags, chosen_recipe
 from seglm.training.from_recipe import training_set, training_sources
 from seglm.utils.atomic import write_atomic
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import between, place, typed
 from seglm.utils.types import IGNORE_LABEL, IMAGE_POSITION, Branch, Example
@@ -141,7 +142,7 @@ def first(samples: TrainingSet, wanted: int) -> list[Example]:
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m seglm.preview",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from seglm import plan
 from seglm.model.recipes import recipe
 from seglm.training import optim
+from tests.house.tree import ROOT
 from tests.tiny import tiny_model
 
 
@@ -41,3 +44,15 @@ def test_the_command_loads_nothing_and_names_a_card(capsys: pytest.CaptureFixtur
     assert plan.main(["--recipe", "lisa_tiny", "--gpus", "2", "--zero", "2"]) == 0
     said = capsys.readouterr().out
     assert "lisa_tiny, fp32, 2 GPUs, ZeRO-2" in said and "a card of 12 GiB leaves" in said
+
+
+def test_without_weights_the_page_with_the_published_sizes_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        SystemExit, match=r"(?s)^error: .*curl -LO .*docs/checkpoints\.md has the numbers"
+    ) as ended:
+        plan.main(["--recipe", "lisa_7b", "--gpus", "8"])
+    assert "hf download liuhaotian/LLaVA-Lightning-7B-v1-1" in str(ended.value)
+    assert "lisa_7b" in (ROOT / "docs/checkpoints.md").read_text(encoding="utf-8")

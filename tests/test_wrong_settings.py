@@ -212,7 +212,7 @@ LATE = """
     --ce_loss_weight 0 --bce_loss_weight 0 --dice_loss_weight 0 | nothing is learnt
     --load_in_4bit                  | are for chat.py and --eval_only
     --dataset_dir /nowhere          | /nowhere
-    --resume                        | holds no complete checkpoint
+    --resume                        | is not there; .*leave --resume out
     --eval_only --val_dataset ReasonSeg|vall | 'vall' is not permitted
     --eval_only --precision fp16    | needs a GPU
 """

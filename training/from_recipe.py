@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
 from seglm.dataset.collate import collate
 from seglm.dataset.mixture import Mixture
@@ -26,6 +28,10 @@ from seglm.utils import dist
 from seglm.utils.config import difference, to_json
 from seglm.utils.manifest import commit, describe_ids, manifest
 from seglm.utils.types import Clip, Script
+
+log = logging.getLogger(__name__)
+
+GIB = 2**30
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
@@ -55,6 +61,28 @@ def training_sources(recipe: Recipe) -> tuple[Source, ...]:
     data = recipe.data
     check_names_of_data(recipe)
     return open_sources(Path(data.dataset_dir), data.families(), exclude_val=data.exclude_val)
+
+
+def check_batch(recipe: Recipe, sources: Sequence[Source]) -> None:
+    """Says a batch that can hardly be meant before a model is built: one of more samples than there are, or than memory holds.
+
+    Raises ValueError where the pixels of one batch, a frame of each sample, are more than this machine's memory.
+    """
+    size, samples = recipe.schedule.batch_size, sum(len(source) for source in sources)
+    said = f"schedule.batch_size={size} (--batch_size)"
+    needed, memory = size * 3 * recipe.decoder.image_size**2, psutil.virtual_memory().total
+    if needed > memory:
+        raise ValueError(
+            f"{said}: the pictures of one batch alone take {needed / GIB:.1f} GiB, this machine has {memory / GIB:.1f}; "
+            "give fewer, and --grad_accumulation_steps for the same effective batch"
+        )
+    if size > samples:
+        log.warning(
+            "%s is more than the %d samples of all data sets: every batch holds some of them several times, and a step takes as "
+            "long as so many samples do",
+            said,
+            samples,
+        )
 
 
 def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> TrainingSet:

@@ -29,6 +29,7 @@ from seglm.utils.portable import MANIFEST
 MARK, EVAL, KEPT, LOCK = "log.txt", "eval", "kept", "lock"
 NO_RUN = (MARK, EVAL, LOCK)  # a folder with nothing else, as a start that failed leaves it, holds no run
 BOARD = "events.out.tfevents."  # TensorBoard's files, which a start that was killed before its first step leaves as well
+SHOWN = 5  # other runs that an error names
 SAVES = 3  # both slots and the best state, when all are of different steps
 UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -220,6 +221,14 @@ def _problem(run: RunFolder, resume: bool, overwrite: bool) -> str | None:
     if resume and overwrite:
         return "--resume goes on with a run, --overwrite throws it away; give one of them"
     if resume:
+        if not folder.is_dir():
+            others = sorted(path.parent.name for path in folder.parent.glob(f"*/{MANIFEST}"))
+            there = (
+                f"runs in {folder.parent}: {', '.join(others[-SHOWN:])}"
+                if others
+                else f"{folder.parent} holds no run"
+            )
+            return f"--resume: {folder} is not there; {there}; to begin a run leave --resume out"
         if saves.newest(folder) is None:
             return f"--resume: {folder} holds no complete checkpoint; start with --overwrite instead, or check --exp_name"
         return None
@@ -227,8 +236,8 @@ def _problem(run: RunFolder, resume: bool, overwrite: bool) -> str | None:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         return f"{folder}: {place} is no folder that can be written to; choose another --log_base_dir or --exp_name"
     # A folder with nothing but evaluations, or the log of a start that failed, is no run yet.
-    others = [entry for entry in folder.iterdir() if not _is_no_run(entry)] if folder.is_dir() else []
-    if not others:
+    entries = [entry for entry in folder.iterdir() if not _is_no_run(entry)] if folder.is_dir() else []
+    if not entries:
         return None
     if not run.manifest.exists() and not run.log.exists():
         return f"{folder} is not empty and holds no run of SegLM; choose another --exp_name"

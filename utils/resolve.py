@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from seglm.utils.containers import WEIGHT_FILES, containers
@@ -21,6 +21,11 @@ log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?/\w([\w.-]*\w)?")  # the hub's own rule; ./name is a path
 FOLDERS = ("checkpoints", "pretrained")
 ROOT_VARIABLE = "WEIGHTS_ROOT"
+FETCHED: Mapping[str, str] = {
+    "LLaVA-Lightning-7B-v1-1": "hf download liuhaotian/LLaVA-Lightning-7B-v1-1",
+    "sam_vit_h_4b8939.pth": "curl -LO https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth",
+}
+"""published files that recipes call by a name which is no hub id -> how they are fetched"""
 SMALL_FILES = ("*.json", "*.model", "*.txt")
 
 
@@ -108,10 +113,13 @@ def _complete(folder: Path) -> bool:
 
 def _message(text: str, what: str, looked: list[str], *, hub: str) -> str:
     places = "\n".join(f"  {place}" for place in looked)
+    fetch = FETCHED.get(
+        Path(text).name, f"hf download {text if HUB_ID.fullmatch(text) else '<owner>/<name>'}"
+    )
     return (
         f"{what}: {text!r} was not found. Looked at:\n{places}\n  the hub ({hub})\n"
         f"Next step: give an existing path, put the files under ./{FOLDERS[0]} or ${ROOT_VARIABLE}, or fetch them "
-        f"on a machine with a network: hf download {text if HUB_ID.fullmatch(text) else '<owner>/<name>'}"
+        f"on a machine with a network: {fetch}"
     )
 
 

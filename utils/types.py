@@ -282,11 +282,15 @@ class Batch:
     words: Tensor
     """int64 [S], `word_id` of each slot"""
     job_slot: Tensor
-    """int64 [J], the slot of each job; jobs are sorted by frame"""
+    """int64 [J], the slot of each job; jobs are sorted by frame, and each is there once"""
     job_frame: Tensor
     """int64 [J], the drawn frame of each job"""
+    job_times: Tensor
+    """float32 [J], how often each job's mask counts: once, or as often as its slot names the frame"""
     jobs: tuple[tuple[int, int], ...]
     """the same as (slot, frame) on the host"""
+    masks_counted: int
+    """the sum of `job_times` on the host"""
     masks: tuple[Tensor, ...]
     """for each of the M frames bool [jobs of the frame, H, W], in the order of the jobs"""
     ignore: tuple[Tensor | None, ...]

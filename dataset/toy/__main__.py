@@ -21,6 +21,7 @@ from seglm.dataset.toy.write import (
 )
 from seglm.dataset.toy.write_videos import read_video_manifest, write_videos
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.ranges import CountOrNone, Place, between, typed
 from seglm.utils.threads import usable_cores
 
@@ -63,7 +64,7 @@ def _say(root: Path, what: str, was_there: bool, make: Callable[[], Manifest]) -
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m seglm.dataset.toy", description=__doc__)
+    parser = Parser(prog="python -m seglm.dataset.toy", description=__doc__)
     parser.add_argument(
         "--dataset_dir",
         type=typed(Place),

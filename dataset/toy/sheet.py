@@ -3,7 +3,6 @@
 `python -m seglm.dataset.toy.sheet sheet.png`
 """
 
-import argparse
 import textwrap
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from seglm.dataset.toy.language import Phrase, phrases, questions
 from seglm.dataset.toy.scenes import SPLITS, Mask, Scene, Split, draw, make_scene, parts, visible_masks
+from seglm.utils.flags import Parser
 
 PICTURE = 256  # px
 LINES, LINE = 9, 15  # of text below a picture, and their height in px
@@ -22,7 +22,7 @@ PER_LINE = 44  # characters
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("path", type=Path, help="the PNG to write")
     parser.add_argument("--first", type=int, default=0, help="seed of the first scene")
     parser.add_argument("--rows", type=int, default=3)

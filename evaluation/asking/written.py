@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from seglm.evaluation.asking.follow import asked_of, folder_of, scored_frames
 from seglm.evaluation.asking.predict import truth_of
+from seglm.evaluation.asking.renamed import renamed
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.expressions import Asked, track
 from seglm.evaluation.scores.files import MASKS, SAID, read_said
@@ -43,7 +44,7 @@ def read_written(place: Path, selection: Selection) -> Written:
     Raises ValueError or FileNotFoundError that names the frame or the file.
     """
     own = place / MASKS if (place / SAID).is_file() else place
-    predictions = open_predictions(own)
+    predictions = renamed(open_predictions(own), selection)
     lines = {line.file: line for line in read_said(place / SAID)} if own != place else {}
     asked, results = [], []
     is_foreign = False

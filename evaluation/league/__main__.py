@@ -31,6 +31,7 @@ from seglm.evaluation.league.picture import save_pictures
 from seglm.evaluation.league.standings import write_standings
 from seglm.evaluation.league.work import Processes, Work
 from seglm.utils.command import command
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, Positive, place, typed
 
@@ -70,7 +71,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m seglm.evaluation.league", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument(

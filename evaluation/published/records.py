@@ -228,12 +228,29 @@ def row(name: str) -> Row:
     return known[plain[name.lower()]]
 
 
-def listing() -> str:
-    """A line for each row: its values in percent, the recipe, the weights."""
+def listing(word: str = "") -> str:
+    """A heading, and a line for each row: its values in percent, the recipe, the weights, who published it.
+
+    word: only rows that have it in one of these; upper and lower case do not matter. Raises ValueError if none has.
+    """
     lines = []
     for one in rows().values():
         values = ", ".join(f"{metric} {value:g}" for metric, value in one.values.items())
-        lines.append(
-            f"{one.name:42}{values:58}{one.recipe:18}{one.weights or '(weights not released)':28}{one.source.cited}"
-        )
-    return "\n".join(lines)
+        weights = one.weights or "(weights not released)"
+        lines.append(_line(one.name, values, one.recipe, weights, one.source.cited))
+    chosen = [line for line in lines if word.lower() in line.lower()]
+    if not chosen:
+        models = ", ".join(dict.fromkeys(name.partition("/")[0] for name in rows()))
+        raise ValueError(f"--reproduce list:{word}: no row has this word; models are {models}")
+    heading = _line("row", "published, percent", "recipe", "weights", "source")
+    return "\n".join(
+        [
+            heading,
+            *chosen,
+            f"{len(chosen)} of {len(lines)} rows; --reproduce list:WORD shows those with a word",
+        ]
+    )
+
+
+def _line(name: str, values: str, recipe: str, weights: str, source: str) -> str:
+    return f"{name:42}{values:58}{recipe:18}{weights:28}{source}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seglm.evaluation.asking.benchmark import Benchmark
+from seglm.evaluation.asking.renamed import renamed
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.asking.written import read_written
 from seglm.evaluation.scores.results import summarise
@@ -30,7 +31,7 @@ def scored(chosen: Benchmark, selection: Selection, place: Path, *, missing_is_e
         table = of_davis.score if name == REF_DAVIS else of_revos.score
         return table(selection, predictions, missing_is_empty=missing_is_empty)
     if not missing_is_empty:
-        check_all_there(selection, predictions)
+        check_all_there(selection, renamed(predictions, selection))
     written = read_written(place, selection)
     return str(
         summarise(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,21 +20,13 @@ from torch.nn.functional import interpolate
 from seglm.model.decoders.sam2 import FRAMES_AT_ONCE, Prompts, Sam2Decoder
 from seglm.model.decoders.sam2_memory import PREDICTING, Memory, MemoryPolicy
 from seglm.model.decoders.sam2_step import Drawn, step
+from seglm.model.propagate import BOTH_WAYS, Direction, check_anchors, reached
+from seglm.utils.types import Pictures
 
 Said = Prompts | Tensor
 """of all objects in one frame: prompts, or masks bool or float [N, 1, I, I] that are the answer"""
-Direction = Literal["forwards", "backwards"]
-BOTH_WAYS: tuple[Direction, ...] = ("forwards", "backwards")
 OBJECTS_AT_ONCE = 32
 """that one call draws: each reads some 30,000 tokens, which are 60 MB in float32 on their way through a layer"""
-
-
-class Frames(Protocol):
-    """Pictures of a video, each uint8 [H, W, 3], RGB."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, place: int, /) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True)
@@ -47,28 +38,17 @@ class BySam2:
 
     def __call__(
         self,
-        frames: Frames,
+        frames: Pictures,
         anchors: Mapping[int, NDArray[np.bool_]],
         /,
         *,
         directions: Sequence[Direction] = BOTH_WAYS,
     ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """(frame, bool [N, H, W]) of every frame that is reached; an anchor's masks come back as they are.
-
-        frames: of the whole video. anchors: at least one frame with its masks, bool [N, H, W]; an empty mask says that the object
-        is not there. directions: forwards alone reaches nothing before the first anchor, backwards alone nothing behind the last.
-        Raises ValueError for anchors that are none of the video's or differ in shape.
-        """
-        shapes = {frame: masks.shape for frame, masks in anchors.items()}
-        if len(set(shapes.values())) != 1 or not set(shapes) <= set(range(len(frames))):
-            raise ValueError(
-                f"masks by frame are of shapes {shapes} in a video of {len(frames)} frames; at least one of its "
-                "frames has masks, and all are [N, H, W] of the same objects"
-            )
-        count, *size = next(iter(shapes.values()))
+        """See Propagator; an anchor's masks come back as they are, and an empty one says that the object is not there."""
+        count, *size = check_anchors(len(frames), anchors)
         if not count:
-            for order in orders(anchors, len(frames), directions):
-                yield from ((frame, np.zeros((0, *size), np.bool_)) for frame in order)
+            for frame in reached(len(frames), list(anchors), directions):
+                yield frame, np.zeros((0, *size), np.bool_)
             return
         said = {frame: self._given(masks) for frame, masks in anchors.items()}
         walk = carry(

@@ -7,7 +7,6 @@ projector) are in full too. The target appears at its place whole or not at all.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from seglm.model.released.folder import write_shards
 from seglm.model.released.strict import listed
 from seglm.utils.command import command
 from seglm.utils.containers import INDEXES
+from seglm.utils.flags import Parser
 from seglm.utils.folders import check_new
 from seglm.utils.ranges import Place, typed
 from seglm.utils.resolve import resolve
@@ -90,7 +90,7 @@ def apply_delta(base: str, delta: str, target: str | Path) -> Path:
 @command
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Make full LLaVA weights from LLaMA and a published delta.")
+    parser = Parser(description="Make full LLaVA weights from LLaMA and a published delta.")
     parser.add_argument("--base", required=True, help="folder or hub id of LLaMA in transformers' layout")
     parser.add_argument(
         "--delta",

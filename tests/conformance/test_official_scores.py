@@ -38,7 +38,7 @@ def save(path: Path, size: tuple[int, int]) -> None:
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, list[str]]:
-    """The rows of the table that the command prints."""
+    """The rows of the table that the command prints; the one that begins with `n` has the columns' names, if there is one."""
     capsys.readouterr()
     main(arguments)
     rows = [
@@ -101,3 +101,40 @@ def test_lvvis(name: str, is_zipped: bool, tmp_path: Path, capsys: pytest.Captur
     names = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
     assert [rows[one][0] for one in names] == [percent(value) for value in want["stats"]]
     assert rows["AP"][1:] == [percent(want["APb"]), percent(want["APn"])]
+
+
+@each("system", ["VideoLISA"] if expected("reasonvos") else [])
+def test_reasonvos(system: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Predictions are called as VideoLISA's script calls them; one is missing, and left out of the mean as there."""
+    want, folder = expected("reasonvos")[system], METRICS / "reasonvos"
+    shutil.copytree(folder / "ReasonVOS", tmp_path / "ReasonVOS")
+    for video, about in facts(str(folder / "ReasonVOS" / "meta_expressions.json"))["videos"].items():
+        [*_, masks] = (folder / "ReasonVOS" / "Annotations").glob(f"{about['source']}_{video}_*/*.png")
+        for frame in about["frames"]:
+            save(tmp_path / "ReasonVOS" / "JPEGImages" / video / f"{frame}.jpg", Image.open(masks).size)
+    flags = ["--dataset_dir", str(tmp_path), "--benchmark", "reasonvos|test", "--missing", "empty"]
+    rows = printed(capsys, *flags, "--predictions", str(folder / "predictions_videolisa"), "--score")
+    found = dict(zip(["n", *rows["n"]], rows["all"], strict=True))
+    assert found["n"] == str(want["n_scored"]) and want["n_scored"] < want["n_total"]
+    assert [found[name] for name in ("J&F", "J", "F")] == [f"{want[name]:.4f}" for name in ("J&F", "J", "F")]
+
+
+FORMS_OF = {"MeViS": "predictions", "Sa2VA": "predictions_sa2va_results.json"}
+
+
+@each("system", FORMS_OF if expected("mevis") else [])
+def test_mevis(system: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    want, form = expected("mevis")[system], FORMS_OF[system]
+    shutil.copytree(METRICS / "mevis" / "mevis", tmp_path / "mevis")
+    home = tmp_path / "mevis" / "valid_u"
+    masks = facts(str(home / "mask_dict.json"))
+    for video, about in facts(str(home / "meta_expressions.json"))["videos"].items():
+        own = [number for one in about["expressions"].values() for number in one["anno_id"]]
+        height, width = next(part["size"] for number in own for part in masks[str(number)] if part)
+        for frame in about["frames"]:
+            save(home / "JPEGImages" / video / f"{frame}.jpg", (width, height))
+    flags = ["--dataset_dir", str(tmp_path), "--benchmark", "mevis|valid_u", "--missing", "empty"]
+    rows = printed(capsys, *flags, "--predictions", str(METRICS / "mevis" / form), "--score")
+    found = dict(zip(["n", *rows["n"]], rows["all"], strict=True))
+    assert found["n"] == str(want["n"])
+    assert [found[name] for name in ("J&F", "J", "F")] == [f"{want[name]:.4f}" for name in ("J&F", "J", "F")]

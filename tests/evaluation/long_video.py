@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.measure import peak_mebibytes
 from seglm.evaluation.asking.ask import asker
 from seglm.evaluation.scores.first_mask import mask_of
 from seglm.utils.types import Sample, Target, Window
@@ -45,7 +45,7 @@ def main(num_frames: int, expressions: int) -> None:
         assert len(drawn.answers) == expressions and mask_of(drawn.answers[0], SIZE).shape == SIZE
         seen += 1
     assert seen == num_frames
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(peak_mebibytes())
 
 
 if __name__ == "__main__":

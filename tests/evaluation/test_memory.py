@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from benchmarks.measure import peak_of_child
+
 EXPRESSIONS = 8
 SHORT = 20  # frames
 GROWTH = 64  # MiB
 
 
-def peak(num_frames: int) -> int:
+def peak(num_frames: int) -> float:
     """MiB"""
-    line = [sys.executable, "-m", "tests.evaluation.long_video", str(num_frames), str(EXPRESSIONS)]
-    return int(subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    return peak_of_child("tests.evaluation.long_video", str(num_frames), str(EXPRESSIONS))
 
 
 @pytest.mark.parametrize(

@@ -116,8 +116,8 @@ def test_kill_nine_at_any_moment_loses_nothing(tmp_path: Path) -> None:
         while process.poll() is None and len(list((tmp_path / "killed/parts").glob("*.json"))) <= done:
             time.sleep(0.001)
         time.sleep(wait)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()  # which it may not live to see, if the one before was killed behind its last batch
+        assert process.wait() in (0, -signal.SIGKILL)
         done = len(list((tmp_path / "killed/parts").glob("*.json")))
     if (tmp_path / "killed/parts").exists():
         subprocess.run(line, cwd=Path(__file__).parents[2], check=True)

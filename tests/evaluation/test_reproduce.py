@@ -15,7 +15,7 @@ from seglm.dataset.sources import describe
 from seglm.dataset.toy.write import write
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.published import records
-from seglm.evaluation.published.records import COUNTS, SOURCES, Row, row, rows, short
+from seglm.evaluation.published.records import COUNTS, SOURCES, Row, listing, row, rows, short
 from seglm.evaluation.published.reproduce import convention_of
 from seglm.evaluation.run import main
 from tests.model.layouts import canonical_tensors, trainable_only, training_state, write_bases
@@ -44,6 +44,27 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
          "--precision", "fp32", "--weight", str(root / "trained.bin"), "--save_path", str(root / "merged")]
     )  # fmt: skip
     return root / "merged"
+
+
+def test_rows_are_listed_under_a_heading_and_by_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--reproduce", "list:GSVA-7b"])
+    heading, *lines, last = capsys.readouterr().out.strip().splitlines()
+    assert heading.split()[:4] == ["row", "published,", "percent", "recipe"]
+    assert lines and all("gsva-7b" in line.lower() for line in lines)
+    assert last.startswith(f"{len(lines)} of {len(rows())} rows")
+    assert len(listing().splitlines()) == len(rows()) + 2
+    with pytest.raises(
+        SystemExit, match="error: --reproduce list:xyzzy: no row has this word; models are gsva-7b-pt, "
+    ):
+        main(["--reproduce", "list:xyzzy"])
+
+
+def test_a_row_that_there_is_not_gets_the_nearest_and_not_all() -> None:
+    with pytest.raises(
+        ValueError, match=r"unknown published row 'qqqq'; the nearest of \d+ are .* \(\d+ rows"
+    ) as caught:
+        row("qqqq")
+    assert len(str(caught.value)) < 400
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +183,8 @@ def test_an_unknown_row_names_the_nearest_and_the_list_prints_all(
     with pytest.raises(SystemExit, match=r"gsva-7b-pt/refcoco-val.*did you mean gsva-7b-pt/grefcoco-val"):
         main(["--version", "x", "--dataset_dir", str(tmp_path), "--reproduce", "gsva-7b-pt/refcoco-val"])
     main(["--reproduce", "list"])
-    assert len(capsys.readouterr().out.splitlines()) == len(rows())
+    heading, *lines, total = capsys.readouterr().out.splitlines()
+    assert heading.startswith("row") and len(lines) == len(rows()) and f"of {len(rows())} rows" in total
     with pytest.raises(SystemExit):
         main(["--reproduce", "gsva-7b-pt/grefcoco-val"])
     assert "arguments are required: --version, --dataset_dir" in capsys.readouterr().err

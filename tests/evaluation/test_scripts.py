@@ -82,7 +82,7 @@ def test_a_script_without_arguments_says_what_it_needs(script: Path, tmp_path: P
     assert done.returncode == 2, done.stderr
     needed = "--version" if "inference" in script.name else "--predictions"
     assert "the following arguments are required" in done.stderr and needed in done.stderr
-    assert "usage: python -m seglm.evaluation" in done.stderr
+    assert "python -m seglm.evaluation" in done.stderr
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from seglm.utils.answers import Answer, Drawn
 from tests.evaluation.fakes import BENCHMARK, HEIGHT, WIDTH, FakeSource, answered, near_the_truth, rectangle
 from tests.house.tree import ROOT
 
+RING = "imgs/toy_ring.png"
 PICTURE = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
 
 
@@ -166,10 +167,10 @@ def test_a_broken_picture_is_said_and_the_loop_goes_on(capsys: pytest.CaptureFix
     [
         (["--prompt", "x"], r"--prompt and --image \(or --video\) belong together"),
         (["--prompt", "x", "--image", "nowhere.png"], "File not found: nowhere.png"),
-        (["--version", "./nowhere", "--prompt", "x", "--image", __file__], "nowhere"),
-        (["--prompt", "l\udce9g", "--image", __file__], "--prompt: byte 0xe9 at character 2 is no UTF-8"),
-        (["--prompt", "l\ud800g", "--image", __file__], r"--prompt: half a character, U\+D800"),
-        (["--prompt", "  ", "--image", __file__], "--prompt is empty"),
+        (["--version", "./nowhere", "--prompt", "x", "--image", RING], "nowhere"),
+        (["--prompt", "l\udce9g", "--image", RING], "--prompt: byte 0xe9 at character 2 is no UTF-8"),
+        (["--prompt", "l\ud800g", "--image", RING], r"--prompt: half a character, U\+D800"),
+        (["--prompt", "  ", "--image", RING], "--prompt is empty"),
         (["--prompt", "x", "--image", "n" * 300], "File not found: n"),
         (["--vis_save_path", __file__], f"--vis_save_path {__file__}: {__file__} is there and no folder"),
         (["--vis_save_path", f"{__file__}/in"], f"--vis_save_path {__file__}/in: {__file__} is there and no"),
@@ -183,7 +184,7 @@ def test_one_shot_errors_name_the_thing_and_end_the_program(arguments: list[str]
 def test_quantised_loading_without_the_library_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
     with pytest.raises(SystemExit, match="pip install bitsandbytes"):
-        chat.main(["--load_in_4bit", "--prompt", "x", "--image", __file__])
+        chat.main(["--load_in_4bit", "--prompt", "x", "--image", RING])
 
 
 def test_what_is_typed_in_another_encoding_is_one_error_line_and_asked_again(tmp_path: Path) -> None:

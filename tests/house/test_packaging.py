@@ -142,6 +142,25 @@ def test_git_keeps_a_link_for_every_folder() -> None:
     assert {str((ROOT / link).readlink()) for link in links} == {f"../{folder}" for folder in FOLDERS}
 
 
+@pytest.mark.parametrize(
+    "line", ["-m seglm.doctor", "-m seglm.evaluation.run --help", "train_ds.py --list", "chat.py --help"]
+)
+def test_a_python_without_the_requirements_is_told_in_one_line_how_to_get_one_with_them(line: str) -> None:
+    """-S: nothing of an environment is found, as where none is active."""
+    done = subprocess.run(
+        [sys.executable, "-S", *line.split(" ")],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith(f"error: {sys.executable} has no torch and no numpy")
+    assert done.stderr.count("\n") == 1
+    assert ".venv/bin/activate" in done.stderr and "bash run_tests.sh" in done.stderr
+
+
 @pytest.mark.parametrize(("command", "start"), [("-c", "ImportError: "), ("train_ds.py", "error: ")])
 def test_a_checkout_that_lost_its_links_says_so_in_one_line(command: str, start: str, tmp_path: Path) -> None:
     root = _copy(tmp_path / "a checkout")

@@ -14,7 +14,7 @@ from tests.house.tree import ROOT, library, sources
 # Spelled with brackets so that this file does not find itself.
 WORKPLACE = re.compile(r"/w[o]rk/|/tmp/b[a]sh_jobs|/f[a]rm/|[.]l[i]brary|bef[o]re-stop|/root/e[n]v")
 LONGEST_FILE, LONGEST_FUNCTION = 400, 80  # lines; the style asks for 300 and 80
-LARGEST = 1_500_000  # bytes of a file in the repository, but for the bases
+LARGEST = 2_000_000  # bytes; SAM-2 has 1.7 MB of weights at its least
 BASES_TOGETHER = 12_000_000  # bytes
 FILES = list(sources())
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from seglm.model.decoders import sam2_propagate
 from seglm.model.decoders.sam2 import Prompts, Sam2Decoder
 from seglm.model.decoders.sam2_memory import PREDICTING, Memory
-from seglm.model.decoders.sam2_propagate import BySam2, Direction, carry, encode_whole
+from seglm.model.decoders.sam2_propagate import BySam2, carry, encode_whole
 from seglm.model.decoders.sam2_step import step
+from seglm.model.propagate import Direction, Propagator
 from tests.tiny_sam2 import features_of, tiny_sam2, vectors
 
 HEIGHT, WIDTH, FRAMES = 30, 50, 11
@@ -44,6 +45,10 @@ def masks(*boxes: tuple[int, int, int, int]) -> NDArray[np.bool_]:
     return found
 
 
+def typed(decoder: Sam2Decoder) -> Propagator:
+    return BySam2(decoder)
+
+
 TWO = masks((5, 5, 20, 25), (10, 20, 28, 45))
 
 
@@ -60,8 +65,8 @@ TWO = masks((5, 5, 20, 25), (10, 20, 28, 45))
 def test_every_frame_that_is_reached_is_drawn_once_and_taken_once(
     anchors: tuple[int, ...], directions: tuple[Direction, ...], want: list[int]
 ) -> None:
-    video = Video()
-    found = list(BySam2(tiny_sam2())(video, dict.fromkeys(anchors, TWO), directions=directions))
+    video, propagate = Video(), typed(tiny_sam2())
+    found = list(propagate(video, dict.fromkeys(anchors, TWO), directions=directions))
     assert [frame for frame, _ in found] == want
     assert sorted(video.taken) == sorted(want)
     assert all(mask.shape == TWO.shape and mask.dtype == np.bool_ for _, mask in found)

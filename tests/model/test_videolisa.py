@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import clip, example
@@ -15,7 +16,7 @@ from seglm.model.recipes import recipe as named
 from seglm.model.scripts import shown
 from seglm.model.systems.videolisa import clip_of_video, middles, sparse_and_dense, stretched
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Sample, Slot, Target, Turn
-from tests.tiny import SQUARE, VISION, tiny_encoder
+from tests.tiny import SQUARE, VISION, tiny_encoder, tiny_model, tiny_recipe
 
 SIZE = (40, 50)
 
@@ -120,10 +121,24 @@ def test_a_still_is_encoded_once_and_counts_like_a_clip() -> None:
     branches = encoder.encode_script(script, key=still.key)
     made = example(still, branches, script, vision_size=VISION, decoder_size=SQUARE, pixels="fast")
     batch = collate([made])
-    assert len(batch.vision) == len(batch.drawn) == 1 and len(batch.jobs) == 4
-    assert [masks.shape[0] for masks in batch.masks] == [4]
+    assert len(batch.vision) == len(batch.drawn) == len(batch.jobs) == 1
+    assert (batch.masks_counted, batch.job_times.tolist()) == (4, [4.0])
     patches = (VISION // 14) ** 2
     assert batch.image_patch.tolist() == [patches] * 32 + [*range(patches)] * 4
+    model = tiny_model(tiny_recipe("videolisa_tiny"))
+    drawn_four_times = replace(
+        batch,
+        job_slot=batch.job_slot.repeat(4),
+        job_frame=batch.job_frame.repeat(4),
+        jobs=batch.jobs * 4,
+        job_times=torch.ones(4),
+        masks=tuple(masks.repeat(4, 1, 1) for masks in batch.masks),
+    )
+    once, often = model(batch), model(drawn_four_times)
+    assert {name: part.count for name, part in once.parts.items()}["dice"] == 4
+    for name, part in often.parts.items():
+        assert once.parts[name].count == part.count
+        assert once.parts[name].sum.item() == pytest.approx(part.sum.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,20 @@ def test_checkpoints_that_will_not_fit_are_said_before_training(tmp_path: Path) 
 
 
 def test_resume_needs_a_complete_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "begun").mkdir()
     with pytest.raises(ValueError, match="holds no complete checkpoint"):
+        open_run(tmp_path / "begun", resume=True)
+
+
+def test_resume_of_a_run_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"none is not there; .* holds no run; to begin a run leave --resume out"
+    ):
         open_run(tmp_path / "none", resume=True)
+    (tmp_path / "lisa").mkdir()
+    (tmp_path / "lisa" / "manifest.json").touch()
+    with pytest.raises(ValueError, match=r"--resume: .*liza is not there; runs in .*: lisa; to begin"):
+        open_run(tmp_path / "liza", resume=True)
 
 
 def test_resume_and_overwrite_exclude_each_other(tmp_path: Path) -> None:

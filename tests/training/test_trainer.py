@@ -26,7 +26,8 @@ def numbers(run: Path) -> list[Row]:
 
 def test_a_run_leaves_what_its_user_looks_for(straight: Path) -> None:
     names = {path.name for path in straight.iterdir() if not path.name.startswith("events.out")}
-    assert names == {"log.txt", "metrics.csv", "scores.csv", "curve.png", "slots", "ckpt_model", "portable"}
+    files = {"log.txt", "metrics.csv", "scores.csv", "curve.png", "manifest.json"}
+    assert names == files | {"slots", "ckpt_model", "portable"}
     assert len(list(straight.glob("events.out.tfevents*"))) == 1
     assert [row["step"] for row in read(straight / "metrics.csv")] == list(range(1, 13))
     assert [row["step"] for row in read(straight / "scores.csv")] == [4, 8, 12]
@@ -105,7 +106,7 @@ def test_saves_between_epochs_and_the_last_weights_of_them(tmp_path: Path) -> No
     assert not torch.equal(kept["step12"][0]["body.weight"], kept["step9"][0]["body.weight"])
 
 
-@pytest.mark.parametrize("die_at", [20, 23, 27])
+@pytest.mark.parametrize("die_at", [21, 24, 28])
 def test_a_kill_between_the_last_save_and_its_portable_weights_is_made_up_for(
     die_at: int, tmp_path: Path
 ) -> None:

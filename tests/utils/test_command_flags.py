@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from seglm.utils.ranges import place
+from tests.house.tree import FOLDERS, ROOT
 
 WRONG = """
     chat                      | --max_new_tokens 0         | permitted are numbers from 1
@@ -61,9 +62,45 @@ def test_a_number_or_path_that_cannot_be_meant_names_its_flag(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         import_module(module).main(told.split(" "))
-    line = capsys.readouterr().err.splitlines()[-1]
+    [line] = capsys.readouterr().err.splitlines()
     flags = [word.partition("=")[0] for word in told.split(" ") if word.startswith("--")]
-    assert any(f"error: argument {flag}" in line for flag in flags) and said in line, line
+    assert line.startswith("error: argument ") and any(flag in line for flag in flags) and said in line, line
+
+
+@pytest.mark.parametrize(
+    "module, told, said",
+    [
+        (
+            "seglm.evaluation.offline",
+            "--predictoins a --val_dataset b",
+            "unknown flag '--predictoins'; did you mean --predictions? (",
+        ),
+        (
+            "seglm.evaluation.offline",
+            "--predictions=a",
+            "the following arguments are required: --dataset_dir, --val_dataset (",
+        ),
+        ("seglm.evaluation.run", "--val_datset=x", "unknown flag '--val_datset'; did you mean --val_dataset"),
+        ("seglm.dataset.check", "--decodes 1", "unknown flag '--decodes'; did you mean --decode? ("),
+        ("chat", "--promt x", "unknown flag '--promt'; did you mean --prompt"),
+        ("seglm.plan", "--recpie lisa_7b", "unknown flag '--recpie'; did you mean --recipe"),
+    ],
+)
+def test_a_slip_in_a_flag_is_one_line_with_the_nearest_name(
+    module: str, told: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        import_module(module).main(told.split(" "))
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {said}") and line.endswith("--help)"), line
+
+
+def test_every_command_reads_its_flags_by_the_one_parser() -> None:
+    files = [*ROOT.glob("*.py"), *(ROOT / "seglm").glob("*.py")]
+    files += [file for folder in (*FOLDERS, "benchmarks") for file in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 200
+    plain = [file for file in files if "argparse.ArgumentParser" + "(" in file.read_text(encoding="utf-8")]
+    assert [file.relative_to(ROOT).as_posix() for file in plain] == []
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x", "cuda:", "meta", "cpu:7"])

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from seglm.utils.resolve import resolve
+from seglm.utils.resolve import FETCHED, resolve
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -105,6 +105,16 @@ def test_the_error_lists_every_place_and_the_next_step(here: Path, monkeypatch: 
         "hf download xinlai/LISA-7B-v1",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("name, told", FETCHED.items())
+def test_a_published_file_that_is_no_hub_id_is_named_with_the_command_that_fetches_it(
+    here: Path, name: str, told: str
+) -> None:
+    for path in (name, f"weights/of mine/{name}"):
+        with pytest.raises(FileNotFoundError) as caught:
+            resolve(path)
+        assert str(caught.value).endswith(told) and name in told and "<owner>" not in told
 
 
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,32 @@
+"""Flags of the commands that read them with argparse: what is wrong with them is one line, and a slip gets the nearest name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from seglm.utils.did_you_mean import unknown
+
+WRONG_FLAGS = 2  # argparse's own exit status
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that ends in one `error:` line, without the usage, and names the flag that was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"error: {message} ({self.prog} --help)\n")
+        sys.exit(WRONG_FLAGS)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse's; a flag that there is not is said first, whatever else is missing because of it."""
+        known = self._option_string_actions
+        for word in sys.argv[1:] if args is None else args:
+            name = word.partition("=")[0]
+            if name == "--":
+                break
+            is_flag = name.startswith("--") and " " not in name
+            if is_flag and not any(flag.startswith(name) for flag in known):
+                self.error(unknown("flag", name, [flag for flag in known if flag.startswith("--")]))
+        return super().parse_args(args, namespace)
