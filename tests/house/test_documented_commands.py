@@ -203,11 +203,11 @@ class Place:
         return re.findall(r"^```json\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
     def toy_journey(self) -> None:
-        """What `bash run_train.sh` leaves, as far as a later command reads it."""
+        """What `bash run_train.sh` leaves, as far as a later command reads it; trained for a moment."""
         if not (self.root / "runs" / "lisa_tiny" / "merged").exists():
             self.toy()
-            flags = "--recipe lisa_tiny --dataset_dir data/toy --exp_name lisa_tiny --no_eval --overwrite"
-            self.run(f"python train_ds.py {flags}")
+            flags = "--dataset_dir data/toy --epochs 1 --steps_per_epoch 4 --no_eval --overwrite"
+            self.run(f"python train_ds.py --recipe lisa_tiny --exp_name lisa_tiny {flags}")
             merge = "python merge_lora_weights_and_save_hf_model.py --weight runs/lisa_tiny/portable"
             self.run(f"{merge} --save_path runs/lisa_tiny/merged")
 
