@@ -36,7 +36,7 @@ from seglm.utils.types import IGNORE_LABEL, IMAGE_POSITION, Branch, Example
 
 SAMPLES = 12
 FRAMES = 4  # of a clip on the sheet, evenly spread
-DIALOGUES = 4  # of a sample on the sheet, beside which no more words fit; samples.txt has all
+DIALOGUES = 3  # of a sample on the sheet, beside which no more words fit; samples.txt has all
 EMPTY = np.full((1, 1, 3), PAPER, np.uint8)
 
 
@@ -104,12 +104,11 @@ def row(encoder: DialogueEncoder, example: Example, *, panels: int = 2) -> Row:
     chosen = spread(len(example.drawn), FRAMES)
     first = np.ascontiguousarray(example.drawn[0].transpose(1, 2, 0))
     filled = (Panel(first), *(_frame(example, frame) for frame in chosen))
-    sizes = ", ".join(
-        f"mask {number}: {100 * mask.mean():.1f} %" for number, mask in enumerate(example.masks, 1)
-    )
+    sizes = ", ".join(f"{100 * mask.mean():.1f}" for mask in example.masks)
     said = [question_and_answer(encoder, branch) for branch in example.branches]
-    more = [f"... and {len(said) - DIALOGUES} more in samples.txt"] if len(said) > DIALOGUES else []
-    lines = (*said[:DIALOGUES], *more, *([f"{sizes} of the picture"] if sizes else []))
+    if len(said) > DIALOGUES:
+        said = [*said[: DIALOGUES - 1], f"... and {len(said) - DIALOGUES + 1} more in samples.txt"]
+    lines = (*said, *([f"masks: {sizes} % of the picture"] if sizes else []))
     return Row((*filled, *[Panel(EMPTY)] * (panels - len(filled))), example.key, lines)
 
 

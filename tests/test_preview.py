@@ -41,6 +41,12 @@ def test_the_sheet_has_the_question_too_without_the_template() -> None:
     assert words in preview.row(encoder, example).lines and "image tokens" not in words
 
 
+def test_of_many_dialogues_the_sheet_has_as_many_as_fit_and_says_so() -> None:
+    example = tiny_example(("{}", "It is {}.", "Sure, {}.", "A ring, {}!"))
+    *said, more, sizes = preview.row(tiny_encoder(), example).lines
+    assert len(said) == 2 and more == "... and 2 more in samples.txt" and sizes.count(",") == 3
+
+
 @pytest.mark.parametrize(
     "frames, shown",
     [

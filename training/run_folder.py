@@ -236,8 +236,8 @@ def _problem(run: RunFolder, resume: bool, overwrite: bool) -> str | None:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         return f"{folder}: {place} is no folder that can be written to; choose another --log_base_dir or --exp_name"
     # A folder with nothing but evaluations, or the log of a start that failed, is no run yet.
-    others = [entry for entry in folder.iterdir() if not _is_no_run(entry)] if folder.is_dir() else []
-    if not others:
+    entries = [entry for entry in folder.iterdir() if not _is_no_run(entry)] if folder.is_dir() else []
+    if not entries:
         return None
     if not run.manifest.exists() and not run.log.exists():
         return f"{folder} is not empty and holds no run of SegLM; choose another --exp_name"

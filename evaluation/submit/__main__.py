@@ -96,11 +96,15 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line; it says what is made, checked or scored."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    chosen = [flag for flag in ("zip", "validate", "score") if getattr(given, flag)]
-    if len(chosen) != 1:
-        parser.error("one of --zip, --validate and --score says what to do")
-    if (given.predictions is None) != (chosen == ["validate"]):
-        parser.error("--zip and --score need --predictions, --validate goes without")
+    needed = ["dataset_dir", "benchmark", *([] if given.validate else ["predictions"])]
+    missing = [f"--{name}" for name in needed if getattr(given, name) is None]
+    missing += [] if given.zip or given.validate or given.score else ["--zip, --validate or --score"]
+    if missing:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
+    if sum(map(bool, (given.zip, given.validate, given.score))) > 1:
+        parser.error("--zip, --validate and --score are three things to do; give one of them")
+    if given.validate and given.predictions:
+        parser.error("--validate looks at a zip that is there, and takes no --predictions")
     return given
 
 
@@ -111,13 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dataset_dir",
         "--truth",
-        required=True,
         type=place,
         help="where the data lie, as for train_ds.py; to score, with masks",
     )
     parser.add_argument(
         "--benchmark",
-        required=True,
         help='what they are predictions of: "mevis|valid", "refytvos|valid", "davis|valid", "lvvis|val", ...',
     )
     parser.add_argument("--predictions", type=place, help="folder, zip or JSON of masks")

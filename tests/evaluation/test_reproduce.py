@@ -183,7 +183,8 @@ def test_an_unknown_row_names_the_nearest_and_the_list_prints_all(
     with pytest.raises(SystemExit, match=r"gsva-7b-pt/refcoco-val.*did you mean gsva-7b-pt/grefcoco-val"):
         main(["--version", "x", "--dataset_dir", str(tmp_path), "--reproduce", "gsva-7b-pt/refcoco-val"])
     main(["--reproduce", "list"])
-    assert len(capsys.readouterr().out.splitlines()) == len(rows())
+    heading, *lines, total = capsys.readouterr().out.splitlines()
+    assert heading.startswith("row") and len(lines) == len(rows()) and f"of {len(rows())} rows" in total
     with pytest.raises(SystemExit):
         main(["--reproduce", "gsva-7b-pt/grefcoco-val"])
     assert "arguments are required: --version, --dataset_dir" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from seglm.evaluation.asking.benchmark import benchmark
+from tests.evaluation.truths import toy_videos, write_truth
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDENS = ROOT / "tests" / "goldens" / "metrics"
@@ -104,3 +105,19 @@ def test_predictions_of_another_program_are_scored_from_any_folder(tmp_path: Pat
     assert "### ReasonSeg|val|all|first_text" in done.stdout and "| all | 10 |" in done.stdout
     sheet = cv2.imread(str(here / "scores" / "worst_and_best.png"))
     assert sheet is not None and np.ptp(sheet) > 0
+
+
+@pytest.mark.slow
+def test_masks_of_videos_become_a_zip_and_a_score_from_any_folder(tmp_path: Path) -> None:
+    here = tmp_path / "a folder"
+    root = toy_videos(here / "toy videos")
+    for spec, name in (("ref_youtube_vos|valid", "to hand in"), ("ref_davis17|valid", "to score")):
+        write_truth(root, spec, here / name)
+    folder = Path("evaluation")
+    flags = ("--predictions", "to hand in", "--dataset_dir", "toy videos", "--zip", "made here/a.zip")
+    done = run(folder / "refytvos/run_eval_refytvos.sh", *flags, cwd=here)
+    assert done.returncode == 0 and "all as they are taken" in done.stdout, done.stderr
+    done = run(folder / "refytvos/run_eval_refytvos.sh", *flags[2:4], "--validate", flags[-1], cwd=here)
+    assert done.returncode == 0 and "all as they are taken" in done.stdout, done.stderr
+    done = run(folder / "refdavis/run_eval_refdavis.sh", "--predictions", "to score", *flags[2:4], cwd=here)
+    assert done.returncode == 0 and re.search(r"\| mean \| \d+ \| 100\.00 \|", done.stdout), done.stderr

@@ -20,6 +20,7 @@ from seglm.evaluation.submit.forms import davis_palette
 from tests.evaluation.truths import toy_videos, write_truth
 
 SPECS = ("mevis|valid_u", "mevis|valid", "ref_youtube_vos|valid", "ref_davis17|valid")
+ASKED = ("--dataset_dir", "data", "--benchmark", "mevis|valid")
 Damage = Callable[[dict[str, bytes]], object]
 
 
@@ -255,18 +256,19 @@ def test_what_no_server_scores_says_where_it_is_scored(root: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "flags",
+    "flags, told",
     [
-        [],
-        ["--zip", "a.zip"],
-        ["--score"],
-        ["--validate", "a.zip", "--zip", "b.zip"],
-        ["--validate", "a.zip", "--predictions", "b"],
+        ([], "required: --dataset_dir, --benchmark, --predictions, --zip, --validate or --score"),
+        (["--truth", "data", "--zip", "a.zip"], "required: --benchmark, --predictions"),
+        ([*ASKED, "--score"], "required: --predictions"),
+        ([*ASKED, "--predictions", "a"], "required: --zip, --validate or --score"),
+        ([*ASKED, "--predictions", "a", "--zip", "b.zip", "--score"], "three things to do; give one of them"),
+        ([*ASKED, "--validate", "a.zip", "--predictions", "b"], "takes no --predictions"),
     ],
 )
 def test_half_a_command_line_says_what_is_missing(
-    flags: list[str], capsys: pytest.CaptureFixture[str]
+    flags: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["--dataset_dir", "data", "--benchmark", "mevis|valid", *flags])
-    assert ended.value.code == 2 and "--validate" in capsys.readouterr().err
+        main(flags)
+    assert ended.value.code == 2 and told in capsys.readouterr().err
