@@ -9,10 +9,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 if [ "${1:-}" = "--latest" ]; then export SEGLM_LATEST=1; fi
 . utils/environment.sh
 
+# In two processes of one thread each: tests are short, and start no more than that.
+fast=(-n 2 -m "not slow and not gpu and not weights")
+if [ "${1:-}" != "--slow" ]; then export OMP_NUM_THREADS=1; fi
+
 if [ "${1:-}" = "--latest" ]; then
     shift
     echo "== versions"; "$PYTHON" -m pip list --disable-pip-version-check --format freeze --exclude-editable | paste -sd " " -
-    echo "== tests";    exec "$PYTHON" -m pytest -m "not slow and not gpu and not weights" "$@"
+    echo "== tests";    exec "$PYTHON" -m pytest "${fast[@]}" "$@"
 fi
 
 if [ "${1:-}" = "--slow" ]; then
@@ -29,4 +33,4 @@ echo "== format";      "$PYTHON" -m ruff format --check .
 echo "== lint";        "$PYTHON" -m ruff check .
 echo "== types";       "$PYTHON" -m mypy
 echo "== duplication"; "$PYTHON" -m tests.house.duplication
-echo "== tests";       exec "$PYTHON" -m pytest -m "not slow and not gpu and not weights" "$@"
+echo "== tests";       exec "$PYTHON" -m pytest "${fast[@]}" "$@"
