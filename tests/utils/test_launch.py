@@ -177,10 +177,11 @@ time.sleep(60)
 STARTS = (
     "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', *sys.argv[2:], *sys.argv[1:2]]))"
 )
-# Under nohup a SIGHUP is ignored from the start, and these tests may run under it.
+# Under nohup a SIGHUP is ignored from the start, behind `&` a SIGINT, and these tests may run so.
 OURS = """
 import signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from seglm.utils.launch import run
 sys.exit(run(sys.argv[1:]))
 """
