@@ -55,7 +55,9 @@ def main() -> None:
     """The command line."""
     parser = Parser(description=__doc__)
     parser.add_argument(
-        "--only", choices=("llava", "sam"), help="make one base; by default first one, then the other"
+        "--only",
+        choices=("llava", "sam"),
+        help="make or score one base; by default first one, then the other",
     )
     parser.add_argument(
         "--minutes",
@@ -72,7 +74,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.score:
-        return score(args.out, work=args.work)
+        return score(args.out, only=args.only, work=args.work)
     if args.only != "sam":
         make_tiny_llava(args.out / "llava", work=args.work, minutes=args.minutes)
     if args.only != "llava":
@@ -129,14 +131,15 @@ def _held_out(work: Path) -> HeldOut:
     return scenes.pick(0, SCORED), clips.pick(0, SCORED_CLIPS)
 
 
-def score(out: Path, *, work: Path) -> None:
-    """Measures both bases on held-out scenes and writes the scores into their manifests."""
+def score(out: Path, *, only: str | None, work: Path) -> None:
+    """Measures the bases, or one of them, on held-out scenes and writes the scores into their manifests."""
     held_out = _held_out(work)
-    packers = _packers(load_tokenizer(out / "llava", tokens=(), image_tokens=vocabulary.IMAGE_TOKENS))
-    found: dict[str, Mapping[str, Any]] = {
-        "llava": _talk_scores(tiny_llava.load(out / "llava"), packers, held_out, whole=True),
-        "sam": tiny_sam.scores(tiny_sam.load(out / "sam"), held_out[0]),
-    }
+    found: dict[str, Mapping[str, Any]] = {}
+    if only != "sam":
+        packers = _packers(load_tokenizer(out / "llava", tokens=(), image_tokens=vocabulary.IMAGE_TOKENS))
+        found["llava"] = _talk_scores(tiny_llava.load(out / "llava"), packers, held_out, whole=True)
+    if only != "llava":
+        found["sam"] = tiny_sam.scores(tiny_sam.load(out / "sam"), held_out[0])
     for name, scores in found.items():
         path = out / name / "manifest.json"
         content = json.loads(path.read_text(encoding="ascii")) | {"scores": scores}

@@ -33,6 +33,7 @@ SHORT = {
     "-m seglm.evaluation.league --rows": LEAGUE,
     "-m seglm.evaluation.offline": "--missing empty",
     "-m pytest": "--collect-only -q",
+    "-m seglm.bases.make --score": "--only sam",
     "-m deepspeed.launcher.runner": "--help",
 }
 """what stands in an interpreter's arguments -> the flags behind them"""
