@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from seglm.bases.attention_lessons import (
     ANSWER_LAYERS,
@@ -20,7 +19,7 @@ from seglm.bases.clip_showing import Showing, clip_features
 from seglm.bases.motion_lessons import motion_lessons, tracks_of
 from seglm.bases.packing import CHUNKS, Packed, Packer
 from seglm.bases.tiny_llava import TinyLlava, hidden_states
-from seglm.bases.tiny_llava_losses import FACT_LAYERS, FACT_WEIGHT, fact_loss
+from seglm.bases.tiny_llava_losses import FACT_LAYERS, FACT_WEIGHT, answer_loss, fact_loss
 from seglm.dataset.toy.asking import NOWHERE
 from seglm.dataset.toy.watching import DOES, WATCH, Watched, clip_questions, meaning_question, order_of
 
@@ -52,13 +51,8 @@ def watch_loss(
     hidden = hidden_states(
         base.llava, packed, features, watched=watched, attention=attention, layer_states=states
     )
-    row, column = packed.predicts.unbind(1)
-    logits = base.llava.lm_head(hidden[row, column])
-    loss = F.cross_entropy(logits, packed.answers)
-    values = {
-        "watch": float(loss.detach()),
-        "watch_right": float((logits.argmax(1) == packed.answers).float().mean()),
-    }
+    loss, right = answer_loss(base, packed, hidden)
+    values = {"watch": float(loss.detach()), "watch_right": right}
     on_tracks = []
     for layer, seen in zip(sorted(watched), attention, strict=True):
         wanted = targets[layer][1]

@@ -100,13 +100,8 @@ def talk_loss(
     hidden = hidden_states(
         base.llava, packed, features, watched=watched, attention=attention, layer_states=layer_states
     )
-    row, column = packed.predicts.unbind(1)
-    logits = base.llava.lm_head(hidden[row, column])
-    loss = F.cross_entropy(logits, packed.answers)
-    values = {
-        "answer": float(loss.detach()),
-        "token_right": float((logits.argmax(1) == packed.answers).float().mean()),
-    }
+    loss, right = answer_loss(base, packed, hidden)
+    values = {"answer": float(loss.detach()), "token_right": right}
     for (layer, (_, wanted)), logits in zip(sorted(targets.items()), attention, strict=True):
         gaze = missed(logits[:, :TAUGHT_HEADS, packed.image_start :], wanted)
         loss = loss + attention_weight / len(targets) * gaze
@@ -115,6 +110,13 @@ def talk_loss(
         meant, values["meant"] = fact_loss(base, packed, [layer_states[layer] for layer in FACT_LAYERS])
         loss = loss + FACT_WEIGHT * meant
     return loss, values
+
+
+def answer_loss(base: TinyLlava, packed: Packed, hidden: Tensor) -> tuple[Tensor, float]:
+    """Cross entropy of the tokens of the answers, float [], and the share of them that is right, 0 to 1. hidden: [rows, T, D]."""
+    row, column = packed.predicts.unbind(1)
+    logits = base.llava.lm_head(hidden[row, column])
+    return F.cross_entropy(logits, packed.answers), float((logits.argmax(1) == packed.answers).float().mean())
 
 
 def fact_loss(base: TinyLlava, packed: Packed, layer_states: Sequence[Tensor]) -> tuple[Tensor, float]:

@@ -24,7 +24,7 @@ from seglm.dataset.sources import describe, descriptions, is_begun, open_source
 from seglm.utils.command import command
 from seglm.utils.flags import Parser
 from seglm.utils.ranges import Share, place, typed
-from seglm.utils.types import Frames, Sample, Target
+from seglm.utils.types import Frames, Sample
 
 DECODED_SHARE = 0.01
 SHOWN = 20  # faults a source, unless --all
@@ -97,17 +97,13 @@ def _decode(sample: Sample) -> Iterator[str]:
     """Keys of the targets without a pixel that should have one. Raises Fault if anything cannot be decoded."""
     shown: dict[int, bool] = {}
     for number in range(sample.num_frames):  # one after the other: a video may be long
-        known = [index for index, target in enumerate(sample.targets) if _is_known(target, number)]
+        known = [index for index, target in enumerate(sample.targets) if target.is_known(number)]
         decoded = clip(sample, frames=Frames(seen=(number,), drawn=(number,)), targets=known)
         for index, mask in zip(known, decoded.masks, strict=True):
             shown[index] = shown.get(index, False) or bool(mask.any())
     for index, is_shown in shown.items():
         if not is_shown and sample.targets[index].kind != NO_TARGET:
             yield f"{sample.key}, target {sample.targets[index].key}"
-
-
-def _is_known(target: Target, number: int) -> bool:
-    return target.known_frames is None or number in target.known_frames
 
 
 def _notes(found: Findings, empty: Sequence[str], about: Description, split: str) -> Iterator[str]:

@@ -56,6 +56,10 @@ class Target:
     objects: tuple[str, ...] = ()
     """the things in the video whose union the mask is, as the data set calls them; empty if it does not"""
 
+    def is_known(self, frame: int) -> bool:
+        """Whether the mask in a frame is published, so that it may be asked for and a metric looks there."""
+        return self.known_frames is None or frame in self.known_frames
+
 
 @dataclass(frozen=True)
 class Sample:

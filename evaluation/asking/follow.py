@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from seglm.dataset.pipeline import truth
 from seglm.evaluation.scores.expressions import Asked, Track, track
-from seglm.evaluation.scores.first_mask import mask_of, rejects
+from seglm.evaluation.scores.first_mask import Mask, mask_of, rejects
 from seglm.evaluation.scores.regions import FrameCounts, count_frame
 from seglm.evaluation.scores.results import Result, line_of
-from seglm.evaluation.scores.video_predictions import video_name, write_frame
+from seglm.evaluation.scores.video_predictions import expression_folder, video_name, write_frame
 from seglm.utils.answers import Answer
 from seglm.utils.types import Sample, Target
 
@@ -37,14 +36,14 @@ class Followed:
         self._slots, self._rejected, self._confidences = 0, True, list[float]()
         self._counts: dict[int, FrameCounts] = {}
 
-    def see(self, frame: int, answer: Answer) -> None:
-        """The answer about the next frame, in whatever order frames come. Raises Fault if its truth cannot be read."""
+    def see(self, frame: int, answer: Answer, true: Mask | None) -> None:
+        """The answer about the next frame, in whatever order frames come; true: the mask there, None where none is published."""
         mask = mask_of(answer, self.sample.size)
         if self.folder is not None:
             write_frame(self.folder, self.sample, self.target, frame, mask)
-        if is_scored(self.target, frame):
+        if true is not None:
             # What a data set wants ignored is background here, as in the originals' scores of expressions.
-            self._counts[frame] = count_frame(mask, truth(self.sample, self.target, (frame,))[0])
+            self._counts[frame] = count_frame(mask, true)
         if self._first is None or (answer.spoken.tokens and not self._first.spoken.tokens):
             self._first = Answer(replace(answer.spoken, prompts=()))
         self._texts[answer.spoken.text] = None
@@ -64,7 +63,7 @@ class Followed:
             answer=BETWEEN.join(text for text in self._texts if text),
             slots=self._slots,
             confidence=fmean(self._confidences) if self._confidences else None,
-            file=folder_of(self.sample, self.target),
+            file=expression_folder(self.sample, self.target),
         )
         return Result(line, self._track())
 
@@ -80,16 +79,6 @@ def asked_of(sample: Sample, target: Target) -> Asked:
     return Asked(video_name(sample), target.key, target.kind, not target.objects)
 
 
-def folder_of(sample: Sample, target: Target) -> str:
-    """Where the masks of an expression lie in a folder of predictions, as the field's scripts write them."""
-    return str(asked_of(sample, target))
-
-
-def is_scored(target: Target, frame: int) -> bool:
-    """Whether a frame has a truth for this target."""
-    return target.known_frames is None or frame in target.known_frames
-
-
 def scored_frames(sample: Sample, target: Target) -> list[int]:
     """All frames of a video that do."""
-    return [frame for frame in range(sample.num_frames) if is_scored(target, frame)]
+    return [frame for frame in range(sample.num_frames) if target.is_known(frame)]

@@ -141,8 +141,15 @@ def _videos(
         for position in range(len(sample.targets))
     }
     for drawn in answers:
+        _, sample = loaded[drawn.sample]
+        masks: dict[int, Mask] = {}  # expressions about one thing share its mask
         for position, answer in enumerate(drawn.answers):
-            followed[drawn.sample, position].see(drawn.frame, answer)
+            target, true = sample.targets[position], None
+            if target.is_known(drawn.frame):
+                if id(target.masks) not in masks:
+                    masks[id(target.masks)] = truth(sample, target, (drawn.frame,))[0]
+                true = masks[id(target.masks)]
+            followed[drawn.sample, position].see(drawn.frame, answer, true)
     return [one.result() for one in followed.values()]
 
 

@@ -55,7 +55,7 @@ def in_toy_world(dataset_dir: Path) -> Objects:
 
 def known_truth(sample: Sample, target: Target, frame: int) -> Mask:
     """The true mask in a frame, bool [H, W]; empty where none is published, as no metric looks there. Raises Fault."""
-    if target.known_frames is not None and frame not in target.known_frames:
+    if not target.is_known(frame):
         return no_mask(sample)
     return np.asarray(truth(sample, target, (frame,))[0])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from seglm.evaluation.asking.follow import asked_of, folder_of, scored_frames
+from seglm.evaluation.asking.follow import asked_of, scored_frames
 from seglm.evaluation.asking.predict import truth_of
 from seglm.evaluation.asking.renamed import renamed
 from seglm.evaluation.asking.selection import Selection
@@ -15,6 +15,7 @@ from seglm.evaluation.scores.expressions import Asked, track
 from seglm.evaluation.scores.files import MASKS, SAID, read_said
 from seglm.evaluation.scores.results import Result, Said, line_of
 from seglm.evaluation.scores.video_files import Predictions, count_frames, open_predictions
+from seglm.evaluation.scores.video_predictions import expression_folder
 from seglm.utils.answers import Answer, Spoken
 from seglm.utils.types import Sample
 
@@ -72,5 +73,5 @@ def _foreign_line(number: int, position: int, sample: Sample, is_drawn: bool) ->
     answer = Answer(Spoken("", (), "ok", ("?",)))
     return replace(
         line_of(number, position, sample, target, answer, rejected=not is_drawn),
-        file=folder_of(sample, target),
+        file=expression_folder(sample, target),
     )

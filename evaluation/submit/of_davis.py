@@ -30,18 +30,15 @@ def score(selection: Selection, predictions: Predictions, *, missing_is_empty: b
     is_merged = isinstance(predictions, Pngs) and predictions.has(Asked("anno_0", video_name(samples[0])))
     if not is_merged and not missing_is_empty:
         check_all_there(selection, predictions)
-    form, of_each = Merged(), []
-    for annotation in range(ref_davis17.ANNOTATIONS):
-        scores = []
-        for sample in samples:
-            folder = form.folders(sample)[annotation]
+    scores: list[list[davis.VideoScore]] = [[] for _ in range(ref_davis17.ANNOTATIONS)]
+    for sample in samples:
+        true = list(_numbers(home, sample))
+        for folder, of_one in zip(Merged().folders(sample), scores, strict=True):
             shown = _given(predictions, folder, sample) if is_merged else _merged(predictions, folder, sample)
-            true = _numbers(home, sample)
-            objects = davis.num_objects(next(_numbers(home, sample)))
-            scores.append(
-                davis.unsupervised(video_name(sample), zip(shown, true, strict=True), objects=objects)
-            )
-        of_each.append(davis.score(scores, [video_name(sample) for sample in samples]))
+            pairs, objects = zip(shown, true, strict=True), davis.num_objects(true[0])
+            of_one.append(davis.unsupervised(video_name(sample), pairs, objects=objects))
+    videos = [video_name(sample) for sample in samples]
+    of_each = [davis.score(of_one, videos) for of_one in scores]
     rows = {f"annotator {number}": _row(one) for number, one in enumerate(of_each)}
     rows["mean"] = _row(ref_davis17.score(of_each))
     columns = ["objects", "J&F", *(f"{kind} {name}" for kind in "JF" for name in ("mean", "recall", "decay"))]

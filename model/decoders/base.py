@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 from seglm.utils.config import Choice
 from seglm.utils.ranges import Count, Place
+from seglm.utils.resolve import resolve
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import Tensor
 
     from seglm.model.released.checkpoint import Checkpoint
 
+Dims = TypeVar("Dims")
+log = logging.getLogger(__name__)
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 """SAM's own, RGB, on the 0..255 scale (segment_anything/build_sam.py at dca509f)"""
@@ -48,9 +54,45 @@ class DecoderChoice(Choice, ABC):
     def build(self, sizes: Mapping[str, Any]) -> Decoder:
         """The module, its weights fresh. sizes: `Sizes.decoder`. Raises ValueError for sizes that contradict the recipe."""
 
-    @abstractmethod
     def preprocessing(self) -> dict[str, Any]:
         """How pictures reach the image encoder, in words and numbers; for readers of a merged folder."""
+        return {
+            "size": self.image_size,
+            "resize": "longest side, bilinear",
+            "pad": "right and bottom, zero after normalisation",
+            "mean": list(PIXEL_MEAN),
+            "std": list(PIXEL_STD),
+            "scale": "0..255",
+        }
+
+    def _completed(self, checkpoint: Checkpoint, load: Callable[[Path], Checkpoint], name: str) -> Checkpoint:
+        """See `complete`. load: reads the file or folder `weights`; name: the decoder's, for messages."""
+        if checkpoint.has("decoder.image_encoder."):
+            if self.weights != checkpoint.source:
+                log.info("%s holds its own %s; %s is not read", checkpoint.source, name, self.weights)
+            return checkpoint
+        own = load(resolve(self.weights, what=f"{name} (--vision_pretrained)"))
+        return checkpoint.joined(own, prefixes=("decoder.",))
+
+    def _check_side(self, side: int, name: str) -> None:
+        """Raises ValueError if weights are for pictures of another side than the recipe's, pixels."""
+        if side != self.image_size:
+            raise ValueError(
+                f"decoder.image_size is {self.image_size}, but this {name} was made for {side}; set decoder.image_size={side}"
+            )
+
+
+def sizes_of(kind: type[Dims], config: Mapping[str, object], name: str) -> Dims:
+    """The dataclass of a decoder's sizes, from the dictionary that a folder keeps in config.json; name: for messages.
+
+    Raises ValueError on an unknown key.
+    """
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if unknown := set(config) - known - {"model_type"}:
+        raise ValueError(f"unknown {name} sizes {sorted(unknown)}; known are {sorted(known)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
+    values.pop("model_type", None)
+    return kind(**values)
 
 
 class Decoder(Protocol):

@@ -7,7 +7,6 @@ Letters: M frames, J jobs, C channels of the features, g grid side, P prompt vec
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,17 +15,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice
+from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice, sizes_of
 from seglm.model.decoders.sam_package import load_sam_package
 from seglm.model.decoders.squares import squares
 from seglm.utils.dist import is_sharded
 from seglm.utils.ranges import Count, Place
-from seglm.utils.resolve import resolve
 
 if TYPE_CHECKING:
     from seglm.model.released.checkpoint import Checkpoint
 
-log = logging.getLogger(__name__)
 LAYER_NORM_EPS = 1e-6  # segment_anything/build_sam.py
 SCORES_ROOM = 2 << 30
 """bytes of one layer's attention scores, which SAM holds as a whole and several times over: four pictures of a ViT-H in bf16 have
@@ -65,14 +62,7 @@ class SamDims:
     @classmethod
     def of(cls, config: Mapping[str, object]) -> SamDims:
         """Reads the dictionary that a SAM folder keeps in config.json. Raises ValueError on an unknown key."""
-        unknown = set(config) - set(cls.__dataclass_fields__) - {"model_type"}
-        if unknown:
-            raise ValueError(
-                f"unknown SAM sizes {sorted(unknown)}; known are {sorted(cls.__dataclass_fields__)}"
-            )
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
-        values.pop("model_type", None)
-        return cls(**values)  # type: ignore[arg-type]
+        return sizes_of(cls, config, "SAM")
 
 
 @dataclass(frozen=True)
@@ -86,31 +76,12 @@ class Sam(DecoderChoice):
     def complete(self, checkpoint: Checkpoint) -> Checkpoint:
         from seglm.model.released.sam import load_sam
 
-        if checkpoint.has("decoder.image_encoder."):
-            if self.weights != checkpoint.source:
-                log.info("%s holds its own SAM; %s is not read", checkpoint.source, self.weights)
-            return checkpoint
-        sam = load_sam(resolve(self.weights, what="SAM (--vision_pretrained)"))
-        return checkpoint.joined(sam, prefixes=("decoder.",))
+        return self._completed(checkpoint, load_sam, "SAM")
 
     def build(self, sizes: Mapping[str, Any]) -> SamDecoder:
         dims = SamDims.of(sizes)
-        if dims.image_size != self.image_size:
-            raise ValueError(
-                f"decoder.image_size is {self.image_size}, but this SAM was made for {dims.image_size}; "
-                f"set decoder.image_size={dims.image_size}"
-            )
+        self._check_side(dims.image_size, "SAM")
         return SamDecoder(dims)
-
-    def preprocessing(self) -> dict[str, Any]:
-        return {
-            "size": self.image_size,
-            "resize": "longest side, bilinear",
-            "pad": "right and bottom, zero after normalisation",
-            "mean": list(PIXEL_MEAN),
-            "std": list(PIXEL_STD),
-            "scale": "0..255",
-        }
 
 
 class SamDecoder(nn.Module):

@@ -9,7 +9,6 @@ K masks a job, h w logits.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,13 +22,11 @@ from seglm.model.decoders.sam2_dims import Sam2Dims, make_modules
 from seglm.model.decoders.squares import squares
 from seglm.utils.dist import is_sharded
 from seglm.utils.ranges import Count, Place
-from seglm.utils.resolve import resolve
 
 if TYPE_CHECKING:
     from seglm.model.recipe import Recipe
     from seglm.model.released.checkpoint import Checkpoint
 
-log = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 4
 """that the image encoder takes in one call"""
 BOX_CORNERS = (2, 3)  # labels of points: 0 outside, 1 inside, these two the corners of a box, -1 none
@@ -63,31 +60,12 @@ class Sam2(DecoderChoice):
     def complete(self, checkpoint: Checkpoint) -> Checkpoint:
         from seglm.model.released.sam2 import load_sam2
 
-        if checkpoint.has("decoder.image_encoder."):
-            if self.weights != checkpoint.source:
-                log.info("%s holds its own SAM-2; %s is not read", checkpoint.source, self.weights)
-            return checkpoint
-        sam = load_sam2(resolve(self.weights, what="SAM-2 (--vision_pretrained)"))
-        return checkpoint.joined(sam, prefixes=("decoder.",))
+        return self._completed(checkpoint, load_sam2, "SAM-2")
 
     def build(self, sizes: Mapping[str, Any]) -> Sam2Decoder:
         dims = Sam2Dims.of(sizes)
-        if dims.image_size != self.image_size:
-            raise ValueError(
-                f"decoder.image_size is {self.image_size}, but this SAM-2 was made for {dims.image_size}; "
-                f"set decoder.image_size={dims.image_size}"
-            )
+        self._check_side(dims.image_size, "SAM-2")
         return Sam2Decoder(dims, not_points=self.not_points)
-
-    def preprocessing(self) -> dict[str, Any]:
-        return {
-            "size": self.image_size,
-            "resize": "longest side, bilinear",
-            "pad": "right and bottom, zero after normalisation",
-            "mean": list(PIXEL_MEAN),
-            "std": list(PIXEL_STD),
-            "scale": "0..255",
-        }
 
 
 @dataclass(frozen=True, eq=False)

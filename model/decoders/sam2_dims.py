@@ -7,9 +7,10 @@ a memory as memory attention reads it (64 there), and the two layers of an MLP i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from seglm.model.decoders.base import sizes_of
 from seglm.utils.imports import importing
 
 if TYPE_CHECKING:
@@ -69,12 +70,7 @@ class Sam2Dims:
     @classmethod
     def of(cls, config: Mapping[str, object]) -> Sam2Dims:
         """Reads the dictionary that a folder keeps. Raises ValueError on an unknown key and on sizes that fit no SAM-2."""
-        known = {field.name for field in fields(cls)}
-        if unknown := set(config) - known - {"model_type"}:
-            raise ValueError(f"unknown SAM-2 sizes {sorted(unknown)}; known are {sorted(known)}")
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
-        values.pop("model_type", None)
-        return cls(**values)  # type: ignore[arg-type]
+        return sizes_of(cls, config, "SAM-2")
 
     def __post_init__(self) -> None:
         if len(self.stages) != len(self.window_spec) or len(self.stages) != QUERY_POOLS + 1:

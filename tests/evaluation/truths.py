@@ -8,7 +8,6 @@ import numpy as np
 
 from seglm.dataset.toy.write_videos import write_videos
 from seglm.evaluation.asking.benchmark import benchmark
-from seglm.evaluation.asking.follow import is_scored
 from seglm.evaluation.scores.files import MASKS
 from seglm.evaluation.scores.video_predictions import write_frame
 
@@ -26,7 +25,7 @@ def write_truth(root: Path, spec: str, folder: Path) -> Path:
         sample = selection.sample(number)
         for target in sample.targets:
             for frame in range(sample.num_frames):
-                known = is_scored(target, frame)
+                known = target.is_known(frame)
                 mask = target.masks((frame,))[0] if known else np.zeros(sample.size, dtype=np.bool_)
                 write_frame(folder / MASKS, sample, target, frame, mask)
     return folder
