@@ -165,7 +165,10 @@ def _asked(model: Segmenter, sample: Sample, frame: int, spoken: tuple[Spoken, .
     from seglm.model.draw import Asked
 
     pixels, resized = decoder_pixels(
-        picture(sample, frame), model.decoder.image_size, mode=model.recipe.data.pixels
+        picture(sample, frame),
+        model.decoder.image_size,
+        mode=model.recipe.data.pixels,
+        stretched=model.recipe.decoder.stretches,
     )
     return Asked(torch.from_numpy(pixels), resized, sample.size, spoken)
 
