@@ -79,7 +79,7 @@ class Caption:
 
     text: str
     phrases: tuple[Phrase, ...]
-    """in the order of the text, at least one; no two overlap, two may speak of one target"""
+    """in the order of the text; no two overlap"""
 
 
 @dataclass(frozen=True)
