@@ -30,7 +30,6 @@ TRAIN2014 = (
     "images/train2014",
     "coco/train2014",
     "train2014",
-    "glamm_data/images/coco2014/train2014",
 )
 """where the images of COCO's 2014 release are looked for below --dataset_dir, in this order"""
 TRAINVAL2014 = (
@@ -83,7 +82,8 @@ def open_refer(
     name = f"{about.name}|{split}"
     refs = _refs_file(root, split, about, refs_names)
     instances = refs.parent / "instances.json"
-    pictures = first_of(root, (*images, f"ref_seg/{about.name}/coco2014/train2014"), name, about)
+    in_sa2va = (f"ref_seg/{about.name}/coco2014/train2014", "glamm_data/images/coco2014/train2014")
+    pictures = first_of(root, (*images, *in_sa2va), name, about)
     list_records = partial(_records, refs, instances, part, is_coco)
     return open_stills(
         refs.parent, split, about, read_refer, list_records, files=(refs, instances), images=pictures
