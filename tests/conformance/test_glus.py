@@ -19,7 +19,7 @@ from tests.conformance.glus_golden import FAMILY, INPUTS, clips, golden, release
 from tests.conformance.goldens import assert_close, cases, each, tensors
 from tests.conformance.lisa_golden import Golden
 
-TRAINING = [case for case in cases(FAMILY, having="clip.safetensors") if case == INPUTS]
+TRAINING = cases(FAMILY, having="clip.safetensors")  # with the weights 3 MB, too large to ship
 
 
 def original_gradients(case: str, said: Golden) -> dict[str, Tensor]:
