@@ -43,6 +43,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 CACHE = ("cache", "past_key_values")
 """what a language model's forward calls its cache: from transformers 5.24 on, and before; 5.40 takes the first only"""
 Pool = Literal["none", "1x4", "2x2"]
+FEATURES_DIM = 3  # of what the tower makes of frames; of pixels it is one more
 POOLED = 4  # patches whose mean is one token, where there is a pool
 SELECT_LAYER = -2
 """LLaVA reads the output of the last block but one (mm_vision_select_layer)"""
@@ -196,8 +197,10 @@ class ProjectedBackbone(nn.Module):
     def see(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, v, v], or float already normalised -> features [N, P, vision width]; frozen, no gradient.
 
-        Only the blocks up to the selected one are run: the last block of CLIP is never needed.
+        Only the blocks up to the selected one are run: the last block of CLIP is never needed. Features are given back.
         """
+        if pixels.dim() == FEATURES_DIM:
+            return pixels
         if pixels.dtype == torch.uint8:
             pixels = (pixels.float() / 255 - self.clip_mean) / self.clip_std
         tower = self.vision
