@@ -61,7 +61,7 @@ class SegLMModel(PreTrainedModel):
                 "a SegLMModel needs the tokenizer in its folder: use AutoModel.from_pretrained(folder), not from_config"
             )
         self.segmenter = segmenter
-        self.eval()
+        self.train(False)
 
     @property
     def recipe(self) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.given import is_video, sample_of
@@ -67,7 +67,7 @@ def predict_frames(
     return frames()
 
 
-def _checked(history: Told) -> tuple[tuple[str, str], ...]:
+def _checked(history: Any) -> tuple[tuple[str, str], ...]:
     """Raises ValueError for what is no list of pairs of text."""
     if isinstance(history, str) or not all(
         isinstance(turn, tuple | list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)

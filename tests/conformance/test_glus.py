@@ -15,7 +15,7 @@ from seglm.model.names import names
 from seglm.model.released.glus import glus_names
 from seglm.model.systems.glus import END_TO_END
 from tests.conformance.checks import check_training
-from tests.conformance.glus_golden import FAMILY, INPUTS, clips, golden, released
+from tests.conformance.glus_golden import FAMILY, clips, golden, released
 from tests.conformance.goldens import assert_close, cases, each, tensors
 from tests.conformance.lisa_golden import Golden
 
