@@ -74,9 +74,17 @@ def asker(
     return ask_all
 
 
-def ask(model: Segmenter, sample: Sample, text: str, *, max_new_tokens: int) -> Iterator[Drawn]:
+def ask(
+    model: Segmenter,
+    sample: Sample,
+    text: str,
+    *,
+    max_new_tokens: int,
+    history: Sequence[tuple[str, str]] = (),
+) -> Iterator[Drawn]:
     """One typed question about a picture or a video; every frame has one answer.
 
+    history: (question, answer) of the turns before it, about the same picture or video.
     The answer's `status` tells the two ways to get no mask apart: `no_seg_token`, the question speaks of one in English and the
     model answered in words only, and `not_asked`, whether it asks for one is not known.
     """
@@ -84,7 +92,9 @@ def ask(model: Segmenter, sample: Sample, text: str, *, max_new_tokens: int) -> 
     sight = Sight(model, samples)
 
     def say(seats: Sequence[tuple[Seat, Answered]]) -> list[list[Spoken]]:
-        asked = [_typed(samples[0], seat.window, before, text, model.recipe) for seat, before in seats]
+        asked = [
+            _typed(samples[0], seat.window, before, text, history, model.recipe) for seat, before in seats
+        ]
         said = speak(model, asked, max_new_tokens=max_new_tokens, sight=sight.on(seats))
         if asks_for_mask(text):
             return said
@@ -184,10 +194,15 @@ def _shown(sample: Sample, window: Window, before: Answered) -> Clip:
 
 
 def _typed(
-    sample: Sample, window: Window, before: Answered, text: str, recipe: Recipe
+    sample: Sample,
+    window: Window,
+    before: Answered,
+    text: str,
+    history: Sequence[tuple[str, str]],
+    recipe: Recipe,
 ) -> tuple[Clip, Script]:
     clip = _shown(sample, window, before)
-    return clip, (recipe.typed(clip, text, recipe),)
+    return clip, (recipe.typed(clip, text, history, recipe),)
 
 
 def _open(sample: Sample, window: Window, before: Answered, recipe: Recipe) -> tuple[Clip, Script]:
