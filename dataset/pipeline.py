@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from seglm.dataset.faults import blamed
 from seglm.dataset.mixture import LOOK, Mixture, rng_of
 from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels
+from seglm.dataset.subjects import subjects
 from seglm.utils.types import Branch, Clip, Example, Frames, Pictures, Region, Sample, Script, Target
 
 ATTEMPTS = 1000  # draws in a row that hold nothing to ask for before it is an error: the data cannot be right
@@ -108,6 +109,7 @@ def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None
         regions=sample.regions,
         pointed=tuple(pointed(sample, region, frames.seen) for region in sample.regions),
         drawn_at=tuple(frames.seen.index(number) if number in frames.seen else -1 for number in frames.drawn),
+        frames=frames.drawn,
     )
 
 
@@ -224,6 +226,8 @@ def example(
         ignore=clip.ignore,
         asked=tuple(dialogue.targets for dialogue in script),
         kinds=tuple(target.kind for target in clip.targets),
+        frames=clip.frames,
+        subjects=subjects(clip.targets),
     )
 
 
