@@ -14,7 +14,7 @@ from seglm.model.construct import construct
 from seglm.model.contrast import Contrast
 from seglm.model.recipe import Lora, Recipe
 from seglm.model.recipes import recipe as named
-from seglm.model.released.glus import glus_names
+from seglm.model.released.lisa import lisa_names
 from seglm.model.released.strict import load_canonical
 from seglm.model.sizes import Sizes
 from seglm.model.systems.glus import RELEASED
@@ -54,7 +54,7 @@ def golden(recipe: Recipe | None = None) -> Golden:
     llama = {key: value for key, value in config["llama"].items() if key != "use_cache"}
     encoder = cast(DialogueEncoder, GoldenIds(config["tokens"]))
     model, _ = construct(recipe or released(), Sizes(llama, config["clip"], dims), encoder)
-    load_canonical(model, glus_names(tensors(FAMILY, "weights", "model.safetensors"), source=FAMILY))
+    load_canonical(model, lisa_names(tensors(FAMILY, "weights", "model.safetensors"), source=FAMILY))
     about = facts(FAMILY, INPUTS, "io.json")
     return Golden(model, inputs(), about, config["tokens"])
 
