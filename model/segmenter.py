@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -54,8 +55,7 @@ class Segmenter(nn.Module):
             features = self.features(batch)
         queries = self.queries(self.slot_states(states, batch))
         low = self.draw(queries, batch, features)
-        masks = self.masks_by_frame(low, batch)
-        predicted = Predicted(logits, masks, queries)
+        predicted = Predicted(logits, low[:, 0], queries, partial(self.masks_by_frame, low, batch))
         parts = {
             name: Part(term.total(batch, predicted, self), term.count(batch))
             for name, term in self.terms.items()
@@ -130,11 +130,16 @@ class Segmenter(nn.Module):
         jobs_of = Counter(frame for _, frame in batch.jobs)
         sizes = [jobs_of[frame] for frame in range(len(batch.sizes))]
         groups = low[: len(batch.jobs)].split(sizes) if sizes else ()
-        square = self.decoder.image_size
         return tuple(
-            restore(group, resized=resized, size=size, square=square)[:, 0]
+            self.restored(group, resized=resized, size=size)[:, 0]
             for group, resized, size in zip(groups, batch.resized, batch.sizes, strict=True)
         )
+
+    def restored(self, low: Tensor, *, resized: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        """Low-resolution logits [J, K, h, w] of one picture -> float32 [J, K, H, W] (see `restore`)."""
+        stretched = self.recipe.decoder.stretches
+        square = self.decoder.image_size
+        return restore(low, resized=resized, size=size, square=square, stretched=stretched)
 
     # ---- numbers -----------------------------------------------------------------------------------------------------
     def autocast(self) -> torch.autocast:

@@ -165,7 +165,10 @@ def _asked(model: Segmenter, sample: Sample, frame: int, spoken: tuple[Spoken, .
     from seglm.model.draw import Asked
 
     pixels, resized = decoder_pixels(
-        picture(sample, frame), model.decoder.image_size, mode=model.recipe.data.pixels
+        picture(sample, frame),
+        model.decoder.image_size,
+        mode=model.recipe.data.pixels,
+        stretched=model.recipe.decoder.stretches,
     )
     return Asked(torch.from_numpy(pixels), resized, sample.size, spoken)
 
@@ -218,7 +221,7 @@ def device_of(model: Segmenter) -> torch.device:
 
 
 def _example(model: Segmenter, clip: Clip, script: Script) -> Example:
-    branches = model.encoder.encode_script(script, key=clip.key)
+    branches = model.encoder.encode_script(script, key=clip.key, size=clip.size)
     limit = model.encoder.max_length
     if too_long := [length for branch in branches if (length := model.encoder.length(branch)) > limit]:
         raise ValueError(
@@ -232,6 +235,8 @@ def _example(model: Segmenter, clip: Clip, script: Script) -> Example:
         vision_size=model.backbone.vision_size,
         decoder_size=model.decoder.image_size,
         pixels=model.recipe.data.pixels,
+        stretched=model.recipe.decoder.stretches,
+        look=model.recipe.look,
     )
 
 

@@ -38,6 +38,11 @@ class DecoderChoice(Choice, ABC):
     begins_anew: ClassVar[bool] = False
     """a training takes `weights` even where the LLM's folder holds a mask decoder"""
 
+    @property
+    def stretches(self) -> bool:
+        """A picture fills the encoder's square, whatever its sides; else its long side does, and the rest is padding."""
+        return False
+
     def at(self, folder: str) -> Self:
         """The same with its weights in a folder, as a merged model holds them."""
         return replace(self, weights=folder)
@@ -58,8 +63,11 @@ class DecoderChoice(Choice, ABC):
         """How pictures reach the image encoder, in words and numbers; for readers of a merged folder."""
         return {
             "size": self.image_size,
-            "resize": "longest side, bilinear",
-            "pad": "right and bottom, zero after normalisation",
+            **(
+                {"resize": "both sides, bilinear"}
+                if self.stretches
+                else {"resize": "longest side, bilinear", "pad": "right and bottom, zero after normalisation"}
+            ),
             "mean": list(PIXEL_MEAN),
             "std": list(PIXEL_STD),
             "scale": "0..255",
@@ -142,18 +150,28 @@ class TakesBoxes(Decoder, Protocol):
     def eval(self) -> Self: ...
 
 
-def restore(logits_JKhw: Tensor, *, resized: tuple[int, int], size: tuple[int, int], square: int) -> Tensor:
+def restore(
+    logits_JKhw: Tensor,
+    *,
+    resized: tuple[int, int],
+    size: tuple[int, int],
+    square: int,
+    stretched: bool = False,
+) -> Tensor:
     """Brings decoder logits of one picture to its original size, for losses and prediction alike.
 
-    logits_JKhw: float [J, K, h, w], logits of the padded square on the decoder's grid.
+    logits_JKhw: float [J, K, h, w], logits of the square on the decoder's grid.
     resized: (height, width) of the picture inside the square, pixels; it lies top left.
-    size: (H, W), original pixels. square: side of the padded square, pixels.
+    size: (H, W), original pixels. square: side of the square, pixels. stretched: the picture fills the square.
     Returns float32 [J, K, H, W], logits. Both steps are bilinear without aligned corners, as in segment_anything's
-    `postprocess_masks` (modeling/sam.py at dca509f); an empty J stays empty.
+    `postprocess_masks` (modeling/sam.py at dca509f); a picture that fills the square needs one (SAM-2's own, utils/transforms.py
+    at 2b90b9f). An empty J stays empty.
     """
     from torch.nn.functional import interpolate
 
     if logits_JKhw.shape[0] == 0:
         return logits_JKhw.new_zeros((0, logits_JKhw.shape[1], *size)).float()
+    if stretched:
+        return interpolate(logits_JKhw.float(), size, mode="bilinear", align_corners=False)
     full = interpolate(logits_JKhw.float(), (square, square), mode="bilinear", align_corners=False)
     return interpolate(full[..., : resized[0], : resized[1]], size, mode="bilinear", align_corners=False)

@@ -47,6 +47,10 @@ class Sam2(DecoderChoice):
     image_size: Count = 1024
     not_points: bool = False
     """before the vectors of a prompt stand the two that say that no point is given, as Sa2VA has it"""
+    stretches: bool = False
+    """a picture fills the square, as SAM-2 was trained; else it is padded as LISA has it"""
+    best_of_several: bool = False
+    """the mask with the highest estimated IoU of those for an ambiguous prompt is drawn, not the one for a clear prompt"""
 
     def check(self, recipe: Recipe, /) -> None:
         trainable = recipe.trainable
@@ -65,7 +69,7 @@ class Sam2(DecoderChoice):
     def build(self, sizes: Mapping[str, Any]) -> Sam2Decoder:
         dims = Sam2Dims.of(sizes)
         self._check_side(dims.image_size, "SAM-2")
-        return Sam2Decoder(dims, not_points=self.not_points)
+        return Sam2Decoder(dims, not_points=self.not_points, best_of_several=self.best_of_several)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +104,12 @@ class Sam2Decoder(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, dims: Sam2Dims, *, not_points: bool = False) -> None:
+    def __init__(self, dims: Sam2Dims, *, not_points: bool = False, best_of_several: bool = False) -> None:
         super().__init__()
         made = make_modules(dims)
         self.dims = dims
         self.not_points = not_points
+        self.best_of_several = best_of_several
         self.image_encoder = made.vision_encoder
         self.prompt_encoder = made.prompt_encoder
         self.mask_decoder = made.mask_decoder
@@ -202,7 +207,7 @@ class Sam2Decoder(nn.Module):
         """Masks of all jobs in one call without any memory, in float32 whatever the autocast.
 
         features: [J, 4 C, g, g] of each job's frame. Returns (logits float32 [J, K, h, w], estimated IoU float32 [J, K]); K is
-        1 + num_multimask: mask 0 is the one for an unambiguous prompt.
+        1 + num_multimask: mask 0 is the one for an unambiguous prompt. With `best_of_several` K is 1.
         """
         with torch.autocast(features.device.type, enabled=False):
             fine, middle, coarse = self.levels(features.float())
@@ -210,7 +215,11 @@ class Sam2Decoder(nn.Module):
             if self.not_points:
                 prompts = torch.cat([self.no_points(len(prompts)), prompts], dim=1)
             found = self.candidates((fine, middle), self.without_memory(coarse), Prompts(prompts))
-        return found.logits, found.iou
+        if not self.best_of_several:
+            return found.logits, found.iou
+        jobs = torch.arange(len(found.iou), device=found.iou.device)
+        best = 1 + found.iou[:, 1:].argmax(1)
+        return found.logits[jobs, best][:, None], found.iou[jobs, best][:, None]
 
     def without_memory(self, coarse: Tensor) -> Tensor:
         """The coarse features [J, C, g, g] of a frame that looks back on nothing."""

@@ -37,7 +37,7 @@ def script(shown: Clip, rng: np.random.Generator) -> Script:
     )
 
 
-def encode(said: Script, *, key: str) -> tuple[Branch, ...]:
+def encode(said: Script, *, key: str, size: tuple[int, int] = (1, 1)) -> tuple[Branch, ...]:
     """The characters of the question as ids."""
     questions = [
         np.array([ord(c) for c in str(dialogue.turns[0].question[0])], dtype=np.int64) for dialogue in said
