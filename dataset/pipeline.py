@@ -14,7 +14,19 @@ from seglm.dataset.faults import blamed
 from seglm.dataset.mixture import LOOK, Mixture, rng_of
 from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels, vision_tiles
 from seglm.utils.tiles import first_rows, grid_of, views
-from seglm.utils.types import PLAIN, Branch, Clip, Example, Frames, Look, Pictures, Sample, Script, Target
+from seglm.utils.types import (
+    PLAIN,
+    Branch,
+    Clip,
+    Example,
+    Frames,
+    Look,
+    Pictures,
+    Region,
+    Sample,
+    Script,
+    Target,
+)
 
 ATTEMPTS = 1000  # draws in a row that hold nothing to ask for before it is an error: the data cannot be right
 
@@ -61,11 +73,19 @@ def each_text(target: Target) -> tuple[Target, ...]:
     )
 
 
+def asks(sample: Sample) -> bool:
+    """Whether anything can be said or asked about it."""
+    return bool(sample.targets or sample.turns or any(region.captions for region in sample.regions))
+
+
 def choose(sample: Sample, limit: int, rng: np.random.Generator) -> Sample:
     """The sample with at most `limit` of what can be asked for, drawn without replacement.
 
-    Where texts are expressions of their own (sentences about a thing), they are drawn for themselves, as in LISA.
+    Where texts are expressions of their own (sentences about a thing), they are drawn for themselves, as in LISA. What a caption
+    speaks of stays together: an answer whose phrases are partly masked would teach to leave masks out.
     """
+    if sample.caption is not None:
+        return sample
     pool = [
         one for target in sample.targets for one in (each_text(target) if target.asked_apart else (target,))
     ]
@@ -76,7 +96,7 @@ def choose(sample: Sample, limit: int, rng: np.random.Generator) -> Sample:
 
 def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None) -> Clip:
     """Decodes the chosen frame, and the masks of the chosen targets (all of them by default); of several frames each is decoded
-    when it is taken from the clip.
+    when it is taken from the clip. A choice of targets leaves the caption out, which speaks of all of them.
 
     Raises Fault if a file is missing or malformed, or a mask of another size than the frames.
     """
@@ -97,6 +117,9 @@ def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None
         masks=tuple(masks[id(target.masks)] for target in chosen),
         ignore=ignored(sample, frames.drawn),
         turns=sample.turns,
+        caption=sample.caption if targets is None else None,
+        regions=sample.regions,
+        pointed=tuple(pointed(sample, region, frames.seen) for region in sample.regions),
         drawn_at=tuple(frames.seen.index(number) if number in frames.seen else -1 for number in frames.drawn),
     )
 
@@ -109,6 +132,8 @@ def shown(sample: Sample, seen: Sequence[int]) -> Clip:
         seen=_pictures(sample, seen)(seen),
         drawn=(),
         targets=sample.targets,
+        regions=sample.regions,
+        pointed=tuple(pointed(sample, region, seen) for region in sample.regions),
     )
 
 
@@ -145,6 +170,14 @@ def truth(sample: Sample, target: Target, frames: Sequence[int]) -> NDArray[np.b
     with blamed(sample.key, sample.path, "its masks cannot be decoded"):
         masks = target.masks(frames)
         _check_size("masks", masks, sample, frames)
+    return masks
+
+
+def pointed(sample: Sample, region: Region, frames: Sequence[int]) -> NDArray[np.bool_]:
+    """Where a region is in these frames, bool [T, H, W]. Raises Fault, also for masks of another size."""
+    with blamed(sample.key, sample.path, "its regions cannot be decoded"):
+        masks = region.masks(frames)
+        _check_size("a region", masks, sample, frames)
     return masks
 
 
@@ -243,7 +276,8 @@ class TrainingSet:
         sample = self.sample(number)
         rng = rng_of(self.mixture.seed, number, LOOK)
         chosen = choose(sample, self.targets_per_sample, rng)
-        shown = clip(chosen, frames=self.frames(sample.num_frames, rng))
+        is_shown = sample.num_frames > 0  # a conversation may be about nothing that is seen
+        shown = clip(chosen, frames=self.frames(sample.num_frames, rng) if is_shown else Frames((), ()))
         if not self.leave_out_ignored:
             shown = replace(shown, ignore=None)
         script = self.script(shown, rng)
@@ -268,7 +302,7 @@ class TrainingSet:
         for attempt in range(ATTEMPTS):
             source, index = self.mixture.draw(number, attempt)
             sample = self.sources[source].sample(index)
-            if sample.targets or sample.turns:
+            if asks(sample):
                 return sample
         raise RuntimeError(
             f"sample {number}: {ATTEMPTS} draws in a row hold nothing to ask for; the last was {sample.key}"

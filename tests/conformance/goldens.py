@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 SHIPPED = Path(__file__).parents[1] / "goldens"
 ROOT = Path(os.environ.get("SEGLM_GOLDENS") or SHIPPED)
 INT8_SCALE = 32  # images are stored as int8 with value = int8 / 32, exactly
-BORROWED = (
-    ".borrowed.json"  # beside a file: {file that lends: names of its tensors that belong into this one, too}
-)
+BORROWED = ".borrowed.json"  # beside a file: {file that lends: its tensors that belong into this one, too}
+PACKED = ".xz"  # after the name of a file that ships packed
 ABSOLUTE, RELATIVE = 1e-4, 1e-4
 LOSS_RELATIVE = 1e-5
 GRADIENT_RELATIVE = 1e-3
@@ -26,7 +27,7 @@ GRADIENT_RELATIVE = 1e-3
 
 def cases(family: str, *, having: str = "io.safetensors") -> list[str]:
     """Names of the family's cases, read from the folder; empty if the family is not there."""
-    return sorted(path.parent.name for path in (ROOT / family).glob(f"*/{having}"))
+    return sorted({path.parent.name for path in (ROOT / family).glob(f"*/{having}*")})
 
 
 def each(names: str, values: Iterable[Any]) -> pytest.MarkDecorator:
@@ -44,7 +45,7 @@ def each(names: str, values: Iterable[Any]) -> pytest.MarkDecorator:
 
 def tensors(*parts: str) -> dict[str, Tensor]:
     """One safetensors file; images come back as float32, float16 as float32 (exact)."""
-    return {name: _widen(value) for name, value in _read(ROOT.joinpath(*parts)).items()}
+    return {name: _widen(value) for name, value in read(ROOT.joinpath(*parts)).items()}
 
 
 def facts(*parts: str) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def weights_of(family: str, case: str) -> tuple[dict[str, Tensor], dict[str, Any
     relative = facts(family, case, "io.json").get("weights", "../weights/model.safetensors").split()[0]
     folder = (ROOT / family / case / relative).resolve().parent
     sizes: dict[str, Any] = json.loads((folder / "model.json").read_text())["config"]
-    return {name: _widen(value) for name, value in _read(folder / "model.safetensors").items()}, sizes
+    return {name: _widen(value) for name, value in read(folder / "model.safetensors").items()}, sizes
 
 
 def constants_of(family: str, case: str) -> dict[str, Any]:
@@ -77,15 +78,38 @@ def assert_close(got: Tensor, want: Tensor, name: str, *, rtol: float = RELATIVE
     )
 
 
-def _read(file: Path) -> dict[str, Tensor]:
-    """The tensors of one file. Those that ship may leave out what another file holds to the bit, and say where it stands."""
-    values = load_file(file)
-    lent = file.with_suffix(BORROWED)
-    if lent.is_file():
-        for lender, names in json.loads(lent.read_text()).items():
-            held = load_file(ROOT / lender)
-            values |= {name: held[name] for name in names}
+def read(file: Path, *, root: Path = ROOT) -> dict[str, Tensor]:
+    """All tensors of one file as they are stored, those that it borrows from other files below `root` with them."""
+    values = held(file)
+    for lender, entries in borrowed(file, root=root).items():
+        theirs = held(lender)
+        values |= {name: theirs[there] for name, there in entries.items()}
     return values
+
+
+def held(file: Path) -> dict[str, Tensor]:
+    """The tensors that a file holds itself, packed or not."""
+    packed = file.with_name(file.name + PACKED)
+    return load(_unpacked(packed)) if packed.is_file() else load_file(file)
+
+
+def borrowed(file: Path, *, root: Path = ROOT) -> dict[Path, dict[str, str]]:
+    """Whose tensors belong into a file, too: {file that lends, below `root`: {name here: name there}}.
+
+    Those that ship may leave out what another file holds to the bit. A name is followed by `= name there` where the two differ.
+    """
+    notice = file.with_suffix(BORROWED)
+    lent = json.loads(notice.read_text()) if notice.is_file() else {}
+    found: dict[Path, dict[str, str]] = {}
+    for lender, entries in lent.items():
+        pairs = (entry.partition(" = ") for entry in entries)
+        found[root / lender] = {name: there or name for name, _, there in pairs}
+    return found
+
+
+@cache
+def _unpacked(file: Path) -> bytes:
+    return lzma.decompress(file.read_bytes())
 
 
 def _widen(value: Tensor) -> Tensor:

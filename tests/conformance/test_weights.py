@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from safetensors.torch import save_file
+
 from seglm.model.decoders.sam import SamDims
 from seglm.model.merge import merged
 from seglm.model.released.lisa import lisa_checkpoint, lisa_names
@@ -44,8 +48,9 @@ def test_a_checkpoint_of_the_original_is_read_strictly_and_its_sizes_are_recogni
 
 
 @each("case", [path.name for path in (ROOT / "sam").glob("*") if path.name == "weights"])
-def test_the_sizes_of_the_golden_sam_are_recognised(case: str) -> None:
-    found = load_sam(ROOT / "sam" / case / "model.safetensors").decoder
+def test_the_sizes_of_the_golden_sam_are_recognised(case: str, tmp_path: Path) -> None:
+    save_file(tensors("sam", case, "model.safetensors"), tmp_path / "model.safetensors")
+    found = load_sam(tmp_path / "model.safetensors").decoder
     assert found is not None
     sizes = facts("sam", case, "model.json")["config"]
     assert SamDims.of(found) == SamDims.of({key: value for key, value in sizes.items() if key in found})
