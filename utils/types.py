@@ -215,7 +215,17 @@ class Slot:
     """what the slot is taught to stand for, in a word or two (KeySeg's `[KEY]`)"""
 
 
-Piece = str | Images | Slot
+@dataclass(frozen=True, eq=False)
+class Pointed:
+    """A place in a dialogue where those patches of a frame are shown again that lie under a mask."""
+
+    frame: int
+    """position in `Clip.seen`"""
+    mask: NDArray[np.bool_]
+    """bool [H, W], original pixels"""
+
+
+Piece = str | Images | Slot | Pointed
 
 
 @dataclass(frozen=True)

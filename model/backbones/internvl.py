@@ -124,4 +124,5 @@ def shuffled(hidden: Tensor) -> Tensor:
     """
     side = int(hidden.shape[1] ** 0.5)
     grid = hidden.unflatten(1, (side // SHUFFLED, SHUFFLED, side // SHUFFLED, SHUFFLED))
-    return grid.transpose(2, 3).flatten(3, 5).flatten(1, 2)  # N r a c b C -> N (r c) (a b C)
+    tokens: Tensor = grid.transpose(2, 3).flatten(3, 5).flatten(1, 2)  # N r a c b C -> N (r c) (a b C)
+    return tokens
