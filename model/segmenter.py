@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from seglm.model.backbones.base import Backbone
 from seglm.model.backbones.encode import DialogueEncoder
-from seglm.model.decoders.base import Decoder, restore
+from seglm.model.decoders.base import Decoder, Remembers, restore
 from seglm.model.fusion import Mention
 from seglm.model.precision import computed_in
 from seglm.model.project import Projection
 from seglm.model.recipe import Recipe
 from seglm.model.terms import Predicted, Term
+from seglm.model.tracks import drawn_in_order
 from seglm.utils.answers import Output, Part
 from seglm.utils.types import Batch
 
@@ -102,8 +103,14 @@ class Segmenter(nn.Module):
         return states[_rows(batch.slot_at + self.recipe.read_at)]
 
     def draw(self, queries: Tensor, batch: Batch, features: Tensor) -> Tensor:
-        """Low-resolution logits of all jobs, float32 [J, 1, h, w]; one dummy job where there is none."""
+        """Low-resolution logits of all jobs, float32 [J, 1, h, w]; one dummy job where there is none.
+
+        Where drawing is learnt with a memory (`decoder.training_memory`), the drawn frames of a clip are those of a walk.
+        """
         prompts = self.prompts(queries, batch.slots)
+        policy = self.recipe.decoder.training_memory
+        if policy is not None and isinstance(self.decoder, Remembers):
+            return drawn_in_order(self.decoder, policy, batch, features, prompts)
         return self.decode(features[_rows(batch.job_frame)], prompts[_rows(batch.job_slot)])[0]
 
     def queries(self, states_SD: Tensor) -> Tensor:

@@ -81,6 +81,11 @@ class Template:
                     Written(piece, trained=True, begins=self.apart and place == 0)
                     for place, piece in enumerate(answer)
                 ]
+            elif dialogue.begun:
+                written += [
+                    Written(self.lead, trained=False, begins=self.apart),
+                    Written(dialogue.begun, trained=False),
+                ]
         return tuple(written)
 
 

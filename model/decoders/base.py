@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy
     from seglm.model.released.checkpoint import Checkpoint
 
 Dims = TypeVar("Dims")
@@ -42,6 +43,16 @@ class DecoderChoice(Choice, ABC):
     def stretches(self) -> bool:
         """A picture fills the encoder's square, whatever its sides; else its long side does, and the rest is padding."""
         return False
+
+    @property
+    def memory(self) -> MemoryPolicy | None:
+        """What is remembered from frame to frame where a video is drawn; None: every frame is drawn for itself."""
+        return None
+
+    @property
+    def training_memory(self) -> MemoryPolicy | None:
+        """The same where drawing is learnt."""
+        return None
 
     def at(self, folder: str) -> Self:
         """The same with its weights in a folder, as a merged model holds them."""
@@ -134,6 +145,24 @@ class Decoder(Protocol):
 
     def decode(self, features: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
         """Each job's features and prompt -> logits float32 [J, K, h, w] and estimated IoU float32 [J, K]."""
+        ...
+
+
+@runtime_checkable
+class Remembers(Decoder, Protocol):
+    """A mask decoder that may look back on what it drew before; what it remembers is a value, none of it lies in the module."""
+
+    def remembering(self, policy: MemoryPolicy, *, backwards: bool = False) -> Memory:
+        """The memory of a walk that begins."""
+        ...
+
+    def follow(
+        self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
+    ) -> tuple[Tensor, Tensor, Memory]:
+        """A frame of all objects of a walk: logits float32 [J, 1, h, w], estimated IoU float32 [J, 1], and the memory behind it.
+
+        features: [1 or J, ...]. prompts_JPC: None where the objects are found by what is remembered of them.
+        """
         ...
 
 
