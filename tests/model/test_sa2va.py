@@ -13,9 +13,13 @@ from torch import Tensor
 
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import example
+from seglm.evaluation.asking.ask import ask, filled_in, speak
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.internvl import InternVL
+from seglm.model.build import assemble
 from seglm.model.construct import construct
+from seglm.model.load import load
+from seglm.model.merge import export
 from seglm.model.names import canonical
 from seglm.model.point_terms import PointDice, Points, at_points
 from seglm.model.recipe import Recipe
@@ -35,7 +39,7 @@ from seglm.model.systems.sa2va import (
     question_for,
     turn_by_turn,
 )
-from seglm.utils.types import Caption, Clip, Images, Phrase, Pointed, Region, Slot, Target
+from seglm.utils.types import Caption, Clip, Images, Phrase, Pointed, Region, Sample, Slot, Target
 from tests import tiny_internvl
 from tests.tiny_sam2 import SAM2_0, SIDE
 
@@ -112,8 +116,6 @@ def write(place: Path, recipe: Recipe) -> dict[str, Tensor]:
 
 
 def trained(folder: Path) -> tuple[Segmenter, DialogueEncoder]:
-    from seglm.model.build import assemble
-
     recipe = tiny_recipe()
     built = assemble(recipe, load_sa2va(folder))
     generator = torch.Generator().manual_seed(3)
@@ -283,21 +285,23 @@ def test_a_released_folder_is_known_read_and_written_to_the_byte(folder: Path, t
     assert found.decoder is not None and found.decoder["stages"] == SAM2_0.stages and found.system == "sa2va"
 
 
-def test_a_released_folder_loads_trains_merges_and_is_written_again(folder: Path, tmp_path: Path) -> None:
-    from seglm.model.build import assemble
-
-    recipe = tiny_recipe()
-    built = assemble(recipe, load_sa2va(folder), lora=False)
-    tensors = {canonical(name): value for name, value in built.model.state_dict().items()}
-    write_sa2va(
-        tmp_path / "again",
-        tensors,
-        recipe=recipe,
-        sizes=built.sizes,
-        tokenizer=built.model.encoder.tokenizer,
-    )
+def test_a_released_folder_answers_and_is_written_again(folder: Path, tmp_path: Path) -> None:
+    model, recipe = load(str(folder), precision="fp32")
+    assert recipe.name == "sa2va_1b" and model.recipe.read_at == 0
+    still = Sample("a|b/0", (8, 12), lambda frame: np.full((8, 12, 3), 20 * frame, np.uint8))
+    for frames in (1, 7):
+        shown = list(ask(model, replace(still, num_frames=frames), "Please segment it.", max_new_tokens=3))
+        assert [drawn.frame for drawn in shown] == list(range(frames))
+    script = one_question_each(clip(target("a dog")), recipe)
+    asked = [(clip(target("a dog")), filled_in(script, recipe))]
+    [[spoken]] = speak(model, asked, max_new_tokens=1)
+    assert spoken.prompts[0] is not None and spoken.prompts[0].shape == (1, SAM2_0.prompt_dim)
+    base = load_sa2va(folder)
+    built = assemble(tiny_recipe(), base, lora=True)
+    assert export(built, tmp_path / "again", manifest={}, kind="sa2va")
     first, second = (load_file(place / "model.safetensors") for place in (folder, tmp_path / "again"))
     assert set(first) == set(second)
+    # adapters begin as nothing, so what was merged is what was there
     assert all(_same_bytes(first[name], second[name]) for name in first)
 
 
