@@ -18,14 +18,19 @@ from seglm.model.released.files import called, config_of, read_json, shapes
 from seglm.model.released.lisa import refuse_v0, unwrapped
 from seglm.model.released.sam import is_hf_sam
 
-Layout = Literal["seglm", "portable", "lisa", "lisa_training", "training", "llava", "sam", "clip"]
+Layout = Literal[
+    "seglm", "portable", "lisa", "lisa_training", "training", "sa2va", "llava", "internvl", "sam", "clip"
+]
 """`seglm`: our merged folder; `portable`: our trained weights with a manifest; `lisa`: a merged LISA folder;
-`lisa_training` and `training`: what zero_to_fp32 makes of the original's run or of ours; `llava`, `sam`, `clip`: bases"""
+`lisa_training` and `training`: what zero_to_fp32 makes of the original's run or of ours; `sa2va`: a released Sa2VA; `llava`,
+`internvl`, `sam`, `clip`: bases"""
 WITHOUT_BASE: tuple[Layout, ...] = ("portable", "training", "lisa_training")
 """layouts of trained weights that need their base beside them"""
 Shape = tuple[int, ...]
 MANIFEST = "manifest.json"
 ADAPTER_FILE = "adapter_config.json"
+BASES: tuple[Layout, ...] = ("llava", "internvl")
+"""language models that a training begins with"""
 PARENT = "lisa"  # a base that several systems start from is taken for this one, whose descendants they are
 # (system, width of the LLM, generation of LLaMA or 0 for any, rows of the vocabulary) -> recipe
 RELEASED: tuple[tuple[str, int, int, int, str], ...] = (
@@ -79,7 +84,7 @@ def identify(path: str | Path) -> Identified:
         recipe = str(config["recipe"])
         return Identified("seglm", _system_of(recipe, path), recipe, f"{path}/config.json says so")
     layout, seen = layout_of(path), shapes(path)
-    fitting = (_by_base(path) if layout == "llava" else []) or _fitting(path, layout, config, seen)
+    fitting = (_by_base(path) if layout in BASES else []) or _fitting(path, layout, config, seen)
     reason = f"{_described(layout)}, {_facts(config, seen)}"
     if len(fitting) == 1:
         system, recipe = fitting[0]
@@ -104,6 +109,10 @@ def layout_of(path: str | Path) -> Layout:
         return _own(path, bare)
     if any(name.startswith(("model.visual_model.", "model.text_hidden_fcs.")) for name in bare):
         return "lisa_training" if wrapped else "lisa"
+    if any(name.startswith("grounding_encoder.") for name in bare):
+        return "sa2va"
+    if any(name.startswith("mlp1.") or "multi_modal_projector.layer_norm." in name for name in bare):
+        return "internvl"
     if any(name.startswith("image_encoder.") for name in bare) or is_hf_sam(dict.fromkeys(bare)):
         return "sam"
     if any("multi_modal_projector." in name or name.startswith("model.mm_projector.") for name in bare):
@@ -243,7 +252,9 @@ def _described(layout: Layout) -> str:
         "training": "trained weights of SegLM, consolidated",
         "lisa": "a merged LISA model",
         "lisa_training": "trained weights of the original LISA",
+        "sa2va": "a released Sa2VA",
         "llava": "a LLaVA base",
+        "internvl": "an InternVL base",
         "sam": "a SAM",
         "clip": "a CLIP vision tower",
     }[layout]
