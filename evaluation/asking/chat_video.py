@@ -26,6 +26,8 @@ class _Told:
     """of the picture, summed over these frames"""
     rejected: int = 0
     """frames in which the model says that it is not there"""
+    hidden: int = 0
+    """frames in which the mask decoder says that it cannot be seen"""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def save_video(
                     told[number].frames += bool(mask.any())
                     told[number].share += float(mask.mean())
                     told[number].rejected += answer.masks[number] is None
+                    told[number].hidden += any(logit <= 0 for logit in answer.there[number : number + 1])
                     picture = overlay(picture, mask, MASK_COLOURS[number % len(MASK_COLOURS)])
                 add(picture)
                 if one.frame in wanted:
@@ -99,8 +102,11 @@ def described_video(answer: VideoAnswer) -> list[str]:
         if one.frames:
             share = 100 * one.share / one.frames
             found = f"in {one.frames} of {answer.num_frames} frames, {share:.1f} % of the picture there"
+            found += f", out of sight in {one.hidden}" if one.hidden else ""
         elif one.rejected:
             found = REJECTED
+        elif one.hidden == answer.num_frames:
+            found = "absent: the mask decoder says that it is in no frame"
         else:
             found = "empty: the model drew nothing in any frame"
         lines.append(f"mask {number}: {found}: {folder}")

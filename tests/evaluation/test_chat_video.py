@@ -82,6 +82,16 @@ def test_a_thing_that_is_rejected_is_said_to_be_absent(folder: Path, tmp_path: P
     assert "the model says that it is not" in saved(open_video(folder), tmp_path / "out", *[no] * 4)[1]
 
 
+def test_what_the_decoder_does_not_see_is_said_to_be_out_of_sight(folder: Path, tmp_path: Path) -> None:
+    seen = replace(answered(rectangle(1, 1)), there=(4.0,))
+    hidden = replace(answered(np.zeros((HEIGHT, WIDTH), np.bool_)), there=(-0.5,))
+    out = tmp_path / "out"
+    line = saved(open_video(folder), out, seen, hidden, hidden, seen)[1]
+    assert line.startswith("mask 0: in 2 of 4 frames, 10.4 % of the picture there, out of sight in 2: ")
+    line = saved(open_video(folder), out, *[hidden] * 4)[1]
+    assert line.startswith("mask 0: absent: the mask decoder says that it is in no frame: ")
+
+
 @pytest.mark.parametrize("kind", ["folder", "film"])
 def test_chat_answers_about_a_video_by_what_it_is(
     kind: str,
