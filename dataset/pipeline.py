@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from seglm.dataset.faults import blamed
 from seglm.dataset.mixture import LOOK, Mixture, rng_of
 from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels
-from seglm.utils.types import Branch, Clip, Example, Frames, Pictures, Sample, Script, Target
+from seglm.utils.types import Branch, Clip, Example, Frames, Pictures, Region, Sample, Script, Target
 
 ATTEMPTS = 1000  # draws in a row that hold nothing to ask for before it is an error: the data cannot be right
 
@@ -60,11 +60,19 @@ def each_text(target: Target) -> tuple[Target, ...]:
     )
 
 
+def asks(sample: Sample) -> bool:
+    """Whether anything can be said or asked about it."""
+    return bool(sample.targets or sample.turns or any(region.captions for region in sample.regions))
+
+
 def choose(sample: Sample, limit: int, rng: np.random.Generator) -> Sample:
     """The sample with at most `limit` of what can be asked for, drawn without replacement.
 
-    Where texts are expressions of their own (sentences about a thing), they are drawn for themselves, as in LISA.
+    Where texts are expressions of their own (sentences about a thing), they are drawn for themselves, as in LISA. What a caption
+    speaks of stays together: an answer whose phrases are partly masked would teach to leave masks out.
     """
+    if sample.caption is not None:
+        return sample
     pool = [
         one for target in sample.targets for one in (each_text(target) if target.asked_apart else (target,))
     ]
@@ -75,7 +83,7 @@ def choose(sample: Sample, limit: int, rng: np.random.Generator) -> Sample:
 
 def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None) -> Clip:
     """Decodes the chosen frame, and the masks of the chosen targets (all of them by default); of several frames each is decoded
-    when it is taken from the clip.
+    when it is taken from the clip. A choice of targets leaves the caption out, which speaks of all of them.
 
     Raises Fault if a file is missing or malformed, or a mask of another size than the frames.
     """
@@ -96,6 +104,9 @@ def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None
         masks=tuple(masks[id(target.masks)] for target in chosen),
         ignore=ignored(sample, frames.drawn),
         turns=sample.turns,
+        caption=sample.caption if targets is None else None,
+        regions=sample.regions,
+        pointed=tuple(pointed(sample, region, frames.seen) for region in sample.regions),
         drawn_at=tuple(frames.seen.index(number) if number in frames.seen else -1 for number in frames.drawn),
     )
 
@@ -108,6 +119,8 @@ def shown(sample: Sample, seen: Sequence[int]) -> Clip:
         seen=_pictures(sample, seen)(seen),
         drawn=(),
         targets=sample.targets,
+        regions=sample.regions,
+        pointed=tuple(pointed(sample, region, seen) for region in sample.regions),
     )
 
 
@@ -147,6 +160,14 @@ def truth(sample: Sample, target: Target, frames: Sequence[int]) -> NDArray[np.b
     return masks
 
 
+def pointed(sample: Sample, region: Region, frames: Sequence[int]) -> NDArray[np.bool_]:
+    """Where a region is in these frames, bool [T, H, W]. Raises Fault, also for masks of another size."""
+    with blamed(sample.key, sample.path, "its regions cannot be decoded"):
+        masks = region.masks(frames)
+        _check_size("a region", masks, sample, frames)
+    return masks
+
+
 def ignored(sample: Sample, frames: Sequence[int]) -> NDArray[np.bool_] | None:
     """Where neither loss nor metric may look in these frames, bool [T, H, W]; None where everything counts. Raises Fault."""
     if sample.ignore is None:
@@ -170,13 +191,14 @@ def example(
     vision_size: int,
     decoder_size: int,
     pixels: Mode,
+    stretched: bool = False,
 ) -> Example:
-    """The clip in the sizes that the encoders see, with its encoded script."""
+    """The clip in the sizes that the encoders see, with its encoded script; stretched: see `decoder_pixels`."""
     vision = np.empty((len(clip.seen), 3, vision_size, vision_size), dtype=np.uint8)
     drawn: dict[int, tuple[NDArray[np.uint8], tuple[int, int]]] = {}
 
     def draw(number: int, frame: NDArray[np.uint8]) -> None:
-        drawn[number] = decoder_pixels(frame, decoder_size, mode=pixels)
+        drawn[number] = decoder_pixels(frame, decoder_size, mode=pixels, stretched=stretched)
 
     for place in range(len(clip.seen)):
         frame = clip.seen[place]
@@ -223,13 +245,16 @@ class TrainingSet:
     pixels: Mode
     leave_out_ignored: bool = True
     """False makes ignored pixels background, as in the original"""
+    stretched: bool = False
+    """a picture fills the mask decoder's square"""
 
     def __getitem__(self, number: int) -> Example:
         """Raises Fault if the sample's files are missing or malformed; another sample never takes its place."""
         sample = self.sample(number)
         rng = rng_of(self.mixture.seed, number, LOOK)
         chosen = choose(sample, self.targets_per_sample, rng)
-        shown = clip(chosen, frames=self.frames(sample.num_frames, rng))
+        is_shown = sample.num_frames > 0  # a conversation may be about nothing that is seen
+        shown = clip(chosen, frames=self.frames(sample.num_frames, rng) if is_shown else Frames((), ()))
         if not self.leave_out_ignored:
             shown = replace(shown, ignore=None)
         script = self.script(shown, rng)
@@ -241,6 +266,7 @@ class TrainingSet:
             vision_size=self.vision_size,
             decoder_size=self.decoder_size,
             pixels=self.pixels,
+            stretched=self.stretched,
         )
 
     def sample(self, number: int) -> Sample:
@@ -252,7 +278,7 @@ class TrainingSet:
         for attempt in range(ATTEMPTS):
             source, index = self.mixture.draw(number, attempt)
             sample = self.sources[source].sample(index)
-            if sample.targets or sample.turns:
+            if asks(sample):
                 return sample
         raise RuntimeError(
             f"sample {number}: {ATTEMPTS} draws in a row hold nothing to ask for; the last was {sample.key}"

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from tqdm import tqdm
 
+from seglm.dataset.faults import of_no_data_set
+from seglm.dataset.given import sample_of_video
 from seglm.dataset.readers.video import Video, open_video
 from seglm.evaluation.asking.chat_files import claimed
 from seglm.evaluation.asking.chat_video import described_video, save_video
@@ -24,14 +25,13 @@ from seglm.evaluation.propagate.answers import FramesOf, answer_of, in_order
 from seglm.evaluation.propagate.choice import HELP, SAM2, check_propagator, propagator
 from seglm.evaluation.propagate.objects import frames_of, read_objects
 from seglm.model.propagate import Carried
-from seglm.utils.answers import Drawn, Spoken
+from seglm.utils.answers import Spoken
 from seglm.utils.command import command
 from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
+from seglm.utils.prediction import seen
 from seglm.utils.ranges import CountOrNone, place, typed
 from seglm.utils.types import Sample
-
-RECENT = 8  # frames of a video that are kept decoded: the film wants again what the propagator has seen
 
 
 @command
@@ -40,31 +40,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     check_writable(given.out, "--out")
     check_propagator(given.propagate)
+    with of_no_data_set():
+        _carry(given)
+
+
+def _carry(given: argparse.Namespace) -> None:
     video = open_video(given.video, str(given.video))
     masks = frames_of(given.mask, given.frame, video.names)
     numbers, anchors = read_objects(masks, video.size)
     for frame, file in masks.items():
         print(f"{file}: frame {frame} of {video.num_frames} ({video.names[frame]})", flush=True)  # noqa: T201
     carry = propagator(given.propagate, _device())
-    sample = Sample(
-        str(given.video),
-        video.size,
-        lru_cache(RECENT)(video.frame),
-        num_frames=video.num_frames,
-        path=str(given.video),
-    )
-    bar = tqdm(
-        in_order(carry(FramesOf(sample), anchors)),
-        total=video.num_frames,
-        unit="frame",
-        leave=False,
-        disable=None,
-    )
+    sample = sample_of_video(video, str(given.video))
+    walk = in_order(carry(FramesOf(sample), anchors))
+    bar = tqdm(walk, total=video.num_frames, unit="frame", leave=False, disable=None)
     lines = _written(bar, video, sample, len(numbers), given)
-    for number, line in zip(numbers, lines, strict=False):
-        print(f"object {number}, {line}")  # noqa: T201
-    for line in lines[len(numbers) :]:
-        print(line)  # noqa: T201
+    told = [f"object {number}, {line}" for number, line in zip(numbers, lines, strict=False)]
+    print("\n".join([*told, *lines[len(numbers) :]]))  # noqa: T201
 
 
 def _written(
@@ -72,7 +64,7 @@ def _written(
 ) -> list[str]:
     """The files, and a line of each object."""
     spoken = Spoken("", (), "ok", ("?",) * count)
-    drawn = (Drawn(0, one.frame, (answer_of(spoken, [*one.masks], one.there),)) for one in walk)
+    drawn = (seen(one.frame, answer_of(spoken, [*one.masks], one.there), video.size) for one in walk)
     name = claimed(given.video, given.out)
     return described_video(save_video(drawn, video, sample.frame, name, given.out))[1:]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import chat
+from seglm.evaluation.asking import question
 from seglm.evaluation.propagate.__main__ import main
 from seglm.evaluation.propagate.anchors import Anchors, anchors_of, asking_anchors
 from seglm.evaluation.propagate.answers import Propagation, carried, in_order, propagated
@@ -199,6 +200,22 @@ def test_a_persons_masks_are_carried_and_written(
     assert (out / "clip_masked.mp4").is_file() and (out / "clip_strip.png").is_file()
 
 
+def test_what_is_wrong_with_a_persons_files_is_one_line(clip: Path, tmp_path: Path, program: str) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    mask = palette(tmp_path, "mine.png", there(0))
+    for flags, told in (
+        (["--video", str(tmp_path / "broken.mp4"), "--mask", str(mask)], "broken.mp4"),
+        (["--video", str(clip), "--mask", "nowhere.png"], "nowhere.png: no such mask"),
+        (
+            ["--video", str(clip), "--mask", str(mask), "--frame", "11"],
+            "--frame 11: the video has frames 0 to 10",
+        ),
+    ):
+        with pytest.raises(SystemExit, match=f"error: .*{told}") as ended:
+            main([*flags, "--propagate", program, "--out", str(tmp_path / "out")])
+        assert "dataset.check" not in str(ended.value)
+
+
 def test_chat_carries_the_masks_of_its_anchors(
     clip: Path, tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,14 +223,14 @@ def test_chat_carries_the_masks_of_its_anchors(
     monkeypatch.setattr(chat, "_open", lambda given: model)
     flags = ["--video", str(clip), "--prompt", "Segment it.", "--max_new_tokens", "3"]
     asked: list[int] = []
-    ask = chat.ask
+    ask = question.ask
 
     def noted(*arguments: object, **named: object) -> Iterator[Drawn]:
         for one in ask(*arguments, **named):  # type: ignore[arg-type]
             asked.append(one.frame)
             yield replace(one, answers=(answered(there(one.frame)),))
 
-    monkeypatch.setattr(chat, "ask", noted)
+    monkeypatch.setattr(question, "ask", noted)
     chat.main([*flags, "--vis_save_path", str(tmp_path / "out"), "--propagate", program])
     assert asked == [0, 2, 5, 8, 10]
     for number in range(FRAMES):
