@@ -14,19 +14,19 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seglm.dataset.faults import Fault, without_advice
+from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.frames import read_frame
+from seglm.dataset.given import sample_of, sample_of_video
 from seglm.dataset.readers.video import is_picture, open_video
-from seglm.evaluation.asking.ask import ask
 from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.chat_files import claimed, earlier
 from seglm.evaluation.asking.open_model import open_model
+from seglm.evaluation.asking.question import MAX_NEW_TOKENS, predict_frames
 from seglm.model.precision import PRECISIONS
 from seglm.model.recipe import Lora
 from seglm.utils.command import command
@@ -35,14 +35,11 @@ from seglm.utils.encoding import check_text
 from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, CountOrNone, hints_of, place, typed
-from seglm.utils.types import Sample
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
 
 PROMPT, IMAGE = "Please input your prompt: ", "Please input the image path: "
-MAX_NEW_TOKENS = 512  # LISA's chat.py
-RECENT = 8  # frames of a video that are kept decoded
 WEIGHTS_DECIDE = "; default: as the weights were trained"
 
 
@@ -78,7 +75,7 @@ def answer(model: Segmenter, about: Path, prompt: str, given: argparse.Namespace
     """One question about one picture or video: prints what the model says and writes its masks."""
     check_text(prompt, "the prompt")
     before = earlier(about, given.vis_save_path)
-    with _of_no_data_set():
+    with of_no_data_set():
         answered = _about_picture if is_picture(about) else _about_video
         lines, is_drawn = answered(model, about, prompt, given)
     if before:
@@ -90,7 +87,7 @@ def answer(model: Segmenter, about: Path, prompt: str, given: argparse.Namespace
 
 def look_at(about: Path, flag: str) -> None:
     """Says what it is where the flag tells otherwise. Raises ValueError if it is broken, before a model is loaded."""
-    with _of_no_data_set():
+    with of_no_data_set():
         if is_picture(about):
             read_frame(about, str(about))
             what = "picture"
@@ -101,24 +98,13 @@ def look_at(about: Path, flag: str) -> None:
         print(f"{flag} {about}: it is a {what}, and answered as one", flush=True)
 
 
-@contextmanager
-def _of_no_data_set() -> Iterator[None]:
-    """A fault of a picture that somebody asks about: nothing is to be checked but this one."""
-    try:
-        yield
-    except Fault as error:
-        raise ValueError(without_advice(str(error))) from error
-
-
 def _about_picture(
     model: Segmenter, about: Path, prompt: str, given: argparse.Namespace
 ) -> tuple[list[str], bool]:
     """What a person reads, and whether there are masks."""
-    picture = read_frame(about, str(about))
-    asked = Sample(str(about), (picture.shape[0], picture.shape[1]), lambda _: picture, path=str(about))
-    [drawn] = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
-    [said] = drawn.answers
-    paths = save(said, picture, about, given.vis_save_path)
+    asked = sample_of(about)
+    [said] = predict_frames(model, asked, prompt, max_new_tokens=given.max_new_tokens)
+    paths = save(said, asked.frame(0), about, given.vis_save_path)
     return described(said, paths), bool(paths)
 
 
@@ -131,13 +117,11 @@ def _about_video(
     from seglm.evaluation.asking.chat_video import described_video, save_video
 
     video = open_video(about, str(about))
-    # The mask decoder asks for a few frames in advance, and the film wants them again.
-    frame = lru_cache(RECENT)(video.frame)
-    asked = Sample(str(about), video.size, frame, num_frames=video.num_frames, path=str(about))
-    drawn = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
+    asked = sample_of_video(video, str(about))
+    drawn = predict_frames(model, asked, prompt, max_new_tokens=given.max_new_tokens)
     bar = tqdm(drawn, total=video.num_frames, unit="frame", leave=False, disable=None)
     name = claimed(about, given.vis_save_path)
-    found = save_video(bar, video, frame, name, given.vis_save_path)
+    found = save_video(bar, video, asked.frame, name, given.vis_save_path)
     return described_video(found), bool(found.masks)
 
 

@@ -195,13 +195,14 @@ def example(
     vision_size: int,
     decoder_size: int,
     pixels: Mode,
+    stretched: bool = False,
 ) -> Example:
-    """The clip in the sizes that the encoders see, with its encoded script."""
+    """The clip in the sizes that the encoders see, with its encoded script; stretched: see `decoder_pixels`."""
     vision = np.empty((len(clip.seen), 3, vision_size, vision_size), dtype=np.uint8)
     drawn: dict[int, tuple[NDArray[np.uint8], tuple[int, int]]] = {}
 
     def draw(number: int, frame: NDArray[np.uint8]) -> None:
-        drawn[number] = decoder_pixels(frame, decoder_size, mode=pixels)
+        drawn[number] = decoder_pixels(frame, decoder_size, mode=pixels, stretched=stretched)
 
     for place in range(len(clip.seen)):
         frame = clip.seen[place]
@@ -248,6 +249,8 @@ class TrainingSet:
     pixels: Mode
     leave_out_ignored: bool = True
     """False makes ignored pixels background, as in the original"""
+    stretched: bool = False
+    """a picture fills the mask decoder's square"""
 
     def __getitem__(self, number: int) -> Example:
         """Raises Fault if the sample's files are missing or malformed; another sample never takes its place."""
@@ -267,6 +270,7 @@ class TrainingSet:
             vision_size=self.vision_size,
             decoder_size=self.decoder_size,
             pixels=self.pixels,
+            stretched=self.stretched,
         )
 
     def sample(self, number: int) -> Sample:

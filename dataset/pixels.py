@@ -42,15 +42,18 @@ def vision_pixels(image: Pixels, size: int, *, mode: Mode) -> Pixels:
     return np.ascontiguousarray(whole[:, top : top + size, left : left + size])
 
 
-def decoder_pixels(image: Pixels, size: int, *, mode: Mode) -> tuple[Pixels, tuple[int, int]]:
+def decoder_pixels(
+    image: Pixels, size: int, *, mode: Mode, stretched: bool = False
+) -> tuple[Pixels, tuple[int, int]]:
     """uint8 [3, h, w], and the (height, width) at which the mask decoder sees the picture; the model pads it to its square.
 
     image: uint8 [H, W, 3], RGB. The long side becomes `size` (bilinear), halves are rounded up (SAM's ResizeLongestSide).
+    stretched: both sides do, as SAM-2 has it.
     In `fast` a picture that has to be enlarged is left to the model, on its device: moving bytes is what costs here.
     """
     scale = size / max(image.shape[:2])
     # SAM itself makes 0 of a side that is 2048 times shorter than the other, and fails.
-    height, width = (max(1, int(side * scale + 0.5)) for side in image.shape[:2])
+    height, width = (size if stretched else max(1, int(side * scale + 0.5)) for side in image.shape[:2])
     if mode == "fast" and scale >= 1:
         return planes(image), (height, width)
     return np.ascontiguousarray(_resize(image, (height, width), "bilinear", mode)), (height, width)

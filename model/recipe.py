@@ -21,7 +21,7 @@ from seglm.model.decoders.base import DecoderChoice
 from seglm.model.fusion import Fusion, Identity
 from seglm.model.precision import Precision
 from seglm.model.terms import Bce, Dice, Language, Term
-from seglm.model.walk import each_frame, one_picture
+from seglm.model.walk import each_frame, one_picture, typed_once
 from seglm.utils.cli import with_flag
 from seglm.utils.did_you_mean import unknown
 from seglm.utils.dist import World
@@ -38,7 +38,7 @@ from seglm.utils.ranges import (
     between,
     verify,
 )
-from seglm.utils.types import Clip, Frames, Images, Script, Window
+from seglm.utils.types import Clip, Dialogue, Frames, Images, Script, Window
 
 Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
 LossNorm = Literal["global", "peer"]
@@ -235,6 +235,8 @@ class Recipe:
     """number of frames of a sample -> how it is gone through in evaluation and chat; a picture is a video of one frame"""
     shows: Callable[[int], tuple[Images, ...]] = one_picture
     """how many frames a window shows -> what a typed question begins with"""
+    typed: Callable[[Clip, str, Recipe], Dialogue] = typed_once
+    """what somebody typed -> what is asked about a window"""
     parent: str = ""
     """name of the recipe this one was derived from; a run prints the difference"""
     read_at: Literal[-1, 0] = -1

@@ -59,15 +59,23 @@ class Language(Term):
     """Cross entropy over answer tokens: sum over labelled tokens of -log p(token), counted per token."""
 
     name = "language"
+    slots_only: bool = False
+    """only the slots' own tokens are taught, not the words around them (GLUS, model/llava/model/language_model/llava_llama.py:114
+    at 8fd138b)"""
 
     def count(self, batch: Batch) -> int:
-        return batch.labels.shape[0]
+        return len(batch.slots) if self.slots_only else batch.labels.shape[0]
 
     def total(self, batch: Batch, predicted: Predicted, model: Segmenter) -> Tensor:
+        from torch import isin
         from torch.nn.functional import cross_entropy
 
-        logits = predicted.logits_KV[: self.count(batch)].float()
-        return cross_entropy(logits, batch.labels, reduction="sum")
+        logits = predicted.logits_KV[: batch.labels.shape[0]].float()
+        if not self.slots_only:
+            return cross_entropy(logits, batch.labels, reduction="sum")
+        # a slot is never cut off and always taught, so each is among the labelled ones
+        taught = isin(batch.labelled_at, batch.slot_at - 1)
+        return (cross_entropy(logits, batch.labels, reduction="none") * taught).sum()
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) ->
         decoder_size=recipe.decoder.image_size,
         pixels=data.pixels,
         leave_out_ignored=data.ignore == "leave_out",
+        stretched=recipe.decoder.stretches,
     )
 
 

@@ -139,6 +139,8 @@ class Window:
     """shown to the LLM, in this order"""
     asked: tuple[int, ...]
     """in which the slots of this window are drawn, in this order"""
+    repeats: int = 0
+    """how many of the windows right before this one its questions repeat, with what was answered there"""
 
 
 class Pictures(Protocol):
@@ -175,6 +177,8 @@ class Clip:
     """bool [N, H, W] for each of `regions`: where it is in the frames that are seen"""
     drawn_at: tuple[int, ...] = ()
     """where in `seen` each frame of `drawn` stands, -1 for one that is not shown; empty if nobody asks"""
+    answered: tuple[tuple[str, ...], ...] = ()
+    """for each target what was answered in the windows that are repeated (`Window.repeats`), oldest first"""
 
 
 # ---- what is said about it ------------------------------------------------------------------------------------------
@@ -217,6 +221,8 @@ class Dialogue:
     turns: tuple[Turn, ...]
     targets: tuple[int, ...] = ()
     """positions in `Clip.targets` that the dialogue asks for, in order; also where the answer is still open"""
+    begun: str = ""
+    """how an answer that is still open begins; the model writes what follows"""
 
 
 Script = tuple[Dialogue, ...]

@@ -21,7 +21,8 @@ from PIL import Image
 
 from seglm.evaluation.scores.davis import Numbers
 from seglm.evaluation.scores.ref_davis17 import ANNOTATIONS, merge, object_and_annotation
-from seglm.evaluation.scores.video_predictions import ON, expression_folder, png_of, video_name
+from seglm.evaluation.scores.video_predictions import ON, expression_folder, video_name
+from seglm.utils import png
 from seglm.utils.types import Sample, Target
 
 Mask = NDArray[np.bool_]
@@ -75,7 +76,7 @@ class Apart:
     def encode(self, masks: Sequence[Mask]) -> bytes:
         """See `Form`."""
         [mask] = masks
-        return png_of(mask.astype(np.uint8) * ON)
+        return png.of_grey(mask.astype(np.uint8) * ON)
 
     def fault(self, numbers: Numbers, folder: Folder) -> str:
         """See `Form`."""

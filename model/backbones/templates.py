@@ -67,6 +67,8 @@ class Template:
             if turn.answer:
                 answer = (self.lead, *turn.answer, self.close)
                 written += [Written(piece, trained=True) for piece in answer]
+            elif dialogue.begun:
+                written += [Written(piece, trained=False) for piece in (self.lead, dialogue.begun)]
         return tuple(written)
 
 
