@@ -51,12 +51,12 @@ class Sam2(DecoderChoice):
     """before the vectors of a prompt stand the two that say that no point is given, as Sa2VA has it"""
     stretches: bool = False
     """a picture fills the square, as SAM-2 was trained; else it is padded as LISA has it"""
-    best_of_several: bool = False
-    """the mask with the highest estimated IoU of those for an ambiguous prompt is drawn, not the one for a clear prompt"""
     memory: MemoryPolicy | None = None
     """what is remembered from frame to frame where a video is drawn; None: every frame is drawn for itself"""
     training_memory: MemoryPolicy | None = None
     """the same where drawing is learnt"""
+    best_of_several: bool = False
+    """the mask with the highest estimated IoU of those for an ambiguous prompt is drawn, not the one for a clear prompt"""
 
     def check(self, recipe: Recipe, /) -> None:
         trainable = recipe.trainable
@@ -174,9 +174,10 @@ class Sam2Decoder(nn.Module):
         dtype = self.image_encoder.neck.convs[0].weight.dtype
         pictures = self.normalise(frames, resized).to(dtype)
         at_once = len(pictures) if is_sharded(self.image_encoder) else FRAMES_AT_ONCE
-        return torch.cat([self._encode(some) for some in pictures.split(at_once)])
+        return torch.cat([self.encode_squares(some) for some in pictures.split(at_once)])
 
-    def _encode(self, pictures: Tensor) -> Tensor:
+    def encode_squares(self, pictures: Tensor) -> Tensor:
+        """The same of float [M, 3, I, I], normalised, and with gradient."""
         fine, middle, coarse = self.image_encoder(pictures).fpn_hidden_states
         fine = self.mask_decoder.conv_s0(fine.to(self.mask_decoder.conv_s0.weight.dtype))
         middle = self.mask_decoder.conv_s1(middle.to(self.mask_decoder.conv_s1.weight.dtype))
