@@ -38,13 +38,13 @@ from seglm.utils.ranges import (
     between,
     verify,
 )
-from seglm.utils.types import Clip, Dialogue, Frames, Images, Script, Window
+from seglm.utils.types import Clip, Dialogue, Frames, Look, Piece, Script, Window
 
 Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
 LossNorm = Literal["global", "peer"]
 Protocol = Literal["generate", "forced"]
 Pixels = Literal["fast", "peer"]
-Role = Literal["draws", "rejects", "names"]
+Role = Literal["draws", "rejects", "names", "marks"]
 Beta = Annotated[float, between(least=0, below=1)]
 MAX_LOADERS = 200  # processes of one GPU; more are a slip
 WITH_TEXT = Rule(
@@ -56,13 +56,13 @@ MAX_SEED = 2**32 - 1  # the largest that NumPy takes
 
 @dataclass(frozen=True)
 class Token:
-    """A token that a system adds to the vocabulary and reads as a slot."""
+    """A token that a system adds to the vocabulary, and reads as a slot if it does not merely mark."""
 
     name: Annotated[str, FILLED]
     """as it is written, `[SEG]`"""
     role: Role
     """`draws` a mask; `rejects`: says that its target is not there, and draws nothing; `names`: stands behind one that draws and
-    before the word for it"""
+    before the word for it; `marks`: is a word like any other and no slot, such as those around a phrase"""
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class Recipe:
     """the same with the answers filled in, for `evaluate.protocol=forced`; None gives every question one slot and a full stop"""
     walk: Callable[[int], Iterator[Window]] = each_frame
     """number of frames of a sample -> how it is gone through in evaluation and chat; a picture is a video of one frame"""
-    shows: Callable[[int], tuple[Images, ...]] = one_picture
+    shows: Callable[[int], tuple[Piece, ...]] = one_picture
     """how many frames a window shows -> what a typed question begins with"""
     typed: Callable[[Clip, str, Recipe], Dialogue] = typed_once
     """what somebody typed -> what is asked about a window"""
@@ -294,6 +294,16 @@ class Recipe:
     def vocabulary(self) -> tuple[str, ...]:
         """The added tokens, in the order of their ids."""
         return tuple(token.name for token in self.tokens)
+
+    @property
+    def slot_tokens(self) -> tuple[str, ...]:
+        """Those of them that are read as slots."""
+        return tuple(token.name for token in self.tokens if token.role != "marks")
+
+    @property
+    def look(self) -> Look:
+        """How pictures come into the squares of the vision tower."""
+        return Look(self.backbone.fit, self.backbone.most_tiles)
 
     @property
     def seg_token(self) -> str:

@@ -100,6 +100,7 @@ def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) ->
         pixels=data.pixels,
         leave_out_ignored=data.ignore == "leave_out",
         stretched=recipe.decoder.stretches,
+        look=recipe.look,
     )
 
 

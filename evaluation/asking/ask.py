@@ -237,7 +237,7 @@ def device_of(model: Segmenter) -> torch.device:
 
 
 def _example(model: Segmenter, clip: Clip, script: Script) -> Example:
-    branches = model.encoder.encode_script(script, key=clip.key)
+    branches = model.encoder.encode_script(script, key=clip.key, size=clip.size)
     limit = model.encoder.max_length
     if too_long := [length for branch in branches if (length := model.encoder.length(branch)) > limit]:
         raise ValueError(
@@ -251,6 +251,8 @@ def _example(model: Segmenter, clip: Clip, script: Script) -> Example:
         vision_size=model.backbone.vision_size,
         decoder_size=model.decoder.image_size,
         pixels=model.recipe.data.pixels,
+        stretched=model.recipe.decoder.stretches,
+        look=model.recipe.look,
     )
 
 

@@ -29,7 +29,7 @@ from seglm.utils.dist import is_sharded
 from seglm.utils.imports import importing
 from seglm.utils.ranges import FILLED, Count
 from seglm.utils.renamed import argument_of
-from seglm.utils.types import Batch
+from seglm.utils.types import Batch, Look
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
@@ -102,13 +102,17 @@ class Projected(BackboneChoice):
             tokenizer=tokenizer,
             found=found,
             template=template(self.template),
-            patches=tokens_of(
-                (checkpoint.vision["image_size"] // checkpoint.vision["patch_size"]) ** 2, self.pool
-            ),
+            patches=self.patches(checkpoint.vision),
             image_tokens=self.image_tokens,
             tokens=tokens,
             max_length=self.max_length,
+            look=Look(self.fit, tiles=self.most_tiles),
+            side=checkpoint.vision["image_size"],
         )
+
+    def patches(self, vision: Mapping[str, Any]) -> int:
+        """Visual tokens of one square; vision: the tower's sizes."""
+        return tokens_of(int(vision["image_size"] // vision["patch_size"]) ** 2, self.pool)
 
     def build(self, sizes: Sizes, *, attention: str, precision: Precision) -> ProjectedBackbone:
         with importing():
@@ -137,8 +141,9 @@ class Projected(BackboneChoice):
 class ProjectedBackbone(nn.Module):
     """Pixels and ids in, the last hidden state out."""
 
-    clip_mean: Tensor
-    clip_std: Tensor
+    mean, std = CLIP_MEAN, CLIP_STD
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(
         self,
@@ -159,8 +164,8 @@ class ProjectedBackbone(nn.Module):
         self.pool = pool
         layers: Any = llm.model
         self._cache = argument_of(layers.forward, *CACHE)
-        self.register_buffer("clip_mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("clip_std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(self.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(self.std).view(3, 1, 1), persistent=False)
 
     @property
     def patches(self) -> int:
@@ -192,15 +197,19 @@ class ProjectedBackbone(nn.Module):
         dtype: torch.dtype = self.llm.model.norm.weight.dtype
         return dtype
 
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 3, v, v] -> float; what is float is normalised already."""
+        if pixels.dtype != torch.uint8:
+            return pixels
+        return (pixels.float() / 255 - self.pixel_mean) / self.pixel_std
+
     @torch.no_grad()
     def see(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, v, v], or float already normalised -> features [N, P, vision width]; frozen, no gradient.
 
         Only the blocks up to the selected one are run: the last block of CLIP is never needed.
         """
-        if pixels.dtype == torch.uint8:
-            pixels = (pixels.float() / 255 - self.clip_mean) / self.clip_std
-        tower = self.vision
+        tower, pixels = self.vision, self.normalised(pixels)
         hidden = tower.pre_layrnorm(
             tower.embeddings(pixels.to(tower.embeddings.patch_embedding.weight.dtype))
         )
