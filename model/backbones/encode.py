@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers.decoders import ByteLevel
 
 from seglm.model.backbones.templates import Template, Written
 from seglm.model.backbones.tokenizer import token_ids
@@ -67,6 +66,8 @@ class DialogueEncoder:
         Raises ValueError if a token is not one id of its own in the tokenizer, or if neither the end of the template's answers
         nor the tokenizer's own end is.
         """
+        from tokenizers.decoders import ByteLevel
+
         self.tokenizer = tokenizer
         self.template = template
         self.patches = patches
