@@ -20,6 +20,7 @@ from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker, folder_name
 from seglm.evaluation.asking.leak import refuse_leak
 from seglm.evaluation.asking.parts import Parts
+from seglm.evaluation.asking.summary import check_convention
 from seglm.evaluation.published.records import Row, listing, row
 from seglm.evaluation.published.reproduce import as_published, check_count, compare, write_outcome
 from seglm.evaluation.scores.files import SAID
@@ -72,9 +73,12 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     folders = [_folder(given, one) for one in chosen]
     scored = given.weight or given.version
     manifest = manifest_of(resolve(scored, what="the weights to score (--weight, else --version)"))
-    for one in chosen:
-        refuse_leak(one.data, version=scored, manifest=manifest, allow=given.allow_leak)
+    leaks = [
+        refuse_leak(one.data, version=scored, manifest=manifest, allow=given.allow_leak) for one in chosen
+    ]
     selections = [one.open(given.dataset_dir) for one in chosen]
+    for one, selection in zip(chosen if not given.inference_only else (), selections, strict=False):
+        check_convention(one.average(given.convention), selection)
     if published is not None:
         check_count(published, selections[0])
     load_any = load if given.weight is None else partial(load_unmerged, weight=given.weight)
@@ -92,7 +96,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     protocol: Protocol = given.protocol or recipe.evaluate.protocol
     ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
     is_inside = True
-    for one, selection, folder in zip(chosen, selections, folders, strict=True):
+    for one, selection, folder, leak in zip(chosen, selections, folders, leaks, strict=True):
         parts = _begun(folder, scored, recipe, protocol, one, overwrite=given.overwrite)
         if given.inference_only:
             ask_everything(ask, selection, recipe, out_dir=folder, name=one.name, parts=parts)
@@ -109,6 +113,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
                 out_dir=folder,
                 convention=given.convention,
                 parts=parts,
+                leak=leak,
             )
             message = f"{scores}\n\nfiles: {folder}"
             if published is not None:
