@@ -16,7 +16,7 @@ from seglm.bases.attention_lessons import (
     words_read,
 )
 from seglm.bases.clip_showing import Showing, clip_features
-from seglm.bases.motion_lessons import motion_lessons, tracks_of
+from seglm.bases.motion_lessons import deeds_told, motion_lessons, tracks_of
 from seglm.bases.packing import CHUNKS, Packed, Packer
 from seglm.bases.tiny_llava import TinyLlava, hidden_states
 from seglm.bases.tiny_llava_losses import FACT_LAYERS, FACT_WEIGHT, answer_loss, fact_loss
@@ -41,7 +41,7 @@ def watch_loss(
     attention: list[Tensor] = []
     states: list[Tensor] = []
     read = words_read(base.words, [row.things for row in rows], [row.filled for row in rows], packed)
-    answers = _answer_aims(base.words, rows, packer, packed)
+    answers = [*_answer_aims(base.words, rows, packer, packed), *_deed_aims(rows, packer, packed)]
     targets = stacked(dict.fromkeys(WORD_LAYERS, read) | dict.fromkeys(ANSWER_LAYERS, answers))
     tracks = tracks_of(rows, packed)
     watched = {layer: places for layer, (places, _) in targets.items()}
@@ -65,6 +65,17 @@ def watch_loss(
     if packed.facts:
         loss = loss + FACT_WEIGHT * fact_loss(base, packed, [states[layer] for layer in FACT_LAYERS])[0]
     return loss + lessons, values | learnt
+
+
+def _deed_aims(rows: Sequence[Showing], packer: Packer, packed: Packed) -> list[Aim]:
+    """From the words for a deed to what does it in the last frame, whose patches know, or wherever it is seen."""
+    aims: list[Aim] = []
+    for question, row, place in deeds_told(packer, packed):
+        things = list(question.targets)
+        if things:
+            last, anywhere = (x[:, things].sum(1) for x in (rows[row].by_frame[-1], rows[row].filled))
+            aims.append(((row, place), last if last.any() else anywhere))
+    return aims
 
 
 def _answer_aims(

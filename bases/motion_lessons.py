@@ -1,8 +1,9 @@
 """What the first layers of the tiny LLaVA are taught of motion: which thing is which in the next frame, and what each does.
 
 Heads learn to go from a patch of a whole frame to the same thing in the frames before it; the layers say how the thing has
-changed since then, and in the last frame what it does in the clip. The words for a deed are drawn to the same place, so that
-what is asked for is found like a look.
+changed since then, and in the last frame all its changes and what it does in the clip. The words for a deed are drawn to the
+same place, so that what is asked for is found like a look. Turning is not taught: between two whole frames a square may turn by
+more than half of the step at which it looks the same, so these do not show which way.
 Letters: N clips (rows), V visual tokens of a clip, G watched states.
 """
 
@@ -16,7 +17,8 @@ from torch.nn import functional as F
 from seglm.bases.attention_lessons import TAUGHT_HEADS, WORD_LAYERS, Aim, missed, stacked
 from seglm.bases.clip_showing import Showing, glimpsed, seen_patches
 from seglm.bases.packing import Packed, Packer
-from seglm.bases.tiny_llava import MOVES, TinyLlava, hidden_states
+from seglm.bases.patch_lessons import spread_of
+from seglm.bases.tiny_llava import CHANGES, MOVES, TinyLlava, hidden_states
 from seglm.dataset.toy.families import ANCHOR
 from seglm.dataset.toy.watching import DEEDS, Watched, deed_of
 from seglm.model.systems.videolisa import WHOLE
@@ -24,7 +26,8 @@ from seglm.model.systems.videolisa import WHOLE
 MOVE_LAYERS = (0, 1)  # of the language model, behind which a patch knows how its thing has moved
 DEED_LAYERS = (1, 2)  # behind which a patch of the last frame, and the words for a deed, know the deed
 DEPTH = 3  # layers of the language model that these lessons need
-MOVE_WEIGHT, DEED_WEIGHT, TRACK_WEIGHT = 5.0, 0.5, 0.5
+MOVE_WEIGHT, COURSE_WEIGHT, DEED_WEIGHT, TRACK_WEIGHT = 5.0, 3.0, 0.5, 0.5
+SWELL_SCALE = 5.0  # of a change of spread: then what grows does so by about 1 between two whole frames
 CLEAR = 0.4  # of MOVES: a change that is worth telling
 MOST = 2.0  # of a change of place; what leaves on one side and comes in on the other has gone farther
 HIDDEN = -1e4  # logit of what a state does not see
@@ -60,11 +63,15 @@ def motion_lessons(
     """Where a thing was, how it has moved and what it does; attention: of WORD_LAYERS, logits of the places of all tracks."""
     tracked = track_loss(tracks, attention, packed)
     moved, moves_right = _move_loss(base, rows, packed, [states[layer] for layer in MOVE_LAYERS])
-    deed, deeds_right = _deed_loss(base, rows, packer, packed, [states[layer] for layer in DEED_LAYERS])
-    loss = attention_weight * TRACK_WEIGHT * tracked + MOVE_WEIGHT * moved + DEED_WEIGHT * deed
-    return loss, moves_right | deeds_right | {
-        "track": float(tracked.detach()),
-        "moved": float(moved.detach()),
+    later = [states[layer] for layer in DEED_LAYERS]
+    course = _course_loss(base, rows, packed, later)
+    deed, deeds_right = _deed_loss(base, rows, packer, packed, later)
+    loss = attention_weight * TRACK_WEIGHT * tracked + MOVE_WEIGHT * moved + COURSE_WEIGHT * course
+    parts = {"track": tracked, "moved": moved, "course": course}
+    return loss + DEED_WEIGHT * deed, {
+        **moves_right,
+        **deeds_right,
+        **{name: float(part.detach()) for name, part in parts.items()},
     }
 
 
@@ -129,7 +136,7 @@ def _move_loss(
 def _moves_right(said: Tensor, wanted: Tensor) -> dict[str, float]:
     """Per change: how often it is told from one the other way and from none, of those that are clear."""
     right = {}
-    for index, name in enumerate(MOVES[4:], start=4):
+    for index, name in enumerate(MOVES[-CHANGES:], start=len(MOVES) - CHANGES):
         clear = wanted[:, index].abs() > CLEAR
         if clear.any():
             is_right = said[:, index] * wanted[:, index].sign() > CLEAR / 2
@@ -145,38 +152,61 @@ def _moves(shown: Showing, number: int, index: int) -> list[float]:
     changes = [
         float(np.clip(4 * way / half, -MOST, MOST)) for way in (after.x - before.x, after.y - before.y)
     ]
-    turn = (after.angle - before.angle + np.pi) % (2 * np.pi) - np.pi
-    return [*places, *changes, float(turn), 5 * float(np.log(after.radius / before.radius))]
+    return [*places, *changes, SWELL_SCALE * (spread_of(after) - spread_of(before))]
+
+
+def _course_loss(
+    base: TinyLlava, rows: Sequence[Showing], packed: Packed, states: Sequence[Tensor]
+) -> Tensor:
+    """What the patches of the last whole frame say of all changes of their thing; a deed is read off these."""
+    places, truths = [], []
+    for row, shown in enumerate(rows):
+        courses = [
+            [change for number in range(1, WHOLE) for change in _moves(shown, number, thing)[-CHANGES:]]
+            for thing in range(len(shown.things))
+        ]
+        for place, thing in seen_patches(shown, WHOLE - 1):
+            places.append((row, packed.image_start + place))
+            truths.append(courses[thing])
+    line, column = torch.tensor(places).unbind(1)
+    said = [base.course(_level(state[line, column])) for state in states]
+    wanted = torch.tensor(truths)
+    return sum((F.smooth_l1_loss(one, wanted, beta=1.0) for one in said), torch.zeros(())) / len(states)
 
 
 def _deed_loss(
     base: TinyLlava, rows: Sequence[Showing], packer: Packer, packed: Packed, states: Sequence[Tensor]
 ) -> tuple[Tensor, dict[str, float]]:
-    """What the patches of the last whole frame say of what their thing does, and what the words for a deed mean, by one head."""
+    """What the patches of the last whole frame say of what their thing does, and what the words for a deed mean, by one head.
+
+    The patches tell a deed only from the others of their clip's family, among which it is looked for.
+    """
     names = list(DEEDS)
+    families = np.array([family for family, _ in DEEDS.values()])
     seen = [
         ((row, packed.image_start + place), names.index(deed_of(shown.drawn.clip, thing)))
         for row, shown in enumerate(rows)
         for place, thing in seen_patches(shown, WHOLE - 1)
         if shown.drawn.clip.roles[thing] != ANCHOR
     ]
-    told = [
-        ((row, place), names.index(question.deed)) for question, row, place in _deeds_told(packer, packed)
-    ]
+    told = [((row, place), names.index(question.deed)) for question, row, place in deeds_told(packer, packed)]
     total, values = torch.zeros(()), {}
     for what, found in (("deed_seen", seen), ("deed_told", told)):
         if not found:
             continue
         line, column = torch.tensor([place for place, _ in found]).unbind(1)
         truth = torch.tensor([deed for _, deed in found])
+        other = torch.from_numpy(families != families[truth.numpy()][:, None])
         for state in states:
             logits = base.deeds(_level(state[line, column]))
+            if what == "deed_seen":
+                logits = logits.masked_fill(other, HIDDEN)
             total = total + F.cross_entropy(logits, truth) / len(states)
         values[what] = float((logits.argmax(1) == truth).float().mean())
     return total, values
 
 
-def _deeds_told(packer: Packer, packed: Packed) -> list[tuple[Watched, int, int]]:
+def deeds_told(packer: Packer, packed: Packed) -> list[tuple[Watched, int, int]]:
     """The questions that tell a deed, each with the row and position of the last token of the words for it."""
     found = []
     for question, start, _ in packed.spans:

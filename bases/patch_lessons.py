@@ -3,12 +3,14 @@
 Letters: N images, P patches.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from seglm.bases.scene_cache import NOBODY, SIDE, DrawnScenes
 from seglm.dataset.toy.asking import CELLS
-from seglm.dataset.toy.scenes import COLOURS, GRID, MATERIALS, SIZES
+from seglm.dataset.toy.scenes import COLOURS, GRID, MATERIALS, SIZES, Thing
 from seglm.dataset.toy.shapes import SHAPES
 
 PATCH = 8  # px of the 64 that the tower sees
@@ -24,16 +26,18 @@ BOX_SIDES = (
     "top",
     "bottom",
 )  # sides of the visible box, each as one of CELLS + 1 lines of the spoken grid
+MIDDLE_RADIUS = 17.0  # px of the 128 grid, of a medium thing
 LEAST_SHARE = 0.2  # of a patch that a thing must fill to be what the patch shows
 
 
-def patch_truths(batch: DrawnScenes) -> dict[str, NDArray[np.int64]]:
-    """What each patch shows, per head: int64 [N, P], 0 for ground."""
+def patch_truths(batch: DrawnScenes) -> dict[str, NDArray[Any]]:
+    """What each patch shows, per head: int64 [N, P], 0 for ground; and as float64 [N, P] its thing's `spread`."""
     side = SIDE // PATCH
     truths = {
         name: np.zeros((len(batch.scenes), side * side), dtype=np.int64)
         for name in (*ATTRIBUTES, *BOX_SIDES, "cell")
     }
+    spread = np.zeros(truths["cell"].shape)
     for row, (scene, owners) in enumerate(zip(batch.scenes, batch.owners, strict=True)):
         filled = filled_by(owners, len(scene.things))
         owner = np.where(filled.max(1) >= LEAST_SHARE, filled.argmax(1), NOBODY)
@@ -47,7 +51,13 @@ def patch_truths(batch: DrawnScenes) -> dict[str, NDArray[np.int64]]:
                 truths[name][row, mine] = round(float(line) * CELLS / GRID) + 1
             column, line = (int(0.5 * (low + high) * CELLS / GRID) for low, high in (sides[:2], sides[2:]))
             truths["cell"][row, mine] = line * CELLS + column + 1
-    return truths
+            spread[row, mine] = spread_of(thing)
+    return {**truths, "spread": spread}
+
+
+def spread_of(thing: Thing) -> float:
+    """How large a thing is, as a number about 0 that grows as much at every doubling; a change of size is a difference."""
+    return float(np.log(thing.radius / MIDDLE_RADIUS))
 
 
 def filled_by(owners: NDArray[np.uint8], count: int) -> NDArray[np.float64]:

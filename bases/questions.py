@@ -24,7 +24,7 @@ from seglm.dataset.toy.scenes import Scene, Split
 from seglm.dataset.toy.watching import WATCH
 
 PER_IMAGE = 18  # questions behind one image
-EASY_UNTIL = 0.35  # share of the run in which things are named by their looks alone
+EASY_UNTIL = 0.3  # share of the run in which things are named by their looks alone
 EASY_FORMS = ("", "attribute", "class", "multi", "reasoning")
 FAVOURED, FAVOUR = ("multi", "reasoning", "superlative"), 2.5  # forms that are asked so many times as often
 CAPTION_ODDS = 0.1  # of a step in which every image is described, too

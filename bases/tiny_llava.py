@@ -23,12 +23,14 @@ from seglm.bases.vocabulary import IMAGE_TOKENS, PIECES
 from seglm.dataset.toy.asking import CELLS, COLUMNS
 from seglm.dataset.toy.watching import DEEDS
 from seglm.model.backbones.projected import CLIP_MEAN, CLIP_STD
+from seglm.model.systems.videolisa import WHOLE
 
 VISION_WIDTH = 128
 PLACE_SCALE, SHARPNESS = 0.3, 3.0  # of the tower's start: where a patch is counts, and attention is not flat
 WAVES = (0.5, 0.8, 1.2, 1.6, 2.2, 3.0)  # radians per patch
-MOVES = ("x", "y", "x before", "y before", "x change", "y change", "turn", "swell")
+MOVES = ("x", "y", "x before", "y before", "x change", "y change", "swell")
 """what a patch of a whole frame of a clip is taught to say of its thing, since the whole frame before"""
+CHANGES = 3  # of MOVES, the last ones; a patch of the last whole frame is taught those of its thing between any two frames
 
 
 def config() -> LlavaConfig:
@@ -96,7 +98,8 @@ class TinyLlava(nn.Module):
         width = int(self.llava.lm_head.in_features)
         self.deeds = nn.Linear(width, len(DEEDS))
         self.moves = nn.Linear(width, len(MOVES))
-        self.place = nn.Linear(width, 2)
+        self.course = nn.Linear(width, CHANGES * (WHOLE - 1))
+        self.place = nn.Linear(width, 3)
 
 
 def vision_features(llava: Any, pictures: NDArray[np.uint8], *, kept: Tensor | None = None) -> Tensor:
@@ -158,21 +161,22 @@ def _attend(
 
     Returns it with the logits by which the watched states attend up to the image's end, if any are watched.
     """
-    query, key, value = (
-        project(hidden).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )
+    # One product for all three, and pieces by `split`: the gradient of a slice is a tensor of zeros of the whole's size.
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+    three = F.linear(hidden, torch.cat([project.weight for project in projections]))
+    query, key, value = three.unflatten(-1, (3, -1, attention.head_dim)).permute(2, 0, 3, 1, 4).unbind()
     query, key = apply_rotary_pos_emb(query, key, *turns)
-    end = packed.prefix
     logits = None
     if watched is not None:
         logits = _products(query, key[:, :, : packed.image_end], watched) * attention.scaling
-    seen = [
-        F.scaled_dot_product_attention(query[:, :, :end], key[:, :, :end], value[:, :, :end], is_causal=True)
-    ]
-    for (first, last), mask in zip(packed.chunks, packed.masks, strict=True):
-        keys, values = (torch.cat([x[:, :, :end], x[:, :, first:last]], dim=2) for x in (key, value))
-        seen.append(F.scaled_dot_product_attention(query[:, :, first:last], keys, values, attn_mask=mask))
+    sizes = [packed.prefix, *(last - first for first, last in packed.chunks)]
+    queries, keys, values = (x.split(sizes, dim=2) for x in (query, key, value))
+    seen = [F.scaled_dot_product_attention(queries[0], keys[0], values[0], is_causal=True)]
+    for own_query, own_key, own_value, mask in zip(
+        queries[1:], keys[1:], values[1:], packed.masks, strict=True
+    ):
+        all_keys, all_values = torch.cat([keys[0], own_key], dim=2), torch.cat([values[0], own_value], dim=2)
+        seen.append(F.scaled_dot_product_attention(own_query, all_keys, all_values, attn_mask=mask))
     return attention.o_proj(torch.cat(seen, dim=2).transpose(1, 2).flatten(2)), logits
 
 

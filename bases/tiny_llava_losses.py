@@ -23,7 +23,7 @@ from seglm.dataset.toy.asking import CELLS
 HEAD_WEIGHTS = {"shape": 5.0, "size": 2.0}  # shape is the slow one
 KEPT_PATCHES = 24  # of 64 patches, when only the tower is trained
 SPOKEN_WEIGHT = 0.5
-PLACE_WEIGHT = 3.0  # of the centre as two numbers, of which a change of place is a difference
+PLACE_WEIGHT = 3.0  # of the centre and the spread as three numbers, of which a change of place or of size is a difference
 FACT_LAYERS, FACT_WEIGHT = (
     (0, 1),
     0.5,
@@ -79,7 +79,8 @@ def _spoken_loss(
         total = total + F.cross_entropy(heard, truth) + F.cross_entropy(told, truth)
         right[f"said_{name}"] = float((told.argmax(1) == truth).float().mean())
     centre = torch.stack([values["left"] + values["right"], values["top"] + values["bottom"]], dim=1)
-    misplaced = F.smooth_l1_loss(base.place(level), (centre - 2) / CELLS - 1, beta=0.1)
+    wanted = torch.cat([(centre - 2) / CELLS - 1, values["spread"][:, None].float()], dim=1)
+    misplaced = F.smooth_l1_loss(base.place(level), wanted, beta=0.1)
     right["misplaced"] = float(misplaced.detach())
     return total / (2 * len(base.words)) + PLACE_WEIGHT * misplaced, right
 

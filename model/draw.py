@@ -13,7 +13,6 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from seglm.model.decoders.base import restore
 from seglm.model.segmenter import Segmenter
 from seglm.utils.answers import Answer, Spoken
 from seglm.utils.portable import is_finite
@@ -55,7 +54,7 @@ def _drawn(model: Segmenter, chunk: Sequence[Asked]) -> Iterator[tuple[Answer, .
     ]
     low, iou = _decoded(model, chunk, wanted)
     for asked, own_low, own_iou in zip(chunk, low, iou, strict=True):
-        full = restore(own_low, resized=asked.resized, size=asked.size, square=model.decoder.image_size)
+        full = model.restored(own_low, resized=asked.resized, size=asked.size)
         masks, scores = iter(full[:, 0].cpu()), iter(own_iou[:, 0].tolist())
         yield tuple(
             Answer(

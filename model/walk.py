@@ -6,8 +6,12 @@ What is said in a window does not depend on what was said in others, so several 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from seglm.utils.types import Images, Window
+from seglm.utils.types import Clip, Dialogue, Images, Turn, Window
+
+if TYPE_CHECKING:
+    from seglm.model.recipe import Recipe
 
 
 def each_frame(num_frames: int) -> Iterator[Window]:
@@ -19,3 +23,8 @@ def each_frame(num_frames: int) -> Iterator[Window]:
 def one_picture(num_seen: int) -> tuple[Images, ...]:
     """The first frame that is seen, whole."""
     return (Images((0,)),)
+
+
+def typed_once(clip: Clip, text: str, recipe: Recipe) -> Dialogue:
+    """What somebody typed, as one question behind what `shows` shows."""
+    return Dialogue((Turn((*recipe.shows(len(clip.seen)), recipe.chat_prompt.format(text=text))),))

@@ -67,15 +67,23 @@ def asker(
     return ask_all
 
 
-def ask(model: Segmenter, sample: Sample, text: str, *, max_new_tokens: int) -> Iterator[Drawn]:
+def ask(
+    model: Segmenter,
+    sample: Sample,
+    text: str,
+    *,
+    max_new_tokens: int,
+    history: Sequence[tuple[str, str]] = (),
+) -> Iterator[Drawn]:
     """One typed question about a picture or a video; every frame has one answer.
 
+    history: (question, answer) of the turns before it, about the same picture or video.
     The answer's `status` tells the two ways to get no mask apart: `no_seg_token`, the question speaks of one in English and the
     model answered in words only, and `not_asked`, whether it asks for one is not known.
     """
     samples = _remembering([sample])
     for own in _windows(model.recipe, samples):
-        asked = [_typed(samples[0], window, text, model.recipe) for _, window in own]
+        asked = [_typed(samples[0], window, text, history, model.recipe) for _, window in own]
         said = [spoken for [spoken] in speak(model, asked, max_new_tokens=max_new_tokens)]
         if not asks_for_mask(text):
             said = [one if one.tokens else replace(one, status="not_asked") for one in said]
@@ -165,14 +173,25 @@ def _asked(model: Segmenter, sample: Sample, frame: int, spoken: tuple[Spoken, .
     from seglm.model.draw import Asked
 
     pixels, resized = decoder_pixels(
-        picture(sample, frame), model.decoder.image_size, mode=model.recipe.data.pixels
+        picture(sample, frame),
+        model.decoder.image_size,
+        mode=model.recipe.data.pixels,
+        stretched=model.recipe.decoder.stretches,
     )
     return Asked(torch.from_numpy(pixels), resized, sample.size, spoken)
 
 
-def _typed(sample: Sample, window: Window, text: str, recipe: Recipe) -> tuple[Clip, Script]:
-    question: tuple[Piece, ...] = (*recipe.shows(len(window.seen)), recipe.chat_prompt.format(text=text))
-    return shown(sample, window.seen), (Dialogue((Turn(question),)),)
+def _typed(
+    sample: Sample, window: Window, text: str, history: Sequence[tuple[str, str]], recipe: Recipe
+) -> tuple[Clip, Script]:
+    """A dialogue whose last answer is left to the model. What is shown stands before its first question, as in training."""
+    first, *later = (*(question for question, _ in history), text)
+    questions: list[tuple[Piece, ...]] = [
+        (*recipe.shows(len(window.seen)), recipe.chat_prompt.format(text=first)),
+        *((question,) for question in later),
+    ]
+    answers = (*((answer,) for _, answer in history), ())
+    return shown(sample, window.seen), (Dialogue(tuple(map(Turn, questions, answers))),)
 
 
 def _open(sample: Sample, window: Window, recipe: Recipe) -> tuple[Clip, Script]:
@@ -218,7 +237,7 @@ def device_of(model: Segmenter) -> torch.device:
 
 
 def _example(model: Segmenter, clip: Clip, script: Script) -> Example:
-    branches = model.encoder.encode_script(script, key=clip.key)
+    branches = model.encoder.encode_script(script, key=clip.key, size=clip.size)
     limit = model.encoder.max_length
     if too_long := [length for branch in branches if (length := model.encoder.length(branch)) > limit]:
         raise ValueError(
@@ -232,6 +251,8 @@ def _example(model: Segmenter, clip: Clip, script: Script) -> Example:
         vision_size=model.backbone.vision_size,
         decoder_size=model.decoder.image_size,
         pixels=model.recipe.data.pixels,
+        stretched=model.recipe.decoder.stretches,
+        look=model.recipe.look,
     )
 
 

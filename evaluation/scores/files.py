@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from seglm.evaluation.scores.expressions import Track
 from seglm.evaluation.scores.iou import Counts
-from seglm.evaluation.scores.mask_png import decode_mask, encode_mask
+from seglm.evaluation.scores.mask_png import decode_mask
 from seglm.evaluation.scores.results import Result, Said
+from seglm.utils import png
 from seglm.utils.answers import Status
 from seglm.utils.encoding import read_text
 
@@ -27,10 +28,8 @@ PIXELS = {"predicted": "predicted_pixels", "target": "target_pixels"}
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
-    """A mask as a PNG of black and white, lossless. Raises OSError if it cannot be written."""
-    path.write_bytes(
-        encode_mask(mask, bits=1)
-    )  # not cv2.imwrite: it returns False instead of saying what went wrong
+    """A mask as a PNG of 0 and 255, lossless. Raises OSError if it cannot be written."""
+    path.write_bytes(png.of_mask(mask))  # not cv2.imwrite: it returns False instead of saying what went wrong
 
 
 def read_mask(path: Path, *, size: tuple[int, int] | None = None, key: str = "") -> NDArray[np.bool_]:

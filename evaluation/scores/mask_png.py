@@ -12,7 +12,6 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -37,7 +36,6 @@ CHANNELS = {GREY: "grey", RGB: "RGB", PALETTE: "palette", GREY_ALPHA: "grey+alph
 """by colour type"""
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF tag, and its value for a picture that is shown as it is stored
 BYTE = 8  # bits
-ON = 255
 SHOWN = 6  # values of a refused mask that are named
 RULE = "a mask holds 0 for the background and 1, 255 or the largest value for the object; save 0 and 255 as an 8-bit grey PNG"
 
@@ -70,18 +68,6 @@ def decode_mask(content: bytes, *, size: tuple[int, int] | None = None) -> Mask:
         raise ValueError(f"is a mask of {found} for a picture of {size}; masks are scored at original size")
     with _kind_told(content, RULE):
         return _of_palette(stored) if stored.colours is not None else _of_values(stored, stored.numbers)
-
-
-def encode_mask(mask: Mask, *, bits: Literal[1, 8] = 8) -> bytes:
-    """A mask, bool [H, W], as a grey PNG of black and white; of 8 bits 0 and 255, as servers take it, of 1 bit it is smaller.
-
-    Raises OSError if that does not go.
-    """
-    options = [cv2.IMWRITE_PNG_BILEVEL, 1] if bits == 1 else []
-    done, data = cv2.imencode(".png", mask.astype(np.uint8) * ON, options)
-    if not done:
-        raise OSError(f"a mask of {mask.shape} could not be encoded as PNG")
-    return data.tobytes()
 
 
 def stored_numbers(content: bytes, *, of_objects: bool) -> NDArray[np.uint8]:

@@ -18,11 +18,17 @@ from seglm.utils.types import Sample, Target
 
 NO_KIND = "(none)"
 LISTED = 10  # expressions without a prediction that a table names
-Convention = Literal["lisa", "plain", "gsva", "rela", "every", "found", "revos", "official"]
+Convention = Literal["lisa", "plain", "gsva", "rela", "every", "found", "revos", "ref_sav", "official"]
 """how expressions are averaged: `iou.py` has the first two, `grefer.py` the next two; in those of `expressions.py`
 and `revos.py` a result is an expression in all frames of its video; that of `ref_davis17.py` merges expressions"""
 OFFICIAL: Convention = "official"
-OF_VIDEOS: Sequence[Convention] = ("every", "found", "revos", OFFICIAL)
+OF_VIDEOS: Sequence[Convention] = ("every", "found", "revos", "ref_sav", OFFICIAL)
+LONG, SHORT = "long", "short"
+"""kinds of Ref-SAV's expressions"""
+REF_SAV = (
+    "Sa2VA's J&F of Ref-SAV: two decimals an expression, mean over the long and over the short ones, overall the mean of both; "
+    "a missing prediction scores 0"
+)
 Made = Literal[Protocol, "foreign"]
 """how answers were made; foreign: by another program, so that nothing is known of what it said"""
 CONVENTIONS: Mapping[str, str] = dict(
@@ -31,6 +37,7 @@ CONVENTIONS: Mapping[str, str] = dict(
         *grefer.CONVENTIONS.items(),
         *expressions.CONVENTIONS.items(),
         ("revos", revos.CONVENTION_JF),
+        ("ref_sav", REF_SAV),
         (OFFICIAL, ref_davis17.CONVENTIONS["official"]),
     ]
 )
@@ -190,7 +197,11 @@ def _of_videos(
         return score if protocol != "generate" else replace(score, emission=iou.share(sum(slots), len(slots)))
 
     plain = partial(expressions.score, convention="found" if convention == "found" else "every")
-    score = tally(everything, revos.overall if convention == "revos" else plain)
+    by_type: dict[Convention, Callable[..., expressions.Score]] = {
+        "revos": revos.overall,
+        "ref_sav": partial(revos.overall, types=(LONG, SHORT)),
+    }
+    score = tally(everything, by_type.get(convention, plain))
     missing = (
         f"{len(score.missing)} without a prediction: {', '.join(score.missing[:LISTED])}"
         if score.missing

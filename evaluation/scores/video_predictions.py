@@ -14,12 +14,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.evaluation.scores.mask_png import encode_mask
+from seglm.utils import png
 from seglm.utils.atomic import write_atomic
 from seglm.utils.types import Sample, Target
 
 Mask = NDArray[np.bool_]
 """bool [H, W]"""
+ON = 255
 
 
 def video_name(sample: Sample) -> str:
@@ -42,7 +43,7 @@ def write_frame(folder: Path, sample: Sample, target: Target, frame: int, mask: 
     if mask.shape != sample.size:
         raise ValueError(f"{path}: a mask of {mask.shape} for a video of {sample.size} (H, W)")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, encode_mask(mask), is_durable=False)
+    write_atomic(path, png.of_grey(mask.astype(np.uint8) * ON), is_durable=False)
 
 
 def _inside(name: str, sample: Sample) -> str:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seglm.evaluation.scores.davis import Numbers
-from seglm.evaluation.scores.mask_png import ON, encode_mask
 from seglm.evaluation.scores.ref_davis17 import by_annotator, folder_of, merge
-from seglm.evaluation.scores.video_predictions import expression_folder, video_name
+from seglm.evaluation.scores.video_predictions import ON, expression_folder, video_name
+from seglm.utils import png
 from seglm.utils.types import Sample, Target
 
 Mask = NDArray[np.bool_]
@@ -76,7 +76,7 @@ class Apart:
     def encode(self, masks: Sequence[Mask]) -> bytes:
         """See `Form`."""
         [mask] = masks
-        return encode_mask(mask)
+        return png.of_grey(mask.astype(np.uint8) * ON)
 
     def fault(self, numbers: Numbers, folder: Folder) -> str:
         """See `Form`."""

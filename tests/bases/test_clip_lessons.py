@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,10 @@ from seglm.bases.clip_cache import DrawnClip, drawn_clip
 from seglm.bases.clip_lessons import questions_about
 from seglm.bases.clip_showing import PATCHES, VISUAL_TOKENS, Showing, showing
 from seglm.bases.packing import Packed, Packer
+from seglm.dataset.toy import motion
 from seglm.dataset.toy.asking import NOWHERE, spoken_spot
 from seglm.dataset.toy.clips import make_clip, seen
-from seglm.dataset.toy.watching import WATCH, Watched, deed_of
+from seglm.dataset.toy.watching import DEEDS, WATCH, Watched, deed_of
 from seglm.model.backbones.tokenizer import load_tokenizer
 from seglm.model.systems.videolisa import POOLED, WHOLE, sparse_and_dense, videolisa_tiny
 from seglm.utils.types import Dialogue, Turn
@@ -157,7 +159,7 @@ def test_a_patch_is_followed_to_its_thing_some_frames_before(packer: Packer, dra
 def test_a_deed_is_learnt_at_the_last_word_for_it(packer: Packer, drawn: DrawnClip) -> None:
     shown = showing(drawn)
     _, row = packed(packer, shown)
-    found = motion_lessons._deeds_told(packer, row)
+    found = motion_lessons.deeds_told(packer, row)
     assert found
     for question, line, place in found:
         last = question.text[: question.told_until].split(" ")[-1]
@@ -178,8 +180,68 @@ def test_moves_are_told_from_frame_to_frame(drawn: DrawnClip) -> None:
                 is_around = abs(told["x change"]) == motion_lessons.MOST  # over one edge and in at the other
                 assert is_around or told["x change"] == pytest.approx(4 * (told["x"] - told["x before"]))
                 assert is_around or sign * told["x change"] > motion_lessons.CLEAR
-                assert told["y change"] == 0 and told["turn"] == 0 and told["swell"] == 0
+                assert told["y change"] == 0 and told["swell"] == 0
     assert right is not None or left is not None
+
+
+def test_growth_is_told_from_frame_to_frame() -> None:
+    shown = showing(drawn_clip(make_clip(1, family="growing")))
+    signs = {"grows": (1, 1, 1), "shrinks": (-1, -1, -1)}
+    checked = 0
+    for thing, role in enumerate(shown.drawn.clip.roles):
+        told = [motion_lessons._moves(shown, number, thing)[-1] for number in range(1, WHOLE)]
+        if role in signs:
+            assert all(
+                sign * swell > motion_lessons.CLEAR for sign, swell in zip(signs[role], told, strict=True)
+            )
+        elif role.endswith("back"):
+            assert told[0] * told[-1] < 0
+        checked += role in signs
+    assert checked
+
+
+def test_a_square_that_turns_either_way_may_look_the_same_in_the_whole_frames() -> None:
+    """So turning is not taught."""
+    shown = showing(drawn_clip(make_clip(0, family="turning")))
+    gap = (shown.whole[1] - shown.whole[0]) / (len(shown.drawn.pictures) - 1)
+    slow, fast = (gap * turn for turn in motion.TURN)
+    assert slow < np.pi / 2 - slow < fast  # one way as far as the other, up to a quarter
+
+
+def test_the_words_for_a_deed_look_at_what_does_it(packer: Packer, drawn: DrawnClip) -> None:
+    shown = showing(drawn)
+    _, row = packed(packer, shown)
+    aims = dict(clip_lessons._deed_aims([shown], packer, row))
+    told = [entry for entry in motion_lessons.deeds_told(packer, row) if entry[0].targets]
+    assert told and len(aims) == len({(line, place) for _, line, place in told})
+    for question, line, place in told:
+        things, share = set(question.targets), aims[line, place]
+        aimed = np.flatnonzero(share)
+        assert len(aimed) and {int(shown.filled[token].argmax()) for token in aimed} & things
+        if shown.by_frame[-1][:, list(things)].any():
+            assert aimed.min() >= POOLED + (WHOLE - 1) * PATCHES
+
+
+@torch.no_grad()
+def test_a_deed_is_told_from_those_of_its_family_alone(
+    packer: Packer, base: tiny_llava.TinyLlava, drawn: DrawnClip
+) -> None:
+    shown = showing(drawn)
+    row = packer.pack([clip_lessons.meanings(np.random.default_rng(0))])
+    states = [torch.randn(*row.ids.shape, 128, generator=torch.Generator().manual_seed(0))]
+
+    def seen_loss(deed: str) -> float:
+        """While the head prefers that deed to any other."""
+        kept = base.deeds.bias.clone()
+        base.deeds.bias[list(DEEDS).index(deed)] += 50.0
+        without_words = replace(row, spans=())
+        loss, _ = motion_lessons._deed_loss(base, [shown], packer, without_words, states)
+        base.deeds.bias.copy_(kept)
+        return float(loss)
+
+    plain = seen_loss("stops")
+    assert plain == seen_loss("grows") and DEEDS["stops"][0] != drawn.clip.family
+    assert seen_loss("right") != plain
 
 
 def test_the_lessons_reach_every_part_that_is_taught(
@@ -192,7 +254,7 @@ def test_the_lessons_reach_every_part_that_is_taught(
     loss.backward()
     assert torch.isfinite(loss) and {"watch", "track", "moved", "deed_seen", "deed_told"} <= set(values)
     tower = base.llava.model.vision_tower.embeddings.patch_embedding
-    for part in (base.deeds, base.moves, tower):
+    for part in (base.deeds, base.moves, base.course, tower):
         assert part.weight.grad is not None and part.weight.grad.abs().sum() > 0
 
 
