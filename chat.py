@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.chat_files import claimed, earlier
 from seglm.evaluation.asking.open_model import open_model
 from seglm.evaluation.asking.question import MAX_NEW_TOKENS, predict_frames
+from seglm.evaluation.propagate.anchors import asking_anchors
+from seglm.evaluation.propagate.answers import Propagation, carried
+from seglm.evaluation.propagate.choice import add_flags, check_flags, propagation
 from seglm.model.precision import PRECISIONS
 from seglm.model.recipe import Lora
 from seglm.utils.command import command
@@ -59,24 +63,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.prompt is not None:
         check_text(given.prompt, "--prompt")
     check_writable(given.vis_save_path, "--vis_save_path")
+    check_flags(given)
     if about is not None:
         look_at(about, "--image" if given.image else "--video")
+        if given.propagate and is_picture(about):
+            raise ValueError(f"--propagate: {about} is a picture; leave the flag out, or give a video")
     _escape_what_is_no_utf8()
     model = _open(given)
+    how = propagation(given, str(model.backbone.device))
+    if how is not None:
+        model.recipe = asking_anchors(model.recipe, how.anchors)
     if given.prompt is not None:
-        answer(model, about, given.prompt, given)
+        answer(model, about, given.prompt, given, how)
         return
     with suppress(EOFError, KeyboardInterrupt):
-        talk(lambda about, prompt: answer(model, about, prompt, given))
+        talk(lambda about, prompt: answer(model, about, prompt, given, how))
     print()
 
 
-def answer(model: Segmenter, about: Path, prompt: str, given: argparse.Namespace) -> None:
-    """One question about one picture or video: prints what the model says and writes its masks."""
+def answer(
+    model: Segmenter, about: Path, prompt: str, given: argparse.Namespace, how: Propagation | None = None
+) -> None:
+    """One question about one picture or video: prints what the model says and writes its masks.
+
+    how: its masks of a video are carried; then the model's recipe asks for the anchors only.
+    """
     check_text(prompt, "the prompt")
     before = earlier(about, given.vis_save_path)
     with of_no_data_set():
-        answered = _about_picture if is_picture(about) else _about_video
+        answered = _about_picture if is_picture(about) else partial(_about_video, how=how)
         lines, is_drawn = answered(model, about, prompt, given)
     if before:
         fate = "replaced" if is_drawn else "kept, and are not of this answer"
@@ -109,7 +124,7 @@ def _about_picture(
 
 
 def _about_video(
-    model: Segmenter, about: Path, prompt: str, given: argparse.Namespace
+    model: Segmenter, about: Path, prompt: str, given: argparse.Namespace, *, how: Propagation | None
 ) -> tuple[list[str], bool]:
     """What a person reads, and whether there are masks."""
     from tqdm import tqdm
@@ -118,7 +133,8 @@ def _about_video(
 
     video = open_video(about, str(about))
     asked = sample_of_video(video, str(about))
-    drawn = predict_frames(model, asked, prompt, max_new_tokens=given.max_new_tokens)
+    carry = None if how is None else partial(carried, how=how)
+    drawn = predict_frames(model, asked, prompt, max_new_tokens=given.max_new_tokens, carry=carry)
     bar = tqdm(drawn, total=video.num_frames, unit="frame", leave=False, disable=None)
     name = claimed(about, given.vis_save_path)
     found = save_video(bar, video, asked.frame, name, given.vis_save_path)
@@ -207,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
         default=MAX_NEW_TOKENS,
         help="longest answer (default %(default)s)",
     )
+    add_flags(parser)
     parser.add_argument("--recipe", help="name of the recipe" + WEIGHTS_DECIDE)
     parser.add_argument("--conv_type", help="chat template, e.g. llava_v1, llava_llama_2" + WEIGHTS_DECIDE)
     parser.add_argument(

@@ -38,6 +38,8 @@ class Segment:
     """the mask decoder's own estimate of IoU, 0 to 1; 0 where nothing is drawn"""
     is_rejected: bool = False
     """the model says that it is not there; the mask is empty then"""
+    is_there: bool | None = None
+    """the mask decoder says that it can be seen in this frame, or that it cannot; None: it does not say"""
     phrase: str = ""
     """the words of the answer that it belongs to, where the model marks them: `<p> a red ring </p> [SEG]`"""
     keyword: str = ""
@@ -149,10 +151,12 @@ def seen(frame: int, answer: Answer, size: tuple[int, int]) -> FramePrediction:
     phrases = phrases_of(spoken.text, spoken.tokens)
     keywords = spoken.keywords or ("",) * len(spoken.tokens)
     masks = [np.zeros(size, np.bool_) if one is None else (one > 0).numpy() for one in answer.masks]
+    scores = answer.scores or (0.0,) * len(masks)
+    is_there = [logit > 0 for logit in answer.there] or (None,) * len(masks)
     segments = tuple(
-        Segment(size, _runs_of(mask), score, logits is None, phrase, keyword)
-        for mask, logits, score, phrase, keyword in zip(
-            masks, answer.masks, answer.scores, phrases, keywords, strict=True
+        Segment(size, _runs_of(mask), score, logits is None, there, phrase, keyword)
+        for mask, logits, score, there, phrase, keyword in zip(
+            masks, answer.masks, scores, is_there, phrases, keywords, strict=True
         )
     )
     return FramePrediction(frame, spoken.text, spoken.status, size, segments)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import example, picture, shown, truth
 from seglm.dataset.pixels import decoder_pixels
-from seglm.evaluation.asking.sight import SEEN, Look, Sight
+from seglm.evaluation.asking.sight import SEEN, Seeing, Sight
 from seglm.evaluation.asking.turns import Answered, Seat, lots, told
 from seglm.model.recipe import Protocol, Recipe
 from seglm.utils.answers import Drawn, Spoken, status_of
@@ -113,7 +113,7 @@ def speak(
     asked: Sequence[tuple[Clip, Script]],
     *,
     max_new_tokens: int,
-    sight: Look | None = None,
+    sight: Seeing | None = None,
 ) -> list[list[Spoken]]:
     """What the model says to every dialogue about every clip, in one batch.
 
@@ -249,7 +249,7 @@ def device_of(model: Segmenter) -> torch.device:
 
 def _example(model: Segmenter, clip: Clip, script: Script, *, is_seen: bool = False) -> Example:
     """is_seen: the vision tower needs no pixels of it."""
-    branches = model.encoder.encode_script(script, key=clip.key)
+    branches = model.encoder.encode_script(script, key=clip.key, size=clip.size)
     limit = model.encoder.max_length
     if too_long := [length for branch in branches if (length := model.encoder.length(branch)) > limit]:
         raise ValueError(
@@ -263,6 +263,8 @@ def _example(model: Segmenter, clip: Clip, script: Script, *, is_seen: bool = Fa
         vision_size=len(SEEN) if is_seen else model.backbone.vision_size,
         decoder_size=model.decoder.image_size,
         pixels=model.recipe.data.pixels,
+        stretched=model.recipe.decoder.stretches,
+        look=model.recipe.look,
     )
 
 

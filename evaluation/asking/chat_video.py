@@ -25,6 +25,8 @@ class _Told:
     """of the picture, summed over these frames"""
     rejected: int = 0
     """frames in which the model says that it is not there"""
+    hidden: int = 0
+    """frames in which the mask decoder says that it cannot be seen"""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def save_video(
                     told[number].frames += bool(mask.any())
                     told[number].share += float(mask.mean())
                     told[number].rejected += segment.is_rejected
+                    told[number].hidden += segment.is_there is False
                     picture = overlay(picture, mask, MASK_COLOURS[number % len(MASK_COLOURS)])
                 add(picture)
                 if one.frame in wanted:
@@ -98,8 +101,11 @@ def described_video(answer: VideoAnswer) -> list[str]:
         if one.frames:
             share = 100 * one.share / one.frames
             found = f"in {one.frames} of {answer.num_frames} frames, {share:.1f} % of the picture there"
+            found += f", out of sight in {one.hidden}" if one.hidden else ""
         elif one.rejected:
             found = REJECTED
+        elif one.hidden == answer.num_frames:
+            found = "absent: the mask decoder says that it is in no frame"
         else:
             found = "empty: the model drew nothing in any frame"
         lines.append(f"mask {number}: {found}: {folder}")

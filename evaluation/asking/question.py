@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.given import is_video, sample_of
 from seglm.evaluation.asking.ask import ask
+from seglm.utils.answers import Drawn
 from seglm.utils.encoding import check_text
 from seglm.utils.prediction import FramePrediction, Prediction, seen
 from seglm.utils.types import Sample
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MAX_NEW_TOKENS = 512  # LISA's chat.py at 3cb2d43
 Told = Sequence[tuple[str, str]]
 """(question, answer) of the turns before"""
+Carry = Callable[[Iterator[Drawn], Sequence[Sample]], Iterator[Drawn]]
 
 
 def predict(
@@ -49,8 +51,11 @@ def predict_frames(
     *,
     history: Told = (),
     max_new_tokens: int = MAX_NEW_TOKENS,
+    carry: Carry | None = None,
 ) -> Iterator[FramePrediction]:
     """Frame after frame, as the model draws them; of a video no more than a few are held.
+
+    carry: makes frames of which all are drawn of those that the model draws (`evaluation/propagate`).
 
     Raises ValueError at once for a blank question, or a history that is none, and ValueError when it comes to a frame that cannot
     be decoded.
@@ -60,7 +65,8 @@ def predict_frames(
 
     def frames() -> Iterator[FramePrediction]:
         with of_no_data_set():
-            for drawn in ask(model, sample, text, history=told, max_new_tokens=max_new_tokens):
+            own = ask(model, sample, text, history=told, max_new_tokens=max_new_tokens)
+            for drawn in own if carry is None else carry(own, [sample]):
                 [answer] = drawn.answers
                 yield seen(drawn.frame, answer, sample.size)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from seglm.model.segmenter import Segmenter
 
-Look = Callable[[Sequence[Clip]], "Tensor"]
+Seeing = Callable[[Sequence[Clip]], "Tensor"]
 """clips -> the features of all their frames in order, [N, P, D]"""
 SEEN = np.zeros((1, 1, 3), np.uint8)  # stands for a picture whose features are known
 
@@ -36,7 +36,7 @@ class Sight:
             window.repeats for sample in samples for window in islice(model.recipe.walk(sample.num_frames), 2)
         )
 
-    def on(self, seats: Sequence[tuple[Seat, Answered]]) -> Look | None:
+    def on(self, seats: Sequence[tuple[Seat, Answered]]) -> Seeing | None:
         """A look at these windows; None where every frame is shown once."""
         places = [[(seat.sample, frame) for frame in seat.window.seen] for seat, _ in seats]
         return partial(self._features, places) if self._comes_back else None
@@ -45,13 +45,13 @@ class Sight:
         import torch
 
         model = self.model
-        backbone, mode = model.backbone, model.recipe.data.pixels
+        backbone, mode, fit = model.backbone, model.recipe.data.pixels, model.recipe.look.fit
         wanted = dict.fromkeys(place for own in places for place in own)
         new: dict[tuple[int, int], Tensor] = {}
         for own, clip in zip(places, clips, strict=True):
             for number, place in enumerate(own):
                 if place not in self._held and place not in new:
-                    pixels = vision_pixels(clip.seen[number], backbone.vision_size, mode=mode)
+                    pixels = vision_pixels(clip.seen[number], backbone.vision_size, mode=mode, fit=fit)
                     new[place] = torch.from_numpy(pixels)
         held = {place: features for place, features in self._held.items() if place in wanted}
         if new:

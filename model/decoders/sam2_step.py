@@ -188,7 +188,8 @@ def _choose(
     )
     if policy.occlusion:
         there = found.score > 0
-        logits = torch.where(there[..., None, None], logits, ABSENT)
+        if policy.masks_absent:
+            logits = torch.where(there[..., None, None], logits, ABSENT)
         pointer = torch.where(there, pointer, decoder.no_object_pointer.float())
     return Drawn(logits, found.iou[rows, taken], found.score, conditioned, pointer)
 

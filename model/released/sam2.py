@@ -9,7 +9,7 @@ beside the weights has to say it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,6 +174,11 @@ HF_NAMES: tuple[Rule, ...] = (
     *((new, f"decoder.{new}") for old, new in WHOLE if "." not in old),
 )
 """transformers 5.24, models/sam2_video/modeling_sam2_video.py -> ours"""
+
+
+def is_sam2(names: Iterable[str]) -> bool:
+    """True for names of a SAM-2, its own, transformers' or ours: no SAM has a memory."""
+    return any(name.removeprefix("decoder.").startswith("memory_attention.") for name in names)
 
 
 def load_sam2(path: str | Path) -> Checkpoint:

@@ -19,7 +19,7 @@ from seglm.evaluation.scores.files import read_mask
 from seglm.utils.answers import Answer, Spoken
 from seglm.utils.film import film
 from seglm.utils.prediction import FramePrediction, seen
-from tests.evaluation.fakes import HEIGHT, WIDTH, predicted, rectangle
+from tests.evaluation.fakes import HEIGHT, WIDTH, answered, predicted, rectangle
 from tests.tiny import tiny_model
 
 NAMES = ("00000", "00005", "00010", "00015")
@@ -80,6 +80,18 @@ def test_words_only_leave_no_film_and_other_words_later_are_said(folder: Path, t
 def test_a_thing_that_is_rejected_is_said_to_be_absent(folder: Path, tmp_path: Path) -> None:
     no = seen(0, Answer(Spoken("No [REJ].", (), "rejected", ("[REJ]",)), (None,), (0.0,)), (HEIGHT, WIDTH))
     assert "the model says that it is not" in saved(open_video(folder), tmp_path / "out", *[no] * 4)[1]
+
+
+def test_what_the_decoder_does_not_see_is_said_to_be_out_of_sight(folder: Path, tmp_path: Path) -> None:
+    there = seen(0, replace(answered(rectangle(1, 1)), there=(4.0,)), (HEIGHT, WIDTH))
+    hidden = seen(0, replace(answered(np.zeros((HEIGHT, WIDTH), np.bool_)), there=(-0.5,)), (HEIGHT, WIDTH))
+    assert [one.segments[0].is_there for one in (there, hidden)] == [True, False]
+    assert predicted(rectangle(1, 1)).segments[0].is_there is None
+    out = tmp_path / "out"
+    line = saved(open_video(folder), out, there, hidden, hidden, there)[1]
+    assert line.startswith("mask 0: in 2 of 4 frames, 10.4 % of the picture there, out of sight in 2: ")
+    line = saved(open_video(folder), out, *[hidden] * 4)[1]
+    assert line.startswith("mask 0: absent: the mask decoder says that it is in no frame: ")
 
 
 @pytest.mark.parametrize("kind", ["folder", "film"])
