@@ -9,7 +9,7 @@ of `terms`. Such a class may stand in the system's own file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -236,8 +236,8 @@ class Recipe:
     """number of frames of a sample -> how it is gone through in evaluation and chat; a picture is a video of one frame"""
     shows: Callable[[int], tuple[Piece, ...]] = one_picture
     """how many frames a window shows -> what a typed question begins with"""
-    typed: Callable[[Clip, str, Recipe], Dialogue] = typed_once
-    """what somebody typed -> what is asked about a window"""
+    typed: Callable[[Clip, str, Sequence[tuple[str, str]], Recipe], Dialogue] = typed_once
+    """what somebody typed, and the questions and answers before it -> what is asked about a window"""
     parent: str = ""
     """name of the recipe this one was derived from; a run prints the difference"""
     read_at: Literal[-1, 0] = -1
