@@ -11,9 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seglm.dataset.faults import blamed
-from seglm.dataset.mixture import LOOK, Mixture, rng_of
-from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels
-from seglm.utils.types import Branch, Clip, Example, Frames, Pictures, Region, Sample, Script, Target
+from seglm.dataset.mixture import LOOK, Order, rng_of
+from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels, vision_tiles
+from seglm.utils.tiles import first_rows, grid_of, views
+from seglm.utils.types import (
+    PLAIN,
+    Branch,
+    Clip,
+    Example,
+    Frames,
+    Look,
+    Pictures,
+    Region,
+    Sample,
+    Script,
+    Target,
+)
 
 ATTEMPTS = 1000  # draws in a row that hold nothing to ask for before it is an error: the data cannot be right
 
@@ -41,13 +54,17 @@ class Source(Protocol):
         """The sample of that index. Raises Fault with its key if a file is missing or malformed."""
         ...
 
+    def length(self, index: int) -> int:
+        """See `mixture.Measured`."""
+        ...
+
 
 FramesFn = Callable[[int, np.random.Generator], Frames]
 ScriptFn = Callable[[Clip, np.random.Generator], Script]
 
 
 class EncodeFn(Protocol):
-    def __call__(self, script: Script, *, key: str) -> tuple[Branch, ...]: ...
+    def __call__(self, script: Script, *, key: str, size: tuple[int, int]) -> tuple[Branch, ...]: ...
 
 
 def each_text(target: Target) -> tuple[Target, ...]:
@@ -192,9 +209,12 @@ def example(
     decoder_size: int,
     pixels: Mode,
     stretched: bool = False,
+    look: Look = PLAIN,
 ) -> Example:
     """The clip in the sizes that the encoders see, with its encoded script; stretched: see `decoder_pixels`."""
-    vision = np.empty((len(clip.seen), 3, vision_size, vision_size), dtype=np.uint8)
+    counts = views(script, len(clip.seen), clip.size, look=look, side=vision_size)
+    rows = first_rows(counts)
+    vision = np.empty((sum(counts), 3, vision_size, vision_size), dtype=np.uint8)
     drawn: dict[int, tuple[NDArray[np.uint8], tuple[int, int]]] = {}
 
     def draw(number: int, frame: NDArray[np.uint8]) -> None:
@@ -202,7 +222,13 @@ def example(
 
     for place in range(len(clip.seen)):
         frame = clip.seen[place]
-        vision[place] = vision_pixels(frame, vision_size, mode=pixels)
+        if counts[place] == 1:
+            vision[rows[place]] = vision_pixels(frame, vision_size, mode=pixels, fit=look.fit)
+        else:
+            grid = grid_of(clip.size, most=look.tiles, side=vision_size)
+            vision[rows[place] : rows[place] + counts[place]] = vision_tiles(
+                frame, vision_size, grid, mode=pixels
+            )
         for number in (number for number, at in enumerate(clip.drawn_at) if at == place):
             draw(number, frame)
     for number in range(len(clip.drawn)):
@@ -234,7 +260,7 @@ class TrainingSet:
     Its functions are module-level ones or partials of them, so that it can be sent to a worker process.
     """
 
-    mixture: Mixture
+    mixture: Order
     sources: Sequence[Source]
     frames: FramesFn
     script: ScriptFn
@@ -247,6 +273,7 @@ class TrainingSet:
     """False makes ignored pixels background, as in the original"""
     stretched: bool = False
     """a picture fills the mask decoder's square"""
+    look: Look = PLAIN
 
     def __getitem__(self, number: int) -> Example:
         """Raises Fault if the sample's files are missing or malformed; another sample never takes its place."""
@@ -258,7 +285,7 @@ class TrainingSet:
         if not self.leave_out_ignored:
             shown = replace(shown, ignore=None)
         script = self.script(shown, rng)
-        branches = self.encode(script, key=sample.key)
+        branches = self.encode(script, key=sample.key, size=sample.size)
         return example(
             shown,
             branches,
@@ -267,6 +294,7 @@ class TrainingSet:
             decoder_size=self.decoder_size,
             pixels=self.pixels,
             stretched=self.stretched,
+            look=self.look,
         )
 
     def sample(self, number: int) -> Sample:

@@ -26,12 +26,14 @@ THINNEST = (
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def vision_pixels(image: Pixels, size: int, *, mode: Mode) -> Pixels:
+def vision_pixels(image: Pixels, size: int, *, mode: Mode, fit: Literal["crop", "fill"] = "crop") -> Pixels:
     """uint8 [3, size, size]: what CLIP's image processor makes of a picture, before it is normalised.
 
     image: uint8 [H, W, 3], RGB. The short side is resized to `size` (bicubic), the middle square is cut out; what lies outside is
-    invisible to the LLM, as in LISA.
+    invisible to the LLM, as in LISA. fit: `fill` resizes the whole picture to the square instead, as InternVL has it.
     """
+    if fit == "fill":
+        return np.ascontiguousarray(_resize(image, (size, size), "bicubic", mode))
     image = _middle(image)
     height, width = image.shape[:2]
     short = min(height, width)
@@ -40,6 +42,21 @@ def vision_pixels(image: Pixels, size: int, *, mode: Mode) -> Pixels:
     whole = _resize(image, resized, "bicubic", mode)
     top, left = (resized[0] - size) // 2, (resized[1] - size) // 2
     return np.ascontiguousarray(whole[:, top : top + size, left : left + size])
+
+
+def vision_tiles(image: Pixels, size: int, grid: tuple[int, int], *, mode: Mode) -> list[Pixels]:
+    """The tiles of a picture, row by row, and behind them the whole of it, each uint8 [3, size, size].
+
+    grid: rows and columns (`utils/tiles.py`); of one tile it is the whole picture alone. The picture is resized to the whole grid
+    first (bicubic): InternVL's dynamic_preprocess (magic-research/Sa2VA at d01bf3f).
+    """
+    rows, columns = grid
+    whole = vision_pixels(image, size, mode=mode, fit="fill")
+    if rows * columns == 1:
+        return [whole]
+    large = _resize(image, (rows * size, columns * size), "bicubic", mode)
+    places = [(row * size, column * size) for row in range(rows) for column in range(columns)]
+    return [*(large[:, top : top + size, left : left + size] for top, left in places), whole]
 
 
 def decoder_pixels(

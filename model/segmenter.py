@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -55,8 +56,7 @@ class Segmenter(nn.Module):
             features = self.features(batch)
         queries = self.queries(self.slot_states(states, batch))
         low = self.draw(queries, batch, features)
-        masks = self.masks_by_frame(low, batch)
-        predicted = Predicted(logits, masks, queries)
+        predicted = Predicted(logits, low[:, 0], queries, partial(self.masks_by_frame, low, batch))
         parts = {
             name: Part(term.total(batch, predicted, self), term.count(batch))
             for name, term in self.terms.items()

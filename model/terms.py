@@ -6,8 +6,9 @@ Formulas are LISA's (model/LISA.py, `dice_loss` and `sigmoid_ce_loss`, at 3cb2d4
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from seglm.utils.config import Choice
@@ -31,10 +32,19 @@ class Predicted:
 
     logits_KV: Tensor
     """float [K, V], vocabulary logits at the labelled places (one dummy row if K is 0)"""
-    masks: tuple[Tensor, ...]
-    """for each drawn frame float32 [jobs of the frame, H, W], logits at the original size"""
+    low_Jhw: Tensor
+    """float32 [J, h, w], logits of all jobs on the mask decoder's grid (one dummy row if J is 0)"""
     queries_SC: Tensor
     """float32 [S, C], the slots' projections (one dummy row if S is 0)"""
+    enlarged: Callable[[], tuple[Tensor, ...]]
+    """makes `masks`; not every term looks at the original pixels"""
+    shared: dict[object, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """what several terms compute alike, kept by the first of them"""
+
+    @cached_property
+    def masks(self) -> tuple[Tensor, ...]:
+        """For each drawn frame float32 [jobs of the frame, H, W], logits at the original size."""
+        return self.enlarged()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from seglm.utils.dist import is_sharded
 from seglm.utils.imports import importing
 from seglm.utils.ranges import FILLED, Count
 from seglm.utils.renamed import argument_of
-from seglm.utils.types import Batch
+from seglm.utils.types import Batch, Look
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
@@ -43,6 +43,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 CACHE = ("cache", "past_key_values")
 """what a language model's forward calls its cache: from transformers 5.24 on, and before; 5.40 takes the first only"""
 Pool = Literal["none", "1x4", "2x2"]
+FEATURES_DIM = 3  # of what the tower makes of frames; of pixels it is one more
 POOLED = 4  # patches whose mean is one token, where there is a pool
 SELECT_LAYER = -2
 """LLaVA reads the output of the last block but one (mm_vision_select_layer)"""
@@ -102,13 +103,17 @@ class Projected(BackboneChoice):
             tokenizer=tokenizer,
             found=found,
             template=template(self.template),
-            patches=tokens_of(
-                (checkpoint.vision["image_size"] // checkpoint.vision["patch_size"]) ** 2, self.pool
-            ),
+            patches=self.patches(checkpoint.vision),
             image_tokens=self.image_tokens,
             tokens=tokens,
             max_length=self.max_length,
+            look=Look(self.fit, tiles=self.most_tiles),
+            side=checkpoint.vision["image_size"],
         )
+
+    def patches(self, vision: Mapping[str, Any]) -> int:
+        """Visual tokens of one square; vision: the tower's sizes."""
+        return tokens_of(int(vision["image_size"] // vision["patch_size"]) ** 2, self.pool)
 
     def build(self, sizes: Sizes, *, attention: str, precision: Precision) -> ProjectedBackbone:
         with importing():
@@ -137,8 +142,9 @@ class Projected(BackboneChoice):
 class ProjectedBackbone(nn.Module):
     """Pixels and ids in, the last hidden state out."""
 
-    clip_mean: Tensor
-    clip_std: Tensor
+    mean, std = CLIP_MEAN, CLIP_STD
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(
         self,
@@ -159,8 +165,8 @@ class ProjectedBackbone(nn.Module):
         self.pool = pool
         layers: Any = llm.model
         self._cache = argument_of(layers.forward, *CACHE)
-        self.register_buffer("clip_mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("clip_std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(self.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(self.std).view(3, 1, 1), persistent=False)
 
     @property
     def patches(self) -> int:
@@ -192,15 +198,19 @@ class ProjectedBackbone(nn.Module):
         dtype: torch.dtype = self.llm.model.norm.weight.dtype
         return dtype
 
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 3, v, v] -> float; what is float is normalised already."""
+        if pixels.dtype != torch.uint8:
+            return pixels
+        return (pixels.float() / 255 - self.pixel_mean) / self.pixel_std
+
     @torch.no_grad()
     def see(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, v, v], or float already normalised -> features [N, P, vision width]; frozen, no gradient.
 
         Only the blocks up to the selected one are run: the last block of CLIP is never needed.
         """
-        if pixels.dtype == torch.uint8:
-            pixels = (pixels.float() / 255 - self.clip_mean) / self.clip_std
-        tower = self.vision
+        tower, pixels = self.vision, self.normalised(pixels)
         hidden = tower.pre_layrnorm(
             tower.embeddings(pixels.to(tower.embeddings.patch_embedding.weight.dtype))
         )
@@ -213,10 +223,20 @@ class ProjectedBackbone(nn.Module):
         """Token embeddings with the projected features written at their recorded places: [R, T, D]."""
         embeds = self.llm.get_input_embeddings()(batch.ids.clamp(min=0)).to(self.dtype)
         if batch.image_at.shape[0] == 0 and not is_sharded(self.vision):
-            return embeds  # type: ignore[no-any-return]
-        table = self.projector(pooled(self.see(_at_least_one(batch.vision, self.vision_size)), self.pool))
+            return embeds + self._nothing_seen()  # type: ignore[no-any-return]
+        is_seen = batch.vision.dim() == FEATURES_DIM
+        seen = batch.vision if is_seen else self.see(_at_least_one(batch.vision, self.vision_size))
+        table = self.projector(pooled(seen, self.pool))
         features = visual_tokens(table, batch.image_frame, batch.image_patch).to(embeds.dtype)
         return embeds.flatten(0, 1).index_copy(0, batch.image_at, features).view_as(embeds)  # type: ignore[no-any-return]
+
+    def _nothing_seen(self) -> Tensor | int:
+        """0 that hangs on a projector that is trained: on every rank it then takes part, also in a batch without a picture."""
+        first = next(self.projector.parameters())
+        if not first.requires_grad:
+            return 0
+        nothing: Tensor = 0 * self.projector(first.new_zeros((1, first.shape[-1]))).sum()
+        return nothing.to(self.dtype)
 
     def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:
         """The state after the last norm, [R, T, D]; nothing of the layers below is kept."""

@@ -55,6 +55,8 @@ class Sam2(DecoderChoice):
     """what is remembered from frame to frame where a video is drawn; None: every frame is drawn for itself"""
     training_memory: MemoryPolicy | None = None
     """the same where drawing is learnt"""
+    best_of_several: bool = False
+    """the mask with the highest estimated IoU of those for an ambiguous prompt is drawn, not the one for a clear prompt"""
 
     def check(self, recipe: Recipe, /) -> None:
         trainable = recipe.trainable
@@ -78,7 +80,7 @@ class Sam2(DecoderChoice):
     def build(self, sizes: Mapping[str, Any]) -> Sam2Decoder:
         dims = Sam2Dims.of(sizes)
         self._check_side(dims.image_size, "SAM-2")
-        return Sam2Decoder(dims, not_points=self.not_points)
+        return Sam2Decoder(dims, not_points=self.not_points, best_of_several=self.best_of_several)
 
 
 def resized(squares_J1hw: Tensor, side: int) -> Tensor:
@@ -122,11 +124,12 @@ class Sam2Decoder(nn.Module):
     mean: ClassVar[tuple[float, float, float]] = PIXEL_MEAN
     std: ClassVar[tuple[float, float, float]] = PIXEL_STD
 
-    def __init__(self, dims: TrackerDims, *, not_points: bool = False) -> None:
+    def __init__(self, dims: TrackerDims, *, not_points: bool = False, best_of_several: bool = False) -> None:
         super().__init__()
         made = make_modules(dims)
         self.dims = dims
         self.not_points = not_points
+        self.best_of_several = best_of_several
         self.image_encoder = made.vision_encoder
         self.prompt_encoder = made.prompt_encoder
         self.mask_decoder = made.mask_decoder
@@ -226,12 +229,16 @@ class Sam2Decoder(nn.Module):
         """Masks of all jobs in one call without any memory, in float32 whatever the autocast.
 
         features: [J, 4 C, g, g] of each job's frame. Returns (logits float32 [J, K, h, w], estimated IoU float32 [J, K]); K is
-        1 + num_multimask: mask 0 is the one for an unambiguous prompt.
+        1 + num_multimask: mask 0 is the one for an unambiguous prompt. With `best_of_several` K is 1.
         """
         with torch.autocast(features.device.type, enabled=False):
             fine, middle, coarse = self.levels(features.float())
             found = self.candidates((fine, middle), self.without_memory(coarse), self._prompts(prompts_JPC))
-        return found.logits, found.iou
+        if not self.best_of_several:
+            return found.logits, found.iou
+        jobs = torch.arange(len(found.iou), device=found.iou.device)
+        best = 1 + found.iou[:, 1:].argmax(1)
+        return found.logits[jobs, best][:, None], found.iou[jobs, best][:, None]
 
     def _prompts(self, vectors_JPC: Tensor) -> Prompts:
         vectors = vectors_JPC.float()

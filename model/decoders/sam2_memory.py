@@ -38,6 +38,8 @@ class MemoryPolicy:
     conditions: bool = True
     """a frame of which something is said is drawn without looking back, and looked back on from everywhere; else it looks back,
     and is drawn with what is said, as GLUS does it"""
+    masks_absent: bool = True
+    """without it such an object keeps the mask that was drawn, as in Sa2VA"""
     writes: Literal["image", "conditioned"] = "image"
     """the features that a mask is written with: those of the picture, or those that memory attention made of them"""
     binarise: bool = True

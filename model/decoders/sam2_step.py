@@ -72,11 +72,14 @@ def step(
         if masks is not None:
             drawn, high = _given(decoder, (fine, middle), coarse, masks.float())
         else:
-            is_blind = conditioning or memory.is_empty
+            reading = memory.read(frame)
+            is_blind = (
+                conditioning or not reading.memories
+            )  # also where no frame that is looked back on was drawn
             conditioned = (
                 decoder.without_memory(coarse)
                 if is_blind
-                else recall(decoder, coarse, memory.read(frame), memory.policy)
+                else recall(decoder, coarse, reading, memory.policy)
             )
             said = prompts or Prompts(decoder.no_points(objects))
             found = decoder.candidates((fine, middle), conditioned, said)
@@ -187,7 +190,8 @@ def _choose(
     )
     if policy.occlusion:
         there = found.score > 0
-        logits = torch.where(there[..., None, None], logits, ABSENT)
+        if policy.masks_absent:
+            logits = torch.where(there[..., None, None], logits, ABSENT)
         pointer = torch.where(there, pointer, decoder.no_object_pointer.float())
     return Drawn(logits, found.iou[rows, taken], found.score, conditioned, pointer)
 

@@ -79,7 +79,7 @@ class Sam3Tracker(Sam2):
     def build(self, sizes: Mapping[str, Any]) -> Sam3TrackerDecoder:
         dims = Sam3TrackerDims.of(sizes)
         self._check_side(dims.image_size, dims.kind)
-        return Sam3TrackerDecoder(dims, not_points=self.not_points)
+        return Sam3TrackerDecoder(dims, not_points=self.not_points, best_of_several=self.best_of_several)
 
     def preprocessing(self) -> dict[str, Any]:
         return {**super().preprocessing(), "mean": list(GREY), "std": list(GREY)}

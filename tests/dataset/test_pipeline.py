@@ -53,7 +53,7 @@ def script(shown: Clip, rng: np.random.Generator) -> Script:
     )
 
 
-def encode(said: Script, *, key: str) -> tuple[Branch, ...]:
+def encode(said: Script, *, key: str, size: tuple[int, int] = (1, 1)) -> tuple[Branch, ...]:
     """The characters of the question as ids."""
     questions = [
         np.array([ord(c) for c in str(dialogue.turns[0].question[0])], dtype=np.int64) for dialogue in said
@@ -157,7 +157,7 @@ def test_a_conversation_about_nothing_that_is_shown_becomes_an_example_without_a
 
             return Sample("words|train/0", (0, 0), never, num_frames=0, turns=(("hi", "hello"),))
 
-    def heard(said: Script, *, key: str) -> tuple[Branch, ...]:
+    def heard(said: Script, *, key: str, size: tuple[int, int]) -> tuple[Branch, ...]:
         return tuple(
             replace(one, labels=np.full_like(one.ids, IGNORE_LABEL)) for one in encode(said, key=key)
         )

@@ -101,6 +101,31 @@ def test_a_recipe_is_asked_for_its_anchors_only() -> None:
     assert [window.asked for window in asking_anchors(lisa, "first").walk(FRAMES)] == [(0,)]
 
 
+def test_a_walk_on_which_frames_depend_on_those_before_stays_whole() -> None:
+    glus = named("glus_s")
+    assert glus.decoder.memory is not None
+    assert list(asking_anchors(glus, "uniform").walk(FRAMES)) == list(glus.walk(FRAMES))
+    forgetful = replace(glus, decoder=replace(glus.decoder, memory=None))
+    assert list(asking_anchors(forgetful, "uniform").walk(FRAMES)) == list(glus.walk(FRAMES))
+
+
+def test_what_is_drawn_between_the_anchors_counts_for_nothing() -> None:
+    seen: list[int] = []
+
+    def drawn() -> Iterator[Drawn]:
+        for frame in range(FRAMES):
+            seen.append(frame)
+            yield Drawn(0, frame, (answered(there(0)),))
+
+    found = list(carried(drawn(), [SAMPLE], Propagation(Rolling(), "first")))
+    assert seen == [0]  # nor is it waited for
+    np.testing.assert_array_equal(masks_in(found[4])[0], there(4))
+    with pytest.raises(
+        RuntimeError, match=r"\['clip'\]: the recipe's walk does not draw all anchors, \(0, 2, 5"
+    ):
+        list(carried([Drawn(0, 0, (answered(there(0)),))], [SAMPLE], Propagation(Rolling(), "uniform")))
+
+
 def test_frames_come_in_order_with_the_anchors_as_they_were_drawn() -> None:
     by_frame = {frame: [answered(there(frame), f"Here {frame}.")] for frame in (0, 2, 5, 8, 10)}
     found, carry = through("uniform", by_frame)
