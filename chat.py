@@ -14,19 +14,23 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seglm.dataset.faults import Fault, without_advice
+from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.frames import read_frame
+from seglm.dataset.given import sample_of, sample_of_video
 from seglm.dataset.readers.video import is_picture, open_video
-from seglm.evaluation.asking.ask import ask
 from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.chat_files import claimed, earlier
 from seglm.evaluation.asking.open_model import open_model
+from seglm.evaluation.asking.question import MAX_NEW_TOKENS, predict_frames
+from seglm.evaluation.propagate.anchors import asking_anchors
+from seglm.evaluation.propagate.answers import Propagation, carried
+from seglm.evaluation.propagate.choice import add_flags, check_flags, propagation
 from seglm.model.precision import PRECISIONS
 from seglm.model.recipe import Lora
 from seglm.utils.command import command
@@ -35,14 +39,11 @@ from seglm.utils.encoding import check_text
 from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, CountOrNone, hints_of, place, typed
-from seglm.utils.types import Sample
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
 
 PROMPT, IMAGE = "Please input your prompt: ", "Please input the image path: "
-MAX_NEW_TOKENS = 512  # LISA's chat.py
-RECENT = 8  # frames of a video that are kept decoded
 WEIGHTS_DECIDE = "; default: as the weights were trained"
 
 
@@ -62,24 +63,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.prompt is not None:
         check_text(given.prompt, "--prompt")
     check_writable(given.vis_save_path, "--vis_save_path")
+    check_flags(given)
     if about is not None:
         look_at(about, "--image" if given.image else "--video")
+        if given.propagate and is_picture(about):
+            raise ValueError(f"--propagate: {about} is a picture; leave the flag out, or give a video")
     _escape_what_is_no_utf8()
     model = _open(given)
+    how = propagation(given, str(model.backbone.device))
+    if how is not None:
+        model.recipe = asking_anchors(model.recipe, how.anchors)
     if given.prompt is not None:
-        answer(model, about, given.prompt, given)
+        answer(model, about, given.prompt, given, how)
         return
     with suppress(EOFError, KeyboardInterrupt):
-        talk(lambda about, prompt: answer(model, about, prompt, given))
+        talk(lambda about, prompt: answer(model, about, prompt, given, how))
     print()
 
 
-def answer(model: Segmenter, about: Path, prompt: str, given: argparse.Namespace) -> None:
-    """One question about one picture or video: prints what the model says and writes its masks."""
+def answer(
+    model: Segmenter, about: Path, prompt: str, given: argparse.Namespace, how: Propagation | None = None
+) -> None:
+    """One question about one picture or video: prints what the model says and writes its masks.
+
+    how: its masks of a video are carried; then the model's recipe asks for the anchors only.
+    """
     check_text(prompt, "the prompt")
     before = earlier(about, given.vis_save_path)
-    with _of_no_data_set():
-        answered = _about_picture if is_picture(about) else _about_video
+    with of_no_data_set():
+        answered = _about_picture if is_picture(about) else partial(_about_video, how=how)
         lines, is_drawn = answered(model, about, prompt, given)
     if before:
         fate = "replaced" if is_drawn else "kept, and are not of this answer"
@@ -90,7 +102,7 @@ def answer(model: Segmenter, about: Path, prompt: str, given: argparse.Namespace
 
 def look_at(about: Path, flag: str) -> None:
     """Says what it is where the flag tells otherwise. Raises ValueError if it is broken, before a model is loaded."""
-    with _of_no_data_set():
+    with of_no_data_set():
         if is_picture(about):
             read_frame(about, str(about))
             what = "picture"
@@ -101,29 +113,18 @@ def look_at(about: Path, flag: str) -> None:
         print(f"{flag} {about}: it is a {what}, and answered as one", flush=True)
 
 
-@contextmanager
-def _of_no_data_set() -> Iterator[None]:
-    """A fault of a picture that somebody asks about: nothing is to be checked but this one."""
-    try:
-        yield
-    except Fault as error:
-        raise ValueError(without_advice(str(error))) from error
-
-
 def _about_picture(
     model: Segmenter, about: Path, prompt: str, given: argparse.Namespace
 ) -> tuple[list[str], bool]:
     """What a person reads, and whether there are masks."""
-    picture = read_frame(about, str(about))
-    asked = Sample(str(about), (picture.shape[0], picture.shape[1]), lambda _: picture, path=str(about))
-    [drawn] = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
-    [said] = drawn.answers
-    paths = save(said, picture, about, given.vis_save_path)
+    asked = sample_of(about)
+    [said] = predict_frames(model, asked, prompt, max_new_tokens=given.max_new_tokens)
+    paths = save(said, asked.frame(0), about, given.vis_save_path)
     return described(said, paths), bool(paths)
 
 
 def _about_video(
-    model: Segmenter, about: Path, prompt: str, given: argparse.Namespace
+    model: Segmenter, about: Path, prompt: str, given: argparse.Namespace, *, how: Propagation | None
 ) -> tuple[list[str], bool]:
     """What a person reads, and whether there are masks."""
     from tqdm import tqdm
@@ -131,13 +132,12 @@ def _about_video(
     from seglm.evaluation.asking.chat_video import described_video, save_video
 
     video = open_video(about, str(about))
-    # The mask decoder asks for a few frames in advance, and the film wants them again.
-    frame = lru_cache(RECENT)(video.frame)
-    asked = Sample(str(about), video.size, frame, num_frames=video.num_frames, path=str(about))
-    drawn = ask(model, asked, prompt, max_new_tokens=given.max_new_tokens)
+    asked = sample_of_video(video, str(about))
+    carry = None if how is None else partial(carried, how=how)
+    drawn = predict_frames(model, asked, prompt, max_new_tokens=given.max_new_tokens, carry=carry)
     bar = tqdm(drawn, total=video.num_frames, unit="frame", leave=False, disable=None)
     name = claimed(about, given.vis_save_path)
-    found = save_video(bar, video, frame, name, given.vis_save_path)
+    found = save_video(bar, video, asked.frame, name, given.vis_save_path)
     return described_video(found), bool(found.masks)
 
 
@@ -223,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
         default=MAX_NEW_TOKENS,
         help="longest answer (default %(default)s)",
     )
+    add_flags(parser)
     parser.add_argument("--recipe", help="name of the recipe" + WEIGHTS_DECIDE)
     parser.add_argument("--conv_type", help="chat template, e.g. llava_v1, llava_llama_2" + WEIGHTS_DECIDE)
     parser.add_argument(

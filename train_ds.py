@@ -28,7 +28,7 @@ from seglm.model.quantize import quantize
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import listing
 from seglm.model.recipes import recipe as named
-from seglm.model.released.identify import WITHOUT_BASE, layout_of, manifest_of
+from seglm.model.released.identify import BASES, WITHOUT_BASE, layout_of, manifest_of
 from seglm.model.trainable import fate
 from seglm.training.engine import Engine
 from seglm.training.from_recipe import (
@@ -268,7 +268,7 @@ def score(recipe: Recipe, options: cli.Options) -> None:
 def weights_to_score(recipe: Recipe, options: cli.Options, run: RunFolder) -> str:
     """--init_from or --version; for the command of a training with --eval_only behind it, the best state of its run."""
     given = options.init_from or recipe.backbone.weights
-    if layout_of(resolve(given)) == "llava" and is_portable(run.portable):
+    if layout_of(resolve(given)) in BASES and is_portable(run.portable):
         log.info("%s is a base; what is scored is the best state of %s", given, run.folder)
         return str(run.portable)
     return given

@@ -1,10 +1,9 @@
-"""Makes both bases of the toy world: `python -m seglm.bases.make` (about an hour of one core each; resumable; fixed seeds).
+"""Makes the bases of the toy world: `python -m seglm.bases.make` (about an hour of one core each; resumable; fixed seeds).
 
 `--score` measures the bases that are there and writes the numbers into their manifests.
 """
 
 import json
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,19 @@ from seglm.bases import (
     tiny_llava,
     tiny_llava_losses,
     tiny_sam,
+    tiny_sam2,
+    tiny_sam2_run,
     training_run,
     vocabulary,
 )
+from seglm.bases.manifest import write_manifest
 from seglm.model.backbones.tokenizer import load_tokenizer
 from seglm.utils.command import command
 from seglm.utils.flags import Parser
 from seglm.utils.ranges import Count, Positive, place, typed
 
 HOME = Path(__file__).resolve().parent
+BASES = ("llava", "sam", "sam2")  # folders of bases/
 SCORED, SCORED_CLIPS = 300, 200  # held-out scenes and clips
 GLANCED = 60  # of each, while it trains
 TOWER_STEPS, TOWER_IMAGES = 7000, 12
@@ -47,7 +50,6 @@ MOTION_OFFSET = 2500  # it sees other clips than the talk of the same step
 CLIP_SHARE = 0.3  # of the steps
 CLIP_CHUNKS = 25  # after so many the clips come round again
 SAM_STEPS, SAM_IMAGES = 3400, 8
-CURVE_POINTS = 12  # of the scores over the run, in the manifest
 
 
 @command
@@ -56,8 +58,8 @@ def main() -> None:
     parser = Parser(description=__doc__)
     parser.add_argument(
         "--only",
-        choices=("llava", "sam"),
-        help="make or score one base; by default first one, then the other",
+        choices=BASES,
+        help="make or score one base; by default one after the other",
     )
     parser.add_argument(
         "--minutes",
@@ -69,16 +71,15 @@ def main() -> None:
     parser.add_argument(
         "--work", type=place, default=Path("runs/bases"), help="checkpoints, curves and drawn scenes"
     )
-    parser.add_argument("--out", type=place, default=HOME, help="the folder that gets llava/ and sam/")
+    parser.add_argument("--out", type=place, default=HOME, help="the folder that gets one of each")
     parser.add_argument("--score", action="store_true", help="only measure what is there")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.score:
         return score(args.out, only=args.only, work=args.work)
-    if args.only != "sam":
-        make_tiny_llava(args.out / "llava", work=args.work, minutes=args.minutes)
-    if args.only != "llava":
-        make_tiny_sam(args.out / "sam", work=args.work, minutes=args.minutes)
+    makers = {"llava": make_tiny_llava, "sam": make_tiny_sam, "sam2": tiny_sam2_run.make_tiny_sam2}
+    for name in (args.only,) if args.only else BASES:
+        makers[name](args.out / name, work=args.work, minutes=args.minutes)
 
 
 def make_tiny_llava(out: Path, *, work: Path, minutes: float) -> None:
@@ -135,11 +136,13 @@ def score(out: Path, *, only: str | None, work: Path) -> None:
     """Measures the bases, or one of them, on held-out scenes and writes the scores into their manifests."""
     held_out = _held_out(work)
     found: dict[str, Mapping[str, Any]] = {}
-    if only != "sam":
+    if only in (None, "llava"):
         packers = _packers(load_tokenizer(out / "llava", tokens=(), image_tokens=vocabulary.IMAGE_TOKENS))
         found["llava"] = _talk_scores(tiny_llava.load(out / "llava"), packers, held_out, whole=True)
-    if only != "llava":
+    if only in (None, "sam"):
         found["sam"] = tiny_sam.scores(tiny_sam.load(out / "sam"), held_out[0])
+    if only in (None, "sam2"):
+        found["sam2"] = tiny_sam2_run.whole_scores(tiny_sam2.load(out / "sam2"))
     for name, scores in found.items():
         path = out / name / "manifest.json"
         content = json.loads(path.read_text(encoding="ascii")) | {"scores": scores}
@@ -262,40 +265,6 @@ def make_tiny_sam(out: Path, *, work: Path, minutes: float) -> None:
         write_manifest(out, scores, progress, settings, work / f"{SAM_RUN}.jsonl", images=SAM_IMAGES)
 
     training_run.train(base, step, settings, folder=work, name=SAM_RUN, saved=saved)
-
-
-def write_manifest(
-    out: Path,
-    scores: Mapping[str, Any],
-    progress: training_run.Progress,
-    settings: training_run.RunSettings,
-    curve: Path,
-    *,
-    images: int,
-) -> None:
-    """Writes manifest.json: how the base was made and what it scores; keeps the curve of scores over the run."""
-    path = out / "manifest.json"
-    history = curve.with_name(curve.stem + "_scores.jsonl")
-    with history.open("a", encoding="ascii") as stream:
-        stream.write(
-            json.dumps({"step": progress.step, "minutes": round(progress.seconds / 60, 1), **scores}) + "\n"
-        )
-    print(history.stem, progress.step, scores, flush=True)
-    lines = [json.loads(line) for line in history.read_text(encoding="ascii").splitlines()]
-    content = {
-        "made_by": "python -m seglm.bases.make",
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU thread(s)",
-        "steps": progress.step,
-        "steps_planned": settings.steps,
-        "images_per_step": images,
-        "peak_lr": settings.lr,
-        "minutes": round(progress.seconds / 60, 1),
-        "cpu_minutes": round(progress.cpu_seconds / 60, 1),
-        "scores": scores,
-        "curve": lines[:: max(1, len(lines) // CURVE_POINTS)],
-    }
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="ascii")
 
 
 if __name__ == "__main__":

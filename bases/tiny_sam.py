@@ -84,8 +84,8 @@ def sample_prompts(
         for _ in range(per_image):
             thing = int(rng.integers(len(scene.things)))
             own_kind = kind or KINDS[int(rng.choice(len(KINDS), p=KIND_ODDS))]
-            corners = _corners(owners == thing, own_kind, rng, jitter=0.0 if kind else BOX_JITTER)
-            rows.append((index, own_kind == "box", corners, _members(scene, thing)))
+            places = corners(owners == thing, own_kind, rng, jitter=0.0 if kind else BOX_JITTER)
+            rows.append((index, own_kind == "box", places, _members(scene, thing)))
     images, boxes, points, members = zip(*rows, strict=True)
     return Prompts(
         torch.tensor(images),
@@ -134,7 +134,7 @@ def training_loss(
         )
         logits, guess = base.sam.decode(features[part.image], embed(base.sam, part, padded=padded))
         truth = F.avg_pool2d(covered(owners[part.image], part.members).float(), GRID // LOW)
-        losses, iou = _mask_loss(logits, truth)
+        losses, iou = mask_loss(logits, truth)
         weights = torch.tensor([1.0] + [GROUP_WEIGHT] * len(GROUPS))
         total = total + (losses * weights).sum() + IOU_WEIGHT * (guess - iou).square().sum()
         ious = ious + iou.sum(0)
@@ -143,7 +143,7 @@ def training_loss(
         f"iou_{name}": float(v) / len(prompts.image) for name, v in zip(("thing", *GROUPS), ious, strict=True)
     }
     if share < DENSE_UNTIL:
-        dense, right = _dense_loss(base, features, batch)
+        dense, right = dense_loss(base.dense, features, batch)
         total, values = total + DENSE_WEIGHT * (1 - share / DENSE_UNTIL) * dense, values | right
     return total, values
 
@@ -201,7 +201,7 @@ def load(folder: Path) -> SamDecoder:
     return sam
 
 
-def _corners(
+def corners(
     mask: NDArray[np.bool_], kind: str, rng: np.random.Generator, *, jitter: float
 ) -> NDArray[np.float32]:
     """Two corners of the box, or a point on the mask twice: float [2, 2] (x, y)."""
@@ -229,7 +229,7 @@ def _members(scene: Scene, thing: int) -> NDArray[np.bool_]:
     return members
 
 
-def _mask_loss(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+def mask_loss(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """logits and soft truth [J, K, L, L] -> loss [J, K] and IoU [J, K] at the low resolution."""
     bce = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean((2, 3))
     chance = logits.sigmoid()
@@ -240,7 +240,7 @@ def _mask_loss(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     return BCE_WEIGHT * bce + DICE_WEIGHT * dice, iou
 
 
-def _dense_loss(base: TinySam, features: Tensor, batch: DrawnScenes) -> tuple[Tensor, dict[str, float]]:
+def dense_loss(heads: nn.ModuleDict, features: Tensor, batch: DrawnScenes) -> tuple[Tensor, dict[str, float]]:
     """Cross entropy of the attributes of the thing at the centre of each patch (ground is a value of its own)."""
     step = GRID // features.shape[-1]
     centre = batch.owners[:, step // 2 :: step, step // 2 :: step]
@@ -254,7 +254,7 @@ def _dense_loss(base: TinySam, features: Tensor, batch: DrawnScenes) -> tuple[Te
         truth = torch.from_numpy(
             np.take_along_axis(table, centre.reshape(len(table), -1).astype(np.int64), axis=1)
         )
-        logits = base.dense[name](features).flatten(2)
+        logits = heads[name](features).flatten(2)
         total = total + F.cross_entropy(logits, truth)
         right[f"dense_{name}"] = float((logits.argmax(1) == truth)[truth > 0].float().mean())
     return total, right

@@ -73,7 +73,7 @@ def boxes(count: int, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 def batched(decoder: Sam2Decoder, video: Video, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """bool [N, T, H, W]"""
-    return np.stack([found for _, found in BySam2(decoder)(video, {0: masks})], axis=1)
+    return np.stack([found.masks for found in BySam2(decoder)(video, {0: masks})], axis=1)
 
 
 def one_by_one(decoder: Sam2Decoder, video: Video, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -108,8 +108,8 @@ def growth(decoder: Sam2Decoder, length: int) -> tuple[float, float]:
     """MiB of resident memory: after SETTLED frames, and how much more at the end."""
     video = Video(length, (48, 64))
     settled, last = 0, 0
-    for frame, _ in BySam2(decoder)(video, {0: boxes(1, video.size)}):
-        if frame == min(SETTLED, length - 1):
+    for found in BySam2(decoder)(video, {0: boxes(1, video.size)}):
+        if found.frame == min(SETTLED, length - 1):
             settled = resident()
     last = resident()
     return settled / 2**20, (last - settled) / 2**20

@@ -80,7 +80,9 @@ class Original:
         blank = np.broadcast_to(np.uint8(0), (*self.sample.size, 3))
         target = self.sample.targets[number]
         clip = Clip(self.sample.key, self.sample.size, seen=[blank] * POOLED, drawn=(), targets=(target,))
-        [branch] = self.model.encoder.encode_script(answer_given(clip, self.model.recipe), key=clip.key)
+        [branch] = self.model.encoder.encode_script(
+            answer_given(clip, self.model.recipe), key=clip.key, size=clip.size
+        )
         return branch
 
     def _prompt(self, branch: Branch, clip: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from seglm.dataset import twins
 from seglm.dataset.description import Description
 from seglm.dataset.faults import Fault, Missing, without_advice
 from seglm.dataset.mixture import names
-from seglm.dataset.pipeline import clip
+from seglm.dataset.pipeline import asks, clip
 from seglm.dataset.readers.refer import NO_TARGET
 from seglm.dataset.readers.stills import Stills
 from seglm.dataset.sources import describe, descriptions, is_begun, open_source
@@ -37,7 +37,7 @@ class Findings:
     name: str
     samples: int = 0
     expressions: int = 0
-    """texts that ask for a mask, or turns of a conversation"""
+    """texts that ask for a mask, turns of a conversation, captions of a region"""
     decoded: int = 0
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -84,23 +84,26 @@ def _look(source: Stills, every: int, index: int) -> _Look:
             return _Look(faults=(f"{sample.key}: missing image ({sample.path})",))
         whole = bool(every) and index % every == 0
         empty = tuple(_decode(sample)) if whole else ()
-        if not sample.turns and not sample.targets:
+        if not asks(sample):
             return _Look(decoded=int(whole), empty=(sample.key,))
-        return _Look(
-            sum(len(target.texts) for target in sample.targets) + len(sample.turns), int(whole), (), empty
-        )
+        told = len(sample.turns) + sum(len(region.captions) for region in sample.regions)
+        return _Look(sum(len(target.texts) for target in sample.targets) + told, int(whole), (), empty)
     except Fault as error:
         return _Look(faults=(str(error),))
 
 
 def _decode(sample: Sample) -> Iterator[str]:
-    """Keys of the targets without a pixel that should have one. Raises Fault if anything cannot be decoded."""
+    """Keys of targets and regions without a pixel that should have one. Raises Fault if anything cannot be decoded."""
     shown: dict[int, bool] = {}
+    seen: dict[str, bool] = {}
     for number in range(sample.num_frames):  # one after the other: a video may be long
         known = [index for index, target in enumerate(sample.targets) if target.is_known(number)]
         decoded = clip(sample, frames=Frames(seen=(number,), drawn=(number,)), targets=known)
         for index, mask in zip(known, decoded.masks, strict=True):
             shown[index] = shown.get(index, False) or bool(mask.any())
+        for region, masks in zip(sample.regions, decoded.pointed, strict=True):
+            seen[region.key] = seen.get(region.key, False) or bool(masks.any())
+    yield from (f"{sample.key}, region {key}" for key, is_seen in seen.items() if not is_seen)
     for index, is_shown in shown.items():
         if not is_shown and sample.targets[index].kind != NO_TARGET:
             yield f"{sample.key}, target {sample.targets[index].key}"

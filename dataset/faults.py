@@ -38,6 +38,15 @@ def without_advice(told: str) -> str:
 
 
 @contextmanager
+def of_no_data_set() -> Iterator[None]:
+    """A fault of a picture or video that somebody asks about is a ValueError: nothing is to be checked but this one."""
+    try:
+        yield
+    except Fault as error:
+        raise ValueError(without_advice(str(error))) from error
+
+
+@contextmanager
 def blamed(key: str, path: Path | str, what: str = "malformed record") -> Iterator[None]:
     """Whatever goes wrong inside, in Python or in a library of C, is a Fault of this key and file: `key: what: error (path)`.
 

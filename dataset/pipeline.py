@@ -11,9 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seglm.dataset.faults import blamed
-from seglm.dataset.mixture import LOOK, Mixture, rng_of
-from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels
-from seglm.utils.types import Branch, Clip, Example, Frames, Pictures, Sample, Script, Target
+from seglm.dataset.mixture import LOOK, Order, rng_of
+from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels, vision_tiles
+from seglm.utils.tiles import first_rows, grid_of, views
+from seglm.utils.types import (
+    PLAIN,
+    Branch,
+    Clip,
+    Example,
+    Frames,
+    Look,
+    Pictures,
+    Region,
+    Sample,
+    Script,
+    Target,
+)
 
 ATTEMPTS = 1000  # draws in a row that hold nothing to ask for before it is an error: the data cannot be right
 
@@ -41,13 +54,17 @@ class Source(Protocol):
         """The sample of that index. Raises Fault with its key if a file is missing or malformed."""
         ...
 
+    def length(self, index: int) -> int:
+        """See `mixture.Measured`."""
+        ...
+
 
 FramesFn = Callable[[int, np.random.Generator], Frames]
 ScriptFn = Callable[[Clip, np.random.Generator], Script]
 
 
 class EncodeFn(Protocol):
-    def __call__(self, script: Script, *, key: str) -> tuple[Branch, ...]: ...
+    def __call__(self, script: Script, *, key: str, size: tuple[int, int]) -> tuple[Branch, ...]: ...
 
 
 def each_text(target: Target) -> tuple[Target, ...]:
@@ -60,11 +77,19 @@ def each_text(target: Target) -> tuple[Target, ...]:
     )
 
 
+def asks(sample: Sample) -> bool:
+    """Whether anything can be said or asked about it."""
+    return bool(sample.targets or sample.turns or any(region.captions for region in sample.regions))
+
+
 def choose(sample: Sample, limit: int, rng: np.random.Generator) -> Sample:
     """The sample with at most `limit` of what can be asked for, drawn without replacement.
 
-    Where texts are expressions of their own (sentences about a thing), they are drawn for themselves, as in LISA.
+    Where texts are expressions of their own (sentences about a thing), they are drawn for themselves, as in LISA. What a caption
+    speaks of stays together: an answer whose phrases are partly masked would teach to leave masks out.
     """
+    if sample.caption is not None:
+        return sample
     pool = [
         one for target in sample.targets for one in (each_text(target) if target.asked_apart else (target,))
     ]
@@ -75,7 +100,7 @@ def choose(sample: Sample, limit: int, rng: np.random.Generator) -> Sample:
 
 def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None) -> Clip:
     """Decodes the chosen frame, and the masks of the chosen targets (all of them by default); of several frames each is decoded
-    when it is taken from the clip.
+    when it is taken from the clip. A choice of targets leaves the caption out, which speaks of all of them.
 
     Raises Fault if a file is missing or malformed, or a mask of another size than the frames.
     """
@@ -96,6 +121,9 @@ def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None
         masks=tuple(masks[id(target.masks)] for target in chosen),
         ignore=ignored(sample, frames.drawn),
         turns=sample.turns,
+        caption=sample.caption if targets is None else None,
+        regions=sample.regions,
+        pointed=tuple(pointed(sample, region, frames.seen) for region in sample.regions),
         drawn_at=tuple(frames.seen.index(number) if number in frames.seen else -1 for number in frames.drawn),
     )
 
@@ -108,6 +136,8 @@ def shown(sample: Sample, seen: Sequence[int]) -> Clip:
         seen=_pictures(sample, seen)(seen),
         drawn=(),
         targets=sample.targets,
+        regions=sample.regions,
+        pointed=tuple(pointed(sample, region, seen) for region in sample.regions),
     )
 
 
@@ -147,6 +177,14 @@ def truth(sample: Sample, target: Target, frames: Sequence[int]) -> NDArray[np.b
     return masks
 
 
+def pointed(sample: Sample, region: Region, frames: Sequence[int]) -> NDArray[np.bool_]:
+    """Where a region is in these frames, bool [T, H, W]. Raises Fault, also for masks of another size."""
+    with blamed(sample.key, sample.path, "its regions cannot be decoded"):
+        masks = region.masks(frames)
+        _check_size("a region", masks, sample, frames)
+    return masks
+
+
 def ignored(sample: Sample, frames: Sequence[int]) -> NDArray[np.bool_] | None:
     """Where neither loss nor metric may look in these frames, bool [T, H, W]; None where everything counts. Raises Fault."""
     if sample.ignore is None:
@@ -170,17 +208,27 @@ def example(
     vision_size: int,
     decoder_size: int,
     pixels: Mode,
+    stretched: bool = False,
+    look: Look = PLAIN,
 ) -> Example:
-    """The clip in the sizes that the encoders see, with its encoded script."""
-    vision = np.empty((len(clip.seen), 3, vision_size, vision_size), dtype=np.uint8)
+    """The clip in the sizes that the encoders see, with its encoded script; stretched: see `decoder_pixels`."""
+    counts = views(script, len(clip.seen), clip.size, look=look, side=vision_size)
+    rows = first_rows(counts)
+    vision = np.empty((sum(counts), 3, vision_size, vision_size), dtype=np.uint8)
     drawn: dict[int, tuple[NDArray[np.uint8], tuple[int, int]]] = {}
 
     def draw(number: int, frame: NDArray[np.uint8]) -> None:
-        drawn[number] = decoder_pixels(frame, decoder_size, mode=pixels)
+        drawn[number] = decoder_pixels(frame, decoder_size, mode=pixels, stretched=stretched)
 
     for place in range(len(clip.seen)):
         frame = clip.seen[place]
-        vision[place] = vision_pixels(frame, vision_size, mode=pixels)
+        if counts[place] == 1:
+            vision[rows[place]] = vision_pixels(frame, vision_size, mode=pixels, fit=look.fit)
+        else:
+            grid = grid_of(clip.size, most=look.tiles, side=vision_size)
+            vision[rows[place] : rows[place] + counts[place]] = vision_tiles(
+                frame, vision_size, grid, mode=pixels
+            )
         for number in (number for number, at in enumerate(clip.drawn_at) if at == place):
             draw(number, frame)
     for number in range(len(clip.drawn)):
@@ -212,7 +260,7 @@ class TrainingSet:
     Its functions are module-level ones or partials of them, so that it can be sent to a worker process.
     """
 
-    mixture: Mixture
+    mixture: Order
     sources: Sequence[Source]
     frames: FramesFn
     script: ScriptFn
@@ -223,17 +271,21 @@ class TrainingSet:
     pixels: Mode
     leave_out_ignored: bool = True
     """False makes ignored pixels background, as in the original"""
+    stretched: bool = False
+    """a picture fills the mask decoder's square"""
+    look: Look = PLAIN
 
     def __getitem__(self, number: int) -> Example:
         """Raises Fault if the sample's files are missing or malformed; another sample never takes its place."""
         sample = self.sample(number)
         rng = rng_of(self.mixture.seed, number, LOOK)
         chosen = choose(sample, self.targets_per_sample, rng)
-        shown = clip(chosen, frames=self.frames(sample.num_frames, rng))
+        is_shown = sample.num_frames > 0  # a conversation may be about nothing that is seen
+        shown = clip(chosen, frames=self.frames(sample.num_frames, rng) if is_shown else Frames((), ()))
         if not self.leave_out_ignored:
             shown = replace(shown, ignore=None)
         script = self.script(shown, rng)
-        branches = self.encode(script, key=sample.key)
+        branches = self.encode(script, key=sample.key, size=sample.size)
         return example(
             shown,
             branches,
@@ -241,6 +293,8 @@ class TrainingSet:
             vision_size=self.vision_size,
             decoder_size=self.decoder_size,
             pixels=self.pixels,
+            stretched=self.stretched,
+            look=self.look,
         )
 
     def sample(self, number: int) -> Sample:
@@ -252,7 +306,7 @@ class TrainingSet:
         for attempt in range(ATTEMPTS):
             source, index = self.mixture.draw(number, attempt)
             sample = self.sources[source].sample(index)
-            if sample.targets or sample.turns:
+            if asks(sample):
                 return sample
         raise RuntimeError(
             f"sample {number}: {ATTEMPTS} draws in a row hold nothing to ask for; the last was {sample.key}"

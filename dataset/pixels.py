@@ -26,12 +26,14 @@ THINNEST = (
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def vision_pixels(image: Pixels, size: int, *, mode: Mode) -> Pixels:
+def vision_pixels(image: Pixels, size: int, *, mode: Mode, fit: Literal["crop", "fill"] = "crop") -> Pixels:
     """uint8 [3, size, size]: what CLIP's image processor makes of a picture, before it is normalised.
 
     image: uint8 [H, W, 3], RGB. The short side is resized to `size` (bicubic), the middle square is cut out; what lies outside is
-    invisible to the LLM, as in LISA.
+    invisible to the LLM, as in LISA. fit: `fill` resizes the whole picture to the square instead, as InternVL has it.
     """
+    if fit == "fill":
+        return np.ascontiguousarray(_resize(image, (size, size), "bicubic", mode))
     image = _middle(image)
     height, width = image.shape[:2]
     short = min(height, width)
@@ -42,15 +44,33 @@ def vision_pixels(image: Pixels, size: int, *, mode: Mode) -> Pixels:
     return np.ascontiguousarray(whole[:, top : top + size, left : left + size])
 
 
-def decoder_pixels(image: Pixels, size: int, *, mode: Mode) -> tuple[Pixels, tuple[int, int]]:
+def vision_tiles(image: Pixels, size: int, grid: tuple[int, int], *, mode: Mode) -> list[Pixels]:
+    """The tiles of a picture, row by row, and behind them the whole of it, each uint8 [3, size, size].
+
+    grid: rows and columns (`utils/tiles.py`); of one tile it is the whole picture alone. The picture is resized to the whole grid
+    first (bicubic): InternVL's dynamic_preprocess (magic-research/Sa2VA at d01bf3f).
+    """
+    rows, columns = grid
+    whole = vision_pixels(image, size, mode=mode, fit="fill")
+    if rows * columns == 1:
+        return [whole]
+    large = _resize(image, (rows * size, columns * size), "bicubic", mode)
+    places = [(row * size, column * size) for row in range(rows) for column in range(columns)]
+    return [*(large[:, top : top + size, left : left + size] for top, left in places), whole]
+
+
+def decoder_pixels(
+    image: Pixels, size: int, *, mode: Mode, stretched: bool = False
+) -> tuple[Pixels, tuple[int, int]]:
     """uint8 [3, h, w], and the (height, width) at which the mask decoder sees the picture; the model pads it to its square.
 
     image: uint8 [H, W, 3], RGB. The long side becomes `size` (bilinear), halves are rounded up (SAM's ResizeLongestSide).
+    stretched: both sides do, as SAM-2 has it.
     In `fast` a picture that has to be enlarged is left to the model, on its device: moving bytes is what costs here.
     """
     scale = size / max(image.shape[:2])
     # SAM itself makes 0 of a side that is 2048 times shorter than the other, and fails.
-    height, width = (max(1, int(side * scale + 0.5)) for side in image.shape[:2])
+    height, width = (size if stretched else max(1, int(side * scale + 0.5)) for side in image.shape[:2])
     if mode == "fast" and scale >= 1:
         return planes(image), (height, width)
     return np.ascontiguousarray(_resize(image, (height, width), "bilinear", mode)), (height, width)

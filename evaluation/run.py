@@ -20,6 +20,10 @@ from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker, folder_name
 from seglm.evaluation.asking.leak import refuse_leak
 from seglm.evaluation.asking.parts import Parts
+from seglm.evaluation.asking.summary import check_convention
+from seglm.evaluation.propagate.anchors import asking_anchors
+from seglm.evaluation.propagate.answers import propagated
+from seglm.evaluation.propagate.choice import add_flags, check_flags, named, propagation
 from seglm.evaluation.published.records import Row, listing, row
 from seglm.evaluation.published.reproduce import as_published, check_count, compare, write_outcome
 from seglm.evaluation.scores.files import SAID
@@ -66,15 +70,24 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     from seglm.utils.resolve import resolve
 
     check_writable(given.out, "--out")
+    check_flags(given)
     chosen = [benchmark(spec) for spec in given.val_dataset.split(",")]
     for one in chosen if not given.inference_only else ():
         one.check_truth()
     folders = [_folder(given, one) for one in chosen]
     scored = given.weight or given.version
     manifest = manifest_of(resolve(scored, what="the weights to score (--weight, else --version)"))
-    for one in chosen:
-        refuse_leak(one.data, version=scored, manifest=manifest, allow=given.allow_leak)
+    leaks = [
+        refuse_leak(one.data, version=scored, manifest=manifest, allow=given.allow_leak) for one in chosen
+    ]
     selections = [one.open(given.dataset_dir) for one in chosen]
+    for one, selection in zip(chosen if not given.inference_only else (), selections, strict=False):
+        check_convention(one.average(given.convention), selection)
+    for selection in selections if given.propagate else ():
+        if not selection.is_of_videos:
+            raise ValueError(
+                f"--propagate: {selection.name} is of pictures; leave the flag out, or score videos"
+            )
     if published is not None:
         check_count(published, selections[0])
     load_any = load if given.weight is None else partial(load_unmerged, weight=given.weight)
@@ -90,10 +103,15 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     recipe = _with_flags(recipe, given)
     model.recipe = recipe
     protocol: Protocol = given.protocol or recipe.evaluate.protocol
+    how = propagation(given, str(world.device))
+    if how is not None:
+        model.recipe = asking_anchors(recipe, how.anchors)
     ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
+    if how is not None:
+        ask = propagated(ask, how)
     is_inside = True
-    for one, selection, folder in zip(chosen, selections, folders, strict=True):
-        parts = _begun(folder, scored, recipe, protocol, one, overwrite=given.overwrite)
+    for one, selection, folder, leak in zip(chosen, selections, folders, leaks, strict=True):
+        parts = _begun(folder, scored, recipe, protocol, one, given)
         if given.inference_only:
             ask_everything(ask, selection, recipe, out_dir=folder, name=one.name, parts=parts)
             if world.is_main:
@@ -109,6 +127,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
                 out_dir=folder,
                 convention=given.convention,
                 parts=parts,
+                leak=leak,
             )
             message = f"{scores}\n\nfiles: {folder}"
             if published is not None:
@@ -124,7 +143,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
 
 def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
     """Where a benchmark's files go. Raises ValueError if an earlier outcome lies there."""
-    folder: Path = given.out / folder_name(given.weight or given.version, chosen)
+    folder: Path = given.out / (folder_name(given.weight or given.version, chosen) + named(given))
     if (folder / SAID).exists() and not (folder / PARTS).exists() and not given.overwrite:
         what = SCORES if (folder / SCORES).exists() else SAID
         raise ValueError(
@@ -134,7 +153,12 @@ def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
 
 
 def _begun(
-    folder: Path, scored: str, recipe: Recipe, protocol: Protocol, chosen: Benchmark, *, overwrite: bool
+    folder: Path,
+    scored: str,
+    recipe: Recipe,
+    protocol: Protocol,
+    chosen: Benchmark,
+    given: argparse.Namespace,
 ) -> Parts:
     """The batches of an evaluation that are done. Raises ValueError, on every process, if they belong to another one."""
     from seglm.utils.resolve import resolve
@@ -149,9 +173,10 @@ def _begun(
             "recipe": to_json(recipe),
             "protocol": protocol,
             "benchmark": chosen.name,
+            **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
         }
         try:
-            if done := parts.begin(about, overwrite=overwrite):
+            if done := parts.begin(about, overwrite=given.overwrite):
                 print(f"{folder}: goes on behind {done} batches that are done")  # noqa: T201
         except ValueError as error:
             return str(error)
@@ -223,6 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=get_args(Precision), help="default: the recipe's")
     parser.add_argument("--vision_tower", "--vision-tower", help="CLIP, for releases that do not hold it")
     parser.add_argument("--vision_pretrained", help="SAM's .pth, for releases that do not hold it")
+    add_flags(parser)
     parser.add_argument("--batch_size", "--val_batch_size", type=typed(Count), help="pictures at once")
     parser.add_argument("--max_new_tokens", type=typed(Count), help="longest answer")
     parser.add_argument(

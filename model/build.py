@@ -114,7 +114,7 @@ def sizes_of(checkpoint: Checkpoint, *, vocabulary: int) -> Sizes:
         llm={**(checkpoint.llm or {}), "vocab_size": vocabulary, "tie_word_embeddings": False},
         vision=checkpoint.vision or {},
         decoder=checkpoint.decoder or {},
-        projector=checkpoint.projector or "",
+        projector=checkpoint.projector or "linear",
         select_layer=_from_the_end(checkpoint),
     )
 

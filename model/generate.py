@@ -83,7 +83,7 @@ def _note(
                 "--precision bf16 or fp32; in another precision the weights are damaged"
             )
         dialogue.ids.append(token)
-        dialogue.done = token == model.encoder.eos
+        dialogue.done = model.encoder.is_over(dialogue.ids)
 
 
 @dataclass(frozen=True)

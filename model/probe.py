@@ -147,7 +147,7 @@ def sayings(model: Segmenter) -> dict[str, Tensor]:
     for name, script in scripts.items():
         text = "\n\n".join(model.encoder.rendered(dialogue) for dialogue in script)
         found[f"{name}_text"] = torch.from_numpy(np.frombuffer(text.encode(), dtype=np.uint8).copy())
-        branches = model.encoder.encode_script(script, key="probe")
+        branches = model.encoder.encode_script(script, key="probe", size=clip.size)
         found[f"{name}_ids"] = torch.from_numpy(np.concatenate([branch.ids for branch in branches]))
     return found
 

@@ -30,6 +30,17 @@ MODES = ("1", "L", "P")  # of masks that are read, Pillow's
 TOLD = 2000  # characters of what a program said last
 
 
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """What was found of N things in one frame."""
+
+    frame: int
+    masks: NDArray[np.bool_]
+    """bool [N, H, W]"""
+    there: tuple[float, ...] = ()
+    """for each thing the logit that it can be seen in this frame: above 0 it can; empty where the propagator does not say"""
+
+
 class Propagator(Protocol):
     """Carries masks through a video."""
 
@@ -40,9 +51,8 @@ class Propagator(Protocol):
         /,
         *,
         directions: Sequence[Direction] = BOTH_WAYS,
-    ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """(frame, bool [N, H, W]) of every frame that is reached, each once, in any order; an anchor's masks come back as they
-        are.
+    ) -> Iterator[Carried]:
+        """Every frame that is reached, each once, in any order; an anchor's masks come back as they are.
 
         frames: of the whole video. anchors: at least one frame with its masks, bool [N, H, W]; N is the same in all, and a mask
         may be empty. directions: ways to go from the anchors; forwards alone reaches nothing before the first of them.
@@ -91,7 +101,7 @@ class ByProgram:
         /,
         *,
         directions: Sequence[Direction] = BOTH_WAYS,
-    ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    ) -> Iterator[Carried]:
         """See Propagator. Frames come in order.
 
         Raises ChildProcessError with what the program said last if it fails, FileNotFoundError for a mask that it did not write,
@@ -104,21 +114,24 @@ class ByProgram:
             self._run([*shlex.split(self.command), ",".join(directions), place])
             for frame in reached(len(frames), list(anchors), directions):
                 if frame in anchors:
-                    yield frame, anchors[frame]
+                    yield Carried(frame, anchors[frame])
                     continue
                 masks = [_read(folder / OUT / str(thing) / _name(frame), size) for thing in range(count)]
-                yield frame, np.stack(masks) if masks else np.zeros((0, *size), np.bool_)
+                yield Carried(frame, np.stack(masks) if masks else np.zeros((0, *size), np.bool_))
 
     def _run(self, line: Sequence[str]) -> None:
-        if shutil.which(line[0]) is None:
-            raise FileNotFoundError(
-                f"{line[0]}: there is no such program; give its path, or the python before it"
-            )
+        check_program(line[0])
         done = subprocess.run(line, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             raise ChildProcessError(
                 f"{shlex.join(line)} ended with {done.returncode}; it said last:\n{done.stderr[-TOLD:]}"
             )
+
+
+def check_program(name: str) -> None:
+    """Raises FileNotFoundError if nothing of this name can be started."""
+    if shutil.which(name) is None:
+        raise FileNotFoundError(f"{name}: there is no such program; give its path, or the python before it")
 
 
 def _name(frame: int) -> str:

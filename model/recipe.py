@@ -9,7 +9,7 @@ Such a class may stand in the system's own file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -21,7 +21,7 @@ from seglm.model.decoders.base import DecoderChoice
 from seglm.model.fusion import Fusion, Identity
 from seglm.model.precision import Precision
 from seglm.model.terms import Bce, Dice, Language, Term
-from seglm.model.walk import each_frame, one_picture
+from seglm.model.walk import each_frame, one_picture, typed_once
 from seglm.utils.cli import with_flag
 from seglm.utils.did_you_mean import unknown
 from seglm.utils.dist import World
@@ -38,13 +38,13 @@ from seglm.utils.ranges import (
     between,
     verify,
 )
-from seglm.utils.types import Clip, Frames, Images, Script, Window
+from seglm.utils.types import Clip, Dialogue, Frames, Look, Piece, Script, Window
 
 Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
 LossNorm = Literal["global", "peer"]
 Protocol = Literal["generate", "forced"]
 Pixels = Literal["fast", "peer"]
-Role = Literal["draws", "rejects", "names"]
+Role = Literal["draws", "rejects", "names", "marks"]
 Beta = Annotated[float, between(least=0, below=1)]
 MAX_LOADERS = 200  # processes of one GPU; more are a slip
 WITH_TEXT = Rule(
@@ -56,13 +56,13 @@ MAX_SEED = 2**32 - 1  # the largest that NumPy takes
 
 @dataclass(frozen=True)
 class Token:
-    """A token that a system adds to the vocabulary and reads as a slot."""
+    """A token that a system adds to the vocabulary, and reads as a slot if it does not merely mark."""
 
     name: Annotated[str, FILLED]
     """as it is written, `[SEG]`"""
     role: Role
     """`draws` a mask; `rejects`: says that its target is not there, and draws nothing; `names`: stands behind one that draws and
-    before the word for it"""
+    before the word for it; `marks`: is a word like any other and no slot, such as those around a phrase"""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,10 @@ class Data:
     mixture: Annotated[Names, FILLED] = ("sem_seg", "refer_seg", "vqa", "reason_seg")
     """families to draw from"""
     rates: tuple[Weight, ...] = (9.0, 3.0, 3.0, 1.0)
-    """weight of each family"""
+    """weight of each family; how often a sample of it is taken in a pass, where `order` is not `drawn`"""
+    order: Literal["drawn", "passes", "by_length"] = "drawn"
+    """`drawn`: a family by its weight, then any of its samples; `passes`: every sample, in a new order each time; `by_length`:
+    the same, and those of a step that share a micro-batch are about equally long"""
     sets: Mapping[str, Names] = field(default_factory=lambda: SETS)
     """family -> its data sets, each of which says itself to which families it belongs; only those in `mixture` are drawn from"""
     targets_per_sample: Count = 3
@@ -137,6 +140,11 @@ class Data:
         if not math.isfinite(sum(self.rates)):
             raise ValueError(
                 f"data.rates (--sample_rates)={self.rates}: their sum is no number; smaller ones say the same"
+            )
+        if self.order != "drawn" and any(rate != int(rate) for rate in self.rates):
+            raise ValueError(
+                f"data.rates (--sample_rates)={self.rates}: with data.order={self.order} a rate is how often a sample is taken "
+                "in a pass, a whole number"
             )
         return dict(zip(self.mixture, self.rates, strict=True))
 
@@ -225,8 +233,10 @@ class Recipe:
     """the same with the answers filled in, for `evaluate.protocol=forced`; None gives every question one slot and a full stop"""
     walk: Callable[[int], Iterator[Window]] = each_frame
     """number of frames of a sample -> how it is gone through in evaluation and chat; a picture is a video of one frame"""
-    shows: Callable[[int], tuple[Images, ...]] = one_picture
+    shows: Callable[[int], tuple[Piece, ...]] = one_picture
     """how many frames a window shows -> what a typed question begins with"""
+    typed: Callable[[Clip, str, Sequence[tuple[str, str]], Recipe], Dialogue] = typed_once
+    """what somebody typed, and the questions and answers before it -> what is asked about a window"""
     parent: str = ""
     """name of the recipe this one was derived from; a run prints the difference"""
     read_at: Literal[-1, 0] = -1
@@ -284,6 +294,16 @@ class Recipe:
     def vocabulary(self) -> tuple[str, ...]:
         """The added tokens, in the order of their ids."""
         return tuple(token.name for token in self.tokens)
+
+    @property
+    def slot_tokens(self) -> tuple[str, ...]:
+        """Those of them that are read as slots."""
+        return tuple(token.name for token in self.tokens if token.role != "marks")
+
+    @property
+    def look(self) -> Look:
+        """How pictures come into the squares of the vision tower."""
+        return Look(self.backbone.fit, self.backbone.most_tiles)
 
     @property
     def seg_token(self) -> str:

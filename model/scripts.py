@@ -76,7 +76,8 @@ def drawn_frames(clip: Clip) -> tuple[int, ...]:
 
 def conversation(clip: Clip) -> Dialogue:
     first, *rest = clip.turns
-    turns = (Turn(shown("\n" + first[0]), (first[1],)), *(Turn((asked,), (said,)) for asked, said in rest))
+    question = shown("\n" + first[0]) if len(clip.seen) else (first[0],)
+    turns = (Turn(question, (first[1],)), *(Turn((asked,), (said,)) for asked, said in rest))
     return Dialogue(turns)
 
 

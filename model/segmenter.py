@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from seglm.model.backbones.base import Backbone
 from seglm.model.backbones.encode import DialogueEncoder
-from seglm.model.decoders.base import Decoder, restore
+from seglm.model.decoders.base import Decoder, Remembers, restore
 from seglm.model.fusion import Mention
 from seglm.model.precision import computed_in
 from seglm.model.project import Projection
 from seglm.model.recipe import Recipe
 from seglm.model.terms import Predicted, Term
+from seglm.model.tracks import drawn_in_order
 from seglm.utils.answers import Output, Part
 from seglm.utils.types import Batch
 
@@ -54,8 +56,7 @@ class Segmenter(nn.Module):
             features = self.features(batch)
         queries = self.queries(self.slot_states(states, batch))
         low = self.draw(queries, batch, features)
-        masks = self.masks_by_frame(low, batch)
-        predicted = Predicted(logits, masks, queries)
+        predicted = Predicted(logits, low[:, 0], queries, partial(self.masks_by_frame, low, batch))
         parts = {
             name: Part(term.total(batch, predicted, self), term.count(batch))
             for name, term in self.terms.items()
@@ -102,8 +103,14 @@ class Segmenter(nn.Module):
         return states[_rows(batch.slot_at + self.recipe.read_at)]
 
     def draw(self, queries: Tensor, batch: Batch, features: Tensor) -> Tensor:
-        """Low-resolution logits of all jobs, float32 [J, 1, h, w]; one dummy job where there is none."""
+        """Low-resolution logits of all jobs, float32 [J, 1, h, w]; one dummy job where there is none.
+
+        Where drawing is learnt with a memory (`decoder.training_memory`), the drawn frames of a clip are those of a walk.
+        """
         prompts = self.prompts(queries, batch.slots)
+        policy = self.recipe.decoder.training_memory
+        if policy is not None and isinstance(self.decoder, Remembers):
+            return drawn_in_order(self.decoder, policy, batch, features, prompts)
         return self.decode(features[_rows(batch.job_frame)], prompts[_rows(batch.job_slot)])[0]
 
     def queries(self, states_SD: Tensor) -> Tensor:
@@ -130,11 +137,16 @@ class Segmenter(nn.Module):
         jobs_of = Counter(frame for _, frame in batch.jobs)
         sizes = [jobs_of[frame] for frame in range(len(batch.sizes))]
         groups = low[: len(batch.jobs)].split(sizes) if sizes else ()
-        square = self.decoder.image_size
         return tuple(
-            restore(group, resized=resized, size=size, square=square)[:, 0]
+            self.restored(group, resized=resized, size=size)[:, 0]
             for group, resized, size in zip(groups, batch.resized, batch.sizes, strict=True)
         )
+
+    def restored(self, low: Tensor, *, resized: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        """Low-resolution logits [J, K, h, w] of one picture -> float32 [J, K, H, W] (see `restore`)."""
+        stretched = self.recipe.decoder.stretches
+        square = self.decoder.image_size
+        return restore(low, resized=resized, size=size, square=square, stretched=stretched)
 
     # ---- numbers -----------------------------------------------------------------------------------------------------
     def autocast(self) -> torch.autocast:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+ProjectorKind = Literal["linear", "mlp2x_gelu", "internvl_mlp"]
 BEFORE = {"llama": "llm", "clip": "vision", "sam": "decoder"}
 """names of the same in folders of the first versions"""
 
@@ -20,8 +21,8 @@ class Sizes:
     """arguments of the vision tower's config"""
     decoder: Mapping[str, Any]
     """sizes of the mask decoder"""
-    projector: str = "linear"
-    """`linear` (LLaVA v1) or `mlp2x_gelu` (LLaVA 1.5)"""
+    projector: ProjectorKind = "linear"
+    """`linear` (LLaVA v1), `mlp2x_gelu` (LLaVA 1.5) or `internvl_mlp`"""
     select_layer: int = -2
     """which hidden state of the vision tower is shown to the LLM"""
 

@@ -40,7 +40,7 @@ def speak(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[Spoken
     without either; whether a mask was asked for at all is the caller's knowledge.
     """
     written = generate(model, batch, max_new_tokens=max_new_tokens)
-    slot_ids = {model.encoder.token_id(token): token for token in model.recipe.vocabulary}
+    slot_ids = {model.encoder.token_id(token): token for token in model.recipe.slot_tokens}
     mentions, states = [], []
     for number, dialogue in enumerate(written):
         places = [place for place, token in enumerate(dialogue.ids) if token in slot_ids]

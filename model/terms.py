@@ -6,8 +6,9 @@ Formulas are LISA's (model/LISA.py, `dice_loss` and `sigmoid_ce_loss`, at 3cb2d4
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from seglm.utils.config import Choice
@@ -31,10 +32,19 @@ class Predicted:
 
     logits_KV: Tensor
     """float [K, V], vocabulary logits at the labelled places (one dummy row if K is 0)"""
-    masks: tuple[Tensor, ...]
-    """for each drawn frame float32 [jobs of the frame, H, W], logits at the original size"""
+    low_Jhw: Tensor
+    """float32 [J, h, w], logits of all jobs on the mask decoder's grid (one dummy row if J is 0)"""
     queries_SC: Tensor
     """float32 [S, C], the slots' projections (one dummy row if S is 0)"""
+    enlarged: Callable[[], tuple[Tensor, ...]]
+    """makes `masks`; not every term looks at the original pixels"""
+    shared: dict[object, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """what several terms compute alike, kept by the first of them"""
+
+    @cached_property
+    def masks(self) -> tuple[Tensor, ...]:
+        """For each drawn frame float32 [jobs of the frame, H, W], logits at the original size."""
+        return self.enlarged()
 
 
 @dataclass(frozen=True)
@@ -59,15 +69,23 @@ class Language(Term):
     """Cross entropy over answer tokens: sum over labelled tokens of -log p(token), counted per token."""
 
     name = "language"
+    slots_only: bool = False
+    """only the slots' own tokens are taught, not the words around them (GLUS, model/llava/model/language_model/llava_llama.py:114
+    at 8fd138b)"""
 
     def count(self, batch: Batch) -> int:
-        return batch.labels.shape[0]
+        return len(batch.slots) if self.slots_only else batch.labels.shape[0]
 
     def total(self, batch: Batch, predicted: Predicted, model: Segmenter) -> Tensor:
+        from torch import isin
         from torch.nn.functional import cross_entropy
 
-        logits = predicted.logits_KV[: self.count(batch)].float()
-        return cross_entropy(logits, batch.labels, reduction="sum")
+        logits = predicted.logits_KV[: batch.labels.shape[0]].float()
+        if not self.slots_only:
+            return cross_entropy(logits, batch.labels, reduction="sum")
+        # a slot is never cut off and always taught, so each is among the labelled ones
+        taught = isin(batch.labelled_at, batch.slot_at - 1)
+        return (cross_entropy(logits, batch.labels, reduction="none") * taught).sum()
 
 
 @dataclass(frozen=True)

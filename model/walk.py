@@ -5,9 +5,13 @@ What is said in a window does not depend on what was said in others, so several 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from seglm.utils.types import Images, Window
+from seglm.utils.types import Clip, Dialogue, Images, Piece, Turn, Window
+
+if TYPE_CHECKING:
+    from seglm.model.recipe import Recipe
 
 
 def each_frame(num_frames: int) -> Iterator[Window]:
@@ -19,3 +23,14 @@ def each_frame(num_frames: int) -> Iterator[Window]:
 def one_picture(num_seen: int) -> tuple[Images, ...]:
     """The first frame that is seen, whole."""
     return (Images((0,)),)
+
+
+def typed_once(clip: Clip, text: str, history: Sequence[tuple[str, str]], recipe: Recipe) -> Dialogue:
+    """What somebody typed, behind the questions and answers before it; what `shows` shows stands before the first of them."""
+    first, *later = (*(question for question, _ in history), text)
+    questions: list[tuple[Piece, ...]] = [
+        (*recipe.shows(len(clip.seen)), recipe.chat_prompt.format(text=first)),
+        *((question,) for question in later),
+    ]
+    answers = (*((answer,) for _, answer in history), ())
+    return Dialogue(tuple(map(Turn, questions, answers)))

@@ -4,9 +4,17 @@ The folders of the checkout are the sub-packages: `seglm/model` is a link to `mo
 Python, editors and type checkers find `seglm.model` there without being told. An installed wheel holds the folders themselves.
 """
 
+from __future__ import annotations
+
 import sys as _sys
 from importlib.util import find_spec as _find_spec
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from seglm.hf import SegLMModel
+    from seglm.model.precision import Precision
+    from seglm.model.quantize import Bits
 
 __version__ = "0.1.0"
 
@@ -32,4 +40,36 @@ if _is_command and (_absent := [name for name in ("torch", "numpy", "cv2", "PIL"
     _sys.exit(
         f"error: {_sys.executable} has no {' and no '.join(_absent)}; activate the environment of this checkout (source "
         f"{_here.parent / '.venv/bin/activate'}), which `bash run_tests.sh` makes and fills"
+    )
+
+
+def load(
+    path: str | _Path,
+    *,
+    device: str | None = None,
+    precision: Precision | None = None,
+    bits: Bits | None = None,
+    recipe: str | None = None,
+    vision: str | None = None,
+    decoder: str | None = None,
+    revision: str | None = None,
+) -> SegLMModel:
+    """A model that answers: `seglm.load("runs/lisa_tiny/merged").predict("cup.jpg", "Please segment the cup.").masks`.
+
+    path: a merged folder or a released model, or a hub id. device: `cpu`, `cuda`, `cuda:1`; None: the GPU where there is one.
+    precision: `fp32`, `bf16`, `fp16`; bits: the LLM in `8bit` or `4bit`; vision, decoder: where CLIP and SAM lie, for releases
+    that hold none; revision: of a hub id. None always means: as the weights were trained.
+    Raises FileNotFoundError, WeightsError for weights that do not fit, ValueError for what this machine cannot do.
+    """
+    from seglm.hf import load
+
+    return load(
+        path,
+        device=device,
+        precision=precision,
+        bits=bits,
+        recipe=recipe,
+        vision=vision,
+        decoder=decoder,
+        revision=revision,
     )

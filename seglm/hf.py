@@ -1,27 +1,40 @@
-"""`import seglm.hf` lets transformers open our merged folders: AutoConfig and AutoModel know `model_type: seglm`,
-without remote code.
+"""What `seglm.load` gives, which is also what transformers gives once this module is imported: AutoConfig and AutoModel then
+know `model_type: seglm`, without remote code.
 
 import seglm.hf
 from transformers import AutoModel
 model = AutoModel.from_pretrained("my-model")      # strict: a missing, unused or mis-shaped tensor is an error
-model.segmenter                                    # the seglm.model.segmenter.Segmenter itself
+model.predict("cup.jpg", "Please segment the cup in this image.").masks
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
-from seglm.model.load import load
+from seglm.dataset.faults import of_no_data_set
+from seglm.dataset.given import sample_of
+from seglm.evaluation.asking.open_model import device_named, open_model
+from seglm.evaluation.asking.question import MAX_NEW_TOKENS, Told, predict, predict_frames
+from seglm.model.load import load as load_segmenter
 from seglm.model.precision import Precision
+from seglm.model.quantize import Bits
 from seglm.model.recipe import Recipe
 from seglm.model.segmenter import Segmenter
 from seglm.utils.answers import Output
+from seglm.utils.prediction import FramePrediction, Prediction
 from seglm.utils.resolve import resolve
 from seglm.utils.types import Batch
+
+if TYPE_CHECKING:
+    from seglm.dataset.given import Film, Picture
+
+log = logging.getLogger(__name__)
 
 PRECISIONS: dict[object, Precision] = {
     torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16",
@@ -36,7 +49,7 @@ class SegLMConfig(PreTrainedConfig):
 
 
 class SegLMModel(PreTrainedModel):
-    """A Segmenter in transformers' clothes; made by `from_pretrained` only, since it needs the folder's tokenizer."""
+    """A Segmenter that answers; made by `seglm.load` or `from_pretrained`, since it needs the folder's tokenizer."""
 
     config_class = SegLMConfig
     base_model_prefix = "segmenter"
@@ -48,6 +61,7 @@ class SegLMModel(PreTrainedModel):
                 "a SegLMModel needs the tokenizer in its folder: use AutoModel.from_pretrained(folder), not from_config"
             )
         self.segmenter = segmenter
+        self.train(False)
 
     @property
     def recipe(self) -> Recipe:
@@ -60,12 +74,15 @@ class SegLMModel(PreTrainedModel):
     ) -> SegLMModel:
         """Opens a merged folder or hub id through our own strict loader, which asks the folder's probe again.
 
-        options: `dtype` (or `torch_dtype`), `revision`, `config`; what only tunes transformers' own loader is not taken.
+        options: `dtype` (or `torch_dtype`), `revision`, `config`, `device_map` (one device, `auto` for the GPU where there is
+        one); what only tunes transformers' own loader is not taken.
         Raises ValueError for any other option, and as `seglm.model.load.load`.
         """
         config = options.pop("config", None)
         revision = options.pop("revision", None)
+        wanted = options.pop("device_map", None) or "cpu"
         dtype = options.pop("dtype", options.pop("torch_dtype", None))
+        device = device_named(None if wanted == "auto" else wanted)
         harmless = (
             "trust_remote_code",
             "_from_auto",
@@ -77,7 +94,7 @@ class SegLMModel(PreTrainedModel):
         odd = [name for name, value in options.items() if name not in harmless and value is not None]
         if unused or odd:
             raise ValueError(
-                f"SegLMModel.from_pretrained takes dtype and revision, not {', '.join(odd) or 'positional arguments'}"
+                f"SegLMModel.from_pretrained takes dtype, device_map and revision, not {', '.join(odd) or 'positional arguments'}"
             )
         if dtype is not None and dtype not in PRECISIONS:
             raise ValueError(
@@ -85,7 +102,7 @@ class SegLMModel(PreTrainedModel):
             )
         path = resolve(folder, revision=revision)
         precision = None if dtype in (None, "auto") else PRECISIONS[dtype]
-        segmenter, _ = load(str(path), precision=precision)
+        segmenter, _ = load_segmenter(str(path), precision=precision, device=device)
         return cls(config or SegLMConfig.from_pretrained(path), segmenter)
 
     def save_pretrained(  # type: ignore[override]
@@ -97,10 +114,65 @@ class SegLMModel(PreTrainedModel):
             f"{save_directory}: write merged folders with merge_lora_weights_and_save_hf_model.py --save_path, or copy the folder"
         )
 
+    def predict(
+        self,
+        about: Picture | Film,
+        text: str,
+        *,
+        history: Told = (),
+        max_new_tokens: int = MAX_NEW_TOKENS,
+    ) -> Prediction:
+        """The answer to a question about a picture or a video.
+
+        about: a path (a picture, a video file, a folder of frames), a PIL image, uint8 [H, W, 3] of NumPy or uint8 [3, H, W] of
+        PyTorch, RGB; of a video also a list of these, or an array with one axis more in front.
+        history: `history` of an earlier answer about the same picture or video; the question then follows it.
+        Raises FileNotFoundError, and ValueError for pixels of another type, range or order of axes (the message says what to
+        write), for a file that cannot be read and for a blank question.
+        """
+        return predict(self.segmenter, about, text, history=history, max_new_tokens=max_new_tokens)
+
+    def predict_frames(
+        self, video: Picture | Film, text: str, *, history: Told = (), max_new_tokens: int = MAX_NEW_TOKENS
+    ) -> Iterator[FramePrediction]:
+        """The same of a long video, one frame after the other while it is gone through; nothing of a frame is kept.
+
+        Raises as `predict`; of a frame that cannot be decoded when it comes to it.
+        """
+        with of_no_data_set():
+            sample = sample_of(video)
+        return predict_frames(self.segmenter, sample, text, history=history, max_new_tokens=max_new_tokens)
+
     def forward(self, batch: Batch, counts: dict[str, float] | None = None) -> Output:
         """As `Segmenter.forward`."""
         output: Output = self.segmenter(batch, counts)
         return output
+
+
+def load(
+    path: str | Path,
+    *,
+    device: str | None = None,
+    precision: Precision | None = None,
+    bits: Bits | None = None,
+    recipe: str | None = None,
+    vision: str | None = None,
+    decoder: str | None = None,
+    revision: str | None = None,
+) -> SegLMModel:
+    """See `seglm.load`."""
+    segmenter, line = open_model(
+        str(path),
+        device=device,
+        precision=precision,
+        bits=bits,
+        recipe=recipe,
+        vision=vision,
+        decoder=decoder,
+        revision=revision,
+    )
+    log.info(line)
+    return SegLMModel(SegLMConfig(), segmenter)
 
 
 AutoConfig.register(SegLMConfig.model_type, SegLMConfig, exist_ok=True)

@@ -64,6 +64,8 @@ class Answer:
     """for each slot float32 [H, W] on the CPU, logits at the original size; None where nothing is drawn"""
     scores: tuple[float, ...] = ()
     """for each slot the decoder's own estimate of IoU; 0 where nothing is drawn"""
+    there: tuple[float, ...] = ()
+    """for each slot the decoder's logit that it can be seen in this frame: above 0 it can; empty where no decoder says so"""
 
 
 @dataclass(frozen=True)

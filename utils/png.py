@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 START = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 """colour types"""
@@ -21,3 +25,16 @@ def as_stored(numbers: Any, content: bytes) -> Any:
     """An array of Pillow's numbers as they are in the file: grey of 2 and 4 bits comes multiplied."""
     depth, kind = depth_and_kind(content)
     return numbers // GREY_STEPS.get(depth, 1) if kind == GREY else numbers
+
+
+def of_mask(mask: NDArray[np.bool_]) -> bytes:
+    """A mask, bool [H, W], as a PNG of 0 and 255, one bit a pixel. Raises OSError if that does not go."""
+    return of_grey(mask.astype(np.uint8) * 255, cv2.IMWRITE_PNG_BILEVEL, 1)
+
+
+def of_grey(grey: NDArray[np.uint8], *options: int) -> bytes:
+    """uint8 [H, W] as a PNG, eight bits a pixel. options: OpenCV's. Raises OSError if that does not go."""
+    done, data = cv2.imencode(".png", grey, options)
+    if not done:
+        raise OSError(f"an array of {grey.shape} could not be encoded as PNG")
+    return data.tobytes()

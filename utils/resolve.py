@@ -24,6 +24,7 @@ ROOT_VARIABLE = "WEIGHTS_ROOT"
 FETCHED: Mapping[str, str] = {
     "LLaVA-Lightning-7B-v1-1": "hf download liuhaotian/LLaVA-Lightning-7B-v1-1",
     "sam_vit_h_4b8939.pth": "curl -LO https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth",
+    "sam2.1_hiera_large.pt": "curl -LO https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_large.pt",
 }
 """published files that recipes call by a name which is no hub id -> how they are fetched"""
 SMALL_FILES = ("*.json", "*.model", "*.txt")

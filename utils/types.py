@@ -22,8 +22,23 @@ IMAGE_POSITION = -200
 IGNORE_LABEL = -100
 """The label of a token that is not trained; PyTorch's own convention."""
 
-Fidelity = Literal["full", "pooled"]
-"""`full`: one token a patch; `pooled`: the mean of a frame's patches as one token."""
+Fidelity = Literal["full", "pooled", "fine"]
+"""`full`: one token a patch; `pooled`: the mean of a frame's patches as one token; `fine`: in as many tiles as the language model
+takes (`Look.tiles`), each with one token a patch, and behind them the whole frame."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a picture comes into the squares that the vision tower sees."""
+
+    fit: Literal["crop", "fill"] = "crop"
+    """`crop`: its middle square, as CLIP's processor has it; `fill`: all of it, whatever its sides"""
+    tiles: int = 1
+    """most tiles of a picture that is shown finely; of one it is the whole picture alone"""
+
+
+PLAIN = Look()
+"""LISA's"""
 
 
 # ---- what a data set holds ------------------------------------------------------------------------------------------
@@ -62,6 +77,39 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Phrase:
+    """Words of a caption that speak of a target."""
+
+    start: int
+    """of the first character in `Caption.text`"""
+    end: int
+    """behind the last character"""
+    target: int
+    """position in the targets of the sample, and of its clip"""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What is seen, told in words of which some are grounded in masks (grounded conversation, GCG)."""
+
+    text: str
+    phrases: tuple[Phrase, ...]
+    """in the order of the text; no two overlap"""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A thing that is pointed at: its mask is given and not asked for. Turns call the first of a sample `region1`."""
+
+    masks: Callable[[Sequence[int]], NDArray[np.bool_]]
+    """frames (indices into the sample) -> bool [T, H, W], original pixels; decoded when called"""
+    captions: tuple[str, ...] = ()
+    """true descriptions, for which a script asks in its own words; empty where the turns say everything"""
+    key: str = ""
+    """names the region inside its sample"""
+
+
+@dataclass(frozen=True)
 class Sample:
     """One image or video with everything that can be asked about it; nothing heavy is decoded yet."""
 
@@ -72,9 +120,14 @@ class Sample:
     frame: Callable[[int], NDArray[np.uint8]]
     """index -> uint8 [H, W, 3], RGB; decoded when called"""
     num_frames: int = 1
+    """0 for a conversation about nothing that is shown; `size` is (0, 0) then"""
     targets: tuple[Target, ...] = ()
     turns: tuple[tuple[str, str], ...] = ()
     """(question, answer) pairs in words only, for visual question answering"""
+    caption: Caption | None = None
+    """speaks of `targets`, which then belong together: none of them is drawn without the others"""
+    regions: tuple[Region, ...] = ()
+    """what turns, or the regions' own captions, are about"""
     ignore: Callable[[Sequence[int]], NDArray[np.bool_]] | None = None
     """frames -> bool [T, H, W], True where neither loss nor metric may look"""
     path: str = ""
@@ -101,6 +154,11 @@ class Window:
     """shown to the LLM, in this order"""
     asked: tuple[int, ...]
     """in which the slots of this window are drawn, in this order"""
+    drawn: tuple[int, ...] = ()
+    """in which they are drawn behind these by what the mask decoder remembers, in this order; where numbers begin to fall the
+    walk turns, and looks back on the asked frames alone"""
+    repeats: int = 0
+    """how many of the windows right before this one its questions repeat, with what was answered there"""
 
 
 class Pictures(Protocol):
@@ -131,8 +189,14 @@ class Clip:
     ignore: NDArray[np.bool_] | None = None
     """bool [M, H, W]"""
     turns: tuple[tuple[str, str], ...] = ()
+    caption: Caption | None = None
+    regions: tuple[Region, ...] = ()
+    pointed: tuple[NDArray[np.bool_], ...] = ()
+    """bool [N, H, W] for each of `regions`: where it is in the frames that are seen"""
     drawn_at: tuple[int, ...] = ()
     """where in `seen` each frame of `drawn` stands, -1 for one that is not shown; empty if nobody asks"""
+    answered: tuple[tuple[str, ...], ...] = ()
+    """for each target what was answered in the windows that are repeated (`Window.repeats`), oldest first"""
 
 
 # ---- what is said about it ------------------------------------------------------------------------------------------
@@ -158,7 +222,17 @@ class Slot:
     """what the slot is taught to stand for, in a word or two (KeySeg's `[KEY]`)"""
 
 
-Piece = str | Images | Slot
+@dataclass(frozen=True, eq=False)
+class Pointed:
+    """A place in a dialogue where those patches of a frame are shown again that lie under a mask."""
+
+    frame: int
+    """position in `Clip.seen`"""
+    mask: NDArray[np.bool_]
+    """bool [H, W], original pixels"""
+
+
+Piece = str | Images | Slot | Pointed
 
 
 @dataclass(frozen=True)
@@ -175,6 +249,8 @@ class Dialogue:
     turns: tuple[Turn, ...]
     targets: tuple[int, ...] = ()
     """positions in `Clip.targets` that the dialogue asks for, in order; also where the answer is still open"""
+    begun: str = ""
+    """how an answer that is still open begins; the model writes what follows"""
 
 
 Script = tuple[Dialogue, ...]
@@ -200,7 +276,7 @@ class Branch:
     labels: NDArray[np.int64]
     """the id AT this position where it is trained (answers and their end token), else IGNORE_LABEL"""
     frame: NDArray[np.int64]
-    """position in `Clip.seen` of the visual feature, -1 for text"""
+    """position in `Example.vision` of the visual feature (that of `Clip.seen`, where nothing is cut into tiles), -1 for text"""
     patch: NDArray[np.int64]
     """which patch of that frame, row-major; P (one past the last) means the mean of all; -1 for text"""
     slots: tuple[Placed, ...] = ()
@@ -213,7 +289,7 @@ class Example:
     key: str
     branches: tuple[Branch, ...]
     vision: NDArray[np.uint8]
-    """uint8 [N, 3, v, v], RGB, resized and cropped for the vision tower, not normalised"""
+    """uint8 [N, 3, v, v], RGB, resized for the vision tower, not normalised: each frame, or its tiles and the whole of it"""
     drawn: NDArray[np.uint8]
     """uint8 [M, 3, h, w], RGB, not normalised: of size `resized`, or smaller and to be enlarged to it by the model"""
     resized: tuple[int, int]
@@ -273,7 +349,7 @@ class Batch:
     labels: Tensor
     """int64 [K], the tokens to be predicted there"""
     vision: Tensor
-    """uint8 [N, 3, v, v] (normalised by the model) or float (already normalised)"""
+    """uint8 [N, 3, v, v] (normalised by the model), float (already normalised), or [N, P, D], what the tower made of them"""
     drawn: tuple[Tensor, ...]
     """M frames: uint8 [3, h, w] (enlarged, normalised and padded by the model) or float [3, I, I] (that is already done)"""
     resized: tuple[tuple[int, int], ...]

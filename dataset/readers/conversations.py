@@ -1,72 +1,111 @@
-"""LLaVA-Instruct: questions and answers in words about an image."""
+"""Conversations in words, as LLaVA has them: about a picture, about a video, or about nothing that is shown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
 from seglm.dataset.description import Description
-from seglm.dataset.faults import attempt, fault
+from seglm.dataset.faults import Fault, attempt, fault
 from seglm.dataset.fields import is_number, shown, take, words
+from seglm.dataset.frames import Pixels
 from seglm.dataset.index import LeftOut, Listed, Record
 from seglm.dataset.readers.files import read_json
-from seglm.dataset.readers.stills import Still, Stills, open_stills
+from seglm.dataset.readers.stills import NOTHING, Still, Stills, open_stills
+from seglm.dataset.readers.video import open_video
 from seglm.utils.types import Sample
 
-IMAGE_TAG = (
-    "<image>"  # stands before or behind the first question; where the image goes is the script's business
-)
+TAGS = ("<image>", "<video>")
+"""stand before or behind the first question; where what they mean is shown is the script's business"""
 ASKS, ANSWERS = "human", "gpt"
 
 
-def open_conversations(root: Path, split: str, about: Description, file: str, images: str) -> Stills:
+@dataclass(frozen=True)
+class Talk:
+    """How the entries of a set are read."""
+
+    field: Literal["image", "video"] = "image"
+    """names what the conversation is about: a picture, or a film or folder of frames"""
+    keeps_words: bool = False
+    """whether a conversation about nothing that is shown is a sample"""
+    coco: str = ""
+    """what the path of one of COCO's pictures begins with; a number in another folder is no id of COCO"""
+    endings: tuple[str, ...] = ()
+    """other endings that the file may have than the one that the entry says"""
+
+
+def open_conversations(
+    root: Path, split: str, about: Description, file: str, images: str, talk: Talk = Talk()
+) -> Stills:
     """`file` and the folder `images` lie below root. Raises Fault if the file is missing."""
     return open_stills(
         root,
         split,
         about,
         read_conversation,
-        partial(_records, root / file),
+        partial(_records, root / file, root / images, talk),
         files=(root / file,),
         images=root / images,
     )
 
 
 def read_conversation(record: Record, still: Still) -> Sample:
-    return Sample(
-        key=still.key,
-        size=still.size(),
-        frame=lambda _: still.frame(),
-        turns=tuple((question, answer) for question, answer in record["turns"]),
-        path=str(still.path),
-    )
+    turns = tuple((question, answer) for question, answer in record["turns"])
+    if record["image"] == NOTHING:
+        return Sample(still.key, (0, 0), partial(_nothing, still.key), num_frames=0, turns=turns)
+    if "frames" in record:
+        video = open_video(still.path, still.key)
+        return Sample(
+            key=still.key,
+            size=video.size,
+            frame=video.frame,
+            num_frames=video.num_frames,
+            turns=turns,
+            path=str(still.path),
+            frame_names=video.names,
+        )
+    return Sample(still.key, still.size(), lambda _: still.frame(), turns=turns, path=str(still.path))
 
 
-def _records(path: Path, name: str) -> Iterator[Listed]:
+def _nothing(key: str, frame: int) -> Pixels:
+    raise Fault(f"{key}: frame {frame} is asked for; the conversation is about nothing that is shown")
+
+
+def _records(path: Path, images: Path, talk: Talk, name: str) -> Iterator[Listed]:
     content = read_json(path, name)
     if not isinstance(content, list):
         raise fault(name, path, f"is a list of conversations, not {shown(content)}")
     for number, one in enumerate(content):
-        if isinstance(one, dict) and one.get("image") is None:
-            yield LeftOut("conversations without a picture")
+        if isinstance(one, dict) and one.get(talk.field) is None and not talk.keeps_words:
+            yield LeftOut(f"conversations without a {'picture' if talk.field == 'image' else talk.field}")
         else:
-            yield attempt(f"{name}/conversation {number}", path, partial(_record, number, one))
+            yield attempt(f"{name}/conversation {number}", path, partial(_record, number, one, images, talk))
 
 
-def _record(number: int, one: Any) -> Record:
-    image = take(one, "image", str)
+def _record(number: int, one: Any, images: Path, talk: Talk) -> Record:
+    turns = turns_of(take(one, "conversations", list))
+    named = one if talk.field == "image" else {"id": one.get("video"), **one}  # videos have their own names
+    key = f"{number}-{take(named, 'id', str, int)}"
+    if one.get(talk.field) is None:
+        return {"id": key, "image": NOTHING, "turns": turns}
+    image = take(one, talk.field, str)
+    if talk.field == "video":
+        return {"id": key, "image": _there(image, images, talk.endings), "turns": turns, "frames": None}
     stem = Path(image).stem
-    record = {
-        "id": f"{number}-{take(one, 'id', str, int)}",
-        "image": image,
-        "turns": _turns(take(one, "conversations", list)),
-    }
-    return record | ({"coco": int(stem)} if is_number(stem) else {})
+    is_coco = is_number(stem) and image.startswith(talk.coco)
+    return {"id": key, "image": image, "turns": turns} | ({"coco": int(stem)} if is_coco else {})
 
 
-def _turns(said: list[Any]) -> list[list[str]]:
+def _there(file: str, folder: Path, endings: Sequence[str]) -> str:
+    """The file, or one of its name with another ending if only that is there."""
+    others = (str(PurePosixPath(file).with_suffix(ending)) for ending in endings)
+    return next((one for one in (file, *others) if (folder / one).exists()), file)
+
+
+def turns_of(said: list[Any]) -> list[list[str]]:
     """[question, answer] pairs. Raises ValueError if they do not alternate."""
     speakers = [take(one, "from", str) for one in said]
     if speakers[:1] == [ANSWERS]:
@@ -79,4 +118,6 @@ def _turns(said: list[Any]) -> list[list[str]]:
 
 
 def _without_tag(text: str) -> str:
-    return text.replace(IMAGE_TAG, "")
+    for tag in TAGS:
+        text = text.replace(tag, "")
+    return text

@@ -82,7 +82,8 @@ def open_refer(
     name = f"{about.name}|{split}"
     refs = _refs_file(root, split, about, refs_names)
     instances = refs.parent / "instances.json"
-    pictures = first_of(root, images, name, about)
+    in_sa2va = (f"ref_seg/{about.name}/coco2014/train2014", "glamm_data/images/coco2014/train2014")
+    pictures = first_of(root, (*images, *in_sa2va), name, about)
     list_records = partial(_records, refs, instances, part, is_coco)
     return open_stills(
         refs.parent, split, about, read_refer, list_records, files=(refs, instances), images=pictures
@@ -121,7 +122,8 @@ def read_refer(record: Record, still: Still) -> Sample:
 
 def _refs_file(root: Path, split: str, about: Description, names: Sequence[str]) -> Path:
     """The first of the files that is there, or the first of all. Raises Fault if there is no folder for them."""
-    folder = first_of(root, (f"refer_seg/{about.name}", about.name), f"{about.name}|{split}", about)
+    homes = (f"refer_seg/{about.name}", about.name, f"ref_seg/{about.name}")  # the last is Sa2VA's
+    folder = first_of(root, homes, f"{about.name}|{split}", about)
     return first_file(folder, [name.format(made_by=split.partition("|")[0]) for name in names])
 
 

@@ -1,4 +1,4 @@
-"""`python -m seglm.dataset.toy --dataset_dir data/toy`: writes the toy world; with `--sets all` its videos, too."""
+"""`python -m seglm.dataset.toy --dataset_dir data/toy`: writes the toy world; `--sets all`: its videos and Sa2VA's sets, too."""
 
 import argparse
 import sys
@@ -19,6 +19,7 @@ from seglm.dataset.toy.write import (
     read_manifest,
     write,
 )
+from seglm.dataset.toy.write_sa2va import read_sa2va_manifest, write_sa2va
 from seglm.dataset.toy.write_videos import read_video_manifest, write_videos
 from seglm.utils.command import command
 from seglm.utils.flags import Parser
@@ -31,7 +32,7 @@ Side = Annotated[int, between(least=16, most=4096)]
 """of a smaller picture some shapes have no pixel"""
 
 
-SETS = ("images", "videos", "all")
+SETS = ("images", "videos", "sa2va", "all")
 Item = TypeVar("Item")
 
 
@@ -52,6 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
         was_there = read_video_manifest(root) is not None
         _say(root, "the toy videos", was_there, lambda: write_videos(root, progress=_bar("clip"), **numbers))
         sys.stdout.write(f"  to look at: {root / 'films'}\n")
+    if options.sets in ("sa2va", "all"):
+        was_there = read_sa2va_manifest(root) is not None
+        _say(
+            root,
+            "the toy sets of Sa2VA",
+            was_there,
+            lambda: write_sa2va(root, progress=_bar("data set"), **numbers),
+        )
     return 0
 
 
@@ -75,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sets",
         choices=SETS,
         default="images",
-        help="the data sets of pictures, those of videos, or all (default images)",
+        help="the data sets of pictures, those of videos, those of Sa2VA (captions, regions, chat), or all (default images)",
     )
     numbers = {
         "images": (

@@ -1,11 +1,12 @@
 """What a written toy world is, of pictures or of videos: its manifest, its pools, and the draft that becomes it."""
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from seglm.dataset.toy.scenes import Split
@@ -56,6 +57,11 @@ def differences(found: Manifest, wanted: Manifest) -> str:
     )
 
 
+def digest_of(said: Iterable[str]) -> str:
+    """A short hash of texts."""
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+
+
 @contextmanager
 def draft_of(root: Path, what: str) -> Iterator[Path]:
     """A new folder beside `root`, in which a world is written; what was not moved away is removed. what: part of its name."""
@@ -66,3 +72,48 @@ def draft_of(root: Path, what: str) -> Iterator[Path]:
         yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A part of the world that is written into a folder in which other parts may be."""
+
+    what: str
+    """toy videos"""
+    manifest: str
+    """name of its file"""
+    folders: Sequence[str]
+    """names of all that it writes directly below the folder, without the manifest"""
+
+    def write(self, root: Path, wanted: Manifest, fill: Callable[[Path], dict[str, int]]) -> Manifest:
+        """The part, written by `fill` into an empty folder and then moved; the one that is there already, if it is the same.
+
+        Raises ValueError if another one, or a folder of the user with one of the names, is there.
+        """
+        root = root.resolve()
+        if (found := manifest_in(root / self.manifest)) is not None:
+            if other := differences(found, wanted):
+                names = " ".join(f"'{root / name}'" for name in [*self.folders, self.manifest])
+                raise ValueError(
+                    f"{root} holds other {self.what}: {other}; remove them (rm -r {names}) or give another --dataset_dir"
+                )
+            return found
+        self._check_room(root)
+        with draft_of(root, f"writing-{self.what.replace(' ', '-')}") as draft:
+            world = replace(wanted, counts=fill(draft))
+            self._check_room(root)
+            root.mkdir(exist_ok=True)
+            for name in self.folders:
+                (draft / name).replace(root / name)
+            (root / self.manifest).write_text(
+                json.dumps(asdict(world), separators=(",", ":")), encoding="utf-8"
+            )
+        return world
+
+    def _check_room(self, root: Path) -> None:
+        in_the_way = [name for name in self.folders if (root / name).exists()]
+        if in_the_way:
+            raise ValueError(
+                f"{root} has {', '.join(in_the_way)} already, which the toy world did not write (or was stopped while it did); "
+                f"give another --dataset_dir, or move them away"
+            )

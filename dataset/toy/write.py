@@ -4,7 +4,6 @@ A world is a pure function of (seed, size, numbers of pictures): the same argume
 of train, val and test, not even under two names in two data sets.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,7 +18,7 @@ from seglm.dataset.toy.layouts import conversations, grefer, parts, reasonseg, r
 from seglm.dataset.toy.layouts.coco import write_pictures
 from seglm.dataset.toy.layouts.shots import Shot, make_shot, positives, save_json
 from seglm.dataset.toy.scenes import GRID, Scene
-from seglm.dataset.toy.world import Manifest, Pool, differences, draft_of, manifest_in
+from seglm.dataset.toy.world import Manifest, Pool, differences, digest_of, draft_of, manifest_in
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 """(things, what they are) -> the same things; a hook for a progress bar"""
@@ -108,7 +107,7 @@ def write(
             f"a toy world of {images} train, {val_images} val and {test_images} test pictures with seed {seed}; permitted: "
             f"at least {MIN_TRAIN_IMAGES}, 4 and 4, and a seed from 0 up"
         )
-    wanted = Manifest(seed, size, images, val_images, test_images, _fingerprint(), {})
+    wanted = Manifest(seed, size, images, val_images, test_images, fingerprint(), {})
     root = root.resolve()
     if (found := _world_at(root, wanted)) is not None:
         return found
@@ -155,14 +154,14 @@ def _world_at(root: Path, wanted: Manifest) -> Manifest | None:
     return found
 
 
-def _fingerprint() -> str:
+def fingerprint() -> str:
     """Hash of what is said about a few scenes; blind to rounding, which differs between machines."""
     shots = (make_shot(number, world_seed=0, split="train", size=GRID) for number in range(PROBES))
     said = [
         str(LAYOUT_VERSION),
         *(phrase.text for shot in shots for phrase in positives(shot, "fingerprint")),
     ]
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+    return digest_of(said)
 
 
 def _write_sets(root: Path, world: Manifest, progress: Progress, processes: int) -> dict[str, int]:

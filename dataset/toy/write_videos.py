@@ -5,10 +5,9 @@ numbers of videos follow from those of pictures. No clip is in two of train, val
 what is kept until a file is written are texts and run lengths.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -22,11 +21,10 @@ from seglm.dataset.toy.layouts import (
     revos,
     youtube_vos,
 )
-from seglm.dataset.toy.layouts.shots import save_json
 from seglm.dataset.toy.layouts.takes import Take, Watch, make_take
 from seglm.dataset.toy.moving_language import expressions
 from seglm.dataset.toy.scenes import GRID
-from seglm.dataset.toy.world import Manifest, Pool, differences, draft_of, manifest_in
+from seglm.dataset.toy.world import Beside, Manifest, Pool, digest_of, manifest_in
 from seglm.dataset.toy.write import TEST_IMAGES, TRAIN_IMAGES, VAL_IMAGES
 
 MANIFEST_NAME = "toy_videos.json"
@@ -54,6 +52,15 @@ POOLS = (
 )
 
 
+_MODULES = (lvvis, mevis, reasonvos, ref_davis17, ref_youtube_vos, revos, youtube_vos)
+PART = Beside(
+    "toy videos",
+    MANIFEST_NAME,
+    sorted({one.FOLDER.parts[0] for one in _MODULES} | {ref_davis17.RAW.parts[0], films.FOLDER.parts[0]}),
+)
+"""the top folders of the seven sets, and that of the films"""
+
+
 def write_videos(
     root: Path,
     *,
@@ -75,16 +82,8 @@ def write_videos(
             f"toy videos for {images} train, {val_images} val and {test_images} test pictures with seed {seed} and size {size}; "
             f"permitted: numbers from 0 up and an even size, which video files need"
         )
-    wanted = Manifest(seed, size, images, val_images, test_images, _fingerprint(), {})
-    root = root.resolve()
-    if (found := read_video_manifest(root)) is not None:
-        return _same(found, wanted, root)
-    _has_room(root)
-    with draft_of(root, "writing-videos") as draft:
-        world = replace(wanted, counts=_write_sets(draft, wanted, progress))
-        _publish(draft, root)
-        save_json(asdict(world), root / MANIFEST_NAME)
-    return world
+    wanted = Manifest(seed, size, images, val_images, test_images, fingerprint(), {})
+    return PART.write(root, wanted, partial(_write_sets, wanted, progress))
 
 
 def read_video_manifest(root: Path) -> Manifest | None:
@@ -108,43 +107,7 @@ def take_of(root: Path, name: str) -> Take:
     )
 
 
-def _same(found: Manifest, wanted: Manifest, root: Path) -> Manifest:
-    """The manifest that was found, if it is the wanted one."""
-    if other := differences(found, wanted):
-        folders = " ".join(f"'{root / name}'" for name in [*_folders(), MANIFEST_NAME])
-        raise ValueError(
-            f"{root} holds other toy videos: {other}; remove them (rm -r {folders}) or give another --dataset_dir"
-        )
-    return found
-
-
-def _folders() -> list[str]:
-    """The top folders of the seven sets, and that of the films."""
-    modules = (lvvis, mevis, reasonvos, ref_davis17, ref_youtube_vos, revos, youtube_vos)
-    return sorted(
-        {module.FOLDER.parts[0] for module in modules} | {ref_davis17.RAW.parts[0], films.FOLDER.parts[0]}
-    )
-
-
-def _has_room(root: Path) -> None:
-    """Raises ValueError if a folder of the user is where one of the videos' has to go."""
-    in_the_way = [name for name in _folders() if (root / name).exists()]
-    if in_the_way:
-        raise ValueError(
-            f"{root} has {', '.join(in_the_way)} already, which the toy world did not write (or was stopped while it did); "
-            f"give another --dataset_dir, or move them away"
-        )
-
-
-def _publish(draft: Path, root: Path) -> None:
-    """Move the folders of the draft to their place."""
-    _has_room(root)
-    root.mkdir(exist_ok=True)
-    for name in _folders():
-        (draft / name).replace(root / name)
-
-
-def _fingerprint() -> str:
+def fingerprint() -> str:
     """Hash of what is said about a few clips; blind to rounding, which differs between machines."""
     said = [str(LAYOUT_VERSION), *(f"{pool.name} {pool.share}" for pool in POOLS)]
     for number in range(PROBES):
@@ -152,10 +115,10 @@ def _fingerprint() -> str:
         said += [
             one.pair.there.text for one in expressions(take.clip, take.rng("fingerprint"), split="train")
         ]
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+    return digest_of(said)
 
 
-def _write_sets(root: Path, world: Manifest, progress: Watch) -> dict[str, int]:
+def _write_sets(world: Manifest, progress: Watch, root: Path) -> dict[str, int]:
     """All data sets; returns `data set|split` -> expressions, or objects where there are none."""
 
     def takes(name: str, label: str) -> Iterable[Take]:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglm.dataset.readers.video import Video
-from seglm.evaluation.asking.chat_answer import NO_SEG, NOT_ASKED, REJECTED, masks_of
+from seglm.evaluation.asking.chat_answer import NO_SEG, NOT_ASKED, REJECTED
 from seglm.evaluation.asking.chat_files import replacing
 from seglm.evaluation.pictures.masks import MASK_COLOURS, Picture, overlay
 from seglm.evaluation.pictures.strip import spread, strip
-from seglm.evaluation.scores.files import write_mask
-from seglm.utils.answers import Drawn, Spoken
 from seglm.utils.film import film
+from seglm.utils.prediction import FramePrediction
 
 
 @dataclass
@@ -26,14 +25,16 @@ class _Told:
     """of the picture, summed over these frames"""
     rejected: int = 0
     """frames in which the model says that it is not there"""
+    hidden: int = 0
+    """frames in which the mask decoder says that it cannot be seen"""
 
 
 @dataclass(frozen=True)
 class VideoAnswer:
     """What was written, and what it shows."""
 
-    spoken: Spoken
-    """of the first frame"""
+    first: FramePrediction
+    """the first frame"""
     num_words: int
     """different texts over the frames: a recipe that sees every frame for itself may have many"""
     masks: tuple[tuple[Path, _Told], ...]
@@ -44,32 +45,33 @@ class VideoAnswer:
 
 
 def save_video(
-    drawn: Iterable[Drawn], video: Video, frame: Callable[[int], Picture], name: str, folder: Path
+    drawn: Iterable[FramePrediction], video: Video, frame: Callable[[int], Picture], name: str, folder: Path
 ) -> VideoAnswer:
     """Writes `<name>_mask_<i>/<frame>.png` (0 and 255) for every slot, `<name>_masked.mp4` and `<name>_strip.png`.
 
-    drawn: the frames in their order, one answer each. frame: of the video, by number, uint8 [H, W, 3], RGB.
+    drawn: the frames in their order. frame: of the video, by number, uint8 [H, W, 3], RGB.
     They replace those of an earlier answer about the same video; an answer in words only writes nothing and leaves them alone.
     """
     told: list[_Told] = []
-    words: dict[str, Spoken] = {}
+    words: dict[str, FramePrediction] = {}
     shown, wanted = list[tuple[str, Picture]](), set(spread(video.num_frames))
     with replacing(folder, name) as fresh:
         path = fresh / f"{name}_masked.mp4"
         with film(path, rate=video.rate) as add:
             for one in drawn:
-                [answer] = one.answers
-                words.setdefault(answer.spoken.text, answer.spoken)
+                words.setdefault(one.text, one)
                 picture = frame(one.frame)
-                for number, mask in enumerate(masks_of(answer, video.size)):
+                for number, segment in enumerate(one.segments):
                     if number == len(told):
                         told.append(_Told())
                     place = fresh / f"{name}_mask_{number}"
                     place.mkdir(exist_ok=True)
-                    write_mask(place / f"{video.names[one.frame]}.png", mask)
+                    (place / f"{video.names[one.frame]}.png").write_bytes(segment.png())
+                    mask = segment.mask
                     told[number].frames += bool(mask.any())
                     told[number].share += float(mask.mean())
-                    told[number].rejected += answer.masks[number] is None
+                    told[number].rejected += segment.is_rejected
+                    told[number].hidden += segment.is_there is False
                     picture = overlay(picture, mask, MASK_COLOURS[number % len(MASK_COLOURS)])
                 add(picture)
                 if one.frame in wanted:
@@ -79,7 +81,7 @@ def save_video(
         else:
             strip(fresh / f"{name}_strip.png", shown)
     return VideoAnswer(
-        spoken=next(iter(words.values())),
+        first=next(iter(words.values())),
         num_words=len(words),
         masks=tuple((folder / f"{name}_mask_{number}", one) for number, one in enumerate(told)),
         film=folder / path.name if told else None,
@@ -90,17 +92,20 @@ def save_video(
 
 def described_video(answer: VideoAnswer) -> list[str]:
     """The lines a person reads: the model's words first, then a line for each slot, or why there is none, then the files."""
-    said = " ".join(answer.spoken.text.split()) or "(nothing)"
+    said = " ".join(answer.first.text.split()) or "(nothing)"
     more = f" (frame 0; {answer.num_words} different answers over the frames)" if answer.num_words > 1 else ""
     lines = [f"text_output: {said}{more}"]
     if not answer.masks:
-        return [*lines, NOT_ASKED if answer.spoken.status == "not_asked" else NO_SEG]
+        return [*lines, NOT_ASKED if answer.first.status == "not_asked" else NO_SEG]
     for number, (folder, one) in enumerate(answer.masks):
         if one.frames:
             share = 100 * one.share / one.frames
             found = f"in {one.frames} of {answer.num_frames} frames, {share:.1f} % of the picture there"
+            found += f", out of sight in {one.hidden}" if one.hidden else ""
         elif one.rejected:
             found = REJECTED
+        elif one.hidden == answer.num_frames:
+            found = "absent: the mask decoder says that it is in no frame"
         else:
             found = "empty: the model drew nothing in any frame"
         lines.append(f"mask {number}: {found}: {folder}")

@@ -24,11 +24,14 @@ def open_model(
     conv_type: str | None = None,
     image_tokens: bool | None = None,
     max_length: int | None = None,
+    device: str | None = None,
+    revision: str | None = None,
 ) -> tuple[Segmenter, str]:
     """The model, and one line that says what was opened and how.
 
-    None always means: as the weights were trained. vision, decoder: for releases that hold no CLIP or SAM. image_tokens: False
-    leaves out the tokens around the image. max_length: longest question in tokens, image included.
+    None always means: as the weights were trained; of `device`, the GPU where there is one. vision, decoder: for releases that
+    hold no CLIP or SAM. image_tokens: False leaves out the tokens around the image. max_length: longest question in tokens, image
+    included.
     Raises ValueError for what contradicts the weights or the machine, ImportError without bitsandbytes where it is needed, and
     what `model.load` raises.
     """
@@ -38,7 +41,7 @@ def open_model(
 
     if bits:
         bitsandbytes()  # before minutes of loading
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_named(device)
     model, chosen = load(
         version,
         recipe=recipe,
@@ -46,6 +49,7 @@ def open_model(
         device="cpu" if bits else device,
         vision=vision,
         decoder=decoder,
+        revision=revision,
         world=World(device=torch.device(device)),
     )
     if image_size not in (None, chosen.decoder.image_size):
@@ -65,3 +69,15 @@ def open_model(
     if max_length:
         model.encoder.max_length = max_length
     return model, line
+
+
+def device_named(name: str | None) -> str:
+    """The device; None: the GPU where there is one. Raises ValueError for a device that this machine has not."""
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if name not in (*there, *(["cuda"] if len(there) > 1 else [])):
+        raise ValueError(f"device={name!r}: this machine has {', '.join(there)}")
+    return name

@@ -9,7 +9,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import get_args
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from seglm.evaluation.scores.expressions import Track
 from seglm.evaluation.scores.iou import Counts
 from seglm.evaluation.scores.mask_png import decode_mask
 from seglm.evaluation.scores.results import Result, Said
+from seglm.utils import png
 from seglm.utils.answers import Status
 from seglm.utils.encoding import read_text
 
@@ -29,11 +29,7 @@ PIXELS = {"predicted": "predicted_pixels", "target": "target_pixels"}
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
     """A mask as a PNG of 0 and 255, lossless. Raises OSError if it cannot be written."""
-    grey = mask.astype(np.uint8) * 255
-    done, data = cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_BILEVEL, 1])
-    if not done:
-        raise OSError(f"{path}: a mask of {mask.shape} could not be encoded as PNG")
-    path.write_bytes(data.tobytes())  # not cv2.imwrite: it returns False instead of saying what went wrong
+    path.write_bytes(png.of_mask(mask))  # not cv2.imwrite: it returns False instead of saying what went wrong
 
 
 def read_mask(path: Path, *, size: tuple[int, int] | None = None, key: str = "") -> NDArray[np.bool_]:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from seglm.utils import png
 from seglm.utils.atomic import write_atomic
 from seglm.utils.types import Sample, Target
 
@@ -43,15 +43,7 @@ def write_frame(folder: Path, sample: Sample, target: Target, frame: int, mask: 
     if mask.shape != sample.size:
         raise ValueError(f"{path}: a mask of {mask.shape} for a video of {sample.size} (H, W)")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, png_of(mask.astype(np.uint8) * ON), is_durable=False)
-
-
-def png_of(grey: NDArray[np.uint8]) -> bytes:
-    """uint8 [H, W] as a PNG of eight bits a pixel. Raises OSError if that does not go."""
-    done, data = cv2.imencode(".png", grey)
-    if not done:
-        raise OSError(f"an array of {grey.shape} could not be encoded as PNG")
-    return data.tobytes()
+    write_atomic(path, png.of_grey(mask.astype(np.uint8) * ON), is_durable=False)
 
 
 def _inside(name: str, sample: Sample) -> str:

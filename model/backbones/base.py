@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
 from seglm.model.precision import Precision
 from seglm.model.sizes import Sizes
@@ -32,6 +32,16 @@ class BackboneChoice(Choice, ABC):
     """folder or hub id of the vision tower, for weights that hold none"""
     revision: str | None = None
     """hub revision of `weights`"""
+
+    @property
+    def fit(self) -> Literal["crop", "fill"]:
+        """How a picture comes into the square of the vision tower (`Look.fit`)."""
+        return "crop"
+
+    @property
+    def most_tiles(self) -> int:
+        """Into how many tiles a picture is cut that is shown finely (`Look.tiles`)."""
+        return 1
 
     def at(self, folder: str) -> Self:
         """The same with everything read from one folder, as a merged model holds it."""
@@ -88,6 +98,10 @@ class Backbone(Protocol):
 
     @property
     def device(self) -> torch.device: ...
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 3, v, v], or float already normalised -> what the vision tower makes of each, [N, P, width]; frozen."""
+        ...
 
     def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:
         """The state after the last norm, [R, T, D]; cache: filled for `go_on`."""

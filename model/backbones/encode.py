@@ -7,22 +7,28 @@ expand to any number of positions, and a literal "[SEG]" that a user types is no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seglm.model.backbones.templates import Template, Written
 from seglm.model.backbones.tokenizer import token_ids
+from seglm.utils.tiles import views
 from seglm.utils.types import (
     IGNORE_LABEL,
     IMAGE_POSITION,
+    PLAIN,
     Branch,
     Dialogue,
     Images,
+    Look,
     Piece,
     Placed,
+    Pointed,
     Script,
     Slot,
 )
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
 
 _TEXT = -1  # frame and patch of a position that holds text
 KEPT_TEXTS = 64  # untrained texts whose tokens are remembered: the system prompt and the like
+DOT = (1, 1)  # (H, W) of a picture that no tower cuts
 _OPENERS = "([{<\"'\u201c\u2018"  # characters that a following token stands close to
 
 
@@ -48,13 +55,19 @@ class DialogueEncoder:
         tokens: tuple[str, ...],
         max_length: int,
         found: int | None = None,
+        look: Look = PLAIN,
+        side: int = 0,
     ) -> None:
         """patches: visual tokens of a frame shown in full; image_tokens: written around every frame; tokens: those a
         slot may have; max_length: longest complete dialogue, in tokens with one image expanded; found: how many tokens the
-        files of the tokenizer hold, behind which a recipe adds its own (None: all).
+        files of the tokenizer hold, behind which a recipe adds its own (None: all); look, side: into how many squares of what
+        side a picture is cut that is shown finely.
 
-        Raises ValueError if a token, or the one that ends the template's answers, is not one id of its own in the tokenizer.
+        Raises ValueError if a token is not one id of its own in the tokenizer, or if neither the end of the template's answers
+        nor the tokenizer's own end is.
         """
+        from tokenizers.decoders import ByteLevel
+
         self.tokenizer = tokenizer
         self.template = template
         self.patches = patches
@@ -62,9 +75,20 @@ class DialogueEncoder:
         self.tokens = tokens
         self.found = len(tokenizer) if found is None else found
         self.max_length = max_length
+        self.look, self.side = look, side
         self.ids = token_ids(tokenizer, (*tokens, *(image_tokens or ())))
-        self.bos = _control(tokenizer.bos_token_id, "BOS")
-        self.eos = token_ids(tokenizer, (template.end,))[template.end]
+        self.bos = _control(tokenizer.bos_token_id, "BOS") if template.bos else None
+        end = tokenizer.get_vocab().get(template.end)
+        self.end_is_text = end is None and tokenizer.eos_token_id is not None
+        self.eos = (
+            _control(tokenizer.eos_token_id, "EOS")
+            if self.end_is_text
+            else token_ids(tokenizer, (template.end,))[template.end]
+        )
+        known = tokenizer.get_vocab()
+        self._stops = {self.eos, *(known[stop] for stop in template.stops if stop in known)}
+        # Such a tokenizer writes every space itself, also beside an added token.
+        self._is_exact = isinstance(tokenizer.backend_tokenizer.decoder, ByteLevel)
         # Only fills the rest of a row; `Batch.group` says what is padding, never this id.
         self._kept: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
         self.pad = _control(tokenizer.pad_token_id, "padding")
@@ -75,18 +99,20 @@ class DialogueEncoder:
             raise ValueError(f"{token!r} is not a token of this model; it has {sorted(self.ids)}")
         return self.ids[token]
 
-    def encode(self, dialogue: Dialogue, *, open: bool = False, key: str = "") -> Branch:
+    def encode(
+        self, dialogue: Dialogue, *, open: bool = False, key: str = "", counts: Sequence[int] | None = None
+    ) -> Branch:
         """One dialogue as ids, labels and placed slots.
 
         open: the last answer is () and the ids end where generation begins; such a dialogue is never cut.
-        key: names the sample in errors.
+        key: names the sample in errors. counts: squares of each frame of the clip (`utils/tiles.py`); None: one of each.
         A complete dialogue longer than `max_length` loses tokens at its right end, as in LISA (train: model_max_length
         text tokens less those the image adds) and VideoLISA, whose limit is on text and takes one image for granted, too.
         Raises ValueError naming the sample if a slot, an image or every trained token would be cut off, or if a slot
         has no token of its own in the text.
         """
         try:
-            draft = self._draft(self.template.render(dialogue, open=open))
+            draft = self._draft(self.template.render(dialogue, open=open), counts)
         except ValueError as error:
             raise ValueError(f"{key or 'dialogue'}: {error}") from error
         branch = draft.branch()
@@ -99,13 +125,19 @@ class DialogueEncoder:
             )
         return branch if open else self._cut(branch, key)
 
-    def encode_script(self, script: Script, *, key: str) -> tuple[Branch, ...]:
-        """All dialogues about one clip; one whose last answer is missing is encoded open."""
+    def encode_script(self, script: Script, *, key: str, size: tuple[int, int] = DOT) -> tuple[Branch, ...]:
+        """All dialogues about one clip; one whose last answer is missing is encoded open.
+
+        size: (H, W) of its frames, original pixels, by which those are cut that are shown finely.
+        """
+        seen = 1 + max((frame for dialogue in script for frame in _frames(dialogue)), default=-1)
+        counts = views(script, seen, size, look=self.look, side=self.side)
         return tuple(
             self.encode(
                 dialogue,
                 open=not dialogue.turns[-1].answer,
                 key=f"{key}, dialogue {number + 1} of {len(script)}",
+                counts=counts,
             )
             for number, dialogue in enumerate(script)
         )
@@ -124,7 +156,17 @@ class DialogueEncoder:
         if isinstance(piece, Images):
             before, after = self.image_tokens or ("", "")
             return f"{before}<image>{after}" * len(piece.frames)
+        if isinstance(piece, Pointed):
+            return "<region>"
         return piece.token if isinstance(piece, Slot) else piece
+
+    def is_over(self, ids: Sequence[int]) -> bool:
+        """Whether an answer has ended with the last of these ids."""
+        if not self.end_is_text or ids[-1] in self._stops:
+            return ids[-1] in self._stops
+        # as Sa2VA looks for its stop words; no token is empty, so the end is in as many of the last as it has characters
+        last = self._say(list(ids[-len(self.template.end) :]))
+        return last.replace("\n", "").endswith(self.template.end)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids: slots and other added tokens visible, images and a last end token left out.
@@ -132,8 +174,11 @@ class DialogueEncoder:
         Whitespace that the tokenizer swallowed around an added token is put back as one space where prose has one.
         """
         shown = [int(number) for number in ids if number != IMAGE_POSITION]
-        if shown and shown[-1] == self.eos:
+        if shown and shown[-1] in self._stops:
             shown.pop()
+        if self._is_exact:
+            said = self._say(shown)
+            return said.rstrip("\n").removesuffix(self.template.end) if self.end_is_text else said
         added = self.tokenizer.added_tokens_decoder
         text, run = "", list[int]()
         for number in shown:
@@ -158,13 +203,20 @@ class DialogueEncoder:
     def _say(self, ids: list[int]) -> str:
         return str(self.tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=False)) if ids else ""
 
-    def _draft(self, written: tuple[Written, ...]) -> _Draft:
+    def _draft(self, written: tuple[Written, ...], counts: Sequence[int] | None) -> _Draft:
         draft = _Draft(self)
-        if self.template.bos:
+        if self.bos is not None:
             draft.add_ids([self.bos], frame=_TEXT)
         for one in written:
+            if one.begins:
+                draft.flush()
             if isinstance(one.piece, Images):
-                self._show(draft, one.piece)
+                self._show(draft, one.piece, counts)
+            elif isinstance(one.piece, Pointed):
+                draft.flush()
+                patches = self._under(one.piece.mask)
+                last = sum(counts[: one.piece.frame + 1]) - 1 if counts else one.piece.frame
+                draft.add_ids([IMAGE_POSITION] * len(patches), frame=last, patches=patches)
             elif isinstance(one.piece, Slot):
                 draft.write(one.piece.token, trained=one.trained, slot=one.piece)
             else:
@@ -172,18 +224,38 @@ class DialogueEncoder:
         draft.flush()
         return draft
 
-    def _show(self, draft: _Draft, images: Images) -> None:
+    def _show(self, draft: _Draft, images: Images, counts: Sequence[int] | None) -> None:
         """Every frame between the image tokens; the texts before and after it are tokenised apart, as in LISA."""
         before, after = self.image_tokens or ("", "")
+        is_pooled = images.fidelity == "pooled"
+        # A pooled frame is one position; patch P is the mean of the frame's P patches.
+        patches = range(self.patches, self.patches + 1) if is_pooled else range(self.patches)
         for frame in images.frames:
             draft.write(before, trained=False)
             draft.flush()
-            # A pooled frame is one position; patch P is the mean of the frame's P patches.
-            patches = (
-                range(self.patches) if images.fidelity == "full" else range(self.patches, self.patches + 1)
-            )
-            draft.add_ids([IMAGE_POSITION] * len(patches), frame=frame, patches=patches)
+            count = counts[frame] if counts else 1
+            end = sum(counts[: frame + 1]) if counts else frame + 1
+            # The last of a frame's squares is the whole of it.
+            for square in range(end - (count if images.fidelity == "fine" else 1), end):
+                draft.add_ids([IMAGE_POSITION] * len(patches), frame=square, patches=patches)
             draft.write(after, trained=False)
+
+    def _under(self, mask: NDArray[np.bool_]) -> list[int]:
+        """Patches of the whole frame under a mask bool [H, W]: those whose first pixel it holds; else the one of its middle.
+
+        As interpolate(mode="nearest") chooses in Sa2VA, where a region that holds no such pixel is shown by nothing.
+        """
+        if self.look.fit == "crop":
+            short = min(mask.shape)
+            top, left = ((side - short) // 2 for side in mask.shape)
+            mask = mask[top : top + short, left : left + short]
+        side = isqrt(self.patches)
+        rows, columns = (np.arange(side) * length // side for length in mask.shape)
+        found = np.flatnonzero(mask[rows][:, columns]).tolist()
+        if not found and mask.any():
+            y, x = (int(np.median(places)) for places in np.nonzero(mask))
+            found = [y * side // mask.shape[0] * side + x * side // mask.shape[1]]
+        return found
 
     def _cut(self, branch: Branch, key: str) -> Branch:
         length = self.length(branch)
@@ -204,6 +276,14 @@ class DialogueEncoder:
                 f"{self.decode(branch.ids.tolist())[-80:]!r}"
             )
         return Branch(branch.ids[:limit], labels, branch.frame[:limit], branch.patch[:limit], branch.slots)
+
+
+def _frames(dialogue: Dialogue) -> Iterator[int]:
+    """Every frame that is shown."""
+    for turn in dialogue.turns:
+        for piece in (*turn.question, *turn.answer):
+            if isinstance(piece, Images):
+                yield from piece.frames
 
 
 def _control(number: object, name: str) -> int:

@@ -12,7 +12,8 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from math import isqrt
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ from seglm.utils.dist import is_sharded
 from seglm.utils.imports import importing
 from seglm.utils.ranges import FILLED, Count
 from seglm.utils.renamed import argument_of
-from seglm.utils.types import Batch
+from seglm.utils.types import Batch, Look
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
@@ -41,6 +42,9 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """RGB on the 0..1 scale; the values of openai/clip-vit-large-patch14's preprocessor"""
 CACHE = ("cache", "past_key_values")
 """what a language model's forward calls its cache: from transformers 5.24 on, and before; 5.40 takes the first only"""
+Pool = Literal["none", "1x4", "2x2"]
+FEATURES_DIM = 3  # of what the tower makes of frames; of pixels it is one more
+POOLED = 4  # patches whose mean is one token, where there is a pool
 SELECT_LAYER = -2
 """LLaVA reads the output of the last block but one (mm_vision_select_layer)"""
 
@@ -58,6 +62,8 @@ class Projected(BackboneChoice):
     """chat template, a name in `model/backbones/templates.py`"""
     image_tokens: tuple[Annotated[str, FILLED], Annotated[str, FILLED]] | None = field(kw_only=True)
     """tokens written around every image, or None"""
+    pool: Pool = field(default="none", kw_only=True)
+    """a frame is shown as the means of four patches each, taken before the projector: `1x4` beside each other, `2x2` a square"""
     max_length: Count = field(kw_only=True)
     """longest dialogue in training, in tokens with one image expanded (what a clip shows beyond that does not count); a longer
     one is cut or, if it loses a slot, an error"""
@@ -97,11 +103,17 @@ class Projected(BackboneChoice):
             tokenizer=tokenizer,
             found=found,
             template=template(self.template),
-            patches=(checkpoint.vision["image_size"] // checkpoint.vision["patch_size"]) ** 2,
+            patches=self.patches(checkpoint.vision),
             image_tokens=self.image_tokens,
             tokens=tokens,
             max_length=self.max_length,
+            look=Look(self.fit, tiles=self.most_tiles),
+            side=checkpoint.vision["image_size"],
         )
+
+    def patches(self, vision: Mapping[str, Any]) -> int:
+        """Visual tokens of one square; vision: the tower's sizes."""
+        return tokens_of(int(vision["image_size"] // vision["patch_size"]) ** 2, self.pool)
 
     def build(self, sizes: Sizes, *, attention: str, precision: Precision) -> ProjectedBackbone:
         with importing():
@@ -112,7 +124,9 @@ class Projected(BackboneChoice):
         with default_dtype(computed_in(precision)):
             llm, vision = language_model(config), CLIPVisionModel(CLIPVisionConfig(**sizes.vision))
         projector = _projector(sizes.projector, int(sizes.vision["hidden_size"]), config.hidden_size)
-        return ProjectedBackbone(llm=llm, vision=vision, projector=projector, select_layer=sizes.select_layer)
+        return ProjectedBackbone(
+            llm=llm, vision=vision, projector=projector, select_layer=sizes.select_layer, pool=self.pool
+        )
 
     def preprocessing(self, sizes: Sizes) -> dict[str, Any]:
         return {
@@ -128,11 +142,18 @@ class Projected(BackboneChoice):
 class ProjectedBackbone(nn.Module):
     """Pixels and ids in, the last hidden state out."""
 
-    clip_mean: Tensor
-    clip_std: Tensor
+    mean, std = CLIP_MEAN, CLIP_STD
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(
-        self, *, llm: nn.Module, vision: nn.Module, projector: nn.Module, select_layer: int = SELECT_LAYER
+        self,
+        *,
+        llm: nn.Module,
+        vision: nn.Module,
+        projector: nn.Module,
+        select_layer: int = SELECT_LAYER,
+        pool: Pool = "none",
     ) -> None:
         """llm: a causal language model of Hugging Face's. vision: CLIPVisionModel. projector: float [..., vision width] -> float
         [..., D]."""
@@ -141,15 +162,16 @@ class ProjectedBackbone(nn.Module):
         self.vision: Any = vision
         self.projector = projector
         self.select_layer = select_layer
+        self.pool = pool
         layers: Any = llm.model
         self._cache = argument_of(layers.forward, *CACHE)
-        self.register_buffer("clip_mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("clip_std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(self.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(self.std).view(3, 1, 1), persistent=False)
 
     @property
     def patches(self) -> int:
         """Visual tokens of one frame."""
-        return int(self.vision_size // self.vision.config.patch_size) ** 2
+        return tokens_of(int(self.vision_size // self.vision.config.patch_size) ** 2, self.pool)
 
     @property
     def vision_size(self) -> int:
@@ -176,15 +198,19 @@ class ProjectedBackbone(nn.Module):
         dtype: torch.dtype = self.llm.model.norm.weight.dtype
         return dtype
 
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 3, v, v] -> float; what is float is normalised already."""
+        if pixels.dtype != torch.uint8:
+            return pixels
+        return (pixels.float() / 255 - self.pixel_mean) / self.pixel_std
+
     @torch.no_grad()
     def see(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 3, v, v], or float already normalised -> features [N, P, vision width]; frozen, no gradient.
 
         Only the blocks up to the selected one are run: the last block of CLIP is never needed.
         """
-        if pixels.dtype == torch.uint8:
-            pixels = (pixels.float() / 255 - self.clip_mean) / self.clip_std
-        tower = self.vision
+        tower, pixels = self.vision, self.normalised(pixels)
         hidden = tower.pre_layrnorm(
             tower.embeddings(pixels.to(tower.embeddings.patch_embedding.weight.dtype))
         )
@@ -197,10 +223,20 @@ class ProjectedBackbone(nn.Module):
         """Token embeddings with the projected features written at their recorded places: [R, T, D]."""
         embeds = self.llm.get_input_embeddings()(batch.ids.clamp(min=0)).to(self.dtype)
         if batch.image_at.shape[0] == 0 and not is_sharded(self.vision):
-            return embeds  # type: ignore[no-any-return]
-        table = self.projector(self.see(_at_least_one(batch.vision, self.vision_size)))
+            return embeds + self._nothing_seen()  # type: ignore[no-any-return]
+        is_seen = batch.vision.dim() == FEATURES_DIM
+        seen = batch.vision if is_seen else self.see(_at_least_one(batch.vision, self.vision_size))
+        table = self.projector(pooled(seen, self.pool))
         features = visual_tokens(table, batch.image_frame, batch.image_patch).to(embeds.dtype)
         return embeds.flatten(0, 1).index_copy(0, batch.image_at, features).view_as(embeds)  # type: ignore[no-any-return]
+
+    def _nothing_seen(self) -> Tensor | int:
+        """0 that hangs on a projector that is trained: on every rank it then takes part, also in a batch without a picture."""
+        first = next(self.projector.parameters())
+        if not first.requires_grad:
+            return 0
+        nothing: Tensor = 0 * self.projector(first.new_zeros((1, first.shape[-1]))).sum()
+        return nothing.to(self.dtype)
 
     def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:
         """The state after the last norm, [R, T, D]; nothing of the layers below is kept."""
@@ -253,6 +289,32 @@ class ProjectedBackbone(nn.Module):
             use_cache=True,
             **{self._cache: cache},
         ).last_hidden_state
+
+
+def tokens_of(patches: int, pool: Pool) -> int:
+    """Visual tokens of a frame of so many patches. Raises ValueError where they are no multiple of the pool."""
+    side = isqrt(patches)
+    if pool == "none":
+        return patches
+    if patches % POOLED or (pool == "2x2" and side % 2):
+        raise ValueError(
+            f"backbone.pool={pool}: a frame of {side} x {side} patches is no whole number of such pools; set backbone.pool=none"
+        )
+    return patches // POOLED
+
+
+def pooled(features_NPD: Tensor, pool: Pool) -> Tensor:
+    """Features of patches in rows -> the means of four each, [N, P / 4, D].
+
+    `1x4`: four that follow each other (GLUS, model/llava/model/llava_arch.py:95-105 at 8fd138b). `2x2`: those of a square.
+    """
+    if pool == "none":
+        return features_NPD
+    if pool == "1x4":
+        return features_NPD.unflatten(1, (-1, POOLED)).mean(2)  # type: ignore[no-any-return]
+    half = isqrt(features_NPD.shape[1]) // 2
+    squares = features_NPD.unflatten(1, (half, 2, half, 2))  # P -> rows, 2, columns, 2
+    return squares.mean((2, 4)).flatten(1, 2)  # type: ignore[no-any-return]
 
 
 def visual_tokens(table_NPD: Tensor, frames: Tensor, patches: Tensor) -> Tensor:

@@ -79,6 +79,45 @@ def newer_tokenizer(folder: str | Path, tokens: tuple[str, ...]) -> tuple[PreTra
     return tokenizer, found
 
 
+def own_tokenizer(folder: str, tokens: tuple[str, ...]) -> tuple[PreTrainedTokenizerFast, int]:
+    """The tokenizer that a folder's files describe, of any kind, with the tokens of a recipe added; and how many they hold.
+
+    No code beside the files is run: one that only brings `tokenizer.model` (InternLM 2) is read as `newer_tokenizer` does.
+    Raises FileNotFoundError if there is no tokenizer, WeightsError if it is broken, ValueError if a token is not one id.
+    """
+    from tokenizers import AddedToken
+    from transformers import PreTrainedTokenizerFast
+
+    place = Path(folder)
+    if (place / "tokenizer.model").is_file():
+        return newer_tokenizer(folder, tokens)
+    file = _of_bytes(place)
+    with whole(file):
+        tokenizer: PreTrainedTokenizerFast
+        if file.name == "tokenizer.json":
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(place)
+        else:
+            from transformers import Qwen2Tokenizer
+
+            tokenizer = Qwen2Tokenizer.from_pretrained(place)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    found = len(tokenizer)
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in tokens], special_tokens=True)
+    token_ids(tokenizer, tokens)
+    return tokenizer, found
+
+
+def _of_bytes(folder: Path) -> Path:
+    for file in (folder / "tokenizer.json", folder / "vocab.json"):
+        if file.is_file():
+            return file
+    raise FileNotFoundError(
+        f"{folder} holds none of tokenizer.json, vocab.json and tokenizer.model; a language model's folder has one of them: "
+        f"give the whole folder, not only its weights"
+    )
+
+
 def _file_of(folder: Path) -> Path:
     for file in (folder / "tokenizer.model", folder / "tokenizer.json"):
         if file.is_file():

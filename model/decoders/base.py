@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy
     from seglm.model.released.checkpoint import Checkpoint
 
 Dims = TypeVar("Dims")
@@ -37,6 +38,21 @@ class DecoderChoice(Choice, ABC):
     """side of the padded square that the encoder sees, pixels"""
     begins_anew: ClassVar[bool] = False
     """a training takes `weights` even where the LLM's folder holds a mask decoder"""
+
+    @property
+    def stretches(self) -> bool:
+        """A picture fills the encoder's square, whatever its sides; else its long side does, and the rest is padding."""
+        return False
+
+    @property
+    def memory(self) -> MemoryPolicy | None:
+        """What is remembered from frame to frame where a video is drawn; None: every frame is drawn for itself."""
+        return None
+
+    @property
+    def training_memory(self) -> MemoryPolicy | None:
+        """The same where drawing is learnt."""
+        return None
 
     def at(self, folder: str) -> Self:
         """The same with its weights in a folder, as a merged model holds them."""
@@ -58,8 +74,11 @@ class DecoderChoice(Choice, ABC):
         """How pictures reach the image encoder, in words and numbers; for readers of a merged folder."""
         return {
             "size": self.image_size,
-            "resize": "longest side, bilinear",
-            "pad": "right and bottom, zero after normalisation",
+            **(
+                {"resize": "both sides, bilinear"}
+                if self.stretches
+                else {"resize": "longest side, bilinear", "pad": "right and bottom, zero after normalisation"}
+            ),
             "mean": list(PIXEL_MEAN),
             "std": list(PIXEL_STD),
             "scale": "0..255",
@@ -130,6 +149,24 @@ class Decoder(Protocol):
 
 
 @runtime_checkable
+class Remembers(Decoder, Protocol):
+    """A mask decoder that may look back on what it drew before; what it remembers is a value, none of it lies in the module."""
+
+    def remembering(self, policy: MemoryPolicy, *, backwards: bool = False) -> Memory:
+        """The memory of a walk that begins."""
+        ...
+
+    def follow(
+        self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
+    ) -> tuple[Tensor, Tensor, Memory]:
+        """A frame of all objects of a walk: logits float32 [J, 1, h, w], estimated IoU float32 [J, 1], and the memory behind it.
+
+        features: [1 or J, ...]. prompts_JPC: None where the objects are found by what is remembered of them.
+        """
+        ...
+
+
+@runtime_checkable
 class TakesBoxes(Decoder, Protocol):
     """A mask decoder that boxes can prompt, too."""
 
@@ -142,18 +179,28 @@ class TakesBoxes(Decoder, Protocol):
     def eval(self) -> Self: ...
 
 
-def restore(logits_JKhw: Tensor, *, resized: tuple[int, int], size: tuple[int, int], square: int) -> Tensor:
+def restore(
+    logits_JKhw: Tensor,
+    *,
+    resized: tuple[int, int],
+    size: tuple[int, int],
+    square: int,
+    stretched: bool = False,
+) -> Tensor:
     """Brings decoder logits of one picture to its original size, for losses and prediction alike.
 
-    logits_JKhw: float [J, K, h, w], logits of the padded square on the decoder's grid.
+    logits_JKhw: float [J, K, h, w], logits of the square on the decoder's grid.
     resized: (height, width) of the picture inside the square, pixels; it lies top left.
-    size: (H, W), original pixels. square: side of the padded square, pixels.
+    size: (H, W), original pixels. square: side of the square, pixels. stretched: the picture fills the square.
     Returns float32 [J, K, H, W], logits. Both steps are bilinear without aligned corners, as in segment_anything's
-    `postprocess_masks` (modeling/sam.py at dca509f); an empty J stays empty.
+    `postprocess_masks` (modeling/sam.py at dca509f); a picture that fills the square needs one (SAM-2's own, utils/transforms.py
+    at 2b90b9f). An empty J stays empty.
     """
     from torch.nn.functional import interpolate
 
     if logits_JKhw.shape[0] == 0:
         return logits_JKhw.new_zeros((0, logits_JKhw.shape[1], *size)).float()
+    if stretched:
+        return interpolate(logits_JKhw.float(), size, mode="bilinear", align_corners=False)
     full = interpolate(logits_JKhw.float(), (square, square), mode="bilinear", align_corners=False)
     return interpolate(full[..., : resized[0], : resized[1]], size, mode="bilinear", align_corners=False)

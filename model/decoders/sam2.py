@@ -19,6 +19,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice
 from seglm.model.decoders.sam2_dims import Sam2Dims, make_modules
+from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy
 from seglm.model.decoders.squares import squares
 from seglm.utils.dist import is_sharded
 from seglm.utils.ranges import Count, Place
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 FRAMES_AT_ONCE = 4
 """that the image encoder takes in one call"""
+ZERO_3 = 3
 BOX_CORNERS = (2, 3)  # labels of points: 0 outside, 1 inside, these two the corners of a box, -1 none
 NOT_POINTS = 2  # where no point is given: the one that says so, and the one that ends every list of points
 WITHOUT_GRADIENT = tuple(
@@ -47,6 +49,14 @@ class Sam2(DecoderChoice):
     image_size: Count = 1024
     not_points: bool = False
     """before the vectors of a prompt stand the two that say that no point is given, as Sa2VA has it"""
+    stretches: bool = False
+    """a picture fills the square, as SAM-2 was trained; else it is padded as LISA has it"""
+    memory: MemoryPolicy | None = None
+    """what is remembered from frame to frame where a video is drawn; None: every frame is drawn for itself"""
+    training_memory: MemoryPolicy | None = None
+    """the same where drawing is learnt"""
+    best_of_several: bool = False
+    """the mask with the highest estimated IoU of those for an ambiguous prompt is drawn, not the one for a clear prompt"""
 
     def check(self, recipe: Recipe, /) -> None:
         trainable = recipe.trainable
@@ -55,6 +65,11 @@ class Sam2(DecoderChoice):
             raise ValueError(
                 f"trainable.frozen: of a SAM-2 {', '.join(still)} would be trained without a gradient; add "
                 f"trainable.frozen+={','.join(still)}"
+            )
+        if self.training_memory is not None and recipe.engine.zero == ZERO_3:
+            raise ValueError(
+                f"engine.zero (--zero)={ZERO_3}: all processes gather each weight together there, and a clip of fewer frames "
+                "than another one's takes fewer steps through decoder.training_memory; permitted are 1 and 2"
             )
 
     def complete(self, checkpoint: Checkpoint) -> Checkpoint:
@@ -65,7 +80,7 @@ class Sam2(DecoderChoice):
     def build(self, sizes: Mapping[str, Any]) -> Sam2Decoder:
         dims = Sam2Dims.of(sizes)
         self._check_side(dims.image_size, "SAM-2")
-        return Sam2Decoder(dims, not_points=self.not_points)
+        return Sam2Decoder(dims, not_points=self.not_points, best_of_several=self.best_of_several)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +115,12 @@ class Sam2Decoder(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, dims: Sam2Dims, *, not_points: bool = False) -> None:
+    def __init__(self, dims: Sam2Dims, *, not_points: bool = False, best_of_several: bool = False) -> None:
         super().__init__()
         made = make_modules(dims)
         self.dims = dims
         self.not_points = not_points
+        self.best_of_several = best_of_several
         self.image_encoder = made.vision_encoder
         self.prompt_encoder = made.prompt_encoder
         self.mask_decoder = made.mask_decoder
@@ -158,9 +174,10 @@ class Sam2Decoder(nn.Module):
         dtype = self.image_encoder.neck.convs[0].weight.dtype
         pictures = self.normalise(frames, resized).to(dtype)
         at_once = len(pictures) if is_sharded(self.image_encoder) else FRAMES_AT_ONCE
-        return torch.cat([self._encode(some) for some in pictures.split(at_once)])
+        return torch.cat([self.encode_squares(some) for some in pictures.split(at_once)])
 
-    def _encode(self, pictures: Tensor) -> Tensor:
+    def encode_squares(self, pictures: Tensor) -> Tensor:
+        """The same of float [M, 3, I, I], normalised, and with gradient."""
         fine, middle, coarse = self.image_encoder(pictures).fpn_hidden_states
         fine = self.mask_decoder.conv_s0(fine.to(self.mask_decoder.conv_s0.weight.dtype))
         middle = self.mask_decoder.conv_s1(middle.to(self.mask_decoder.conv_s1.weight.dtype))
@@ -202,15 +219,37 @@ class Sam2Decoder(nn.Module):
         """Masks of all jobs in one call without any memory, in float32 whatever the autocast.
 
         features: [J, 4 C, g, g] of each job's frame. Returns (logits float32 [J, K, h, w], estimated IoU float32 [J, K]); K is
-        1 + num_multimask: mask 0 is the one for an unambiguous prompt.
+        1 + num_multimask: mask 0 is the one for an unambiguous prompt. With `best_of_several` K is 1.
         """
         with torch.autocast(features.device.type, enabled=False):
             fine, middle, coarse = self.levels(features.float())
-            prompts = prompts_JPC.float()
-            if self.not_points:
-                prompts = torch.cat([self.no_points(len(prompts)), prompts], dim=1)
-            found = self.candidates((fine, middle), self.without_memory(coarse), Prompts(prompts))
-        return found.logits, found.iou
+            found = self.candidates((fine, middle), self.without_memory(coarse), self._prompts(prompts_JPC))
+        if not self.best_of_several:
+            return found.logits, found.iou
+        jobs = torch.arange(len(found.iou), device=found.iou.device)
+        best = 1 + found.iou[:, 1:].argmax(1)
+        return found.logits[jobs, best][:, None], found.iou[jobs, best][:, None]
+
+    def _prompts(self, vectors_JPC: Tensor) -> Prompts:
+        vectors = vectors_JPC.float()
+        if self.not_points:
+            vectors = torch.cat([self.no_points(len(vectors)), vectors], dim=1)
+        return Prompts(vectors)
+
+    # ---- videos ------------------------------------------------------------------------------------------------------
+    def remembering(self, policy: MemoryPolicy, *, backwards: bool = False) -> Memory:
+        """The memory of a walk that begins."""
+        return Memory(policy, backwards=backwards)
+
+    def follow(
+        self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
+    ) -> tuple[Tensor, Tensor, Memory]:
+        """See `Remembers`; float32 whatever the autocast."""
+        from seglm.model.decoders.sam2_step import step  # which needs this file
+
+        said = None if prompts_JPC is None else self._prompts(prompts_JPC)
+        drawn, memory = step(self, features, memory, frame=frame, prompts=said)
+        return drawn.logits, drawn.iou[:, None], memory
 
     def without_memory(self, coarse: Tensor) -> Tensor:
         """The coarse features [J, C, g, g] of a frame that looks back on nothing."""

@@ -7,7 +7,7 @@ Letters: B objects, C channels of the decoder, E channels of a memory, g grid si
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +35,11 @@ class MemoryPolicy:
     """also those of conditioning frames that the walk has not reached, as in SAM-2's training"""
     occlusion: bool = True
     """an object that is said to be absent (score <= 0) gets no mask, and its memory says so"""
+    conditions: bool = True
+    """a frame of which something is said is drawn without looking back, and looked back on from everywhere; else it looks back,
+    and is drawn with what is said, as GLUS does it"""
+    masks_absent: bool = True
+    """without it such an object keeps the mask that was drawn, as in Sa2VA"""
     writes: Literal["image", "conditioned"] = "image"
     """the features that a mask is written with: those of the picture, or those that memory attention made of them"""
     binarise: bool = True
@@ -61,6 +66,11 @@ class Entry:
     """[B, E, g, g]; None once only the pointer can be looked back on"""
     pointer: Tensor
     """[B, C]"""
+
+    def of(self, objects: Sequence[int]) -> Entry:
+        rows = list(objects)
+        features = None if self.features is None else self.features[rows]
+        return Entry(self.frame, features, self.pointer[rows])
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,14 @@ class Memory:
         if conditioning:
             return replace(self, conditioning=(*self.conditioning, entry))
         return replace(self, recent=tuple(self._kept(entry)))
+
+    def of(self, objects: Sequence[int]) -> Memory:
+        """The memory of some of its objects, by their places in the batch."""
+        return replace(
+            self,
+            conditioning=tuple(entry.of(objects) for entry in self.conditioning),
+            recent=tuple(entry.of(objects) for entry in self.recent),
+        )
 
     def turned(self) -> Memory:
         """For a walk the other way: the conditioning frames alone."""

@@ -20,7 +20,7 @@ from torch.nn.functional import interpolate
 from seglm.model.decoders.sam2 import FRAMES_AT_ONCE, Prompts, Sam2Decoder
 from seglm.model.decoders.sam2_memory import PREDICTING, Memory, MemoryPolicy
 from seglm.model.decoders.sam2_step import Drawn, step
-from seglm.model.propagate import BOTH_WAYS, Direction, check_anchors, reached
+from seglm.model.propagate import BOTH_WAYS, Carried, Direction, check_anchors, reached
 from seglm.utils.types import Pictures
 
 Said = Prompts | Tensor
@@ -43,12 +43,12 @@ class BySam2:
         /,
         *,
         directions: Sequence[Direction] = BOTH_WAYS,
-    ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    ) -> Iterator[Carried]:
         """See Propagator; an anchor's masks come back as they are, and an empty one says that the object is not there."""
         count, *size = check_anchors(len(frames), anchors)
         if not count:
             for frame in reached(len(frames), list(anchors), directions):
-                yield frame, np.zeros((0, *size), np.bool_)
+                yield Carried(frame, np.zeros((0, *size), np.bool_))
             return
         said = {frame: self._given(masks) for frame, masks in anchors.items()}
         walk = carry(
@@ -60,10 +60,11 @@ class BySam2:
             policy=self.policy,
         )
         for frame, drawn in walk:
+            there = tuple(drawn.score[:, 0].tolist())
             if frame in anchors:
-                yield frame, anchors[frame]
+                yield Carried(frame, anchors[frame], there)
             else:
-                yield frame, (enlarged(drawn.logits, size)[:, 0] > 0).cpu().numpy()
+                yield Carried(frame, (enlarged(drawn.logits, size)[:, 0] > 0).cpu().numpy(), there)
 
     def _given(self, masks: NDArray[np.bool_]) -> Tensor:
         """bool [N, H, W] -> bool [N, 1, I, I]"""

@@ -53,12 +53,12 @@ def step(
 
     features: [1 or B, 4 C, g, g] of the frame (`Sam2Decoder.encode`). prompts: of B objects; None: they are found by what is
     remembered. masks: bool or float [B, 1, I, I], 0 to 1, of the square: they are the answer. conditioning: the frame is
-    drawn without looking back, and is looked back on from everywhere; None: it is if something is said of it. Another frame with
-    prompts looks back and is drawn with them, as GLUS does it.
+    drawn without looking back, and is looked back on from everywhere; None: it is if a mask is given, or prompts and the policy
+    has it so.
     Raises ValueError if nothing is given and nothing is remembered.
     """
     if conditioning is None:
-        conditioning = prompts is not None or masks is not None
+        conditioning = masks is not None or (prompts is not None and memory.policy.conditions)
     if not conditioning and prompts is None and memory.is_empty:
         raise ValueError(
             f"frame {frame} has no prompt and no mask, and nothing is remembered of another; begin at a frame with one"
@@ -71,11 +71,14 @@ def step(
         if masks is not None:
             drawn, high = _given(decoder, (fine, middle), coarse, masks.float())
         else:
-            is_blind = conditioning or memory.is_empty
+            reading = memory.read(frame)
+            is_blind = (
+                conditioning or not reading.memories
+            )  # also where no frame that is looked back on was drawn
             conditioned = (
                 decoder.without_memory(coarse)
                 if is_blind
-                else recall(decoder, coarse, memory.read(frame), memory.policy)
+                else recall(decoder, coarse, reading, memory.policy)
             )
             said = prompts or Prompts(decoder.no_points(objects))
             found = decoder.candidates((fine, middle), conditioned, said)
@@ -185,7 +188,8 @@ def _choose(
     )
     if policy.occlusion:
         there = found.score > 0
-        logits = torch.where(there[..., None, None], logits, ABSENT)
+        if policy.masks_absent:
+            logits = torch.where(there[..., None, None], logits, ABSENT)
         pointer = torch.where(there, pointer, decoder.no_object_pointer.float())
     return Drawn(logits, found.iou[rows, taken], found.score, conditioned, pointer)
 

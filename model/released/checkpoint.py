@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from seglm.model.sizes import ProjectorKind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-ProjectorKind = Literal["linear", "mlp2x_gelu"]
 CLIP_L = {  # openai/clip-vit-large-patch14: what LLaVA v1 names and does not carry
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -32,9 +33,9 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     """canonical name -> tensor, CPU, dtype as stored"""
     llm: dict[str, Any] | None = None
-    """keyword arguments of transformers' LlamaConfig or Phi3Config"""
+    """keyword arguments of transformers' config of it; `model_type` besides, where the backbone takes several kinds"""
     vision: dict[str, Any] | None = None
-    """keyword arguments of transformers' CLIPVisionConfig"""
+    """keyword arguments of transformers' CLIPVisionConfig or InternVLVisionConfig"""
     projector: ProjectorKind | None = None
     select_layer: int = -2
     """which hidden state of the vision tower is shown to the LLM"""

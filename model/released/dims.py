@@ -1,4 +1,4 @@
-"""The sizes of a Llama, a Phi-3 and a CLIP tower, read by hand from `config.json` and checked against the tensors.
+"""The sizes of a Llama, a Phi-3, a Qwen and a CLIP tower, read by hand from `config.json` and checked against the tensors.
 
 By hand, because the original LLaVA says `model_type: llava`, which transformers takes for its own LlavaConfig and misreads.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
-from seglm.model.released.checkpoint import CLIP_L, ProjectorKind, count_layers
+from seglm.model.released.checkpoint import CLIP_L, count_layers
 from seglm.model.released.config_keys import (
     VISION_TOWERS,
     chosen,
@@ -19,6 +20,7 @@ from seglm.model.released.config_keys import (
     section,
 )
 from seglm.model.released.errors import WeightsError, WrongNames, WrongShapes
+from seglm.model.sizes import ProjectorKind
 
 Shape = tuple[int, ...]
 
@@ -55,11 +57,13 @@ class Family:
     """keys of its config that are true or false"""
     dropouts: tuple[str, ...] = ()
     """keys of its config that are shares"""
+    rotary: str = "llama.modeling_llama:LlamaRotaryEmbedding"
+    """transformers' class of its positions, below `transformers.models`"""
 
 
 LLAMA = Family(
     config="LlamaConfig",
-    kinds=("llava", "llava_llama", "llama"),
+    kinds=("llava", "llava_llama", "llama", "internlm2"),
     follows=(),
     defaults=LLAMA_DEFAULTS,
     gate=("gate_proj", 1),
@@ -74,16 +78,42 @@ PHI3 = Family(
     gate=("gate_up_proj", 2),
     is_fused=True,
     dropouts=("resid_pdrop", "embd_pdrop", "attention_dropout"),
+    rotary="phi3.modeling_phi3:Phi3RotaryEmbedding",
+)
+# Their windows are off (`use_sliding_window`), whatever the config says of their width.
+QWEN2 = Family(
+    config="Qwen2Config",
+    kinds=("qwen2",),
+    follows=("sliding_window", "max_window_layers"),
+    defaults={"max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "hidden_act": "silu"},
+    gate=("gate_proj", 1),
+    is_fused=False,
+    dropouts=("attention_dropout",),
+    rotary="qwen2.modeling_qwen2:Qwen2RotaryEmbedding",
+)
+QWEN3 = replace(
+    QWEN2,
+    config="Qwen3Config",
+    kinds=("qwen3",),
+    defaults={**QWEN2.defaults, "head_dim": 128},
+    flags=("attention_bias",),
+    rotary="qwen3.modeling_qwen3:Qwen3RotaryEmbedding",
 )
 
 
 def family_of(names: Iterable[str]) -> Family:
     """The family of a language model by the canonical names of its tensors."""
-    return PHI3 if any(name.endswith(".self_attn.qkv_proj.weight") for name in names) else LLAMA
+    marks = {name.partition(".self_attn.")[2] for name in names}
+    if "qkv_proj.weight" in marks:
+        return PHI3
+    if "q_norm.weight" in marks:
+        return QWEN3
+    # A Llama with biases has them in all four, a Qwen 2 has none in the last.
+    return QWEN2 if "q_proj.bias" in marks and "o_proj.bias" not in marks else LLAMA
 
 
 def language_config(config: Mapping[str, Any], sizes: Mapping[str, Shape], *, source: str) -> dict[str, Any]:
-    """Keyword arguments of LlamaConfig, or of Phi3Config, for these canonical shapes.
+    """Keyword arguments of transformers' config of the language model (`Family.config`) for these canonical shapes.
 
     config: `config.json` or its `text_config`. The vocabulary is taken from the tensors: tokens may have been added after the
     config was written. A tied head is read as a weight of its own (`llava.untied`), so here nothing is tied.
@@ -140,7 +170,7 @@ def _rotation(config: Mapping[str, Any], key: str, source: str) -> dict[str, Any
 def _check_heads(known: Mapping[str, Any], sizes: Mapping[str, Shape], family: Family, source: str) -> None:
     heads, hidden = known["num_attention_heads"], known["hidden_size"]
     groups = known.get("num_key_value_heads", heads)
-    if hidden % heads or heads % groups:
+    if (hidden % heads and "head_dim" not in known) or heads % groups:
         raise WeightsError(
             f"{source}: config.json says {heads} attention heads and {groups} key-value heads for a hidden size of {hidden}; "
             "each has to be a multiple of the one before"
@@ -161,10 +191,9 @@ def _check_heads(known: Mapping[str, Any], sizes: Mapping[str, Shape], family: F
 def _prove(config: Mapping[str, Any], family: Family, source: str) -> None:
     """Makes the one thing that only transformers can judge: what it takes for rotary positions."""
     import transformers
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-    from transformers.models.phi3.modeling_phi3 import Phi3RotaryEmbedding
 
-    rotary: Any = Phi3RotaryEmbedding if family.is_fused else LlamaRotaryEmbedding
+    module, _, name = family.rotary.partition(":")
+    rotary: Any = getattr(import_module(f"transformers.models.{module}"), name)
     try:
         rotary(getattr(transformers, family.config)(**copy.deepcopy(dict(config))))
     except Exception as error:

@@ -50,7 +50,7 @@ def load_folder(path: str | Path) -> Checkpoint:
         tensors=read_tensors(path),
         llm=dict(sizes.llm),
         vision=dict(sizes.vision),
-        projector="linear" if sizes.projector == "linear" else "mlp2x_gelu",
+        projector=sizes.projector,
         select_layer=sizes.select_layer,
         decoder=dict(sizes.decoder),
         tokenizer=str(path),

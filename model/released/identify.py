@@ -13,19 +13,36 @@ from typing import Any, Literal
 
 from seglm.model.names import is_canonical
 from seglm.model.recipes import recipes
+from seglm.model.released.config_keys import place as place_of
 from seglm.model.released.errors import AdapterOnly, Ambiguous
 from seglm.model.released.files import called, config_of, read_json, shapes
 from seglm.model.released.lisa import refuse_v0, unwrapped
 from seglm.model.released.sam import is_hf_sam
+from seglm.model.released.sam2 import is_sam2
 
-Layout = Literal["seglm", "portable", "lisa", "lisa_training", "training", "llava", "sam", "clip"]
+Layout = Literal[
+    "seglm",
+    "portable",
+    "lisa",
+    "lisa_training",
+    "training",
+    "sa2va",
+    "llava",
+    "internvl",
+    "sam",
+    "sam2",
+    "clip",
+]
 """`seglm`: our merged folder; `portable`: our trained weights with a manifest; `lisa`: a merged LISA folder;
-`lisa_training` and `training`: what zero_to_fp32 makes of the original's run or of ours; `llava`, `sam`, `clip`: bases"""
+`lisa_training` and `training`: what zero_to_fp32 makes of the original's run or of ours; `sa2va`: a released Sa2VA; `llava`,
+`internvl`, `sam`, `sam2`, `clip`: bases"""
 WITHOUT_BASE: tuple[Layout, ...] = ("portable", "training", "lisa_training")
 """layouts of trained weights that need their base beside them"""
 Shape = tuple[int, ...]
 MANIFEST = "manifest.json"
 ADAPTER_FILE = "adapter_config.json"
+BASES: tuple[Layout, ...] = ("llava", "internvl")
+"""language models that a training begins with"""
 PARENT = "lisa"  # a base that several systems start from is taken for this one, whose descendants they are
 # (system, width of the LLM, generation of LLaMA or 0 for any, rows of the vocabulary) -> recipe
 RELEASED: tuple[tuple[str, int, int, int, str], ...] = (
@@ -38,6 +55,8 @@ RELEASED: tuple[tuple[str, int, int, int, str], ...] = (
     ("keyseg", 4096, 0, 32005, "keyseg_7b"),
     ("videolisa", 3072, 0, 32039, "videolisa_3_8b"),
 )
+SA2VA = {"qwen_chat": "sa2va_1b", "phi3_chat": "sa2va_4b", "internlm2_chat": "sa2va_8b"}
+"""template in the config of a released Sa2VA -> recipe; sizes are the folder's own"""
 KEYSEG_MARK = (
     "keyword_fusion."  # GSVA's files have LISA's names and one row more, KeySeg's have these besides
 )
@@ -79,7 +98,7 @@ def identify(path: str | Path) -> Identified:
         recipe = str(config["recipe"])
         return Identified("seglm", _system_of(recipe, path), recipe, f"{path}/config.json says so")
     layout, seen = layout_of(path), shapes(path)
-    fitting = (_by_base(path) if layout == "llava" else []) or _fitting(path, layout, config, seen)
+    fitting = (_by_base(path) if layout in BASES else []) or _fitting(path, layout, config, seen)
     reason = f"{_described(layout)}, {_facts(config, seen)}"
     if len(fitting) == 1:
         system, recipe = fitting[0]
@@ -104,6 +123,12 @@ def layout_of(path: str | Path) -> Layout:
         return _own(path, bare)
     if any(name.startswith(("model.visual_model.", "model.text_hidden_fcs.")) for name in bare):
         return "lisa_training" if wrapped else "lisa"
+    if any(name.startswith("grounding_encoder.") for name in bare):
+        return "sa2va"
+    if any(name.startswith("mlp1.") or "multi_modal_projector.layer_norm." in name for name in bare):
+        return "internvl"
+    if is_sam2(bare):
+        return "sam2"
     if any(name.startswith("image_encoder.") for name in bare) or is_hf_sam(dict.fromkeys(bare)):
         return "sam"
     if any("multi_modal_projector." in name or name.startswith("model.mm_projector.") for name in bare):
@@ -112,7 +137,7 @@ def layout_of(path: str | Path) -> Layout:
         return "clip"
     some = ", ".join(sorted(bare)[:5])
     raise Ambiguous(
-        f"{path}: the names of the tensors are of no layout that is known (seglm, LISA, LLaVA, SAM, CLIP), e.g. {some}; "
+        f"{path}: the names of the tensors are of no layout that is known (seglm, LISA, LLaVA, SAM, SAM-2, CLIP), e.g. {some}; "
         f"a plain language model is no LLaVA: it has no mm_projector. Recipes: {', '.join(sorted(recipes()))}"
     )
 
@@ -140,7 +165,7 @@ def refuse_adapter(path: Path) -> None:
 
 def _own(path: Path, names: set[str]) -> Layout:
     if all(name.startswith("decoder.") for name in names):
-        return "sam"
+        return "sam2" if is_sam2(names) else "sam"
     return "portable" if (path if path.is_dir() else path.parent).joinpath(MANIFEST).is_file() else "training"
 
 
@@ -175,8 +200,11 @@ def _fitting(
     path: Path, layout: Layout, config: Mapping[str, Any], seen: Mapping[str, Shape]
 ) -> list[tuple[str, str]]:
     """(system, recipe) of every released recipe that these weights fit."""
-    if layout in ("sam", "clip"):
+    if layout in ("sam", "sam2", "clip"):
         return []
+    if layout == "sa2va":
+        spoken = place_of(config, "template", source=str(path)) or ""
+        return [("sa2va", name) for template, name in SA2VA.items() if template == spoken.replace("-", "_")]
     width, generations = _width(config, seen), _generations(path, config)
     fitting = [
         (system, rows, recipe)
@@ -196,8 +224,10 @@ def _fitting(
 
 
 def _of_parent(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Of the recipes that start from one base those of PARENT, where it is among them."""
-    return [one for one in found if one[0] == PARENT] or found
+    """Of the recipes that start from one base those of PARENT, where it is among them, and no variant of another."""
+    found = [one for one in found if one[0] == PARENT] or found
+    names = {name for _, name in found}
+    return [(system, name) for system, name in found if recipes()[name]().parent not in names]
 
 
 def _vocabulary(seen: Mapping[str, Shape]) -> int:
@@ -243,7 +273,10 @@ def _described(layout: Layout) -> str:
         "training": "trained weights of SegLM, consolidated",
         "lisa": "a merged LISA model",
         "lisa_training": "trained weights of the original LISA",
+        "sa2va": "a released Sa2VA",
         "llava": "a LLaVA base",
+        "internvl": "an InternVL base",
         "sam": "a SAM",
+        "sam2": "a SAM-2",
         "clip": "a CLIP vision tower",
     }[layout]

@@ -10,8 +10,10 @@ from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import AdapterOnly, WeightsError
 from seglm.model.released.folder import load_folder
 from seglm.model.released.identify import WITHOUT_BASE, Layout, layout_of
+from seglm.model.released.internvl import load_internvl
 from seglm.model.released.lisa import load_lisa
 from seglm.model.released.llava import load_clip, load_llava, with_vision
+from seglm.model.released.sa2va import load_sa2va
 from seglm.utils.resolve import resolve
 
 log = logging.getLogger(__name__)
@@ -20,6 +22,8 @@ LOADERS: dict[Layout, Callable[[str | Path], Checkpoint]] = {
     "seglm": load_folder,
     "lisa": load_lisa,
     "llava": load_llava,
+    "internvl": load_internvl,
+    "sa2va": load_sa2va,
 }
 
 

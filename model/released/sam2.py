@@ -9,7 +9,7 @@ beside the weights has to say it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,6 +174,11 @@ HF_NAMES: tuple[Rule, ...] = (
 """transformers 5.24, models/sam2_video/modeling_sam2_video.py -> ours"""
 
 
+def is_sam2(names: Iterable[str]) -> bool:
+    """True for names of a SAM-2, its own, transformers' or ours: no SAM has a memory."""
+    return any(name.removeprefix("decoder.").startswith("memory_attention.") for name in names)
+
+
 def load_sam2(path: str | Path) -> Checkpoint:
     """Reads a SAM-2, `.pt` or folder, original names, transformers' or ours.
 
@@ -192,12 +197,14 @@ def load_sam2(path: str | Path) -> Checkpoint:
     return Checkpoint(source=source, kind="sam2", tensors=tensors, decoder=dims)
 
 
-def sam2_names(raw: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
-    """The tensors of an original SAM-2 under our names. Raises WrongNames for what it does not have."""
+def sam2_names(raw: Mapping[str, Tensor], *, source: str, partly: bool = False) -> dict[str, Tensor]:
+    """The tensors of an original SAM-2 under our names, or of a part of one. Raises WrongNames for what it does not have."""
     import torch
 
     tensors = mapped(dict(raw), SAM2_NAMES, source=source, layout="SAM-2 .pt", hint=OTHER_SAM2)
     points = {found[1]: name for name in tensors if (found := POINT.fullmatch(name))}
+    if partly and not points:
+        return tensors
     if sorted(points) != [str(number) for number in range(len(points))] or not points:
         raise WrongNames(f"{source}: point embeddings {sorted(points)}; a SAM-2 has 0 to 3. {OTHER_SAM2}")
     tensors[POINTS] = torch.cat([tensors.pop(points[number]) for number in sorted(points)])

@@ -10,6 +10,8 @@ CHECKED = frozenset(
         "gsva",
         "keyseg",
         "videolisa",
+        "glus",
+        "sa2va",
         "sam",
         "sam2",
         "sam2_0",
@@ -56,7 +58,7 @@ OWN = frozenset(
 )
 """what lies beside them and is read by tests elsewhere"""
 
-NOT_YET = frozenset({"glus", "sa2va"})
+NOT_YET: frozenset[str] = frozenset()
 """families whose system or data set does not exist here yet; whoever builds one takes it out"""
 
 NESTED = ("metrics", "datasets")

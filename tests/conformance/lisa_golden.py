@@ -43,6 +43,9 @@ class GoldenIds:
     def token_id(self, token: str) -> int:
         return self._ids[token]
 
+    def is_over(self, ids: list[int]) -> bool:
+        return ids[-1] == self.eos
+
     def decode(self, ids: list[int]) -> str:
         return " ".join(str(token) for token in ids)
 

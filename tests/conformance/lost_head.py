@@ -86,10 +86,8 @@ def _slope(model: Segmenter, batch: Batch, logits_tail: Tensor) -> Tensor:
 def _masks_loss(model: Segmenter, batch: Batch, flat: Tensor) -> Tensor:
     from seglm.model.terms import Predicted
 
-    masks = model.masks_by_frame(
-        model.draw(model.queries(model.slot_states(flat, batch)), batch, model.features(batch)), batch
-    )
-    predicted = Predicted(flat[:1], masks, flat[:1])
+    low = model.draw(model.queries(model.slot_states(flat, batch)), batch, model.features(batch))
+    predicted = Predicted(flat[:1], low[:, 0], flat[:1], lambda: model.masks_by_frame(low, batch))
     terms = [term for name, term in model.terms.items() if name != "language"]
     losses = [term.weight * term.total(batch, predicted, model) / term.count(batch) for term in terms]
     return torch.stack(losses).sum()

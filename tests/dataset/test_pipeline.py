@@ -11,12 +11,28 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from seglm.dataset.collate import collate
 from seglm.dataset.faults import Fault
 from seglm.dataset.mixture import Mixture, rng_of
-from seglm.dataset.pipeline import TrainingSet, choose, clip, each_text, example
+from seglm.dataset.pipeline import TrainingSet, choose, clip, each_text, example, shown
 from seglm.dataset.readers.stills import Stills
 from seglm.dataset.sources import open_source, open_sources
-from seglm.utils.types import Branch, Clip, Dialogue, Example, Frames, Sample, Script, Slot, Target, Turn
+from seglm.utils.types import (
+    IGNORE_LABEL,
+    Branch,
+    Caption,
+    Clip,
+    Dialogue,
+    Example,
+    Frames,
+    Phrase,
+    Region,
+    Sample,
+    Script,
+    Slot,
+    Target,
+    Turn,
+)
 from tests.dataset.mini import MINI, copy_of, world
 
 ONE = Frames((0,), (0,))
@@ -37,7 +53,7 @@ def script(shown: Clip, rng: np.random.Generator) -> Script:
     )
 
 
-def encode(said: Script, *, key: str) -> tuple[Branch, ...]:
+def encode(said: Script, *, key: str, size: tuple[int, int] = (1, 1)) -> tuple[Branch, ...]:
     """The characters of the question as ids."""
     questions = [
         np.array([ord(c) for c in str(dialogue.turns[0].question[0])], dtype=np.int64) for dialogue in said
@@ -102,6 +118,54 @@ def test_at_most_so_many_are_drawn_without_replacement_and_all_evenly() -> None:
         assert len(set(drawn)) == 3
         counts[drawn] += 1
     assert counts.min() > 240
+
+
+def test_what_a_caption_speaks_of_stays_together() -> None:
+    told = Caption("a dog and a cat", (Phrase(0, 5, 0), Phrase(10, 15, 1)))
+    both = replace(sample(target(("a dog",)), target(("a cat",))), caption=told)
+    assert choose(both, 1, rng_of(0, 0, 0)) is both
+    assert clip(both, frames=ONE).caption == told
+    assert clip(both, frames=ONE, targets=[1]).caption is None
+
+
+def test_a_region_is_decoded_in_the_frames_that_are_seen() -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def masks(frames: Sequence[int]) -> np.ndarray:
+        asked.append(tuple(frames))
+        return np.ones((len(frames), 2, 2), np.bool_)
+
+    film = replace(sample(), num_frames=9, regions=(Region(masks, ("a dog",)),))
+    made = clip(film, frames=Frames((2, 5), (7,)))
+    assert made.pointed[0].shape == (2, 2, 2) and made.regions[0].captions == ("a dog",) and asked == [(2, 5)]
+    assert shown(film, [4]).pointed[0].shape == (1, 2, 2)
+    wrong = replace(film, regions=(Region(lambda frames: np.ones((1, 3, 3), np.bool_)),))
+    with pytest.raises(Fault, match=r"a region of shape \(1, 3, 3\), expected is \(1, 2, 2\)"):
+        clip(wrong, frames=ONE)
+
+
+def test_a_conversation_about_nothing_that_is_shown_becomes_an_example_without_a_picture() -> None:
+    class Words:
+        name, family = "words|train", "vqa"
+
+        def __len__(self) -> int:
+            return 1
+
+        def sample(self, index: int) -> Sample:
+            def never(frame: int) -> np.ndarray:
+                raise AssertionError(frame)
+
+            return Sample("words|train/0", (0, 0), never, num_frames=0, turns=(("hi", "hello"),))
+
+    def heard(said: Script, *, key: str, size: tuple[int, int]) -> tuple[Branch, ...]:
+        return tuple(
+            replace(one, labels=np.full_like(one.ids, IGNORE_LABEL)) for one in encode(said, key=key)
+        )
+
+    made = training_set([Words()], encode=heard)[0]  # type: ignore[list-item]
+    assert made.vision.shape == (0, 3, 28, 28) and len(made.drawn) == 0 and made.masks.size == 0
+    batch = collate([made])
+    assert batch.vision.shape[0] == 0 and batch.drawn == () and batch.jobs == ()
 
 
 def test_each_text_keeps_masks_shared() -> None:

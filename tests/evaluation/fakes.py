@@ -13,6 +13,7 @@ from seglm.dataset.description import Scored
 from seglm.evaluation.asking.ask import Asker
 from seglm.evaluation.asking.benchmark import Benchmark
 from seglm.utils.answers import Answer, Drawn, Spoken
+from seglm.utils.prediction import FramePrediction, seen
 from seglm.utils.types import Sample, Target
 
 HEIGHT, WIDTH = 24, 32
@@ -71,6 +72,13 @@ def answered(mask: NDArray[np.bool_] | None, text: str = "It is [SEG].", slots: 
         return Answer(Spoken("I do not know.", (5, 2), "no_seg_token"))
     logits = torch.from_numpy(np.where(mask, 3.0, -3.0)).float()
     return Answer(Spoken(text, (1, 2), "ok", ("[SEG]",) * slots), (logits,) * slots, (0.9,) * slots)
+
+
+def predicted(
+    mask: NDArray[np.bool_] | None, text: str = "It is [SEG].", slots: int = 1, frame: int = 0
+) -> FramePrediction:
+    """The same as who asks in Python gets it."""
+    return seen(frame, answered(mask, text, slots), (HEIGHT, WIDTH) if mask is None else mask.shape[:2])  # type: ignore[arg-type]
 
 
 def saying(say: Callable[[Sample, int, NDArray[np.bool_]], Answer]) -> Asker:

@@ -16,9 +16,10 @@ import chat
 from seglm.dataset.readers.video import Video, open_video
 from seglm.evaluation.asking.chat_video import described_video, save_video
 from seglm.evaluation.scores.files import read_mask
-from seglm.utils.answers import Answer, Drawn
+from seglm.utils.answers import Answer, Spoken
 from seglm.utils.film import film
-from tests.evaluation.fakes import HEIGHT, WIDTH, answered, rectangle
+from seglm.utils.prediction import FramePrediction, seen
+from tests.evaluation.fakes import HEIGHT, WIDTH, answered, predicted, rectangle
 from tests.tiny import tiny_model
 
 NAMES = ("00000", "00005", "00010", "00015")
@@ -37,18 +38,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "clip"
 
 
-def moving(*answers: Answer) -> Iterator[Drawn]:
-    return (Drawn(0, number, (answer,)) for number, answer in enumerate(answers))
+def moving(*answers: FramePrediction) -> Iterator[FramePrediction]:
+    return (replace(answer, frame=number) for number, answer in enumerate(answers))
 
 
-def saved(video: Video, out: Path, *answers: Answer) -> list[str]:
+def saved(video: Video, out: Path, *answers: FramePrediction) -> list[str]:
     return described_video(save_video(moving(*answers), video, video.frame, "clip", out))
 
 
 def test_every_frame_has_its_mask_and_film_and_strip_show_them(folder: Path, tmp_path: Path) -> None:
     masks = [rectangle(3, 2 + 4 * number) for number in range(3)]
     lines = saved(
-        open_video(folder), tmp_path / "out", *map(answered, masks), answered(np.zeros_like(masks[0]))
+        open_video(folder), tmp_path / "out", *map(predicted, masks), predicted(np.zeros_like(masks[0]))
     )
     assert lines[0] == "text_output: It is [SEG]."
     assert (
@@ -62,24 +63,35 @@ def test_every_frame_has_its_mask_and_film_and_strip_show_them(folder: Path, tmp
 
 
 def test_words_only_leave_no_film_and_other_words_later_are_said(folder: Path, tmp_path: Path) -> None:
-    lines = saved(open_video(folder), tmp_path / "out", *[answered(None)] * 4)
+    lines = saved(open_video(folder), tmp_path / "out", *[predicted(None)] * 4)
     assert lines[0] == "text_output: I do not know." and "no [SEG] was produced" in lines[1]
     assert not list((tmp_path / "out").iterdir())
-    saved(open_video(folder), tmp_path / "out", *[answered(rectangle(3, 2))] * 4)
+    saved(open_video(folder), tmp_path / "out", *[predicted(rectangle(3, 2))] * 4)
     before = sorted(path.name for path in (tmp_path / "out").rglob("*"))
     assert {"clip_mask_0", "clip_masked.mp4", "clip_strip.png"} < set(before)
-    saved(open_video(folder), tmp_path / "out", *[answered(None)] * 4)
+    saved(open_video(folder), tmp_path / "out", *[predicted(None)] * 4)
     assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == before
-    later = answered(rectangle(1, 1), text="There, [SEG].")
-    lines = saved(open_video(folder), tmp_path / "out", answered(None), later, later, later)
+    later = predicted(rectangle(1, 1), text="There, [SEG].")
+    lines = saved(open_video(folder), tmp_path / "out", predicted(None), later, later, later)
     assert lines[0] == "text_output: I do not know. (frame 0; 2 different answers over the frames)"
     assert lines[1].startswith("mask 0: in 3 of 4 frames") and lines[-1].startswith("strip: ")
 
 
 def test_a_thing_that_is_rejected_is_said_to_be_absent(folder: Path, tmp_path: Path) -> None:
-    whole = answered(rectangle(1, 1))
-    no = Answer(replace(whole.spoken, tokens=("[REJ]",), prompts=(None,)), (None,), (0.0,))
+    no = seen(0, Answer(Spoken("No [REJ].", (), "rejected", ("[REJ]",)), (None,), (0.0,)), (HEIGHT, WIDTH))
     assert "the model says that it is not" in saved(open_video(folder), tmp_path / "out", *[no] * 4)[1]
+
+
+def test_what_the_decoder_does_not_see_is_said_to_be_out_of_sight(folder: Path, tmp_path: Path) -> None:
+    there = seen(0, replace(answered(rectangle(1, 1)), there=(4.0,)), (HEIGHT, WIDTH))
+    hidden = seen(0, replace(answered(np.zeros((HEIGHT, WIDTH), np.bool_)), there=(-0.5,)), (HEIGHT, WIDTH))
+    assert [one.segments[0].is_there for one in (there, hidden)] == [True, False]
+    assert predicted(rectangle(1, 1)).segments[0].is_there is None
+    out = tmp_path / "out"
+    line = saved(open_video(folder), out, there, hidden, hidden, there)[1]
+    assert line.startswith("mask 0: in 2 of 4 frames, 10.4 % of the picture there, out of sight in 2: ")
+    line = saved(open_video(folder), out, *[hidden] * 4)[1]
+    assert line.startswith("mask 0: absent: the mask decoder says that it is in no frame: ")
 
 
 @pytest.mark.parametrize("kind", ["folder", "film"])

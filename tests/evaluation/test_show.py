@@ -23,8 +23,7 @@ from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import main as table_main
 from seglm.evaluation.table import markdown, table
 from seglm.model.recipes import recipe as named
-from seglm.utils.answers import Answer, Drawn
-from tests.evaluation.fakes import BENCHMARK, HEIGHT, WIDTH, FakeSource, answered, near_the_truth, rectangle
+from tests.evaluation.fakes import BENCHMARK, HEIGHT, WIDTH, FakeSource, near_the_truth, predicted, rectangle
 from tests.house.tree import ROOT
 
 RING = "imgs/toy_ring.png"
@@ -34,7 +33,7 @@ PICTURE = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
 # ---- chat -----------------------------------------------------------------------------------------------------------
 def test_every_mask_is_written_lossless_with_its_overlay(tmp_path: Path) -> None:
     mask = rectangle(3, 4)
-    paths = save(answered(mask, slots=3), PICTURE, Path("cup.png"), tmp_path)
+    paths = save(predicted(mask, slots=3), PICTURE, Path("cup.png"), tmp_path)
     assert [path.name for path in paths] == ["cup_mask_0.png", "cup_mask_1.png", "cup_mask_2.png"]
     stored = cv2.imread(str(paths[2]), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(stored, mask * 255)
@@ -43,9 +42,9 @@ def test_every_mask_is_written_lossless_with_its_overlay(tmp_path: Path) -> None
 
 
 def test_masks_of_an_earlier_answer_do_not_stay(tmp_path: Path) -> None:
-    save(answered(rectangle(3, 4), slots=3), PICTURE, Path("cup.png"), tmp_path)
+    save(predicted(rectangle(3, 4), slots=3), PICTURE, Path("cup.png"), tmp_path)
     (tmp_path / "cup2_mask_0.png").write_bytes(b"of another picture")
-    save(answered(rectangle(3, 4)), PICTURE, Path("cup.png"), tmp_path)
+    save(predicted(rectangle(3, 4)), PICTURE, Path("cup.png"), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "cup2_mask_0.png",
         "cup_mask_0.png",
@@ -58,7 +57,7 @@ def test_pictures_of_one_name_keep_their_masks_apart(tmp_path: Path) -> None:
     first, second, third = (Path(name) for name in ("x/a.png", "y/a.png", "x/a.jpg"))
     out = tmp_path / "out"
     for image in (first, second, third, second, first):
-        paths = save(answered(rectangle(3, 4), slots=2), PICTURE, image, out)
+        paths = save(predicted(rectangle(3, 4), slots=2), PICTURE, image, out)
         stem = {first: "a", second: "a_2", third: "a_3"}[image]
         assert [path.name for path in paths] == [f"{stem}_mask_0.png", f"{stem}_mask_1.png"]
     assert len(list(out.glob("*.png"))) == len(list(out.glob("*.jpg"))) == 6
@@ -69,9 +68,9 @@ def test_an_answer_in_words_leaves_the_masks_of_before_and_both_fates_are_said(
 ) -> None:
     picture, out = tmp_path / "a.png", tmp_path / "out"
     cv2.imwrite(str(picture), PICTURE)
-    answers = iter([answered(rectangle(3, 4), slots=2), answered(None), answered(rectangle(5, 5))])
+    answers = iter([predicted(rectangle(3, 4), slots=2), predicted(None), predicted(rectangle(5, 5))])
     monkeypatch.setattr(chat, "_open", lambda given: None)
-    monkeypatch.setattr(chat, "ask", lambda *_, **__: [Drawn(0, 0, (next(answers),))])
+    monkeypatch.setattr(chat, "predict_frames", lambda *_, **__: [next(answers)])
     files: list[list[str]] = []
     said: list[str] = []
     for _ in range(3):
@@ -86,16 +85,16 @@ def test_an_answer_in_words_leaves_the_masks_of_before_and_both_fates_are_said(
 
 
 def test_files_of_an_answer_that_fails_are_not_left_and_those_of_before_are(tmp_path: Path) -> None:
-    save(answered(rectangle(3, 4)), PICTURE, Path("a.png"), tmp_path)
+    save(predicted(rectangle(3, 4)), PICTURE, Path("a.png"), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ValueError, match="does not lie on a picture"):
-        save(answered(np.zeros((2, 2), dtype=np.bool_)), PICTURE, Path("a.png"), tmp_path)
+        save(predicted(np.zeros((2, 2), dtype=np.bool_)), PICTURE, Path("a.png"), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_file_that_chat_did_not_write_is_neither_replaced_nor_removed(tmp_path: Path) -> None:
     (tmp_path / "a_mask_0.png").write_bytes(b"drawn by hand")
-    (path,) = save(answered(rectangle(3, 4)), PICTURE, tmp_path / "a.png", tmp_path)
+    (path,) = save(predicted(rectangle(3, 4)), PICTURE, tmp_path / "a.png", tmp_path)
     assert path.name == "a_2_mask_0.png"
     assert (tmp_path / "a_mask_0.png").read_bytes() == b"drawn by hand"
 
@@ -104,22 +103,22 @@ def test_a_file_that_chat_did_not_write_is_neither_replaced_nor_removed(tmp_path
 def test_a_damaged_list_of_pictures_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "pictures.json").write_text(content)
     with pytest.raises(ValueError, match=r"pictures\.json: .*; remove it, or give another --vis_save_path"):
-        save(answered(rectangle(3, 4)), PICTURE, Path("a.png"), tmp_path)
+        save(predicted(rectangle(3, 4)), PICTURE, Path("a.png"), tmp_path)
 
 
 def test_words_beside_the_mask_are_shown(tmp_path: Path) -> None:
-    answer = answered(rectangle(3, 4), text="Sure, [SEG].\nIt  is round.")
+    answer = predicted(rectangle(3, 4), text="Sure, [SEG].\nIt  is round.")
     lines = described(answer, save(answer, PICTURE, Path("cup.png"), tmp_path))
     assert lines[0] == "text_output: Sure, [SEG]. It is round."
     assert lines[1].startswith("mask 0: 80 pixels, 10.4 % of the picture, estimated IoU 0.90: ")
 
 
 def test_the_three_ways_to_get_no_mask_are_told_apart(tmp_path: Path) -> None:
-    words = answered(None)
+    words = predicted(None)
     assert "no [SEG] was produced" in described(words, [])[1]
-    silent = Answer(replace(words.spoken, status="not_asked"))
+    silent = replace(words, status="not_asked")
     assert described(silent, [])[1].startswith("no mask: the model wrote no [SEG]")
-    empty = answered(np.zeros((HEIGHT, WIDTH), dtype=np.bool_))
+    empty = predicted(np.zeros((HEIGHT, WIDTH), dtype=np.bool_))
     assert (
         "empty: the model drew nothing"
         in described(empty, save(empty, PICTURE, Path("cup.png"), tmp_path))[1]
@@ -194,10 +193,9 @@ def test_what_is_typed_in_another_encoding_is_one_error_line_and_asked_again(tmp
     program = f"""if True:
         import chat, argparse
         from pathlib import Path
-        from seglm.utils.answers import Drawn
-        from tests.evaluation.fakes import answered, rectangle
+        from tests.evaluation.fakes import predicted, rectangle
         chat._open = lambda given: None
-        chat.ask = lambda *_, **__: [Drawn(0, 0, (answered(rectangle(3, 4)),))]
+        chat.predict_frames = lambda *_, **__: [predicted(rectangle(3, 4))]
         chat.main(["--vis_save_path", {str(tmp_path / "out")!r}])
     """
     lines = [

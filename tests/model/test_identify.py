@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from seglm.model.decoders.sam2_dims import make_modules
 from seglm.model.load import choose_recipe
-from seglm.model.released.errors import Ambiguous
+from seglm.model.released.errors import Ambiguous, WeightsError
 from seglm.model.released.identify import identify, layout_of
+from seglm.model.released.open import open_weights
+from seglm.model.released.sam2 import original_names
 from tests.model.layouts import (
     canonical_tensors,
     trainable_only,
@@ -22,6 +25,7 @@ from tests.model.layouts import (
     write_sam,
 )
 from tests.tiny import tiny_model
+from tests.tiny_sam2 import tiny_sam2
 
 
 def skeleton(folder: Path, names: dict[str, tuple[int, ...]], config: dict[str, Any] | None = None) -> Path:
@@ -162,6 +166,20 @@ def test_a_manifest_of_a_recipe_that_is_gone_lists_those_that_are_there(tmp_path
 
 def test_a_recipe_that_was_named_is_taken_without_looking(tmp_path: Path) -> None:
     assert choose_recipe(tmp_path / "nothing", name="lisa_13b").recipe.name == "lisa_13b"
+
+
+def test_a_sam2_is_none_of_sam_under_any_of_its_names(tmp_path: Path) -> None:
+    decoder = tiny_sam2()
+    ours = {f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
+    torch.save({"model": original_names(ours)}, tmp_path / "sam2.pt")
+    torch.save(ours, tmp_path / "ours.pt")
+    torch.save(make_modules(decoder.dims).state_dict(), tmp_path / "transformers.pt")
+    for name in ("sam2", "ours", "transformers"):
+        assert layout_of(tmp_path / f"{name}.pt") == "sam2"
+    with pytest.raises(
+        WeightsError, match="sam2.pt: a SAM2, not a language model; it belongs to --vision_pret"
+    ):
+        open_weights(str(tmp_path / "sam2.pt"))
 
 
 def test_bases_and_training_files_are_told_apart(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_masks_come_back_for_every_frame_that_is_reached(
     tmp_path: Path, directions: tuple[Direction, ...], want: range
 ) -> None:
     carry: Propagator = program(tmp_path, CARRY)
-    found = dict(carry(FRAMES, ANCHORS, directions=directions))
+    found = {one.frame: one.masks for one in carry(FRAMES, ANCHORS, directions=directions)}
     assert list(found) == list(want) == list(reached(8, [5, 2], directions))
     assert all(found[number] is masks for number, masks in ANCHORS.items())
     for number, masks in found.items():
@@ -90,8 +90,13 @@ def test_frames_of_a_video_are_taken_one_by_one(tmp_path: Path) -> None:
             return FRAMES[place]
 
     carry = program(tmp_path, CARRY)
-    first, masks = next(iter(carry(Once(), ANCHORS)))
-    assert first == 0 and masks.shape == (3, *SIZE) and Once.taken == list(range(8))
+    first = next(iter(carry(Once(), ANCHORS)))
+    assert (
+        first.frame == 0
+        and first.masks.shape == (3, *SIZE)
+        and first.there == ()
+        and Once.taken == list(range(8))
+    )
 
 
 @pytest.mark.parametrize(

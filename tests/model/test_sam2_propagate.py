@@ -67,10 +67,10 @@ def test_every_frame_that_is_reached_is_drawn_once_and_taken_once(
 ) -> None:
     video, propagate = Video(), typed(tiny_sam2())
     found = list(propagate(video, dict.fromkeys(anchors, TWO), directions=directions))
-    assert [frame for frame, _ in found] == want
+    assert [one.frame for one in found] == want
     assert sorted(video.taken) == sorted(want)
-    assert all(mask.shape == TWO.shape and mask.dtype == np.bool_ for _, mask in found)
-    assert all(np.array_equal(mask, TWO) for frame, mask in found if frame in anchors)
+    assert all(one.masks.shape == TWO.shape and one.masks.dtype == np.bool_ for one in found)
+    assert all(np.array_equal(one.masks, TWO) for one in found if one.frame in anchors)
 
 
 def test_a_walk_is_its_steps_with_all_anchors_remembered_before_it_begins() -> None:
@@ -125,10 +125,21 @@ def test_more_objects_than_one_call_takes_are_drawn_as_in_one(monkeypatch: pytes
 
 
 def test_no_object_gives_no_mask_and_no_frame_is_lost() -> None:
-    found = dict(BySam2(tiny_sam2())(Video(), {3: masks()}))
-    assert set(found) == set(range(FRAMES)) and all(
-        mask.shape == (0, HEIGHT, WIDTH) for mask in found.values()
-    )
+    found = list(BySam2(tiny_sam2())(Video(), {3: masks()}))
+    assert {one.frame for one in found} == set(range(FRAMES))
+    assert all(one.masks.shape == (0, HEIGHT, WIDTH) for one in found)
+
+
+def test_a_frame_says_of_every_object_whether_it_is_there() -> None:
+    decoder = tiny_sam2()
+    for sign in (1, -1):  # a decoder that sees every object, and one that sees none
+        with torch.no_grad():
+            decoder.mask_decoder.pred_obj_score_head.proj_out.weight.zero_()
+            decoder.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(3.0 * sign)
+        first, *others = BySam2(decoder)(Video(), {0: np.concatenate([TWO, masks((0, 0, 0, 0))])})
+        assert first.there == (10.0, 10.0, -10.0)  # what was given is there where it has a pixel
+        assert all(one.there == (3.0 * sign,) * 3 for one in others)
+        assert all(not one.masks.any() for one in others if sign < 0)
 
 
 @pytest.mark.parametrize("anchors", [{}, {FRAMES: TWO}, {-1: TWO}, {0: TWO, 3: TWO[:1]}])

@@ -213,7 +213,7 @@ def test_the_keyword_loss_moves_every_word_the_padding_token_too() -> None:
     assert whole[embed.padding_idx].abs().max() > 0
 
     queries = torch.randn(len(batch.slots), model.decoder.prompt_dim)
-    predicted = Predicted(queries, (), queries)
+    predicted = Predicted(queries, queries[:, None], queries, tuple)
     (got,) = torch.autograd.grad(model.terms["keyword"].total(batch, predicted, model), embed.weight)
     assert isinstance(model.fuse, KeyFusionModule)
     logits = model.fuse.keyword_logits(queries, embed.weight)

@@ -1,0 +1,87 @@
+"""A question by a person: a picture or a video and words in, a typed answer out. Chat, `predict` and folders go through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from seglm.dataset.faults import of_no_data_set
+from seglm.dataset.given import is_video, sample_of
+from seglm.evaluation.asking.ask import ask
+from seglm.utils.answers import Drawn
+from seglm.utils.encoding import check_text
+from seglm.utils.prediction import FramePrediction, Prediction, seen
+from seglm.utils.types import Sample
+
+if TYPE_CHECKING:
+    from seglm.dataset.given import Film, Picture
+    from seglm.model.segmenter import Segmenter
+
+MAX_NEW_TOKENS = 512  # LISA's chat.py at 3cb2d43
+Told = Sequence[tuple[str, str]]
+"""(question, answer) of the turns before"""
+Carry = Callable[[Iterator[Drawn], Sequence[Sample]], Iterator[Drawn]]
+
+
+def predict(
+    model: Segmenter,
+    about: Picture | Film,
+    text: str,
+    *,
+    history: Told = (),
+    max_new_tokens: int = MAX_NEW_TOKENS,
+) -> Prediction:
+    """The whole answer. Raises as `predict_frames`."""
+    with of_no_data_set():
+        sample = sample_of(about)
+    drawn = predict_frames(model, sample, text, history=history, max_new_tokens=max_new_tokens)
+    found = {
+        one.frame: one for one in drawn
+    }  # a walk may come by a frame twice; the second time it knows more
+    frames = tuple(found[frame] for frame in sorted(found))
+    answer = Prediction(frames, history=_checked(history), is_video=is_video(about))
+    return replace(answer, history=(*answer.history, (text, answer.text)))
+
+
+def predict_frames(
+    model: Segmenter,
+    sample: Sample,
+    text: str,
+    *,
+    history: Told = (),
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    carry: Carry | None = None,
+) -> Iterator[FramePrediction]:
+    """Frame after frame, as the model draws them; of a video no more than a few are held.
+
+    carry: makes frames of which all are drawn of those that the model draws (`evaluation/propagate`).
+
+    Raises ValueError at once for a blank question, or a history that is none, and ValueError when it comes to a frame that cannot
+    be decoded.
+    """
+    check_text(text, "the question")
+    told = _checked(history)
+
+    def frames() -> Iterator[FramePrediction]:
+        with of_no_data_set():
+            own = ask(model, sample, text, history=told, max_new_tokens=max_new_tokens)
+            for drawn in own if carry is None else carry(own, [sample]):
+                [answer] = drawn.answers
+                yield seen(drawn.frame, answer, sample.size)
+
+    return frames()
+
+
+def _checked(history: Any) -> tuple[tuple[str, str], ...]:
+    """Raises ValueError for what is no list of pairs of text."""
+    if isinstance(history, str) or not all(
+        isinstance(turn, tuple | list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)
+        for turn in history
+    ):
+        raise ValueError(
+            f"history={history!r}; permitted are (question, answer) pairs in their order: give `history` of the last answer"
+        )
+    for question, _ in history:
+        check_text(question, "a question of the history")
+    return tuple((question, answer) for question, answer in history)

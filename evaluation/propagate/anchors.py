@@ -1,0 +1,40 @@
+"""The frames that a recipe draws itself where a propagator draws the others.
+
+`first` is the first frame. `uniform` are five from the first to the last, as Sa2VA-i takes them (arXiv 2509.19082, section 3).
+`keyframe` is one of these five for each thing: the one whose mask the decoder itself estimates to be the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from seglm.model.recipe import Recipe
+from seglm.utils.types import Window
+
+Anchors = Literal["uniform", "keyframe", "first"]
+UNIFORM = 5  # frames
+
+
+def anchors_of(num_frames: int, anchors: Anchors) -> tuple[int, ...]:
+    """Numbers of the frames, ascending."""
+    if anchors == "first":
+        return (0,)
+    return tuple(sorted({round(float(place)) for place in np.linspace(0, num_frames - 1, UNIFORM)}))
+
+
+def asking_anchors(recipe: Recipe, anchors: Anchors) -> Recipe:
+    """The recipe with a walk that asks for these frames only; windows that ask for none of them are left out."""
+    return replace(recipe, walk=partial(_windows, recipe.walk, anchors))
+
+
+def _windows(walk: Callable[[int], Iterator[Window]], anchors: Anchors, num_frames: int) -> Iterator[Window]:
+    wanted = anchors_of(num_frames, anchors)
+    for window in walk(num_frames):
+        asked = tuple(frame for frame in window.asked if frame in wanted)
+        if asked:
+            yield replace(window, asked=asked)

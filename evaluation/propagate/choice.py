@@ -1,0 +1,103 @@
+"""Who carries masks, as a flag names it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from typing import TYPE_CHECKING, get_args
+
+from seglm.evaluation.propagate.anchors import Anchors
+from seglm.evaluation.propagate.answers import Propagation
+from seglm.model.propagate import ByProgram, Propagator, check_program
+from seglm.utils.resolve import resolve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from seglm.model.decoders.sam2 import Sam2Decoder
+
+SAM2, PROGRAM = "sam2", "program"
+FORMS = f'"{SAM2}", "{SAM2} WEIGHTS" or "{PROGRAM} COMMAND"'
+DEFAULT: Anchors = "uniform"
+HELP = f"{FORMS}: SAM-2 with weights that no training has touched (default: those of SAM-2.1 large), or a program of yours"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """`--propagate` and `--anchors`."""
+    parser.add_argument(
+        "--propagate",
+        metavar="HOW",
+        help=f"videos: the model draws a few frames, and their masks are carried through the others by {HELP}",
+    )
+    parser.add_argument(
+        "--anchors",
+        choices=get_args(Anchors),
+        help=f"with --propagate: the frames that the model draws (default {DEFAULT}); see docs/video_data.md",
+    )
+
+
+def check_flags(given: argparse.Namespace) -> None:
+    """Raises ValueError or FileNotFoundError for flags that name nobody, before anything is loaded."""
+    if given.propagate is None:
+        if given.anchors:
+            raise ValueError(
+                f"--anchors {given.anchors}: without --propagate the model draws every frame; give both"
+            )
+        return
+    check_propagator(given.propagate)
+
+
+def check_propagator(text: str) -> None:
+    """The same for the value of `--propagate` alone."""
+    _parts(text)
+
+
+def named(given: argparse.Namespace) -> str:
+    """What the flags add to the name of a folder: `_sam2-uniform`, or nothing."""
+    return f"_{_parts(given.propagate)[0]}-{given.anchors or DEFAULT}" if given.propagate else ""
+
+
+def propagation(given: argparse.Namespace, device: str) -> Propagation | None:
+    """What the flags name, loaded; None without --propagate."""
+    if given.propagate is None:
+        return None
+    return Propagation(propagator(given.propagate, device), given.anchors or DEFAULT)
+
+
+def propagator(named: str, device: str) -> Propagator:
+    """The propagator of a flag. Raises as `check_flags` and for weights that are no SAM-2's."""
+    kind, rest = _parts(named)
+    if kind == PROGRAM:
+        return ByProgram(rest)
+    from seglm.model.decoders.sam2_propagate import BySam2
+
+    return BySam2(open_sam2(resolve(rest, what=f"SAM-2 (--propagate {SAM2})")).to(device))
+
+
+def open_sam2(path: Path) -> Sam2Decoder:
+    """A whole SAM-2 with its weights in float32, `.pt` or folder."""
+    from seglm.model.decoders.sam2 import Sam2Decoder
+    from seglm.model.decoders.sam2_dims import Sam2Dims
+    from seglm.model.released.sam2 import load_sam2
+
+    checkpoint = load_sam2(path)
+    decoder = Sam2Decoder(Sam2Dims.of(checkpoint.decoder or {}))
+    decoder.load_state_dict(
+        {name.removeprefix("decoder."): tensor.float() for name, tensor in checkpoint.tensors.items()}
+    )
+    return decoder.eval()
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """(kind, weights or command)."""
+    kind, _, rest = text.strip().partition(" ")
+    if kind == SAM2:
+        from seglm.model.decoders.sam2 import Sam2
+
+        weights = rest.strip() or Sam2.weights
+        resolve(weights, what=f"SAM-2 (--propagate {SAM2})")
+        return kind, weights
+    if kind == PROGRAM and rest.strip():
+        check_program(shlex.split(rest)[0])
+        return kind, rest.strip()
+    raise ValueError(f"--propagate {text!r}: permitted are {FORMS}")

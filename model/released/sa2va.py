@@ -1,0 +1,166 @@
+"""Released Sa2VA folders (ByteDance/Sa2VA-1B, -4B, -8B, Sa2VA-InternVL3-2B ...), read and written.
+
+InternVL's names, `text_hidden_fcs` beside them, and below `grounding_encoder.sam2_model` SAM-2's own, but for its `gamma`, which
+the converter calls `g_weight` (projects/llava_sam2/hf/convert_to_hf.py of magic-research/Sa2VA at d01bf3f). The vision tower is
+stored in bfloat16, all else in float32. A training's file (xtuner's `.pth`) has `mllm.model.` before the names of InternVL.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seglm.model.backbones.internvl import InternVL
+from seglm.model.recipe import Recipe
+from seglm.model.released import sam2
+from seglm.model.released.checkpoint import Checkpoint
+from seglm.model.released.config_keys import number
+from seglm.model.released.errors import WrongNames
+from seglm.model.released.files import config_of, read_tensors
+from seglm.model.released.folder import write_shards
+from seglm.model.released.internvl import (
+    INTERNLM,
+    internvl_checkpoint,
+    internvl_names,
+    language_section,
+)
+from seglm.model.released.internvl import original_names as internvl_back
+from seglm.model.released.llava import tokenizer_folder
+from seglm.model.sizes import Sizes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAM2, PROJECT, TRAINED = "grounding_encoder.sam2_model.", "text_hidden_fcs.", "mllm.model."
+SAM2_SIZES = "sam2_dims"
+"""ours, in config.json: the sizes of a SAM-2 that is none of the released ones"""
+
+
+def load_sa2va(path: str | Path) -> Checkpoint:
+    """Reads a Sa2VA folder. Raises WrongNames for what looks like one and is not, and as InternVL and SAM-2 do."""
+    source, config = str(path), config_of(path)
+    raw = read_tensors(path)
+    text = language_section(config, source)
+    tensors = sa2va_names(raw, source=source, text=text)
+    rest = {name: tensor for name, tensor in raw.items() if not name.startswith((SAM2, PROJECT))}
+    base = internvl_checkpoint(rest, config, source=source, tokenizer=tokenizer_folder(path))
+    sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    hidden, width = sizes["project.0.weight"][0], sizes["project.2.weight"][0]
+    return replace(
+        base,
+        kind="sa2va",
+        tensors={**tensors, **base.tensors},
+        decoder=sam2.sam2_dims(sizes, source=source, config=config.get(SAM2_SIZES)),
+        project=(hidden, width),
+        system="sa2va",
+    )
+
+
+def sa2va_names(
+    raw: Mapping[str, Tensor], *, source: str, text: Mapping[str, Any] | None = None
+) -> dict[str, Tensor]:
+    """Tensors of a Sa2VA under our names; text: the config of its language model. Raises WrongNames."""
+    bare = {name.removeprefix(TRAINED): tensor for name, tensor in raw.items()}
+    decoder = {name.removeprefix(SAM2): tensor for name, tensor in bare.items() if name.startswith(SAM2)}
+    project = {name: tensor for name, tensor in bare.items() if name.startswith(PROJECT)}
+    rest = {name: tensor for name, tensor in bare.items() if not name.startswith((SAM2, PROJECT))}
+    for part, found in (("grounding_encoder", decoder), ("text_hidden_fcs", project)):
+        if not found:
+            raise WrongNames(
+                f"{source}: {part} is not in this checkpoint, so it is no Sa2VA; a plain InternVL is a base (--version), and is "
+                "trained with train_ds.py"
+            )
+    return {
+        **(internvl_names(rest, text or {}, source=source) if rest else {}),
+        **sam2.sam2_names(decoder, source=source),
+        **{name.replace(PROJECT, "project."): tensor for name, tensor in project.items()},
+    }
+
+
+def original_names(
+    tensors: Mapping[str, Tensor], *, is_internlm: bool = False, groups: int = 1
+) -> dict[str, Tensor]:
+    """Our tensors under the names of a released folder (see `internvl.original_names`)."""
+    decoder = {name: tensor for name, tensor in tensors.items() if name.startswith("decoder.")}
+    project = {name: tensor for name, tensor in tensors.items() if name.startswith("project.")}
+    rest = {name: tensor for name, tensor in tensors.items() if name not in decoder and name not in project}
+    return {
+        **internvl_back(rest, is_internlm=is_internlm, groups=groups),
+        **{
+            SAM2 + name.replace(".gamma", ".g_weight"): tensor
+            for name, tensor in sam2.original_names(decoder).items()
+        },
+        **{name.replace("project.", PROJECT): tensor for name, tensor in project.items()},
+    }
+
+
+def write_sa2va(
+    folder: Path, tensors: Mapping[str, Tensor], *, recipe: Recipe, sizes: Sizes, tokenizer: Any
+) -> None:
+    """Writes a new folder as a release has it: weights, config and tokenizer; the code beside them is Sa2VA's own.
+
+    Raises ValueError for a recipe whose language model or mask decoder no Sa2VA has.
+    """
+    import torch
+
+    backbone = recipe.backbone
+    if not isinstance(backbone, InternVL) or "window_spec" not in sizes.decoder:
+        raise ValueError(
+            f"recipe {recipe.name}: only an InternVL with a SAM-2 has a place in Sa2VA's layout; export with --format seglm"
+        )
+    groups = number(sizes.llm, "num_key_value_heads", int, source=recipe.name) or 1
+    is_internlm = sizes.llm["model_type"] == "llama"
+    named = original_names(tensors, is_internlm=is_internlm, groups=groups)
+    stored = {
+        name: tensor.detach()
+        .to("cpu", torch.bfloat16 if name.startswith("vision_model.") else torch.float32)
+        .contiguous()
+        for name, tensor in named.items()
+    }
+    folder.mkdir(parents=True)
+    config = released_config(recipe, backbone, sizes)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    tokenizer.save_pretrained(folder)
+    write_shards(folder, stored)
+
+
+def released_config(recipe: Recipe, backbone: InternVL, sizes: Sizes) -> dict[str, Any]:
+    """`config.json` of a released Sa2VA."""
+    is_internlm = sizes.llm["model_type"] == "llama"
+    kind = {"qwen2": "Qwen2", "qwen3": "Qwen3", "llama": "InternLM2"}[sizes.llm["model_type"]]
+    own = {"attention_bias", "use_qk_norm"}
+    vision = {key: value for key, value in sizes.vision.items() if key not in own}
+    return {
+        "architectures": ["Sa2VAChatModel"],
+        "auto_map": {
+            "AutoConfig": "configuration_sa2va_chat.Sa2VAChatConfig",
+            "AutoModel": "modeling_sa2va_chat.Sa2VAChatModel",
+            "AutoModelForCausalLM": "modeling_sa2va_chat.Sa2VAChatModel",
+        },
+        "model_type": "sa2va_chat",
+        "template": backbone.template,
+        "downsample_ratio": 0.5,
+        "ps_version": "v2",
+        "select_layer": -1,
+        "force_image_size": sizes.vision["image_size"],
+        "min_dynamic_patch": 1,
+        "max_dynamic_patch": backbone.tiles,
+        "dynamic_image_size": True,
+        "use_thumbnail": True,
+        "tie_word_embeddings": False,
+        "llm_config": {
+            **sizes.llm,
+            "model_type": INTERNLM if is_internlm else sizes.llm["model_type"],
+            "architectures": [f"{kind}ForCausalLM"],
+        },
+        "vision_config": {
+            **vision,
+            "model_type": "intern_vit_6b",
+            "qkv_bias": sizes.vision["attention_bias"],
+            "qk_normalization": sizes.vision["use_qk_norm"],
+        },
+        SAM2_SIZES: dict(sizes.decoder),
+    }

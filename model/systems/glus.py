@@ -1,0 +1,224 @@
+"""GLUS: global context and local memory in one LLM (Lin et al., CVPR 2025; GLUS-video/GLUS at 8fd138b).
+
+What changes against LISA:
+- the LLM is shown four frames from all over the video (the context) and a run of up to four (the queries), and is asked about
+  each query in a turn of its own: one `[SEG]` a query frame;
+- a frame is 64 tokens, the means of four patches beside each other (`backbone.pool=1x4`; the paper may mean `2x2`);
+- masks are drawn by SAM-2 with its memory, in training, too: a frame looks back on the masks of up to 7 frames before it;
+- at inference every frame is asked about in turn, with the answers about the three before it in the dialogue;
+- in language only `[SEG]` itself is taught; training starts from LISA-7B-v1.
+
+In `glus_s` and `glus_a` gradients pass through memory, as the paper says (`END_TO_END`); `decoder.training_memory.detach=true`
+is the released code, which lets none through (model/GLUS.py:189 and 509-512). Deviations from it otherwise:
+- masks of several objects are a union, never a sum; a frame whose mask cannot be read is an error, not background;
+- dropout inside SAM-2's frozen memory attention is off;
+- a video of fewer than four frames is taken as it is;
+- all expressions of a video are asked together, and a frame is encoded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from seglm.model.backbones.llava import Llava
+from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Sam2
+from seglm.model.decoders.sam2_memory import MemoryPolicy
+from seglm.model.recipe import Data, Evaluate, Recipe, Schedule, Token, Trainable
+from seglm.model.scripts import ANSWERS, SEG, conversation, drawn_frames
+from seglm.model.terms import Bce, Dice, Language
+from seglm.utils.types import Clip, Dialogue, Frames, Images, Piece, Script, Slot, Turn, Window
+
+CONTEXT, QUERIES = 4, 4  # frames (train_ds.py, --context_frame_num and --question_frame_num)
+CONTEXT_TASK = "\nPlease finished the following tasks on the context frames above.\n"
+"""behind the context frames; the original's grammar, to which released weights are used (utils/utils.py)"""
+QUESTIONS = (
+    "\nCan you segment the {} in this frame?",
+    "\nPlease segment the {} in this frame.",
+    "\nWhat is {} in this frame? Please respond with segmentation mask.",
+    "\nWhat is {} in this frame? Please output segmentation mask.",
+)
+
+END_TO_END = MemoryPolicy(
+    frames=7,
+    temporal=False,
+    pointers=0,
+    occlusion=False,
+    conditions=False,
+    writes="conditioned",
+    binarise=False,
+    best_of_several=False,
+    stable=False,
+)
+"""in training: what GLUS reads and writes, with gradients through both"""
+RELEASED = replace(END_TO_END, detach=True)
+"""in training, as the released code has it: a memory is a constant"""
+AT_INFERENCE = replace(END_TO_END, stride=3, detach=True, stable=True)
+"""inference_iter.py, --mem_stride; SAM-2's mask decoder looks for a stable mask where it is not being trained"""
+
+
+# ---- which frames ---------------------------------------------------------------------------------------------------
+def context_and_queries(num_frames: int, rng: np.random.Generator) -> Frames:
+    """Training: a frame of each of four equal parts of the video, then four that follow each other; these are drawn."""
+    edges = np.linspace(0, num_frames, CONTEXT + 1, dtype=int)
+    context = [
+        min(int(rng.integers(left, max(left + 1, right))), num_frames - 1)
+        for left, right in zip(edges, edges[1:], strict=False)
+    ]
+    start = int(rng.integers(max(1, num_frames - QUERIES + 1)))
+    queries = tuple(range(start, min(start + QUERIES, num_frames)))
+    return Frames(seen=(*context, *queries), drawn=queries)
+
+
+# ---- what is said ---------------------------------------------------------------------------------------------------
+def a_question_a_frame(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> Script:
+    """One dialogue for each target, a turn for each query frame; or the clip's own turns where it is a conversation in words."""
+    if clip.turns:
+        return (conversation(clip),)
+    return tuple(_dialogue(clip, number, rng) for number in range(len(clip.targets)))
+
+
+def _dialogue(clip: Clip, number: int, rng: np.random.Generator) -> Dialogue:
+    texts = clip.targets[number].texts
+    phrase = _phrase(texts[rng.integers(len(texts))])
+    turns = []
+    for query in range(len(clip.drawn)):
+        question = QUESTIONS[rng.integers(len(QUESTIONS))].format(phrase)
+        before, after = ANSWERS[rng.integers(len(ANSWERS))]
+        asked = _asked(clip, query, len(clip.drawn), question)
+        turns.append(Turn(asked, (before, Slot(SEG, number, (query,)), after)))
+    return Dialogue(tuple(turns), targets=(number,))
+
+
+def _asked(clip: Clip, query: int, queries: int, question: str) -> tuple[Piece, ...]:
+    """A question about a query frame; before the first one stand the context frames and what they are for."""
+    context = len(clip.seen) - queries
+    begin: tuple[Piece, ...] = (Images(tuple(range(context))), CONTEXT_TASK) if query == 0 else ()
+    return (*begin, Images((context + query,)), question)
+
+
+def _phrase(text: str) -> str:
+    """As the original writes an expression into its question: without one full stop, in small letters."""
+    return text.removesuffix(".").strip().lower()
+
+
+# ---- inference ------------------------------------------------------------------------------------------------------
+BEGUN = "Sure, the segmentation result is "
+"""how every answer begins; the model writes what follows (inference_iter.py)"""
+DRAWN, NOT_DRAWN = f"{BEGUN}{SEG}.", f"{BEGUN}{SEG} ."
+"""how an answer stands in later questions, whether the model wrote its `[SEG]` or another token"""
+
+
+def middles_of_parts(num_frames: int) -> tuple[int, ...]:
+    """The context at inference: a frame near the middle of each of four equal parts (inference_iter.py, `inference_video`)."""
+    edges = np.linspace(0, num_frames, CONTEXT + 1, dtype=int)
+    offset = -(-num_frames // CONTEXT) // 2
+    return tuple(
+        max(0, min(int(left) + offset, int(right) - 1)) for left, right in zip(edges, edges[1:], strict=False)
+    )
+
+
+def frame_by_frame(num_frames: int) -> Iterator[Window]:
+    """Every frame in turn: the context, up to three frames before it with what was answered there, and itself."""
+    context = middles_of_parts(num_frames)
+    for frame in range(num_frames):
+        queries = tuple(range(max(0, frame - QUERIES + 1), frame + 1))
+        yield Window(seen=(*context, *queries), asked=(frame,), repeats=len(queries) - 1)
+
+
+def newest_frame(clip: Clip, recipe: Recipe) -> Script:
+    """For each target the questions so far with their answers, and the one about the newest frame, its answer begun."""
+    return tuple(
+        _going_on(clip, number, QUESTIONS[0].format(_phrase(target.texts[0])))
+        for number, target in enumerate(clip.targets)
+    )
+
+
+def answer_given(clip: Clip, recipe: Recipe) -> Script:
+    """The same with the newest answer filled in."""
+    said = (BEGUN, Slot(SEG, 0, drawn_frames(clip)), ".")
+    return tuple(
+        replace(
+            dialogue,
+            begun="",
+            turns=(
+                *dialogue.turns[:-1],
+                replace(
+                    dialogue.turns[-1],
+                    answer=tuple(
+                        replace(piece, target=number) if isinstance(piece, Slot) else piece for piece in said
+                    ),
+                ),
+            ),
+        )
+        for number, dialogue in enumerate(newest_frame(clip, recipe))
+    )
+
+
+def typed(clip: Clip, text: str, history: Sequence[tuple[str, str]], recipe: Recipe) -> Dialogue:
+    """What a person typed, asked about each frame in turn, behind what was said before."""
+    said = tuple(Turn((question,), (answer,)) for question, answer in history)
+    dialogue = _going_on(clip, 0, recipe.chat_prompt.format(text=text))
+    return replace(dialogue, turns=(*said, *dialogue.turns))
+
+
+def _going_on(clip: Clip, number: int, question: str) -> Dialogue:
+    answers = clip.answered[number] if clip.answered else ()
+    asked = [_asked(clip, query, len(answers) + 1, question) for query in range(len(answers) + 1)]
+    before = [
+        Turn(pieces, (DRAWN if SEG in said.removeprefix(BEGUN) else NOT_DRAWN,))
+        for pieces, said in zip(asked, answers, strict=False)
+    ]
+    return Dialogue((*before, Turn(asked[-1])), targets=(number,), begun=BEGUN)
+
+
+# ---- recipes --------------------------------------------------------------------------------------------------------
+def glus_s() -> Recipe:
+    """GLUS-S: MeViS and Ref-YouTube-VOS, with the object contrast."""
+    trainable = Trainable()
+    return Recipe(
+        name="glus_s",
+        system="glus",
+        parent="lisa_7b",
+        backbone=Llava(weights="xinlai/LISA-7B-v1", pool="1x4"),
+        decoder=Sam2(
+            weights="sam2_hiera_large.pt", stretches=True, memory=AT_INFERENCE, training_memory=END_TO_END
+        ),
+        tokens=(Token(SEG, "draws"),),
+        frames=context_and_queries,
+        script=a_question_a_frame,
+        prompt=newest_frame,
+        forced=answer_given,
+        walk=frame_by_frame,
+        typed=typed,
+        terms=(Language(1.0, slots_only=True), Bce(2.0), Dice(0.5)),
+        trainable=replace(
+            trainable,
+            full=(*trainable.full, "projector"),
+            frozen=tuple(dict.fromkeys((*trainable.frozen, *WITHOUT_GRADIENT))),
+        ),
+        data=Data(
+            mixture=("mevis", "ref_youtube_vos"),
+            rates=(1.0, 1.0),
+            sets={"mevis": ("mevis",), "ref_youtube_vos": ("ref_youtube_vos",)},
+        ),
+        schedule=Schedule(epochs=30, steps_per_epoch=100, world_size=4),
+        evaluate=Evaluate(dataset="mevis|valid_u", max_new_tokens=1),
+        chat_prompt="\n{text}",
+    )
+
+
+def glus_a() -> Recipe:
+    """GLUS-A: five data sets, without the contrast."""
+    parent = glus_s()
+    sets = ("mevis", "ref_youtube_vos", "ref_davis17", "revos", "lvvis")
+    data = Data(mixture=sets, rates=(40.0, 150.0, 4.0, 30.0, 30.0), sets={name: (name,) for name in sets})
+    return replace(
+        parent,
+        name="glus_a",
+        parent=parent.name,
+        data=data,
+        schedule=replace(parent.schedule, epochs=50),
+    )

@@ -1,0 +1,320 @@
+"""Masks of a few frames become answers about all of them, and a person's masks become files."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import chat
+from seglm.evaluation.asking import question
+from seglm.evaluation.propagate.__main__ import main
+from seglm.evaluation.propagate.anchors import Anchors, anchors_of, asking_anchors
+from seglm.evaluation.propagate.answers import Propagation, carried, in_order, propagated
+from seglm.evaluation.propagate.objects import frames_of, read_objects
+from seglm.evaluation.run import main as run
+from seglm.evaluation.scores.files import read_mask
+from seglm.model.propagate import BOTH_WAYS, Carried, Direction
+from seglm.model.recipes import recipe as named
+from seglm.utils.answers import Answer, Drawn
+from seglm.utils.types import Pictures, Sample
+from tests.evaluation.fakes import HEIGHT, WIDTH, answered, rectangle
+from tests.model.test_propagate import CARRY
+from tests.tiny import tiny_model
+
+FRAMES = 11
+PICTURES = [np.full((HEIGHT, WIDTH, 3), number, np.uint8) for number in range(FRAMES)]
+SAMPLE = Sample("clip", (HEIGHT, WIDTH), PICTURES.__getitem__, num_frames=FRAMES)
+
+
+class Rolling:
+    """The nearest anchor's masks, moved by a column a frame; it notes what it was given. Last frames come first."""
+
+    def __init__(self) -> None:
+        self.given: list[dict[int, int]] = []
+
+    def __call__(
+        self,
+        frames: Pictures,
+        anchors: Mapping[int, NDArray[np.bool_]],
+        /,
+        *,
+        directions: Sequence[Direction] = BOTH_WAYS,
+    ) -> Iterator[Carried]:
+        assert [int(frames[number][0, 0, 0]) for number in range(len(frames))] == list(range(len(frames)))
+        self.given.append({frame: int(masks.sum()) for frame, masks in anchors.items()})
+        for number in reversed(range(len(frames))):
+            nearest = min(anchors, key=lambda anchor: abs(anchor - number))
+            masks = np.roll(anchors[nearest], number - nearest, axis=2)
+            yield Carried(number, masks, tuple(5.0 if mask.any() else -5.0 for mask in masks))
+
+
+def there(frame: int) -> NDArray[np.bool_]:
+    return rectangle(4, 2 + frame)
+
+
+def masks_in(drawn: Drawn, position: int = 0) -> list[NDArray[np.bool_] | None]:
+    return [None if mask is None else (mask > 0).numpy() for mask in drawn.answers[position].masks]
+
+
+def through(anchors: Anchors, by_frame: Mapping[int, Sequence[Answer]]) -> tuple[list[Drawn], Rolling]:
+    carry = Rolling()
+    drawn = (Drawn(0, frame, tuple(answers)) for frame, answers in by_frame.items())
+    return list(carried(drawn, [SAMPLE], Propagation(carry, anchors))), carry
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "anchors", "want"),
+    [
+        (1, "uniform", (0,)),
+        (2, "uniform", (0, 1)),
+        (5, "uniform", (0, 1, 2, 3, 4)),
+        (11, "uniform", (0, 2, 5, 8, 10)),
+        (100, "uniform", (0, 25, 50, 74, 99)),
+        (100, "keyframe", (0, 25, 50, 74, 99)),
+        (100, "first", (0,)),
+    ],
+)
+def test_anchors_of_a_video(num_frames: int, anchors: Anchors, want: tuple[int, ...]) -> None:
+    assert anchors_of(num_frames, anchors) == want
+
+
+def test_a_recipe_is_asked_for_its_anchors_only() -> None:
+    lisa, videolisa = named("lisa_tiny"), named("videolisa_tiny")
+    assert [window.asked for window in asking_anchors(lisa, "uniform").walk(FRAMES)] == [
+        (0,), (2,), (5,), (8,), (10,),
+    ]  # fmt: skip
+    [whole], [asked] = videolisa.walk(FRAMES), asking_anchors(videolisa, "uniform").walk(FRAMES)
+    assert asked == replace(whole, asked=(0, 2, 5, 8, 10))
+    assert [window.asked for window in asking_anchors(lisa, "first").walk(FRAMES)] == [(0,)]
+
+
+def test_frames_come_in_order_with_the_anchors_as_they_were_drawn() -> None:
+    by_frame = {frame: [answered(there(frame), f"Here {frame}.")] for frame in (0, 2, 5, 8, 10)}
+    found, carry = through("uniform", by_frame)
+    assert [one.frame for one in found] == list(range(FRAMES)) and len(carry.given) == 1
+    for one in found:
+        [mask] = masks_in(one)
+        np.testing.assert_array_equal(mask, there(one.frame))
+    assert found[2].answers[0] is by_frame[2][0]
+    assert [one.answers[0].spoken.text for one in found[2:5]] == ["Here 2.", "Here 0.", "Here 0."]
+    assert found[1].answers[0].there == (5.0,) and found[1].answers[0].scores == ()
+
+
+def test_where_an_anchor_has_no_mask_the_thing_is_out_of_sight() -> None:
+    silent, empty = answered(None), answered(np.zeros_like(there(0)))
+    rejected = replace(answered(there(0)), masks=(None,))
+    found, carry = through(
+        "uniform",
+        {
+            0: [silent, silent, rejected], 2: [answered(there(2)), silent, rejected], 5: [empty, silent, rejected],
+            8: [answered(there(8)), silent, rejected], 10: [answered(there(10)), silent, rejected],
+        },
+    )  # fmt: skip
+    assert carry.given == [{0: 0, 2: 80, 5: 0, 8: 80, 10: 80}]  # what is never drawn is not carried
+    assert [bool(masks[0].any()) if (masks := masks_in(one)) else None for one in found] == [
+        None, False, True, True, False, False, False, True, True, True, True,
+    ]  # fmt: skip
+    assert all(one.answers[1].masks == () and one.answers[2].masks == (None,) for one in found)
+
+
+def test_the_key_frame_of_a_thing_is_the_one_that_the_decoder_likes_best() -> None:
+    liked = {0: (0.2, 0.9), 2: (0.4, 0.1), 5: (0.99, 0.3), 8: (0.8, 0.2), 10: (0.1, 0.2)}
+    by_frame = {
+        frame: [replace(answered(there(frame) if frame != 5 else np.zeros_like(there(0))), scores=(one,)),
+                replace(answered(there(frame)), scores=(other,))]
+        for frame, (one, other) in liked.items()
+    }  # fmt: skip
+    found, carry = through("keyframe", by_frame)
+    assert [list(given) for given in carry.given] == [[8], [0]]  # an empty mask is no key frame
+    assert found[8].answers[0] is by_frame[8][0] and found[5].answers[0] is not by_frame[5][0]
+    np.testing.assert_array_equal(masks_in(found[5])[0], there(5))
+
+
+def test_samples_are_told_apart_and_done_as_soon_as_their_anchors_are() -> None:
+    def ask(samples: Sequence[Sample]) -> Iterator[Drawn]:
+        for number in (1, 0):
+            yield Drawn(number, 0, (answered(there(number)),))
+
+    found = propagated(ask, Propagation(Rolling(), "first"))([SAMPLE, replace(SAMPLE, key="other")])
+    assert [(one.sample, one.frame) for one in found] == [(1, n) for n in range(FRAMES)] + [
+        (0, n) for n in range(FRAMES)
+    ]
+
+
+def test_frames_are_put_in_order_from_any_one_on() -> None:
+    masks = [np.random.default_rng(n).random((2, 3, 5)) > 0.5 for n in range(6)]
+    found = list(in_order((Carried(n, masks[n], (float(n),)) for n in (4, 3, 5, 2)), first=2))
+    assert [one.frame for one in found] == [2, 3, 4, 5]
+    for one in found:
+        np.testing.assert_array_equal(one.masks, masks[one.frame])
+        assert one.masks.dtype == np.bool_ and one.there == (float(one.frame),)
+
+
+# ---- commands ----------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def program(tmp_path: Path) -> str:
+    script = tmp_path / "carry.py"
+    script.write_text(CARRY)
+    return f"program {shlex.join([sys.executable, str(script)])}"
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    (tmp_path / "clip").mkdir()
+    for number, pixels in enumerate(PICTURES):
+        Image.fromarray(pixels).save(tmp_path / "clip" / f"{number:05d}.png")
+    return tmp_path / "clip"
+
+
+def palette(folder: Path, name: str, *objects: NDArray[np.bool_], numbers: Sequence[int] = (1, 2)) -> Path:
+    values = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for number, mask in zip(numbers, objects, strict=False):
+        values[mask] = number
+    image = Image.fromarray(values, mode="P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0] + [0] * 759)
+    image.save(folder / name)
+    return folder / name
+
+
+def test_a_persons_masks_are_carried_and_written(
+    clip: Path, tmp_path: Path, program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = palette(tmp_path, "mine.png", there(0), rectangle(14, 20), numbers=(1, 7))
+    out = tmp_path / "out"
+    main(["--video", str(clip), "--mask", str(mask), "--propagate", program, "--out", str(out)])
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"{mask}: frame 0 of 11 (00000)"
+    assert told[1].startswith("object 1, mask 0: in 11 of 11 frames, 10.4 % of the picture there: ")
+    assert told[2].startswith("object 7, mask 1: ")
+    assert [line.partition(":")[0] for line in told[3:]] == ["film", "strip"]
+    for number in range(FRAMES):
+        np.testing.assert_array_equal(read_mask(out / f"clip_mask_0/{number:05d}.png"), there(number))
+    assert (out / "clip_masked.mp4").is_file() and (out / "clip_strip.png").is_file()
+
+
+def test_what_is_wrong_with_a_persons_files_is_one_line(clip: Path, tmp_path: Path, program: str) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    mask = palette(tmp_path, "mine.png", there(0))
+    for flags, told in (
+        (["--video", str(tmp_path / "broken.mp4"), "--mask", str(mask)], "broken.mp4"),
+        (["--video", str(clip), "--mask", "nowhere.png"], "nowhere.png: no such mask"),
+        (
+            ["--video", str(clip), "--mask", str(mask), "--frame", "11"],
+            "--frame 11: the video has frames 0 to 10",
+        ),
+    ):
+        with pytest.raises(SystemExit, match=f"error: .*{told}") as ended:
+            main([*flags, "--propagate", program, "--out", str(tmp_path / "out")])
+        assert "dataset.check" not in str(ended.value)
+
+
+def test_chat_carries_the_masks_of_its_anchors(
+    clip: Path, tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model()
+    monkeypatch.setattr(chat, "_open", lambda given: model)
+    flags = ["--video", str(clip), "--prompt", "Segment it.", "--max_new_tokens", "3"]
+    asked: list[int] = []
+    ask = question.ask
+
+    def noted(*arguments: object, **named: object) -> Iterator[Drawn]:
+        for one in ask(*arguments, **named):  # type: ignore[arg-type]
+            asked.append(one.frame)
+            yield replace(one, answers=(answered(there(one.frame)),))
+
+    monkeypatch.setattr(question, "ask", noted)
+    chat.main([*flags, "--vis_save_path", str(tmp_path / "out"), "--propagate", program])
+    assert asked == [0, 2, 5, 8, 10]
+    for number in range(FRAMES):
+        np.testing.assert_array_equal(
+            read_mask(tmp_path / f"out/clip_mask_0/{number:05d}.png"), there(number)
+        )
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (
+            ["--anchors", "first"],
+            "--anchors first: without --propagate the model draws every frame; give both",
+        ),
+        (["--propagate", "xmem"], '--propagate \'xmem\': permitted are "sam2", "sam2 WEIGHTS" or'),
+        (["--propagate", "program"], "--propagate 'program': permitted are"),
+        (["--propagate", "program no_such_thing -x"], "no_such_thing: there is no such program"),
+        (["--propagate", "sam2 no/such.pt"], r"SAM-2 \(--propagate sam2\).*no/such.pt"),
+        (["--propagate", "sam2"], "curl -LO .*sam2.1_hiera_large.pt"),
+    ],
+)
+def test_flags_that_name_nobody_are_errors_before_a_model_is_loaded(
+    flags: list[str], told: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(chat, "_open", lambda given: pytest.fail("a model is loaded"))
+    with pytest.raises(SystemExit, match=f"(?s)error: .*{told}"):
+        chat.main(["--video", str(clip), "--prompt", "a", *flags])
+    with pytest.raises(SystemExit, match=f"(?s)error: .*{told}"):
+        run(["--version", "m", "--dataset_dir", "d", "--val_dataset", "mevis|valid_u", *flags])
+
+
+def test_masks_of_a_picture_are_not_carried(clip: Path, program: str) -> None:
+    with pytest.raises(SystemExit, match="--propagate: .*00003.png is a picture; leave the flag out"):
+        chat.main(["--image", str(clip / "00003.png"), "--prompt", "a", "--propagate", program])
+
+
+@pytest.mark.parametrize(
+    ("masks", "frames", "want"),
+    [
+        (["any.png"], None, {0: "any.png"}),
+        (["00004.png", "00000.png"], None, {4: "00004.png", 0: "00000.png"}),
+        (["any.png"], [9], {9: "any.png"}),
+        (["any.png", "other.png"], [9, 1], {9: "any.png", 1: "other.png"}),
+        (["any.png", "other.png"], None, "any.png and other.png are both of frame 0; name the frame of each"),
+        (["any.png"], [11], "--frame 11: the video has frames 0 to 10"),
+        (["any.png"], [1, 2], "1 masks and 2 frames"),
+    ],
+)
+def test_a_mask_is_of_the_frame_of_its_name_else_of_the_first(
+    masks: list[str], frames: list[int] | None, want: dict[int, str] | str
+) -> None:
+    names = [f"{number:05d}" for number in range(FRAMES)]
+    if isinstance(want, str):
+        with pytest.raises(ValueError, match=want):
+            frames_of([Path(mask) for mask in masks], frames, names)
+        return
+    found = frames_of([Path(mask) for mask in masks], frames, names)
+    assert {frame: mask.name for frame, mask in found.items()} == want
+
+
+def test_an_object_has_one_number_in_all_masks(tmp_path: Path) -> None:
+    first = palette(tmp_path, "00000.png", there(0), rectangle(14, 20))
+    later = palette(tmp_path, "00005.png", rectangle(14, 2), numbers=(2,))
+    numbers, found = read_objects({0: first, 5: later}, (HEIGHT, WIDTH))
+    assert numbers == (1, 2)
+    np.testing.assert_array_equal(found[0], [there(0), rectangle(14, 20)])
+    np.testing.assert_array_equal(found[5], [np.zeros_like(there(0)), rectangle(14, 2)])
+    grey = tmp_path / "grey.png"
+    Image.fromarray(there(0).astype(np.uint8) * 255).save(grey)
+    assert read_objects({0: grey}, (HEIGHT, WIDTH))[0] == (255,)
+
+
+def test_masks_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+    empty = palette(tmp_path, "empty.png")
+    smooth = tmp_path / "smooth.png"
+    Image.fromarray(np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)).save(smooth)
+    for file, size, told in (
+        (empty, (HEIGHT, WIDTH), "empty.png: no pixel belongs to an object"),
+        (smooth, (HEIGHT, WIDTH), "smooth.png has 256 different values"),
+        (empty, (WIDTH, HEIGHT), "empty.png is 24 x 32, the video's frames are 32 x 24"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            read_objects({0: file}, size)
+    with pytest.raises(FileNotFoundError, match="nowhere.png: no such mask"):
+        read_objects({0: tmp_path / "nowhere.png"}, (HEIGHT, WIDTH))

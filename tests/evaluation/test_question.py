@@ -1,0 +1,187 @@
+"""`model.predict`: one call, the masks that evaluation scores, and a dialogue that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import seglm
+from seglm.dataset.given import sample_of
+from seglm.dataset.pipeline import shown
+from seglm.evaluation.asking.ask import asker
+from seglm.evaluation.asking.question import predict, predict_frames
+from seglm.evaluation.scores.first_mask import mask_of
+from seglm.hf import SegLMConfig, SegLMModel
+from seglm.model.recipes import recipe as named
+from seglm.model.segmenter import Segmenter
+from seglm.utils.types import Batch
+from tests.evaluation.fakes import HEIGHT, WIDTH, FakeSource
+from tests.house.tree import ROOT
+from tests.tiny import tiny_model, tiny_recipe
+
+RECIPES = ["lisa_7b", "gsva_7b", "keyseg_7b", "videolisa_3_8b"]
+FILM = np.random.default_rng(3).integers(0, 256, (5, HEIGHT, WIDTH, 3), np.uint8)
+
+
+def talkative(name: str = "lisa_7b") -> Segmenter:
+    """A model that writes slots: where their logits are above 0 they are the largest."""
+    of = named(name)
+    recipe = tiny_recipe("lisa_7b" if name.startswith("videolisa") else name, walk=of.walk, shows=of.shows)
+    model = tiny_model(recipe)
+    with torch.no_grad():
+        for token in recipe.vocabulary:
+            model.backbone.llm.lm_head.weight[model.encoder.token_id(token)] *= 30
+    return model
+
+
+@pytest.mark.parametrize("name", RECIPES[:3])
+def test_masks_are_those_that_evaluation_scores_for_the_same_question(name: str) -> None:
+    """To the bit: the same dialogue goes the same way."""
+    model, sample = talkative(name), FakeSource(1).sample(0)
+    sample = replace(sample, targets=sample.targets[:1])
+    [drawn] = asker(model, protocol="generate", max_new_tokens=12)([sample])
+    [dialogue] = model.recipe.prompt(shown(sample, (0,)), model.recipe)
+    asked = dialogue.turns[-1].question[-1]
+    assert isinstance(asked, str)
+    text = asked.removeprefix("\n")
+    answer = predict(model, sample.frame(0), text, max_new_tokens=12)
+    assert (answer.text, answer.segments != ()) == (drawn.answers[0].spoken.text, True)
+    np.testing.assert_array_equal(answer.masks[0], mask_of(drawn.answers[0], sample.size))
+    assert answer.scores.tolist() == pytest.approx(drawn.answers[0].scores)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_video_and_its_frames_one_by_one_are_the_same(name: str) -> None:
+    model = talkative(name)
+    whole = predict(model, FILM, "Segment it.", max_new_tokens=24)
+    assert whole.is_video and len(whole.frames) == len(FILM)
+    assert whole.masks.shape[1:] == FILM.shape[:3] and whole.masks.shape[0] == whole.scores.shape[0] > 0
+    apart = list(predict_frames(model, sample_of(FILM), "Segment it.", max_new_tokens=24))
+    assert apart == list(whole.frames)
+    np.testing.assert_array_equal(apart[2].masks, whole.masks[: len(apart[2].segments), 2])
+
+
+def test_a_video_of_one_frame_is_a_video_with_the_picture_s_masks() -> None:
+    model = talkative()
+    film = predict(model, FILM[:1], "Segment it.", max_new_tokens=6)
+    still = predict(model, FILM[0], "Segment it.", max_new_tokens=6)
+    assert film.masks.shape[1] == 1 and film.frames == still.frames
+    np.testing.assert_array_equal(film.masks[:, 0], still.masks)
+
+
+def test_frames_come_one_by_one_and_are_decoded_as_they_come() -> None:
+    taken: list[int] = []
+
+    class Noted:
+        num_frames, size, rate, names = 40, (HEIGHT, WIDTH), None, tuple(map(str, range(40)))
+
+        def frame(self, index: int) -> np.ndarray:
+            taken.append(index)
+            return FILM[index % 5]
+
+    frames = SegLMModel(SegLMConfig(), talkative()).predict_frames(Noted(), "Segment it.", max_new_tokens=2)  # type: ignore[arg-type]
+    assert isinstance(frames, Iterator)
+    assert next(frames).frame == 0 and len(set(taken)) <= 12
+    assert [one.frame for one in frames] == list(range(1, 40)) and sorted(set(taken)) == list(range(40))
+
+
+def test_a_second_question_reads_the_first_and_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, read = talkative(), list[str]()
+    hidden = type(model.backbone).hidden
+
+    def noted(self, batch: Batch, **more):  # type: ignore[no-untyped-def]
+        read.append(model.encoder.decode(batch.ids[0].tolist()))
+        return hidden(self, batch, **more)
+
+    monkeypatch.setattr(type(model.backbone), "hidden", noted)
+    first = predict(model, FILM[0], "Segment the ring.", max_new_tokens=4)
+    second = predict(model, FILM[0], "And the cup?", history=first.history, max_new_tokens=4)
+    assert second.history == (("Segment the ring.", first.text), ("And the cup?", second.text))
+    assert "USER: And the cup? ASSISTANT:" in read[1] and "Segment the ring. ASSISTANT:" in read[1]
+    assert read[1].index("Segment the ring.") < read[1].index("[SEG]") < read[1].index("And the cup?")
+    third = predict(model, FILM[0], "Why?", history=[list(turn) for turn in second.history], max_new_tokens=2)  # type: ignore[arg-type]
+    assert len(third.history) == 3
+    # An answer without a word is an answer.
+    assert predict(model, FILM[0], "Why?", history=[("Where?", "")], max_new_tokens=2).history[0] == (
+        "Where?",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    "history, told",
+    [
+        ("Where?", r"history='Where\?'; permitted are \(question, answer\) pairs"),
+        (["Where?", "There."], r"history=\['Where\?', 'There\.'\]; permitted are"),
+        ([("Where?",)], "permitted are"),
+        ([("", "There.")], "a question of the history is empty"),
+    ],
+)
+def test_a_history_that_is_none_is_said(history: object, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        predict(talkative(), FILM[0], "Why?", history=history)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "about, text, told",
+    [
+        (FILM[0], "", "the question is empty; write a question"),
+        (FILM[0], " \n", "the question is empty"),
+        (FILM[0], "l\ud800g", r"the question: half a character, U\+D800"),
+        (FILM[0].astype(float), "Where?", "the picture is float64"),
+        (
+            [FILM[0], FILM[0][:5]],
+            "Where?",
+            r"the video: frame 1 cannot be decoded: it is of \(5, 32\), frame 0 of",
+        ),
+        (ROOT / "README.md", "Where?", "README.md"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_error_that_speaks_of_no_data_set(
+    about: object, text: str, told: str
+) -> None:
+    with pytest.raises(ValueError, match=told) as ended:
+        predict(tiny_model(), about, text, max_new_tokens=2)  # type: ignore[arg-type]
+    assert "dataset.check" not in str(ended.value)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 400), (3000, 2)])
+def test_a_picture_of_any_size_has_masks_of_its_size(size: tuple[int, int]) -> None:
+    answer = predict(talkative(), np.zeros((*size, 3), np.uint8), "Segment it.", max_new_tokens=4)
+    assert answer.masks.shape == (len(answer.segments), *size) and answer.segments
+
+
+MERGED = ROOT / "tests" / "goldens" / "49f5cfb" / "merged_lisa"
+
+
+def test_a_loaded_model_answers_and_so_does_transformers_own_way() -> None:
+    from transformers import AutoModel
+
+    model = seglm.load(MERGED, device="cpu", precision="fp32")
+    assert isinstance(model, SegLMModel) and not model.training
+    picture = Image.open(ROOT / "imgs" / "toy_ring.png")
+    answer = model.predict(picture, "Please segment the ring in this image.", max_new_tokens=4)
+    again = AutoModel.from_pretrained(MERGED, device_map="auto").predict(
+        picture, "Please segment the ring in this image.", max_new_tokens=4
+    )
+    assert answer == again and answer.text
+
+
+@pytest.mark.parametrize(
+    "path, options, error, told",
+    [
+        ("./nowhere", {}, FileNotFoundError, "nowhere"),
+        (MERGED, {"device": "cuda:7"}, ValueError, "device='cuda:7': this machine has cpu"),
+        (MERGED, {"device": "gpu"}, ValueError, "device='gpu': this machine has cpu"),
+        (MERGED, {"precision": "half"}, ValueError, "half"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said(path: Path, options: dict, error: type[Exception], told: str) -> None:  # type: ignore[type-arg]
+    with pytest.raises(error, match=told):
+        seglm.load(path, **options)
