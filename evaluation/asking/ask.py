@@ -186,12 +186,14 @@ def _typed(
 ) -> tuple[Clip, Script]:
     """A dialogue whose last answer is left to the model. What is shown stands before its first question, as in training."""
     first, *later = (*(question for question, _ in history), text)
+    clip = shown(sample, window.seen)
+    regions = recipe.points(clip) if clip.pointed and recipe.points else ()
     questions: list[tuple[Piece, ...]] = [
-        (*recipe.shows(len(window.seen)), recipe.chat_prompt.format(text=first)),
+        (*recipe.shows(len(window.seen)), *regions, recipe.chat_prompt.format(text=first)),
         *((question,) for question in later),
     ]
     answers = (*((answer,) for _, answer in history), ())
-    return shown(sample, window.seen), (Dialogue(tuple(map(Turn, questions, answers))),)
+    return clip, (Dialogue(tuple(map(Turn, questions, answers))),)
 
 
 def _open(sample: Sample, window: Window, recipe: Recipe) -> tuple[Clip, Script]:
