@@ -119,7 +119,8 @@ def _attributes_read(words: Mapping[str, Tensor], packed: Packed) -> Iterator[tu
     for row, line in enumerate(packed.ids.tolist()):
         for place, token in enumerate(line):
             if token in named:
-                yield *named[token], (row, place)
+                name, value = named[token]
+                yield name, value, (row, place)
     for question, fact, place in packed.facts:
         if question.kind != "fact":
             yield fact.attribute, fact.value, place
