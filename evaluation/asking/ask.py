@@ -17,7 +17,7 @@ from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import example, picture, shown, truth
 from seglm.dataset.pixels import decoder_pixels
 from seglm.model.recipe import Protocol, Recipe
-from seglm.utils.answers import Drawn, Spoken, status_of
+from seglm.utils.answers import Answer, Drawn, Spoken, status_of
 from seglm.utils.types import Clip, Dialogue, Example, Piece, Sample, Script, Slot, Turn, Window
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ MASK_WORDS = re.compile(
 """words by which a typed question is taken to ask for a mask; LISA's training questions for one have one of the first two"""
 SEEN_AT_ONCE = 8
 """frames that the LLM is shown in one call; a walk that shows more takes several, so that memory does not grow with a video"""
+NOTHING_SHOWN = Window((), ())
+"""of a conversation in words alone"""
 FORCED_END = "."
 """what follows the slot in a forced answer: LISA's validation writes "[SEG]." (utils/dataset.py:437-452 at 3cb2d43)"""
 
@@ -75,18 +77,22 @@ def ask(
     max_new_tokens: int,
     history: Sequence[tuple[str, str]] = (),
 ) -> Iterator[Drawn]:
-    """One typed question about a picture or a video; every frame has one answer.
+    """One typed question about a picture or a video, or about nothing that is shown; every frame has one answer.
 
     history: (question, answer) of the turns before it, about the same picture or video.
     The answer's `status` tells the two ways to get no mask apart: `no_seg_token`, the question speaks of one in English and the
     model answered in words only, and `not_asked`, whether it asks for one is not known.
     """
     samples = _remembering([sample])
-    for own in _windows(model.recipe, samples):
+    for own in _windows(model.recipe, samples) if sample.num_frames else [[(0, NOTHING_SHOWN)]]:
         asked = [_typed(samples[0], window, text, history, model.recipe) for _, window in own]
         said = [spoken for [spoken] in speak(model, asked, max_new_tokens=max_new_tokens)]
+        if not sample.num_frames:  # a slot without a picture is a word like any other
+            said = [replace(one, tokens=(), prompts=(), keywords=(), status="no_seg_token") for one in said]
         if not asks_for_mask(text):
             said = [one if one.tokens else replace(one, status="not_asked") for one in said]
+        if not sample.num_frames:
+            yield Drawn(0, 0, tuple(map(Answer, said)))
         yield from _draw(model, samples, own, [[one] for one in said])
 
 
@@ -186,10 +192,10 @@ def _typed(
 ) -> tuple[Clip, Script]:
     """A dialogue whose last answer is left to the model. What is shown stands before its first question, as in training."""
     first, *later = (*(question for question, _ in history), text)
-    questions: list[tuple[Piece, ...]] = [
-        (*recipe.shows(len(window.seen)), recipe.chat_prompt.format(text=first)),
-        *((question,) for question in later),
-    ]
+    start: tuple[Piece, ...] = (first,)
+    if window.seen:
+        start = (*recipe.shows(len(window.seen)), recipe.chat_prompt.format(text=first))
+    questions: list[tuple[Piece, ...]] = [start, *((question,) for question in later)]
     answers = (*((answer,) for _, answer in history), ())
     return shown(sample, window.seen), (Dialogue(tuple(map(Turn, questions, answers))),)
 
