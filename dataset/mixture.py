@@ -1,4 +1,4 @@
-"""Which sample comes next: a pure function of (seed, global sample number).
+"""Which sample comes next: a pure function of (seed, global sample number); drawn with weights, or each as often as any other.
 
 Nothing is remembered between draws, so a run resumes anywhere at once, and the order depends neither on the number of workers nor
 on that of processes: each takes its slice of the numbers.
@@ -13,9 +13,25 @@ from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 SEPARATORS = re.compile(r"\|\||,")
-DRAW, LOOK = 0, 1  # what randomness is for: which sample is drawn, and what is made of it
+DRAW, LOOK, SHUFFLE = (
+    0,
+    1,
+    2,
+)  # what randomness is for: which sample is drawn, what is made of it, the order of a pass
+
+
+class Order(Protocol):
+    """Which sample a global sample number takes."""
+
+    @property
+    def seed(self) -> int: ...
+
+    def draw(self, number: int, attempt: int = 0) -> tuple[int, int]:
+        """Global sample number -> (source, sample in it). attempt: for samples that hold nothing to ask for, the next draw."""
+        ...
 
 
 class Sized(Protocol):
@@ -28,6 +44,12 @@ class Sized(Protocol):
     def family(self) -> str: ...
 
     def __len__(self) -> int: ...
+
+
+class Measured(Sized, Protocol):
+    def length(self, index: int) -> int:
+        """About how long a sample is, so that some of one length may share a batch; nothing is opened to tell."""
+        ...
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -75,3 +97,65 @@ class Mixture:
         members = self.members[min(family, len(self.members) - 1)]
         source = members[int(rng.integers(len(members)))]
         return source, int(rng.integers(self.sizes[source]))
+
+
+class Passes:
+    """Passes over all samples: in each of them a sample is taken as often as the rate of its family says, in a new order.
+
+    Where lengths are given, the numbers are looked at in groups of an optimizer step: inside a group the longest come first, so
+    that those of a micro-batch are about equally long. A step holds the same samples with and without lengths. xtuner's sampler,
+    which Sa2VA uses, sorts larger groups, and numbers samples by a list of lengths that is shorter than the data are where some
+    are repeated: the last ones are never drawn (projects/llava_sam2/datasets/ReVOS_Dataset.py:190-203 of magic-research/Sa2VA).
+    Raises ValueError for a rate that is no whole number, and for families as `Mixture`.
+    """
+
+    def __init__(
+        self, sources: Sequence[Measured], rates: Mapping[str, float], seed: int, *, group: int = 0
+    ) -> None:
+        Mixture(sources, rates, seed)  # its checks
+        if wrong := {family: rate for family, rate in rates.items() if rate != int(rate)}:
+            raise ValueError(
+                f"sample rates {wrong}: where every sample is taken (data.order), a rate is how often in a pass, a whole number"
+            )
+        self.seed = seed
+        self.sources = sources
+        self.group = group
+        """numbers inside which samples are sorted by length; 0 leaves them as they come"""
+        self.sizes = tuple(len(source) for source in sources)
+        counts = [int(rates[source.family]) * len(source) for source in sources]
+        self.upto = np.cumsum(counts)
+        self.length = int(self.upto[-1])
+        """samples of a pass"""
+        self._orders: dict[int, NDArray[np.uint32]] = {}
+        self._groups: dict[int, list[int]] = {}
+
+    def draw(self, number: int, attempt: int = 0) -> tuple[int, int]:
+        """See `Order`. A further attempt draws among all samples: the one that it replaces can ask for nothing, in any pass."""
+        if attempt:
+            return self._entry(int(rng_of(self.seed, number, DRAW, attempt).integers(self.length)))
+        if not self.group:
+            return self._at(number)
+        block, place = divmod(number, self.group)
+        if block not in self._groups:
+            first = block * self.group
+            numbers = range(first, first + self.group)
+            # sorted() keeps what is equally long as it comes
+            self._groups = {block: sorted(numbers, key=lambda one: -self._long(one))}
+        return self._at(self._groups[block][place])
+
+    def _at(self, number: int) -> tuple[int, int]:
+        number_of_pass, place = divmod(number, self.length)
+        if number_of_pass not in self._orders:
+            rng = rng_of(self.seed, number_of_pass, SHUFFLE)
+            order = rng.permutation(np.arange(self.length, dtype=np.uint32))
+            earlier = {one: order for one, order in self._orders.items() if one == number_of_pass - 1}
+            self._orders = {**earlier, number_of_pass: order}
+        return self._entry(int(self._orders[number_of_pass][place]))
+
+    def _entry(self, place: int) -> tuple[int, int]:
+        source = int(np.searchsorted(self.upto, place, side="right"))
+        return source, (place - (int(self.upto[source - 1]) if source else 0)) % self.sizes[source]
+
+    def _long(self, number: int) -> int:
+        source, index = self._at(number)
+        return self.sources[source].length(index)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seglm.dataset.faults import blamed
-from seglm.dataset.mixture import LOOK, Mixture, rng_of
+from seglm.dataset.mixture import LOOK, Order, rng_of
 from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels, vision_tiles
 from seglm.utils.tiles import first_rows, grid_of, views
 from seglm.utils.types import (
@@ -52,6 +52,10 @@ class Source(Protocol):
 
     def sample(self, index: int) -> Sample:
         """The sample of that index. Raises Fault with its key if a file is missing or malformed."""
+        ...
+
+    def length(self, index: int) -> int:
+        """See `mixture.Measured`."""
         ...
 
 
@@ -256,7 +260,7 @@ class TrainingSet:
     Its functions are module-level ones or partials of them, so that it can be sent to a worker process.
     """
 
-    mixture: Mixture
+    mixture: Order
     sources: Sequence[Source]
     frames: FramesFn
     script: ScriptFn

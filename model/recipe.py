@@ -9,7 +9,7 @@ Such a class may stand in the system's own file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -101,7 +101,10 @@ class Data:
     mixture: Annotated[Names, FILLED] = ("sem_seg", "refer_seg", "vqa", "reason_seg")
     """families to draw from"""
     rates: tuple[Weight, ...] = (9.0, 3.0, 3.0, 1.0)
-    """weight of each family"""
+    """weight of each family; how often a sample of it is taken in a pass, where `order` is not `drawn`"""
+    order: Literal["drawn", "passes", "by_length"] = "drawn"
+    """`drawn`: a family by its weight, then any of its samples; `passes`: every sample, in a new order each time; `by_length`:
+    the same, and those of a step that share a micro-batch are about equally long"""
     sets: Mapping[str, Names] = field(default_factory=lambda: SETS)
     """family -> its data sets, each of which says itself to which families it belongs; only those in `mixture` are drawn from"""
     targets_per_sample: Count = 3
@@ -137,6 +140,11 @@ class Data:
         if not math.isfinite(sum(self.rates)):
             raise ValueError(
                 f"data.rates (--sample_rates)={self.rates}: their sum is no number; smaller ones say the same"
+            )
+        if self.order != "drawn" and any(rate != int(rate) for rate in self.rates):
+            raise ValueError(
+                f"data.rates (--sample_rates)={self.rates}: with data.order={self.order} a rate is how often a sample is taken "
+                "in a pass, a whole number"
             )
         return dict(zip(self.mixture, self.rates, strict=True))
 
@@ -227,8 +235,8 @@ class Recipe:
     """number of frames of a sample -> how it is gone through in evaluation and chat; a picture is a video of one frame"""
     shows: Callable[[int], tuple[Piece, ...]] = one_picture
     """how many frames a window shows -> what a typed question begins with"""
-    typed: Callable[[Clip, str, Recipe], Dialogue] = typed_once
-    """what somebody typed -> what is asked about a window"""
+    typed: Callable[[Clip, str, Sequence[tuple[str, str]], Recipe], Dialogue] = typed_once
+    """what somebody typed, and the questions and answers before it -> what is asked about a window"""
     parent: str = ""
     """name of the recipe this one was derived from; a run prints the difference"""
     read_at: Literal[-1, 0] = -1

@@ -19,6 +19,9 @@ HEAD = "llm.lm_head.weight"
 def shares(recipe: Recipe, sources: Sequence[Sized]) -> list[float]:
     """Which part of all draws each source gets; they add up to 1."""
     rates, members = recipe.data.shares(), Counter(source.family for source in sources)
+    if recipe.data.order != "drawn":  # every sample is taken, as often as the rate of its family says
+        taken = [rates[source.family] * len(source) for source in sources]
+        return [count / sum(taken) for count in taken]
     return [rates[source.family] / sum(rates.values()) / members[source.family] for source in sources]
 
 

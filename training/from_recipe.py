@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from seglm.dataset.collate import collate
-from seglm.dataset.mixture import Mixture
+from seglm.dataset.mixture import Mixture, Order, Passes
 from seglm.dataset.pipeline import Source, TrainingSet
 from seglm.dataset.sources import check_families, check_names, open_sources, top_folders
 from seglm.model.build import Built
@@ -89,7 +89,7 @@ def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) ->
     """The recipe's training samples, as this model wants them."""
     data = recipe.data
     return TrainingSet(
-        mixture=Mixture(sources, data.shares(), recipe.engine.seed),
+        mixture=order(recipe, sources),
         sources=sources,
         frames=recipe.frames,
         script=partial(spoken, recipe=recipe),
@@ -102,6 +102,16 @@ def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) ->
         stretched=recipe.decoder.stretches,
         look=recipe.look,
     )
+
+
+def order(recipe: Recipe, sources: Sequence[Source]) -> Order:
+    """Which sample comes next. Raises ValueError if the rates do not fit."""
+    data, schedule = recipe.data, recipe.schedule
+    if data.order == "drawn":
+        return Mixture(sources, data.shares(), recipe.engine.seed)
+    per_step = schedule.batch_size * schedule.grad_accumulation_steps * dist.world().size
+    group = per_step if data.order == "by_length" else 0
+    return Passes(sources, data.shares(), recipe.engine.seed, group=group)
 
 
 def spoken(clip: Clip, rng: np.random.Generator, *, recipe: Recipe) -> Script:

@@ -154,6 +154,9 @@ class Window:
     """shown to the LLM, in this order"""
     asked: tuple[int, ...]
     """in which the slots of this window are drawn, in this order"""
+    drawn: tuple[int, ...] = ()
+    """in which they are drawn behind these by what the mask decoder remembers, in this order; where numbers begin to fall the
+    walk turns, and looks back on the asked frames alone"""
     repeats: int = 0
     """how many of the windows right before this one its questions repeat, with what was answered there"""
 
@@ -219,7 +222,17 @@ class Slot:
     """what the slot is taught to stand for, in a word or two (KeySeg's `[KEY]`)"""
 
 
-Piece = str | Images | Slot
+@dataclass(frozen=True, eq=False)
+class Pointed:
+    """A place in a dialogue where those patches of a frame are shown again that lie under a mask."""
+
+    frame: int
+    """position in `Clip.seen`"""
+    mask: NDArray[np.bool_]
+    """bool [H, W], original pixels"""
+
+
+Piece = str | Images | Slot | Pointed
 
 
 @dataclass(frozen=True)
@@ -336,7 +349,7 @@ class Batch:
     labels: Tensor
     """int64 [K], the tokens to be predicted there"""
     vision: Tensor
-    """uint8 [N, 3, v, v] (normalised by the model) or float (already normalised)"""
+    """uint8 [N, 3, v, v] (normalised by the model), float (already normalised), or [N, P, D], what the tower made of them"""
     drawn: tuple[Tensor, ...]
     """M frames: uint8 [3, h, w] (enlarged, normalised and padded by the model) or float [3, I, I] (that is already done)"""
     resized: tuple[tuple[int, int], ...]

@@ -14,14 +14,13 @@ from seglm.dataset.fields import is_number, shown, take, words
 from seglm.dataset.frames import Pixels
 from seglm.dataset.index import LeftOut, Listed, Record
 from seglm.dataset.readers.files import read_json
-from seglm.dataset.readers.stills import Still, Stills, open_stills
+from seglm.dataset.readers.stills import NOTHING, Still, Stills, open_stills
 from seglm.dataset.readers.video import open_video
 from seglm.utils.types import Sample
 
 TAGS = ("<image>", "<video>")
 """stand before or behind the first question; where what they mean is shown is the script's business"""
 ASKS, ANSWERS = "human", "gpt"
-NOTHING = "(nothing is shown)"  # `image` of a record that has none
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,8 @@ def _record(key: str, entry: Any, length: Length) -> Record | LeftOut:
     if not objects:
         return LeftOut("films without a caption of this length")
     film, masks = (_inside(take(entry, field, str)) for field in ("video_path", "anno_path"))
-    return {"id": key, "image": film, "masks": masks, "kind": length, "objects": objects}
+    files = {"image": film, "masks": masks, "frames": None}
+    return {"id": key, **files, "kind": length, "objects": objects}
 
 
 def _inside(path: str) -> str:

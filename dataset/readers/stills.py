@@ -19,6 +19,10 @@ from seglm.dataset.masks import Mask, drawn
 from seglm.dataset.readers.files import missing
 from seglm.utils.types import Sample
 
+NOTHING = "(nothing is shown)"
+"""`image` of a record of words alone"""
+MOST_LETTERS = 1_000_000  # of a sample, for its length; no conversation has so many
+
 
 @dataclass(frozen=True)
 class Still:
@@ -75,6 +79,17 @@ class Stills:
         still = Still(f"{self.name}/{record['id']}", self.root, self.root / record["image"])
         with blamed(still.key, self.annotations):
             return self.read(record, still)
+
+    def length(self, index: int) -> int:
+        """What is shown first (nothing, a picture, a video), then the letters that are said; nothing but the record is read."""
+        record = self.index.record(int(index if self.kept is None else self.kept[index]))
+        shown = 2 if "frames" in record else int(record["image"] != NOTHING)
+        said = [text for turn in record.get("turns", ()) for text in turn]
+        said += [
+            record.get("caption", ""),
+            *(one for region in record.get("regions", ()) for one in region["captions"]),
+        ]
+        return shown * MOST_LETTERS + min(sum(map(len, said)), MOST_LETTERS - 1)
 
     def keys(self) -> Iterator[str]:
         """The key of every sample, in order; nothing is decoded."""

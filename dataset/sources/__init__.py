@@ -140,17 +140,17 @@ def open_sources(
 
 
 def check_names(families: Mapping[str, Sequence[str]]) -> None:
-    """Raises ValueError for a data set that is unknown or of another family; nothing is opened."""
+    """Raises ValueError for a data set that is unknown or of another family; nothing is opened. Its own name is a family, too."""
     for family, specs in families.items():
         for spec in specs:
             about, _ = describe(spec)
-            if family not in about.families:
+            if family not in (*about.families, about.name):
                 raise ValueError(f"{spec!r} belongs to {' and '.join(about.families)}, not to {family}")
 
 
 def check_families(named: Iterable[str], drawn: Collection[str]) -> None:
     """Raises ValueError for a family whose data sets are named, that nobody draws from, and that no data set is of: a slip."""
-    known = {family for about in descriptions() for family in about.families}
+    known = {family for about in descriptions() for family in (*about.families, about.name)}
     for family in named:
         if family not in drawn and family not in known:
             raise ValueError(

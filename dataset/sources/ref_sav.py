@@ -37,7 +37,7 @@ DESCRIPTION = Description(
         "paths in the file begin with a folder that stands for SA-V's own",
         "valid has frames as pictures, type_id 0 is a long expression and 1 a short one",
     ),
-    scored=Scored(texts=EXPRESSIONS, splits=("valid",), conventions=("every", "found")),
+    scored=Scored(texts=EXPRESSIONS, splits=("valid",), conventions=("ref_sav", "every", "found")),
 )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
 
-from seglm.evaluation.scores import expressions, grefer, iou, revos
+from seglm.evaluation.scores import expressions, grefer, iou, ref_davis17, revos
 from seglm.evaluation.scores.columns import Score, columns
 from seglm.evaluation.scores.expressions import Asked, Track
 from seglm.evaluation.scores.iou import Counts
@@ -18,10 +18,17 @@ from seglm.utils.types import Sample, Target
 
 NO_KIND = "(none)"
 LISTED = 10  # expressions without a prediction that a table names
-Convention = Literal["lisa", "plain", "gsva", "rela", "every", "found", "revos"]
+Convention = Literal["lisa", "plain", "gsva", "rela", "every", "found", "revos", "ref_sav", "official"]
 """how expressions are averaged: `iou.py` has the first two, `grefer.py` the next two; in those of `expressions.py`
-and `revos.py` a result is an expression in all frames of its video"""
-OF_VIDEOS: Sequence[Convention] = ("every", "found", "revos")
+and `revos.py` a result is an expression in all frames of its video; that of `ref_davis17.py` merges expressions"""
+OFFICIAL: Convention = "official"
+OF_VIDEOS: Sequence[Convention] = ("every", "found", "revos", "ref_sav", OFFICIAL)
+LONG, SHORT = "long", "short"
+"""kinds of Ref-SAV's expressions"""
+REF_SAV = (
+    "Sa2VA's J&F of Ref-SAV: two decimals an expression, mean over the long and over the short ones, overall the mean of both; "
+    "a missing prediction scores 0"
+)
 Made = Literal[Protocol, "foreign"]
 """how answers were made; foreign: by another program, so that nothing is known of what it said"""
 CONVENTIONS: Mapping[str, str] = dict(
@@ -30,6 +37,8 @@ CONVENTIONS: Mapping[str, str] = dict(
         *grefer.CONVENTIONS.items(),
         *expressions.CONVENTIONS.items(),
         ("revos", revos.CONVENTION_JF),
+        ("ref_sav", REF_SAV),
+        (OFFICIAL, ref_davis17.CONVENTIONS["official"]),
     ]
 )
 
@@ -90,6 +99,8 @@ class Scores:
     """the same, for the expressions of each kind"""
     upstream: str = ""
     """the numbers as the convention's own program prints them; empty where it has no line of its own"""
+    leak: str = ""
+    """why this is a score on data that the weights were trained on; empty where nothing says so"""
 
     def __str__(self) -> str:
         return _text(self)
@@ -134,8 +145,10 @@ def summarise(
     """Scores of all results and of each kind.
 
     rule: the benchmark's own line on what an expression is. drawn_empty_adds: see `grefer.score`. asked: everything that was
-    asked of a benchmark of videos, where some of it has no result.
+    asked of a benchmark of videos, where some of it has no result. The convention `official` needs more than results: see
+    `asking/summary.py`.
     """
+    assert convention != OFFICIAL, convention
     if is_of_videos(convention):
         return _of_videos(
             results, asked, benchmark=benchmark, protocol=protocol, convention=convention, rule=rule
@@ -184,7 +197,11 @@ def _of_videos(
         return score if protocol != "generate" else replace(score, emission=iou.share(sum(slots), len(slots)))
 
     plain = partial(expressions.score, convention="found" if convention == "found" else "every")
-    score = tally(everything, revos.overall if convention == "revos" else plain)
+    by_type: dict[Convention, Callable[..., expressions.Score]] = {
+        "revos": revos.overall,
+        "ref_sav": partial(revos.overall, types=(LONG, SHORT)),
+    }
+    score = tally(everything, by_type.get(convention, plain))
     missing = (
         f"{len(score.missing)} without a prediction: {', '.join(score.missing[:LISTED])}"
         if score.missing
@@ -261,6 +278,7 @@ def _text(scores: Scores) -> str:
         *(_line(kind, score) for kind, score in scores.kinds.items()),
         "",
         f"Convention: {scores.convention}.",
+        *(["", f"LEAK: {scores.leak}; this is no validation score."] if scores.leak else []),
         *(["", scores.upstream] if scores.upstream else []),
     ]
     return "\n".join(lines)

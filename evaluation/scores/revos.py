@@ -167,20 +167,22 @@ def track(asked: Asked, frames: Iterable[Frame]) -> RevosTrack:
     return RevosTrack(found, Accuracies(*means(accuracies)))
 
 
-def overall(tracks: Iterable[Track], asked: Sequence[Asked]) -> expressions.Score:
-    """J and F alone, in the same convention: the mean of referring and reasoning; shares, 0 to 1. `n` counts all, what is not
-    there too, which is in no mean.
+def overall(
+    tracks: Iterable[Track], asked: Sequence[Asked], types: Sequence[str] = (REFERRING, REASONING)
+) -> expressions.Score:
+    """J and F alone, in the same convention: the mean of the two types, each the mean of its expressions; shares, 0 to 1. `n`
+    counts all, what is not there too, which is in no mean.
 
-    asked, errors: as for `score`.
+    types: other kinds than ReVOS', for a benchmark that is averaged alike. asked, errors: as for `score`.
     """
-    _check_kinds(asked)
+    _check_kinds(asked, (*types, NOT_THERE))
     given = list(tracks)
     found = {one.asked: (round(100 * one.j, 2), round(100 * one.f, 2)) for one in given}
-    types = [
+    averages = [
         means([found.get(one, (0.0, 0.0)) for one in asked if one.kind == kind] or [(0.0, 0.0)])
-        for kind in (REFERRING, REASONING)
+        for kind in types
     ]
-    j, f = means(types)
+    j, f = means(averages)
     return replace(score_expressions(given, asked), j=j / 100, f=f / 100, positives=(j + f) / 200)
 
 
@@ -209,6 +211,8 @@ def score(tracks: Iterable[RevosTrack], asked: Sequence[Asked]) -> Score:
     )
 
 
-def _check_kinds(asked: Sequence[Asked]) -> None:
-    if unknown := [one for one in asked if one.kind not in KINDS]:
-        raise ValueError(f"{unknown[0]} is of the kind {unknown[0].kind!r}; ReVOS has {', '.join(KINDS)}")
+def _check_kinds(asked: Sequence[Asked], kinds: Sequence[str] = KINDS) -> None:
+    if unknown := [one for one in asked if one.kind not in kinds]:
+        raise ValueError(
+            f"{unknown[0]} is of the kind {unknown[0].kind!r}; its benchmark has {', '.join(kinds)}"
+        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from seglm.dataset.mixture import LOOK, Mixture, names, rng_of
+from seglm.dataset.mixture import LOOK, Mixture, Passes, names, rng_of
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,9 @@ class Fake:
 
     def __len__(self) -> int:
         return self.size
+
+    def length(self, index: int) -> int:
+        return 7 * index % 100
 
 
 SOURCES = (
@@ -97,3 +100,68 @@ def test_rates_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Mixture(sources, rates, seed=0)
+
+
+# ---- passes ---------------------------------------------------------------------------------------------------------
+REPEATS = {"sem_seg": 1, "refer_seg": 10, "vqa": 4}
+PASS = 10 + 1000 + 10 * 7 + 4 * 3
+
+
+@pytest.mark.parametrize("group", [0, 16, 64, 7])
+def test_a_pass_takes_every_sample_as_often_as_its_rate_says(group: int) -> None:
+    """Counted over three passes; Sa2VA's sampler leaves out as many samples at the end as repeats are not in its lengths."""
+    order = Passes(SOURCES, REPEATS, seed=3, group=group)
+    assert order.length == PASS
+    counted = Counter(map(order.draw, range(3 * PASS - 3 * PASS % (group or 1))))
+    if group == 0:
+        for one in range(3):
+            counted = Counter(map(order.draw, range(one * PASS, (one + 1) * PASS)))
+            assert set(counted) == {
+                (number, index) for number, source in enumerate(SOURCES) for index in range(source.size)
+            }
+            for (source, _), times in counted.items():
+                assert times == REPEATS[SOURCES[source].family]
+    plain = Passes(SOURCES, REPEATS, seed=3)
+    assert counted == Counter(map(plain.draw, range(sum(counted.values())))) or group == 0
+
+
+def test_a_step_holds_the_same_samples_whether_they_are_sorted_or_not_and_its_batches_are_of_one_length() -> (
+    None
+):
+    sorted_, plain = Passes(SOURCES, REPEATS, seed=3, group=64), Passes(SOURCES, REPEATS, seed=3)
+    spread = {"sorted": 0, "plain": 0}
+    for step in range(20):
+        numbers = range(64 * step, 64 * step + 64)
+        by_length, as_it_comes = [sorted_.draw(n) for n in numbers], [plain.draw(n) for n in numbers]
+        assert Counter(by_length) == Counter(as_it_comes)
+        for name, drawn in (("sorted", by_length), ("plain", as_it_comes)):
+            lengths = [SOURCES[source].length(index) for source, index in drawn]
+            batches = [lengths[first : first + 8] for first in range(0, 64, 8)]
+            spread[name] += sum(max(batch) - min(batch) for batch in batches)
+    assert spread["sorted"] < spread["plain"] / 4
+
+
+def test_passes_are_a_function_of_seed_and_number_and_differ() -> None:
+    order = Passes(SOURCES, REPEATS, seed=5, group=16)
+    forward = [order.draw(number) for number in range(2 * PASS)]
+    again = Passes(SOURCES, REPEATS, seed=5, group=16)
+    assert [again.draw(number) for number in reversed(range(2 * PASS))] == forward[::-1]
+    assert forward[:PASS] != forward[PASS:]
+    assert [Passes(SOURCES, REPEATS, seed=6).draw(number) for number in range(50)] != forward[:50]
+    assert len({order.draw(3, attempt) for attempt in range(1, 9)}) > 1
+
+
+def test_a_rate_of_a_pass_is_a_whole_number() -> None:
+    with pytest.raises(ValueError, match=r"sample rates {'sem_seg': 1.5}: .*data.order.*a whole number"):
+        Passes(SOURCES, {"sem_seg": 1.5, "refer_seg": 1, "vqa": 1}, seed=0)
+    with pytest.raises(ValueError, match="families with a rate but no data set"):
+        Passes(SOURCES, {"sem_seg": 1, "refer_seg": 1, "vqa": 1, "video": 1}, seed=0)
+
+
+def test_the_next_sample_of_a_large_pass_costs_next_to_nothing() -> None:
+    order = Passes((Fake("a", "x", 1_000_000),), {"x": 1}, seed=0, group=256)
+    order.draw(0)
+    begin = time.perf_counter()
+    for number in range(2560):
+        order.draw(number)
+    assert time.perf_counter() - begin < 2

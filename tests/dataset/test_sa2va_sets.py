@@ -169,6 +169,7 @@ def test_conversations_about_a_film_open_it_when_it_is_asked_for(folder: str, tm
         (("What happens?", "It grows brighter."),),
     )
     assert abs(int(sample.frame(5)[TELLS].mean()) - 5 * STEP) <= 6
+    assert source.length(0) > 2_000_000, "a video is longer than any picture with words"
     expect("video_chatgpt", tmp_path, 2, 2)
     (tmp_path / folder / "Activity_Videos/v_1.mp4").unlink()
     assert len(open_source("chat_univi", tmp_path)) == 2, "opening looks at no film"

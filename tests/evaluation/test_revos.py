@@ -61,7 +61,9 @@ def test_an_expression_s_percentages_have_two_decimals_before_they_are_averaged(
 
 
 def test_other_kinds_and_sizes_are_errors() -> None:
-    with pytest.raises(ValueError, match="v/0 is of the kind 'motion'; ReVOS has referring, reasoning, none"):
+    with pytest.raises(
+        ValueError, match="v/0 is of the kind 'motion'; its benchmark has referring, reasoning, none"
+    ):
         score([], [replace(ASKED[0], kind="motion")])
     with pytest.raises(ValueError, match=r"cover is bool \(1, 4\)"):
         count(COVER > 0, COVER > 0, foreground=1)  # type: ignore[arg-type]

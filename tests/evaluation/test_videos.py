@@ -22,11 +22,11 @@ from seglm.evaluation.asking.parts import Parts
 from seglm.evaluation.offline import score_folder
 from seglm.evaluation.run import main as run
 from seglm.evaluation.scores import expressions, revos
-from seglm.evaluation.scores.expressions import Asked
+from seglm.evaluation.scores.expressions import Asked, Track
 from seglm.evaluation.scores.files import read_said
 from seglm.evaluation.scores.regions import count_frame
 from seglm.evaluation.scores.report import read_scores
-from seglm.evaluation.scores.results import CONVENTIONS, OF_VIDEOS, Scores
+from seglm.evaluation.scores.results import CONVENTIONS, OF_VIDEOS, Result, Said, Scores, summarise
 from seglm.evaluation.table import numbers
 from seglm.model.recipe import Evaluate, Recipe
 from seglm.model.recipes import recipe as named
@@ -143,7 +143,9 @@ def test_a_missing_prediction_stops_or_counts_as_the_convention_says(recipe: Rec
     whole = scored(recipe, tmp_path)
     shutil.rmtree(tmp_path / "masks/shelf/1")
     selection = VIDEO.select(Films())
-    with pytest.raises(ValueError, match="no prediction for 3 of 9 expressions, first shelf/1/0"):
+    with pytest.raises(
+        ValueError, match=r"no prediction for 3 of 9 expressions of films\|val: shelf/1/0, .*--missing empty"
+    ):
         score_folder(tmp_path, selection, VIDEO, out_dir=tmp_path)
     every, found = (
         score_folder(
@@ -215,7 +217,9 @@ def test_revos_is_the_mean_of_its_types_and_knows_no_other_kind(recipe: Recipe) 
     got = revos.overall(tracks, asked)
     assert got.jf == pytest.approx((tracks[0].jf + round(tracks[1].j, 4) / 2 + round(tracks[1].f, 4) / 2) / 2)
     chosen = replace(VIDEO, scored=Scored(conventions=("revos",)))
-    with pytest.raises(ValueError, match="is of the kind 'motion'; ReVOS has referring, reasoning, none"):
+    with pytest.raises(
+        ValueError, match="is of the kind 'motion'; its benchmark has referring, reasoning, none"
+    ):
         evaluate_asker(asker(), chosen, chosen.select(Films()), recipe)
 
 
@@ -223,6 +227,21 @@ def test_every_convention_is_of_pictures_or_of_videos() -> None:
     assert set(OF_VIDEOS) < set(CONVENTIONS)
     assert benchmark("mevis|valid_u").is_of_videos and not benchmark("ReasonSeg|val").is_of_videos
     assert revos.NOT_THERE == NO_TARGET
+
+
+def test_ref_sav_is_the_mean_of_long_and_short_expressions_whatever_their_numbers() -> None:
+    """Long: 0.8 and 0.4, short: 0.2 alone; J&F is (0.6 + 0.2) / 2."""
+    asked = [Asked("v", str(number), kind) for number, kind in enumerate(("long", "long", "short"))]
+    tracks = [Track(one, value, value, 3, True) for one, value in zip(asked, (0.8, 0.4, 0.2), strict=True)]
+    assert revos.overall(tracks, asked, types=("long", "short")).jf == pytest.approx(0.4)
+    results = [
+        Result(Said(0, number, "v", one.asked.name, one.asked.kind, "t", "", "ok", 1, None, False, "f"), one)
+        for number, one in enumerate(tracks)
+    ]
+    found = summarise(results, benchmark="b", protocol="forced", convention="ref_sav", rule="r")
+    assert found.all.jf == pytest.approx(0.4) and found.kinds["long"].jf == pytest.approx(0.6)
+    with pytest.raises(ValueError, match="of the kind 'motion'; its benchmark has long, short, none"):
+        revos.overall([], [Asked("v", "0", "motion")], types=("long", "short"))
 
 
 def test_a_split_that_only_a_server_scores_is_asked_but_not_scored(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from seglm.dataset.mixture import Mixture
 from seglm.training import from_recipe
 from seglm.training.from_recipe import check_batch
+from seglm.training.sampler import Feed
 from tests.evaluation.fakes import FakeSource
 from tests.tiny import tiny_example, tiny_model, tiny_recipe
 
@@ -43,3 +45,34 @@ def test_a_batch_beyond_the_data_is_said_and_one_beyond_memory_refused(
         match=r"batch_size=1000000000 .*one batch alone take .* GiB, this machine has .*--grad_acc",
     ):
         check_batch(huge, sources)
+
+
+def test_a_pass_by_length_takes_every_sample_once_in_the_numbers_that_a_loader_asks_for() -> None:
+    recipe = tiny_recipe()
+    data = replace(recipe.data, order="by_length", mixture=("refer_seg",), rates=(1.0,))
+    schedule = replace(recipe.schedule, batch_size=2, grad_accumulation_steps=3)
+    recipe = replace(recipe, data=data, schedule=schedule)
+
+    class Pages(FakeSource):
+        family = "refer_seg"
+
+        def length(self, index: int) -> int:
+            return index
+
+    taking = from_recipe.order(recipe, [Pages(24)])
+    feed: Feed[object] = Feed((), list, batch_size=2, accumulation=3)
+    drawn = [
+        [taking.draw(number)[1] for number in batch]
+        for step in range(4)
+        for batch in feed.numbers(step * feed.per_step)
+    ]
+    assert sorted(index for batch in drawn for index in batch) == list(range(24))
+    for first in range(0, len(drawn), 3):
+        step = [index for batch in drawn[first : first + 3] for index in batch]
+        assert step == sorted(step, reverse=True)
+    plain = replace(recipe, data=replace(data, order="drawn"))
+    assert isinstance(from_recipe.order(plain, [Pages(24)]), Mixture)
+    with pytest.raises(
+        ValueError, match="data.order=passes a rate is how often a sample is taken in a pass, a whole"
+    ):
+        replace(data, order="passes", rates=(0.5,)).shares()
