@@ -124,6 +124,8 @@ class Sample:
     targets: tuple[Target, ...] = ()
     turns: tuple[tuple[str, str], ...] = ()
     """(question, answer) pairs in words only, for visual question answering"""
+    turn_kinds: tuple[str, ...] = ()
+    """aligned with `turns` where the data set says of what kind each question is"""
     caption: Caption | None = None
     """speaks of `targets`, which then belong together: none of them is drawn without the others"""
     regions: tuple[Region, ...] = ()

@@ -20,6 +20,7 @@ from seglm.model.released.glus import MARK as GLUS_MARK
 from seglm.model.released.lisa import refuse_v0, unwrapped
 from seglm.model.released.sam import is_hf_sam
 from seglm.model.released.sam2 import is_sam2
+from seglm.model.released.sam3_tracker import is_sam3
 
 Layout = Literal[
     "seglm",
@@ -32,11 +33,12 @@ Layout = Literal[
     "internvl",
     "sam",
     "sam2",
+    "sam3",
     "clip",
 ]
 """`seglm`: our merged folder; `portable`: our trained weights with a manifest; `lisa`: a merged LISA folder;
 `lisa_training` and `training`: what zero_to_fp32 makes of the original's run or of ours; `sa2va`: a released Sa2VA; `llava`,
-`internvl`, `sam`, `sam2`, `clip`: bases"""
+`internvl`, `sam`, `sam2`, `sam3`, `clip`: bases"""
 WITHOUT_BASE: tuple[Layout, ...] = ("portable", "training", "lisa_training")
 """layouts of trained weights that need their base beside them"""
 Shape = tuple[int, ...]
@@ -128,6 +130,8 @@ def layout_of(path: str | Path) -> Layout:
         return "sa2va"
     if any(name.startswith("mlp1.") or "multi_modal_projector.layer_norm." in name for name in bare):
         return "internvl"
+    if is_sam3(bare):
+        return "sam3"
     if is_sam2(bare):
         return "sam2"
     if any(name.startswith("image_encoder.") for name in bare) or is_hf_sam(dict.fromkeys(bare)):
@@ -138,7 +142,8 @@ def layout_of(path: str | Path) -> Layout:
         return "clip"
     some = ", ".join(sorted(bare)[:5])
     raise Ambiguous(
-        f"{path}: the names of the tensors are of no layout that is known (seglm, LISA, LLaVA, SAM, SAM-2, CLIP), e.g. {some}; "
+        f"{path}: the names of the tensors are of no layout that is known (seglm, LISA, LLaVA, SAM, SAM-2, SAM-3, CLIP), e.g. "
+        f"{some}; "
         f"a plain language model is no LLaVA: it has no mm_projector. Recipes: {', '.join(sorted(recipes()))}"
     )
 
@@ -166,7 +171,7 @@ def refuse_adapter(path: Path) -> None:
 
 def _own(path: Path, names: set[str]) -> Layout:
     if all(name.startswith("decoder.") for name in names):
-        return "sam2" if is_sam2(names) else "sam"
+        return "sam3" if is_sam3(names) else "sam2" if is_sam2(names) else "sam"
     return "portable" if (path if path.is_dir() else path.parent).joinpath(MANIFEST).is_file() else "training"
 
 
@@ -201,7 +206,7 @@ def _fitting(
     path: Path, layout: Layout, config: Mapping[str, Any], seen: Mapping[str, Shape]
 ) -> list[tuple[str, str]]:
     """(system, recipe) of every released recipe that these weights fit."""
-    if layout in ("sam", "sam2", "clip"):
+    if layout in ("sam", "sam2", "sam3", "clip"):
         return []
     if layout == "sa2va":
         spoken = place_of(config, "template", source=str(path)) or ""
@@ -279,5 +284,6 @@ def _described(layout: Layout) -> str:
         "internvl": "an InternVL base",
         "sam": "a SAM",
         "sam2": "a SAM-2",
+        "sam3": "a SAM-3",
         "clip": "a CLIP vision tower",
     }[layout]
