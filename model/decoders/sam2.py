@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
 
-from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice
+from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice, Followed
 from seglm.model.decoders.sam2_dims import LEVELS, Sam2Dims, TrackerDims, make_modules
 from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy
 from seglm.model.decoders.squares import squares
@@ -253,13 +253,14 @@ class Sam2Decoder(nn.Module):
 
     def follow(
         self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
-    ) -> tuple[Tensor, Tensor, Memory]:
+    ) -> tuple[Followed, Memory]:
         """See `Remembers`; float32 whatever the autocast."""
         from seglm.model.decoders.sam2_step import step  # which needs this file
 
         said = None if prompts_JPC is None else self._prompts(prompts_JPC)
         drawn, memory = step(self, features, memory, frame=frame, prompts=said)
-        return drawn.logits, drawn.iou[:, None], memory
+        score = drawn.score if memory.policy.occlusion else None
+        return Followed(drawn.logits, drawn.iou[:, None], score), memory
 
     def without_memory(self, coarse: Tensor) -> Tensor:
         """The coarse features [J, C, g, g] of a frame that looks back on nothing."""
