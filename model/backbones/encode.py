@@ -87,8 +87,8 @@ class DialogueEncoder:
         )
         known = tokenizer.get_vocab()
         self._stops = {self.eos, *(known[stop] for stop in template.stops if stop in known)}
-        # Such a tokenizer writes every space itself, also beside an added token.
-        self._is_exact = isinstance(tokenizer.backend_tokenizer.decoder, ByteLevel)
+        # A tokenizer of bytes writes every space itself, also beside an added token.
+        self._is_exact = type(tokenizer.backend_tokenizer.decoder).__name__ == "ByteLevel"
         # Only fills the rest of a row; `Batch.group` says what is padding, never this id.
         self._kept: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
         self.pad = _control(tokenizer.pad_token_id, "padding")

@@ -44,6 +44,8 @@ WITHOUT_GRADIENT = tuple(
 class Sam2(DecoderChoice):
     """SAM-2 or SAM-2.1, any of its sizes; a picture is a video of one frame."""
 
+    mark: ClassVar[str] = "memory_attention."
+
     weights: Place = "sam2.1_hiera_large.pt"
     """SAM-2's .pt, or a folder with config.json and model.safetensors"""
     image_size: Count = 1024
@@ -73,9 +75,24 @@ class Sam2(DecoderChoice):
             )
 
     def complete(self, checkpoint: Checkpoint) -> Checkpoint:
+        from seglm.model.released.errors import WeightsError
         from seglm.model.released.sam2 import load_sam2
 
+        if self._holds_another(checkpoint):
+            raise WeightsError(
+                f"{checkpoint.source}: holds a mask decoder that is no SAM-2; train from it (train_ds.py --version), or give a "
+                "trained model of this recipe"
+            )
         return self._completed(checkpoint, load_sam2, "SAM-2")
+
+    def begin(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Another mask decoder stays behind, and the projection into the space of its prompts: GLUS starts from LISA so
+        (train_ds.py, `initialize_glus_modules`, at 8fd138b)."""
+        another = self._holds_another(checkpoint)
+        return self.complete(checkpoint.without(("project.", "decoder.")) if another else checkpoint)
+
+    def _holds_another(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.has("decoder.image_encoder.") and not checkpoint.has(f"decoder.{self.mark}")
 
     def build(self, sizes: Mapping[str, Any]) -> Sam2Decoder:
         dims = Sam2Dims.of(sizes)

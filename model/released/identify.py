@@ -16,6 +16,7 @@ from seglm.model.recipes import recipes
 from seglm.model.released.config_keys import place as place_of
 from seglm.model.released.errors import AdapterOnly, Ambiguous
 from seglm.model.released.files import called, config_of, read_json, shapes
+from seglm.model.released.glus import MARK as GLUS_MARK
 from seglm.model.released.lisa import refuse_v0, unwrapped
 from seglm.model.released.sam import is_hf_sam
 from seglm.model.released.sam2 import is_sam2
@@ -56,12 +57,12 @@ RELEASED: tuple[tuple[str, int, int, int, str], ...] = (
     ("gsva", 5120, 2, 32004, "gsva_llama2_13b"),
     ("keyseg", 4096, 0, 32005, "keyseg_7b"),
     ("videolisa", 3072, 0, 32039, "videolisa_3_8b"),
+    ("glus", 4096, 0, 32004, "glus_a"),  # GLUS-S is no other model
 )
+MARKS = {"keyseg": "keyword_fusion.", "glus": GLUS_MARK}
+"""GSVA's files have LISA's names and one row more; these systems' have names besides"""
 SA2VA = {"qwen_chat": "sa2va_1b", "phi3_chat": "sa2va_4b", "internlm2_chat": "sa2va_8b"}
 """template in the config of a released Sa2VA -> recipe; sizes are the folder's own"""
-KEYSEG_MARK = (
-    "keyword_fusion."  # GSVA's files have LISA's names and one row more, KeySeg's have these besides
-)
 GENERATION = {1e-6: 1, 1e-5: 2}
 """rms_norm_eps of LLaMA and Llama 2; early configs of Llama 2 give LLaMA's context length, so that does not tell them
 apart"""
@@ -217,8 +218,8 @@ def _fitting(
         if width == wide and (not generation or generation in generations) and recipe in recipes()
     ]
     if layout in ("lisa", "lisa_training"):
-        is_keyseg = any(KEYSEG_MARK in name for name in seen)
-        fitting = [one for one in fitting if (one[0] == "keyseg") == is_keyseg]
+        marked = {system for system, mark in MARKS.items() if any(mark in name for name in seen)}
+        fitting = [one for one in fitting if {one[0]} & MARKS.keys() == marked]
         rows = _vocabulary(seen)
         if layout == "lisa" or any(one[1] == rows for one in fitting):  # GSVA never had a merged folder
             fitting = [one for one in fitting if one[1] == rows] or [

@@ -32,6 +32,8 @@ RELEASED: Mapping[tuple[int, tuple[int, ...]], dict[str, Any]] = {
     (144, (2, 6, 36, 4)): {"heads": 2, "global_attn_blocks": (23, 33, 43), "window_spec": (8, 4, 16, 8)},
 }
 """(channels of the first stage, blocks of each stage) -> what they do not tell; tiny, small, base+ and large (sam2/configs)"""
+UNTOLD = ("heads", "global_attn_blocks", "window_spec", "image_size", "dec_heads")
+"""sizes that no shape tells"""
 POINTS = "decoder.prompt_encoder.point_embed.weight"
 POINT = re.compile(r"decoder\.prompt_encoder\.point_embeddings\.(\d)\.weight")
 
@@ -292,14 +294,13 @@ def _stages(sizes: Mapping[str, tuple[int, ...]], blocks: str) -> tuple[int, ...
 
 def _said(config: Mapping[str, Any], known: dict[str, Any] | None, source: str, what: str) -> dict[str, Any]:
     """What no shape tells."""
-    asked = ("heads", "global_attn_blocks", "window_spec", "image_size", "dec_heads")
     said = {
         key: tuple(config[key]) if isinstance(config[key], list) else config[key]
-        for key in asked
+        for key in UNTOLD
         if key in config
     }
     found = {"image_size": 1024, "dec_heads": HEADS, **(known or {}), **said}
-    if absent := [key for key in asked if key not in found]:
+    if absent := [key for key in UNTOLD if key not in found]:
         raise WeightsError(
             f"{source}: a SAM-2 of {what} is none of the released ones (tiny, small, base+, large), and no shape tells "
             f"{', '.join(absent)}; put a config.json with them beside the weights"
