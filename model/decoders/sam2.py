@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle
 
-from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice
+from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice, Followed
 from seglm.model.decoders.sam2_dims import LEVELS, Sam2Dims, TrackerDims, make_modules
 from seglm.model.decoders.sam2_kept import CHANNELS, packed, with_original
 from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy
@@ -297,7 +297,7 @@ class Sam2Decoder(nn.Module):
 
     def follow(
         self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
-    ) -> tuple[Tensor, Tensor, Memory]:
+    ) -> tuple[Followed, Memory]:
         """See `Remembers`; float32 whatever the autocast."""
         from seglm.model.decoders.sam2_original import carried  # which need this file
         from seglm.model.decoders.sam2_step import step
@@ -306,7 +306,8 @@ class Sam2Decoder(nn.Module):
             return carried(self, features, prompts_JPC, memory, frame=frame)
         said = None if prompts_JPC is None else self._prompts(prompts_JPC)
         drawn, memory = step(self, features, memory, frame=frame, prompts=said)
-        return drawn.logits, drawn.iou[:, None], memory
+        score = drawn.score if memory.policy.occlusion else None
+        return Followed(drawn.logits, drawn.iou[:, None], score), memory
 
     def without_memory(self, coarse: Tensor) -> Tensor:
         """The coarse features [J, C, g, g] of a frame that looks back on nothing."""
