@@ -117,9 +117,10 @@ def _attributes_read(words: Mapping[str, Tensor], packed: Packed) -> Iterator[tu
         for token, value in zip(words[name].tolist(), values, strict=True)
     }
     for row, line in enumerate(packed.ids.tolist()):
-        for place, token in enumerate(line):
+        for at, token in enumerate(line):
             if token in named:
-                yield *named[token], (row, place)
+                name, value = named[token]
+                yield name, value, (row, at)
     for question, fact, place in packed.facts:
         if question.kind != "fact":
             yield fact.attribute, fact.value, place
