@@ -80,7 +80,10 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Options]:
         "--save_path", required=True, type=typed(Place), help="new folder for the merged model"
     )
     parser.add_argument(
-        "--format", choices=("seglm", "lisa"), default="seglm", help="lisa: the original's layout"
+        "--format",
+        choices=("seglm", "lisa", "sa2va"),
+        default="seglm",
+        help="lisa, sa2va: the layout of that release",
     )
     own, rest = parser.parse_known_args(arguments)
     options = read(rest)

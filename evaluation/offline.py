@@ -26,18 +26,20 @@ from seglm.evaluation.asking.evaluate import folder_name
 from seglm.evaluation.asking.predict import decoded, truth_of
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.asking.shown import picture_of, strip_of
+from seglm.evaluation.asking.summary import check_convention, summary
 from seglm.evaluation.asking.written import read_written
 from seglm.evaluation.scores.expressions import Asked
 from seglm.evaluation.scores.files import MASKS, SAID, read_mask, read_said
 from seglm.evaluation.scores.iou import count
 from seglm.evaluation.scores.report import SCORES, Shown, write_report
-from seglm.evaluation.scores.results import Convention, Result, Said, Scores, line_of, summarise
+from seglm.evaluation.scores.results import Convention, Result, Said, Scores, line_of
+from seglm.evaluation.scores.video_files import Predictions
 from seglm.model.recipe import Protocol
 from seglm.utils.answers import Answer, Spoken
 from seglm.utils.command import command
 from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
-from seglm.utils.ranges import place
+from seglm.utils.ranges import Count, place, typed
 from seglm.utils.types import Sample
 
 
@@ -50,12 +52,13 @@ def score_folder(
     protocol: Protocol | None = None,
     convention: Convention | None = None,
     missing_is_empty: bool = False,
+    processes: int | None = 1,
 ) -> Scores:
     """Scores the masks in a folder and writes the report into `out_dir`.
 
     protocol: how the answers were made; None takes `generate`, and of another program's masks nothing else is taken, because
     nothing is known of what was said. convention: None takes the benchmark's. missing_is_empty: an expression without a
-    prediction is an empty mask; else it is an error.
+    prediction is an empty mask; else it is an error. processes: that share the videos, see `in_processes`.
     Raises ValueError that counts and names missing predictions, or names a mask of another size.
     """
     if protocol is not None and not _is_ours(predictions):
@@ -68,22 +71,26 @@ def score_folder(
             "(of videos VIDEO/EXPRESSION/FRAME.png), or the one that run_inference wrote"
         )
     average = chosen.average(convention)
-    read = _videos if chosen.is_of_videos else _pictures
-    scored = read(predictions, selection)
+    check_convention(average, selection)
+    if chosen.is_of_videos:
+        scored = _videos(predictions, selection, missing_is_empty=missing_is_empty, processes=processes)
+    else:
+        scored = _pictures(predictions, selection)
     if scored.missing and not missing_is_empty:
         raise ValueError(
             f"{predictions}: no prediction for {len(scored.missing)} of {scored.num_asked} expressions, first "
             f"{scored.missing[0]}{scored.hint}; run inference on the same benchmark, or pass --missing empty to count them as "
             "empty masks"
         )
-    scores = summarise(
+    scores = summary(
+        chosen,
+        selection,
         scored.results,
-        benchmark=chosen.name,
+        scored.masks,
         protocol="foreign" if scored.is_foreign else protocol or "generate",
         convention=average,
-        rule=chosen.rule,
-        drawn_empty_adds=chosen.scored.drawn_empty_adds,
         asked=scored.asked,
+        processes=processes,
     )
     out_dir.mkdir(parents=True, exist_ok=True)
     write_report(out_dir, scores, scored.results, shown=scored.shown)
@@ -96,7 +103,7 @@ class Scored:
 
     results: Sequence[Result]
     missing: Sequence[str]
-    """expressions without a prediction; a picture's is in `results` as an empty mask, a video's is not"""
+    """expressions without a prediction, which are in `results` as empty masks; of videos they were looked for before"""
     num_asked: int
     shown: Callable[[Said], Shown]
     is_foreign: bool
@@ -105,6 +112,8 @@ class Scored:
     """what a missing one would be called"""
     asked: Sequence[Asked] = ()
     """of a benchmark of videos everything"""
+    masks: Predictions | None = None
+    """of a benchmark of videos"""
 
 
 def _pictures(predictions: Path, selection: Selection) -> Scored:
@@ -140,15 +149,18 @@ def _pictures(predictions: Path, selection: Selection) -> Scored:
     )
 
 
-def _videos(predictions: Path, selection: Selection) -> Scored:
-    written = read_written(predictions, selection)
+def _videos(
+    predictions: Path, selection: Selection, *, missing_is_empty: bool, processes: int | None
+) -> Scored:
+    written = read_written(predictions, selection, missing_is_empty=missing_is_empty, processes=processes)
     return Scored(
         written.results,
-        written.missing,
+        (),
         len(written.asked),
         partial(strip_of, selection, written.predictions),
         written.is_foreign,
         asked=written.asked,
+        masks=written.predictions,
     )
 
 
@@ -170,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         protocol=given.protocol,
         convention=given.convention,
         missing_is_empty=given.missing == "empty",
+        processes=given.processes,
     )
     print(f"{scores}\n\nfiles: {out}")  # noqa: T201
 
@@ -275,6 +288,9 @@ def _parser() -> argparse.ArgumentParser:
         "--convention",
         choices=get_args(Convention),
         help="how IoU or J&F is averaged; default: the benchmark's",
+    )
+    parser.add_argument(
+        "--processes", type=typed(Count), help="that share the videos; default: as many as are worth it"
     )
     return parser
 

@@ -20,6 +20,7 @@ from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker, folder_name
 from seglm.evaluation.asking.leak import refuse_leak
 from seglm.evaluation.asking.parts import Parts
+from seglm.evaluation.asking.summary import check_convention
 from seglm.evaluation.propagate.anchors import asking_anchors
 from seglm.evaluation.propagate.answers import propagated
 from seglm.evaluation.propagate.choice import add_flags, check_flags, named, propagation
@@ -76,9 +77,12 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     folders = [_folder(given, one) for one in chosen]
     scored = given.weight or given.version
     manifest = manifest_of(resolve(scored, what="the weights to score (--weight, else --version)"))
-    for one in chosen:
-        refuse_leak(one.data, version=scored, manifest=manifest, allow=given.allow_leak)
+    leaks = [
+        refuse_leak(one.data, version=scored, manifest=manifest, allow=given.allow_leak) for one in chosen
+    ]
     selections = [one.open(given.dataset_dir) for one in chosen]
+    for one, selection in zip(chosen if not given.inference_only else (), selections, strict=False):
+        check_convention(one.average(given.convention), selection)
     for selection in selections if given.propagate else ():
         if not selection.is_of_videos:
             raise ValueError(
@@ -106,7 +110,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     if how is not None:
         ask = propagated(ask, how)
     is_inside = True
-    for one, selection, folder in zip(chosen, selections, folders, strict=True):
+    for one, selection, folder, leak in zip(chosen, selections, folders, leaks, strict=True):
         parts = _begun(folder, scored, recipe, protocol, one, given)
         if given.inference_only:
             ask_everything(ask, selection, recipe, out_dir=folder, name=one.name, parts=parts)
@@ -123,6 +127,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
                 out_dir=folder,
                 convention=given.convention,
                 parts=parts,
+                leak=leak,
             )
             message = f"{scores}\n\nfiles: {folder}"
             if published is not None:

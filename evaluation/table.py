@@ -37,7 +37,7 @@ class Table:
     rows: tuple[tuple[str, tuple[float | None, ...]], ...]
     """(name, a value from 0 to 1 for each column or None)"""
     note: str = ""
-    """below the table: the convention"""
+    """below the table: the convention, and whose weights have seen these data"""
 
 
 def table(rows: Mapping[str, Scores], *, title: str) -> Table:
@@ -55,7 +55,8 @@ def table(rows: Mapping[str, Scores], *, title: str) -> Table:
     lines = tuple(
         (name, tuple(row[one].value if one in row else None for one in names)) for name, row in found.items()
     )
-    return Table(title, names, counts, lines, note=next(iter(rows.values())).convention)
+    leaks = [f"LEAK: {name}: {scores.leak}" for name, scores in rows.items() if scores.leak]
+    return Table(title, names, counts, lines, note=". ".join([next(iter(rows.values())).convention, *leaks]))
 
 
 def numbers(scores: Scores) -> dict[str, Column]:

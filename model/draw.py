@@ -13,7 +13,9 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from seglm.model.decoders.base import Remembers
 from seglm.model.segmenter import Segmenter
+from seglm.model.tracks import Tracks
 from seglm.utils.answers import Answer, Spoken
 from seglm.utils.portable import is_finite
 
@@ -34,25 +36,31 @@ class Asked:
     size: tuple[int, int]
     """(H, W), original pixels"""
     spoken: tuple[Spoken, ...]
+    walk: int = 0
+    """whose frame it is: those of one walk are drawn in their order, with what is remembered of it"""
+    frame: int = 0
+    """its number in the video"""
+    is_said: bool = True
+    """False: its slots are found by what is remembered of them, their prompts are of another frame"""
 
 
 @torch.inference_mode()
 def draw(model: Segmenter, frames: Iterable[Asked]) -> Iterator[tuple[Answer, ...]]:
     """For each frame an Answer to each of its `spoken`; the next frames are taken when these were.
 
-    Raises FloatingPointError if a mask is not finite.
+    Raises FloatingPointError if a mask is not finite, ValueError for a frame of which nothing is said if nothing is remembered.
     """
-    rest = iter(frames)
+    rest, walks = iter(frames), Walks(model)
     while chunk := list(islice(rest, FRAMES_AT_ONCE)):
-        yield from _drawn(model, chunk)
+        yield from _drawn(model, chunk, walks)
 
 
-def _drawn(model: Segmenter, chunk: Sequence[Asked]) -> Iterator[tuple[Answer, ...]]:
+def _drawn(model: Segmenter, chunk: Sequence[Asked], walks: Walks) -> Iterator[tuple[Answer, ...]]:
     wanted = [
         [prompt for spoken in asked.spoken for prompt in spoken.prompts if prompt is not None]
         for asked in chunk
     ]
-    low, iou = _decoded(model, chunk, wanted)
+    low, iou = _decoded(model, chunk, wanted, walks)
     for asked, own_low, own_iou in zip(chunk, low, iou, strict=True):
         full = model.restored(own_low, resized=asked.resized, size=asked.size)
         masks, scores = iter(full[:, 0].cpu()), iter(own_iou[:, 0].tolist())
@@ -67,7 +75,7 @@ def _drawn(model: Segmenter, chunk: Sequence[Asked]) -> Iterator[tuple[Answer, .
 
 
 def _decoded(
-    model: Segmenter, chunk: Sequence[Asked], wanted: Sequence[Sequence[Tensor]]
+    model: Segmenter, chunk: Sequence[Asked], wanted: Sequence[Sequence[Tensor]], walks: Walks
 ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """For each frame the logits of its jobs [J, 1, h, w] and their estimated IoU [J, 1]; wanted: its prompts, each [P, C]."""
     device, counts = model.backbone.device, [len(prompts) for prompts in wanted]
@@ -79,11 +87,15 @@ def _decoded(
             [asked.pixels.to(device, non_blocking=True) for asked in shown],
             [asked.resized for asked in shown],
         )
-    repeats = torch.tensor([count for count in counts if count])
-    frame_of = torch.arange(len(shown)).repeat_interleave(repeats).to(features.device)
     prompts = torch.stack([prompt for own in wanted for prompt in own])
-    jobs = zip(frame_of.split(JOBS_AT_ONCE), prompts.split(JOBS_AT_ONCE), strict=True)
-    parts = [model.decode(features[some], asked) for some, asked in jobs]
+    if walks.remember:
+        each = zip(shown, features.split(1), prompts.split([count for count in counts if count]), strict=True)
+        parts = [walks.draw(*one) for one in each]
+    else:
+        repeats = torch.tensor([count for count in counts if count])
+        frame_of = torch.arange(len(shown)).repeat_interleave(repeats).to(features.device)
+        jobs = zip(frame_of.split(JOBS_AT_ONCE), prompts.split(JOBS_AT_ONCE), strict=True)
+        parts = [model.decode(features[some], asked) for some, asked in jobs]
     low, iou = (torch.cat(part) for part in zip(*parts, strict=True))
     if not is_finite(low):
         raise FloatingPointError(
@@ -91,3 +103,37 @@ def _decoded(
             "--precision bf16 or fp32; in another precision the weights are damaged"
         )
     return low.split(counts), iou.split(counts)
+
+
+class Walks:
+    """What is remembered of every walk from one frame to the next."""
+
+    def __init__(self, model: Segmenter) -> None:
+        decoder, policy = model.decoder, model.recipe.decoder.memory
+        self._fresh = (
+            None if policy is None or not isinstance(decoder, Remembers) else Tracks(decoder, policy)
+        )
+        self._tracks: dict[int, Tracks] = {}
+        self._last: dict[int, int] = {}
+
+    @property
+    def remember(self) -> bool:
+        return self._fresh is not None
+
+    def draw(self, asked: Asked, features: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
+        """One frame: logits [J, 1, h, w] and estimated IoU [J, 1] of its slots that draw. features: [1, ...]."""
+        assert self._fresh is not None
+        slots = [
+            (number, place)
+            for number, spoken in enumerate(asked.spoken)
+            for place, prompt in enumerate(spoken.prompts)
+            if prompt is not None
+        ]
+        tracks = self._tracks.get(asked.walk, self._fresh)
+        if not asked.is_said:
+            last = self._last.get(asked.walk, asked.frame)
+            tracks = tracks.turned() if asked.frame < last else tracks
+            self._last[asked.walk] = asked.frame
+        said = prompts_JPC if asked.is_said else None
+        drawn, self._tracks[asked.walk] = tracks.draw(slots, features, said, frame=asked.frame)
+        return drawn.logits, drawn.iou

@@ -9,6 +9,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,12 +23,13 @@ from seglm.model.recipe import Lora, Recipe
 from seglm.model.released.errors import WeightsError
 from seglm.model.released.folder import recipe_of, write_folder
 from seglm.model.released.lisa_export import write_lisa
+from seglm.model.released.sa2va import write_sa2va
 from seglm.model.segmenter import Segmenter
 from seglm.utils import lock
 
 log = logging.getLogger(__name__)
 
-Format = Literal["seglm", "lisa"]
+Format = Literal["seglm", "lisa", "sa2va"]
 
 
 @torch.no_grad()
@@ -60,8 +62,8 @@ def export(
 
     built: a base with its trained weights (`load_with_trained`); its model is emptied of its weights on the way, so
     that a large model is in memory once.
-    kind: our folder, or the layout of the original LISA. vision: where the reloaded LISA folder finds CLIP; None: the base
-    holds one, and so will the folder.
+    kind: our folder, or the layout of the original LISA or Sa2VA. vision: where the reloaded LISA folder finds CLIP; None: the
+    base holds one, and so will the folder.
     Raises WeightsError if the target exists or another process merges into it, ProbeFailed if what was written does not
     answer alike; nothing is left behind then.
     """
@@ -83,7 +85,7 @@ def export(
         if kind == "seglm":
             _write_seglm(halfway, tensors, built, manifest)
         else:
-            _write_lisa(halfway, tensors, built, own_tower=vision is None)
+            _write_released(halfway, tensors, built, kind=kind, own_tower=vision is None)
         del tensors
         apart = _verified(halfway, before, recipe, kind, vision)
         if target.is_dir():
@@ -109,15 +111,17 @@ def _write_seglm(
     )
 
 
-def _write_lisa(folder: Path, tensors: Mapping[str, Tensor], built: Built, *, own_tower: bool) -> None:
+def _write_released(
+    folder: Path, tensors: Mapping[str, Tensor], built: Built, *, kind: Format, own_tower: bool
+) -> None:
     model = built.model
-    write_lisa(
+    write = partial(write_lisa, own_tower=own_tower) if kind == "lisa" else write_sa2va
+    write(
         folder,
         tensors,
         recipe=model.recipe,
         sizes=built.sizes,
         tokenizer=model.encoder.tokenizer,
-        own_tower=own_tower,
     )
 
 

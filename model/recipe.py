@@ -9,7 +9,7 @@ Such a class may stand in the system's own file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -235,8 +235,8 @@ class Recipe:
     """number of frames of a sample -> how it is gone through in evaluation and chat; a picture is a video of one frame"""
     shows: Callable[[int], tuple[Piece, ...]] = one_picture
     """how many frames a window shows -> what a typed question begins with"""
-    typed: Callable[[Clip, str, Recipe], Dialogue] = typed_once
-    """what somebody typed -> what is asked about a window"""
+    typed: Callable[[Clip, str, Sequence[tuple[str, str]], Recipe], Dialogue] = typed_once
+    """what somebody typed, and the questions and answers before it -> what is asked about a window"""
     points: Callable[[Clip], tuple[Piece, ...]] | None = None
     """how a typed question points at the regions of a clip, behind what `shows` gives; None for a system that cannot"""
     parent: str = ""

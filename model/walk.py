@@ -5,10 +5,10 @@ What is said in a window does not depend on what was said in others, so several 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from seglm.utils.types import Clip, Dialogue, Images, Turn, Window
+from seglm.utils.types import Clip, Dialogue, Images, Piece, Turn, Window
 
 if TYPE_CHECKING:
     from seglm.model.recipe import Recipe
@@ -25,6 +25,13 @@ def one_picture(num_seen: int) -> tuple[Images, ...]:
     return (Images((0,)),)
 
 
-def typed_once(clip: Clip, text: str, recipe: Recipe) -> Dialogue:
-    """What somebody typed, as one question behind what `shows` shows."""
-    return Dialogue((Turn((*recipe.shows(len(clip.seen)), recipe.chat_prompt.format(text=text))),))
+def typed_once(clip: Clip, text: str, history: Sequence[tuple[str, str]], recipe: Recipe) -> Dialogue:
+    """What somebody typed, behind the questions and answers before it; what `shows` shows stands before the first of them."""
+    first, *later = (*(question for question, _ in history), text)
+    regions = recipe.points(clip) if clip.pointed and recipe.points else ()
+    questions: list[tuple[Piece, ...]] = [
+        (*recipe.shows(len(clip.seen)), *regions, recipe.chat_prompt.format(text=first)),
+        *((question,) for question in later),
+    ]
+    answers = (*((answer,) for _, answer in history), ())
+    return Dialogue(tuple(map(Turn, questions, answers)))

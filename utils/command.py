@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Callable
@@ -24,13 +25,14 @@ FROM_WORKER = re.compile(r"Caught (\w+) in .* process \d+\.\n")
 """how PyTorch begins the text of an error that a loader process raised: the traceback there follows, then what it said"""
 BY_SIGNAL = 128  # a shell's exit status of what a signal ended is this and the signal's number
 BY_CTRL_C = BY_SIGNAL + 2
+BY_BROKEN_PIPE = BY_SIGNAL + 13
 
 
 def command(main: Callable[P, T]) -> Callable[P, T]:
     """Ends the process by one line on stderr instead of a traceback; `SEGLM_TRACEBACK=1` shows the traceback instead.
 
     Where a run keeps a log, the traceback is written there in any case. Of a KeyboardInterrupt the line is what it was raised
-    with: what is kept, and how to go on.
+    with: what is kept, and how to go on. Where nobody reads what is printed any more (`... | head`) it ends without a word.
     First of all it settles how threads wait (`utils/threads.py`), for which PyTorch may not be loaded before `main` runs.
     """
 
@@ -38,11 +40,16 @@ def command(main: Callable[P, T]) -> Callable[P, T]:
     def ended(*args: P.args, **kwargs: P.kwargs) -> T:
         settle()
         try:
-            return main(*args, **kwargs)
+            return _printed(main, *args, **kwargs)
         except KeyboardInterrupt as stopped:
             sys.stderr.write(f"stopped by Ctrl-C; {str(stopped) or 'nothing was finished'}\n")
             sys.exit(BY_CTRL_C)
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and _has_no_reader():
+                os.dup2(
+                    os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+                )  # Python flushes once more when it ends
+                sys.exit(BY_BROKEN_PIPE)
             if os.environ.get(TRACEBACK):
                 raise
             logs.write_to_files("".join(traceback.format_exception(error)).rstrip())
@@ -63,6 +70,33 @@ def said(error: Exception) -> str:
     if isinstance(error, EXPECTED):
         return words or ("out of memory" if isinstance(error, MemoryError) else type(error).__name__)
     return f"{type(error).__name__}: {words}; SegLM did not foresee it: {TRACEBACK}=1 shows where, please report it"
+
+
+def _printed(main: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `main` gives, when all that it has printed is written: an error in that is one of the command."""
+    try:
+        result = main(*args, **kwargs)
+    except SystemExit:  # as after --help
+        _flush()
+        raise
+    _flush()
+    return result
+
+
+def _flush() -> None:
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()
+
+
+def _has_no_reader() -> bool:
+    """Whether what is printed goes into a pipe at whose other end nobody is any more."""
+    try:
+        handle = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # no stdout, or one of a test
+        return False
+    ends = select.poll()
+    ends.register(handle, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in ends.poll(0))
 
 
 def _words(error: Exception) -> str:

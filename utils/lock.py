@@ -71,7 +71,10 @@ def _lock(handle: int) -> str:
             return os.read(handle, 300).decode(errors="replace") or "another process"
         if error.errno not in UNABLE:
             raise
-        log.warning("this file system has no locks (%s): a second run in one folder is not kept out", error)
+        log.warning(
+            "this file system has no locks (%s): another process that writes the same files is not kept out",
+            error,
+        )
     return ""
 
 

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from seglm.utils.grounding import Caption as Caption
+from seglm.utils.grounding import Phrase as Phrase
+from seglm.utils.grounding import Region as Region
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -77,39 +81,6 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Phrase:
-    """Words of a caption that speak of a target."""
-
-    start: int
-    """of the first character in `Caption.text`"""
-    end: int
-    """behind the last character"""
-    target: int
-    """position in the targets of the sample, and of its clip"""
-
-
-@dataclass(frozen=True)
-class Caption:
-    """What is seen, told in words of which some are grounded in masks (grounded conversation, GCG)."""
-
-    text: str
-    phrases: tuple[Phrase, ...]
-    """in the order of the text; no two overlap"""
-
-
-@dataclass(frozen=True)
-class Region:
-    """A thing that is pointed at: its mask is given and not asked for. Turns call the first of a sample `region1`."""
-
-    masks: Callable[[Sequence[int]], NDArray[np.bool_]]
-    """frames (indices into the sample) -> bool [T, H, W], original pixels; decoded when called"""
-    captions: tuple[str, ...] = ()
-    """true descriptions, for which a script asks in its own words; empty where the turns say everything"""
-    key: str = ""
-    """names the region inside its sample"""
-
-
-@dataclass(frozen=True)
 class Sample:
     """One image or video with everything that can be asked about it; nothing heavy is decoded yet."""
 
@@ -156,6 +127,9 @@ class Window:
     """shown to the LLM, in this order"""
     asked: tuple[int, ...]
     """in which the slots of this window are drawn, in this order"""
+    drawn: tuple[int, ...] = ()
+    """in which they are drawn behind these by what the mask decoder remembers, in this order; where numbers begin to fall the
+    walk turns, and looks back on the asked frames alone"""
     repeats: int = 0
     """how many of the windows right before this one its questions repeat, with what was answered there"""
 
@@ -221,7 +195,17 @@ class Slot:
     """what the slot is taught to stand for, in a word or two (KeySeg's `[KEY]`)"""
 
 
-Piece = str | Images | Slot
+@dataclass(frozen=True, eq=False)
+class Pointed:
+    """A place in a dialogue where those patches of a frame are shown again that lie under a mask."""
+
+    frame: int
+    """position in `Clip.seen`"""
+    mask: NDArray[np.bool_]
+    """bool [H, W], original pixels"""
+
+
+Piece = str | Images | Slot | Pointed
 
 
 @dataclass(frozen=True)
@@ -338,7 +322,7 @@ class Batch:
     labels: Tensor
     """int64 [K], the tokens to be predicted there"""
     vision: Tensor
-    """uint8 [N, 3, v, v] (normalised by the model) or float (already normalised)"""
+    """uint8 [N, 3, v, v] (normalised by the model), float (already normalised), or [N, P, D], what the tower made of them"""
     drawn: tuple[Tensor, ...]
     """M frames: uint8 [3, h, w] (enlarged, normalised and padded by the model) or float [3, I, I] (that is already done)"""
     resized: tuple[tuple[int, int], ...]

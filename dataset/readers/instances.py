@@ -14,7 +14,7 @@ from seglm.dataset.index import LeftOut, Listed, Record, open_index
 from seglm.dataset.readers.files import missing, read_json
 from seglm.dataset.readers.stills import Stills
 from seglm.dataset.readers.video_masks import Track, Tracks, track_record
-from seglm.dataset.readers.video_records import Found, expression_of, frame_names, open_videos, record_of
+from seglm.dataset.readers.video_records import Found, expression_of, named_frames, open_videos, record_of
 
 
 def open_instances(home: Path, split: str, about: Description, file: Path, frames: Sequence[str]) -> Stills:
@@ -87,7 +87,9 @@ def _record(
     folders = {file.parent.as_posix() for file in files}
     if len(folders) != 1:
         raise ValueError(f"`file_names` are in {len(folders)} folders, permitted is one")
-    names = frame_names({"frames": [file.stem for file in files]})
+    names = named_frames(
+        [file.stem for file in files], "file_names"
+    )  # a track has a mask for each, in their order
     classes: defaultdict[Id, list[str]] = defaultdict(list)
     for one in annotations:
         classes[take(one, "category_id", int, str)].append(str(one["id"]))

@@ -129,14 +129,18 @@ def expression_of(
 
 def frame_names(video: Any) -> list[str]:
     """The names of a video's frames, sorted, as masks are whatever the order of the names."""
-    names = take(video, "frames", list)
+    return sorted(named_frames(take(video, "frames", list), "frames"))
+
+
+def named_frames(names: Sequence[Any], field: str) -> list[str]:
+    """The names of a video's frames in the order of a field, which is that of its masks. Raises ValueError."""
     for name in names:
         if not isinstance(name, str) or not name or Path(name).name != name:
-            raise ValueError(f"`frames` holds {shown(name)}, permitted are names of files without an ending")
+            raise ValueError(f"`{field}` holds {shown(name)}, permitted are names of files without an ending")
     if not names or len(set(names)) < len(names):
         told = f"{len(names)} names, {len(set(names))} of them different"
-        raise ValueError(f"`frames` holds {told}; permitted is one name or more, each once")
-    return sorted(names)
+        raise ValueError(f"`{field}` holds {told}; permitted is one name or more, each once")
+    return list(names)
 
 
 def _target(one: Record, names: Sequence[str], masks: Any, known: tuple[int, ...] | None) -> Target:

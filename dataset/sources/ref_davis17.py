@@ -27,7 +27,7 @@ DESCRIPTION = Description(
         "that of VISA, GLUS and Sa2VA each expression for itself",
         "255 is neither an object nor background; per expression it counts as background",
     ),
-    scored=Scored(texts=EXPRESSIONS, splits=("valid", "train"), conventions=("every", "found")),
+    scored=Scored(texts=EXPRESSIONS, splits=("valid", "train"), conventions=("every", "found", "official")),
 )
 
 

@@ -6,19 +6,21 @@ Letters: H W original pixels.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import example, picture, shown, truth
 from seglm.dataset.pixels import decoder_pixels
+from seglm.evaluation.asking.sight import SEEN, Seeing, Sight
+from seglm.evaluation.asking.turns import Answered, Seat, lots, told
 from seglm.model.recipe import Protocol, Recipe
 from seglm.utils.answers import Drawn, Spoken, status_of
-from seglm.utils.types import Clip, Dialogue, Example, Piece, Sample, Script, Slot, Turn, Window
+from seglm.utils.types import Clip, Dialogue, Example, Sample, Script, Slot, Window
 
 if TYPE_CHECKING:
     import torch
@@ -58,11 +60,16 @@ def asker(
 
     def ask_all(samples: Sequence[Sample]) -> Iterator[Drawn]:
         samples = _remembering(samples)
-        for own in _windows(model.recipe, samples):
-            asked = [says(sees(samples[number]), window, model.recipe) for number, window in own]
-            said = speak(model, asked, max_new_tokens=max_new_tokens)
-            by_target = [_by_target(*pair, rejects=rejects) for pair in zip(asked, said, strict=True)]
-            yield from _draw(model, samples, own, by_target)
+        sight = Sight(model, samples)
+
+        def say(seats: Sequence[tuple[Seat, Answered]]) -> list[list[Spoken]]:
+            asked = [
+                says(sees(samples[seat.sample]), seat.window, before, model.recipe) for seat, before in seats
+            ]
+            said = speak(model, asked, max_new_tokens=max_new_tokens, sight=sight.on(seats))
+            return [_by_target(*pair, rejects=rejects) for pair in zip(asked, said, strict=True)]
+
+        yield from _draw(model, samples, told(lots(model.recipe, samples, most=SEEN_AT_ONCE), say))
 
     return ask_all
 
@@ -82,12 +89,18 @@ def ask(
     model answered in words only, and `not_asked`, whether it asks for one is not known.
     """
     samples = _remembering([sample])
-    for own in _windows(model.recipe, samples):
-        asked = [_typed(samples[0], window, text, history, model.recipe) for _, window in own]
-        said = [spoken for [spoken] in speak(model, asked, max_new_tokens=max_new_tokens)]
-        if not asks_for_mask(text):
-            said = [one if one.tokens else replace(one, status="not_asked") for one in said]
-        yield from _draw(model, samples, own, [[one] for one in said])
+    sight = Sight(model, samples)
+
+    def say(seats: Sequence[tuple[Seat, Answered]]) -> list[list[Spoken]]:
+        asked = [
+            _typed(samples[0], seat.window, before, text, history, model.recipe) for seat, before in seats
+        ]
+        said = speak(model, asked, max_new_tokens=max_new_tokens, sight=sight.on(seats))
+        if asks_for_mask(text):
+            return said
+        return [[one if one.tokens else replace(one, status="not_asked")] for [one] in said]
+
+    yield from _draw(model, samples, told(lots(model.recipe, samples, most=SEEN_AT_ONCE), say))
 
 
 def asks_for_mask(text: str) -> bool:
@@ -96,11 +109,16 @@ def asks_for_mask(text: str) -> bool:
 
 
 def speak(
-    model: Segmenter, asked: Sequence[tuple[Clip, Script]], *, max_new_tokens: int
+    model: Segmenter,
+    asked: Sequence[tuple[Clip, Script]],
+    *,
+    max_new_tokens: int,
+    sight: Seeing | None = None,
 ) -> list[list[Spoken]]:
     """What the model says to every dialogue about every clip, in one batch.
 
     Open dialogues are continued; complete ones are read. All dialogues of a call are of one sort.
+    sight: gives what the vision tower makes of the clips' frames, where it has seen some of them before.
     Raises ValueError if they are not, or if a question is longer than `backbone.max_length`.
     """
     from seglm.model.speak import speak, speak_forced
@@ -111,17 +129,19 @@ def speak(
             f"{[clip.key for clip, _ in asked]}: {'open and complete dialogues in one call' if is_open else 'no dialogue'}; "
             "ask them apart"
         )
-    batch = collate(
-        [_example(model, *pair) for pair in asked], share_prefix=model.recipe.engine.share_prefix
-    ).to(device_of(model))
+    clips = [clip for clip, _ in asked]
+    examples = [_example(model, *pair, is_seen=sight is not None) for pair in asked]
+    batch = collate(examples, share_prefix=model.recipe.engine.share_prefix).to(device_of(model))
     with _evaluating(model):
+        if sight is not None:
+            batch = replace(batch, vision=sight(clips))
         flat = (
             speak(model, batch, max_new_tokens=max_new_tokens)
             if is_open.pop()
             else speak_forced(model, batch)
         )
     rest = iter(flat)
-    return [[next(rest) for _ in script] for _, script in asked]
+    return [[_whole(next(rest), dialogue) for dialogue in script] for _, script in asked]
 
 
 def _remembering(samples: Sequence[Sample]) -> list[Sample]:
@@ -130,41 +150,29 @@ def _remembering(samples: Sequence[Sample]) -> list[Sample]:
     return [replace(one, frame=lru_cache(kept)(one.frame)) if one.num_frames > 1 else one for one in samples]
 
 
-def _windows(recipe: Recipe, samples: Sequence[Sample]) -> Iterator[list[tuple[int, Window]]]:
-    """What the LLM is asked at once: (number of the sample, window).
-
-    The first windows of all samples, and behind them their second ones and so on as long as no more than SEEN_AT_ONCE frames are
-    shown; then those that follow.
-    """
-    lot: list[tuple[int, Window]] = []
-    for windows in zip_longest(*(recipe.walk(sample.num_frames) for sample in samples)):
-        fresh = [(number, window) for number, window in enumerate(windows) if window is not None]
-        if lot and sum(len(window.seen) for _, window in (*lot, *fresh)) > SEEN_AT_ONCE:
-            yield lot
-            lot = []
-        lot += fresh
-    if lot:
-        yield lot
+def _whole(spoken: Spoken, dialogue: Dialogue) -> Spoken:
+    """With what was put into the model's mouth."""
+    return replace(spoken, text=dialogue.begun + spoken.text) if dialogue.begun else spoken
 
 
 def _draw(
-    model: Segmenter,
-    samples: Sequence[Sample],
-    own: Sequence[tuple[int, Window]],
-    spoken: Sequence[Sequence[Spoken]],
+    model: Segmenter, samples: Sequence[Sample], said: Iterable[tuple[Seat, Sequence[Spoken]]]
 ) -> Iterator[Drawn]:
-    """The frames that these windows ask for, with what was said in each."""
+    """The frames that these windows ask for, with what was said in each; then those that are drawn by what is remembered."""
     from seglm.model.draw import draw
 
-    places = [
-        (number, frame, tuple(said))
-        for (number, window), said in zip(own, spoken, strict=True)
-        for frame in window.asked
-    ]
-    frames = (_asked(model, samples[number], frame, said) for number, frame, said in places)
+    places: deque[tuple[int, int]] = deque()
+
+    def frames() -> Iterator[Asked]:
+        for seat, spoken in said:
+            for frame in (*seat.window.asked, *seat.window.drawn):
+                places.append((seat.sample, frame))
+                asked = _asked(model, samples[seat.sample], frame, tuple(spoken))
+                yield replace(asked, walk=seat.sample, is_said=frame in seat.window.asked)
+
     with _evaluating(model):
-        for (number, frame, _), answers in zip(places, draw(model, frames), strict=True):
-            yield Drawn(number, frame, answers)
+        for answers in draw(model, frames()):
+            yield Drawn(*places.popleft(), answers)
 
 
 def _asked(model: Segmenter, sample: Sample, frame: int, spoken: tuple[Spoken, ...]) -> Asked:
@@ -178,31 +186,32 @@ def _asked(model: Segmenter, sample: Sample, frame: int, spoken: tuple[Spoken, .
         mode=model.recipe.data.pixels,
         stretched=model.recipe.decoder.stretches,
     )
-    return Asked(torch.from_numpy(pixels), resized, sample.size, spoken)
+    return Asked(torch.from_numpy(pixels), resized, sample.size, spoken, frame=frame)
+
+
+def _shown(sample: Sample, window: Window, before: Answered) -> Clip:
+    return replace(shown(sample, window.seen), answered=before)
 
 
 def _typed(
-    sample: Sample, window: Window, text: str, history: Sequence[tuple[str, str]], recipe: Recipe
+    sample: Sample,
+    window: Window,
+    before: Answered,
+    text: str,
+    history: Sequence[tuple[str, str]],
+    recipe: Recipe,
 ) -> tuple[Clip, Script]:
-    """A dialogue whose last answer is left to the model. What is shown stands before its first question, as in training."""
-    first, *later = (*(question for question, _ in history), text)
-    clip = shown(sample, window.seen)
-    regions = recipe.points(clip) if clip.pointed and recipe.points else ()
-    questions: list[tuple[Piece, ...]] = [
-        (*recipe.shows(len(window.seen)), *regions, recipe.chat_prompt.format(text=first)),
-        *((question,) for question in later),
-    ]
-    answers = (*((answer,) for _, answer in history), ())
-    return clip, (Dialogue(tuple(map(Turn, questions, answers))),)
+    clip = _shown(sample, window, before)
+    return clip, (recipe.typed(clip, text, history, recipe),)
 
 
-def _open(sample: Sample, window: Window, recipe: Recipe) -> tuple[Clip, Script]:
-    clip = shown(sample, window.seen)
+def _open(sample: Sample, window: Window, before: Answered, recipe: Recipe) -> tuple[Clip, Script]:
+    clip = _shown(sample, window, before)
     return clip, recipe.prompt(clip, recipe)
 
 
-def _given(sample: Sample, window: Window, recipe: Recipe) -> tuple[Clip, Script]:
-    clip = shown(sample, window.seen)
+def _given(sample: Sample, window: Window, before: Answered, recipe: Recipe) -> tuple[Clip, Script]:
+    clip = _shown(sample, window, before)
     if recipe.forced is None:
         return clip, filled_in(recipe.prompt(clip, recipe), recipe)
     # A system whose given answer depends on what is there (GSVA) asks about one frame at a time.
@@ -238,7 +247,8 @@ def device_of(model: Segmenter) -> torch.device:
     return device
 
 
-def _example(model: Segmenter, clip: Clip, script: Script) -> Example:
+def _example(model: Segmenter, clip: Clip, script: Script, *, is_seen: bool = False) -> Example:
+    """is_seen: the vision tower needs no pixels of it."""
     branches = model.encoder.encode_script(script, key=clip.key, size=clip.size)
     limit = model.encoder.max_length
     if too_long := [length for branch in branches if (length := model.encoder.length(branch)) > limit]:
@@ -247,10 +257,10 @@ def _example(model: Segmenter, clip: Clip, script: Script) -> Example:
             f"(--model_max_length {too_long[0]} or more)"
         )
     return example(
-        clip,
+        replace(clip, seen=(SEEN,) * len(clip.seen)) if is_seen else clip,
         branches,
         script,
-        vision_size=model.backbone.vision_size,
+        vision_size=len(SEEN) if is_seen else model.backbone.vision_size,
         decoder_size=model.decoder.image_size,
         pixels=model.recipe.data.pixels,
         stretched=model.recipe.decoder.stretches,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,11 @@ from seglm.evaluation.asking.parts import Parts
 from seglm.evaluation.asking.predict import batches, predict
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.asking.shown import shown
+from seglm.evaluation.asking.summary import check_convention, summary
 from seglm.evaluation.scores.files import MASKS, SAID, write_said
 from seglm.evaluation.scores.report import write_report
-from seglm.evaluation.scores.results import Convention, Result, Scores, summarise
+from seglm.evaluation.scores.results import Convention, Result, Scores
+from seglm.evaluation.scores.video_files import open_predictions
 from seglm.model.recipe import Protocol, Recipe
 from seglm.utils import dist
 
@@ -61,21 +64,19 @@ def evaluate_asker(
     out_dir: Path | None = None,
     convention: Convention | None = None,
     parts: Parts | None = None,
+    leak: str = "",
 ) -> Scores:
     """The same for anything that answers: a model, or one of the controls beside it (controls.py).
 
-    parts: see `ask_everything`.
+    parts: see `ask_everything`. leak: why this is a score on training data, for the report.
+    Raises ValueError for a convention that is not the benchmark's, or that needs masks on disk where there is no `out_dir`.
     """
     average = chosen.average(convention)
+    check_convention(average, selection, has_masks=out_dir is not None)
     results = ask_everything(ask, selection, recipe, out_dir=out_dir, name=chosen.name, parts=parts)
-    scores = summarise(
-        results,
-        benchmark=chosen.name,
-        protocol=protocol,
-        convention=average,
-        rule=chosen.rule,
-        drawn_empty_adds=chosen.scored.drawn_empty_adds,
-    )
+    masks = None if out_dir is None else open_predictions(out_dir / MASKS)
+    scores = summary(chosen, selection, results, masks, protocol=protocol, convention=average)
+    scores = replace(scores, leak=leak)
     if out_dir is not None and dist.world().is_main:
         write_report(
             out_dir,

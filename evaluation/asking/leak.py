@@ -33,8 +33,8 @@ RELEASED: Mapping[str, tuple[str, str]] = {
 """name of a released model in lower case -> (the split it has seen, who says so)"""
 
 
-def refuse_leak(spec: str, *, version: str, manifest: Mapping[str, Any], allow: bool) -> None:
-    """Stops a score on training data from being written, or warns of it if it is allowed.
+def refuse_leak(spec: str, *, version: str, manifest: Mapping[str, Any], allow: bool) -> str:
+    """Stops a score on training data from being written, or warns of it if it is allowed and returns why it is none.
 
     spec, version, manifest: see `leak`. Raises ValueError that names the flag by which it is computed all the same.
     """
@@ -45,6 +45,7 @@ def refuse_leak(spec: str, *, version: str, manifest: Mapping[str, Any], allow: 
         )
     if reason:
         log.warning("LEAK: %s; this is no validation score", reason)
+    return reason or ""
 
 
 def leak(spec: str, *, version: str, manifest: Mapping[str, Any]) -> str | None:

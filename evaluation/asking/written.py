@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from seglm.evaluation.asking.follow import asked_of, scored_frames
@@ -14,10 +16,12 @@ from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.expressions import Asked, track
 from seglm.evaluation.scores.files import MASKS, SAID, read_said
 from seglm.evaluation.scores.results import Result, Said, line_of
-from seglm.evaluation.scores.video_files import Predictions, count_frames, open_predictions
+from seglm.evaluation.scores.video_files import Mask, Predictions, count_frames, open_predictions
 from seglm.evaluation.scores.video_predictions import expression_folder
 from seglm.utils.answers import Answer, Spoken
-from seglm.utils.types import Sample
+from seglm.utils.pool import in_processes
+from seglm.utils.told import some_of
+from seglm.utils.types import Sample, Target
 
 
 @dataclass(frozen=True)
@@ -32,39 +36,97 @@ class Written:
     is_foreign: bool
     """whether another program wrote some of it"""
 
-    @property
-    def missing(self) -> list[str]:
-        """`VIDEO/EXPRESSION` of what has none."""
-        found = {str(result.said.file) for result in self.results}
-        return [str(one) for one in self.asked if str(one) not in found]
 
-
-def read_written(place: Path, selection: Selection) -> Written:
+def read_written(
+    place: Path, selection: Selection, *, missing_is_empty: bool = False, processes: int | None = 1
+) -> Written:
     """Scores what lies in a place: our own folder with predictions.csv, or whatever `open_predictions` opens.
 
-    Raises ValueError or FileNotFoundError that names the frame or the file.
+    missing_is_empty: an expression without a prediction has no result, else it is an error. processes: see `in_processes`.
+    Raises ValueError that counts and names missing expressions, ValueError or FileNotFoundError that names the frame or the file.
     """
     own = place / MASKS if (place / SAID).is_file() else place
     predictions = renamed(open_predictions(own), selection)
+    if not missing_is_empty:
+        check_all_there(selection, predictions)
     lines = {line.file: line for line in read_said(place / SAID)} if own != place else {}
-    asked, results = [], []
-    is_foreign = False
-    for number in tqdm(range(len(selection)), desc=selection.name, unit="video", dynamic_ncols=True):
-        sample = selection.sample(number)
-        for position, target in enumerate(sample.targets):
-            one = asked_of(sample, target)
-            asked.append(one)
-            if not predictions.has(one):
-                continue
-            frames = scored_frames(sample, target)
-            names = [sample.frame_names[frame] for frame in frames]
-            true = (truth_of(sample, position, frame)[0] for frame in frames)
-            found = track(one, count_frames(one, names, predictions.masks(one, names), true))
-            line = lines.get(str(one))
-            if line is None:
-                line, is_foreign = _foreign_line(number, position, sample, found.is_drawn), True
-            results.append(Result(line, found))
-    return Written(tuple(results), tuple(asked), predictions, is_foreign)
+    videos = in_processes(_Scorer(selection, predictions, lines), range(len(selection)), processes=processes)
+    bar = tqdm(videos, total=len(selection), desc=selection.name, unit="video", dynamic_ncols=True)
+    each = [one for video in bar for one in video]
+    return Written(
+        results=tuple(one.result for one in each if one.result is not None),
+        asked=tuple(one.asked for one in each),
+        predictions=predictions,
+        is_foreign=any(one.is_foreign for one in each),
+    )
+
+
+def check_all_there(selection: Selection, predictions: Predictions) -> None:
+    """Raises ValueError that counts and names the expressions without a prediction."""
+    asked = [
+        asked_of(sample, target)
+        for sample in map(selection.sample, range(len(selection)))
+        for target in sample.targets
+    ]
+    if missing := [str(one) for one in asked if not predictions.has(one)]:
+        raise ValueError(
+            f"no prediction for {len(missing)} of {len(asked)} expressions of {selection.name}: {some_of(missing)}; run "
+            "inference on the same benchmark, or pass --missing empty to take empty masks for them"
+        )
+
+
+def masks_of(sample: Sample, target: Target, predictions: Predictions) -> Iterator[Mask]:
+    """The mask of each frame, bool [H, W] at the video's size; empty ones where there is no prediction.
+
+    Raises ValueError for a mask of another size, and what `Predictions.masks` raises.
+    """
+    names, asked = sample.frame_names, asked_of(sample, target)
+    found = predictions.masks(asked, names) if predictions.has(asked) else iter([None] * len(names))
+    for name, given in zip(names, found, strict=True):
+        mask = np.zeros(sample.size, dtype=np.bool_) if given is None else given
+        if mask.shape != sample.size:
+            raise ValueError(
+                f"{asked}: the mask of frame {name} is {mask.shape[0]} x {mask.shape[1]}, the video {sample.size[0]} x "
+                f"{sample.size[1]} (H x W); servers score at the video's own size"
+            )
+        yield mask
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """One expression."""
+
+    asked: Asked
+    result: Result | None
+    """None without a prediction"""
+    is_foreign: bool = False
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """The expressions of a video, by its number."""
+
+    selection: Selection
+    predictions: Predictions
+    lines: Mapping[str, Said]
+    """of predictions.csv, by their folder of masks"""
+
+    def __call__(self, number: int) -> Sequence[_Scored]:
+        sample = self.selection.sample(number)
+        return [self._score(number, position, sample) for position in range(len(sample.targets))]
+
+    def _score(self, number: int, position: int, sample: Sample) -> _Scored:
+        target = sample.targets[position]
+        one = asked_of(sample, target)
+        if not self.predictions.has(one):
+            return _Scored(one, None)
+        frames = scored_frames(sample, target)
+        names = [sample.frame_names[frame] for frame in frames]
+        true = (truth_of(sample, position, frame)[0] for frame in frames)
+        found = track(one, count_frames(one, names, self.predictions.masks(one, names), true))
+        line = self.lines.get(str(one))
+        foreign = _foreign_line(number, position, sample, found.is_drawn)
+        return _Scored(one, Result(line or foreign, found), is_foreign=line is None)
 
 
 def _foreign_line(number: int, position: int, sample: Sample, is_drawn: bool) -> Said:

@@ -7,7 +7,7 @@ Their numbers could not be read, so they are not here: KeySeg (Sensors 2025, 25(
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from seglm.evaluation.scores.results import Convention
@@ -27,8 +27,8 @@ class Source:
     precision: Precision
     tolerance: float
     """points of a percent that a measured value may differ by"""
-    official: tuple[str, ...] = ()
-    """benchmarks whose number another program made, by a protocol that is no mean over expressions"""
+    conventions: Mapping[str, Convention] = field(default_factory=dict)
+    """those of single benchmarks, where they are others"""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ SOURCES: Mapping[str, Source] = {
     "gsva refcoco": Source("GSVA, CVPR 2024, table 3", "forced", "lisa", "fp32", PAPER),
     "lisa": Source("LISA, CVPR 2024, tables 1 and 2", "forced", "lisa", "bf16", PAPER),
     "videolisa": Source(
-        "VideoLISA, NeurIPS 2024", "forced", None, "bf16", PAPER, official=("refdavis|valid",)
+        "VideoLISA, NeurIPS 2024", "forced", None, "bf16", PAPER, conventions={"refdavis|valid": "official"}
     ),
     "glus": Source("README of GLUS-video/GLUS at 8fd138b", "generate", None, "bf16", PAPER),
     "sa2va": Source("Sa2VA, tables 6, 8 and 14", "generate", None, "bf16", PAPER),

@@ -48,18 +48,12 @@ class Outcome:
 def as_published(given: argparse.Namespace, row: Row) -> argparse.Namespace:
     """The command line with everything that the row settles: split, protocol, convention, precision, recipe.
 
-    Raises ValueError for a recipe or a benchmark that this version does not have, for one that only a server or another program
-    scores, and for a flag that says otherwise.
+    Raises ValueError for a recipe or a benchmark that this version does not have, for one that only a server scores, and for a
+    flag that says otherwise.
     """
     if row.recipe not in recipes():
         raise ValueError(f"{row.name}: its recipe {row.recipe} is not in this version (train_ds.py --list)")
     benchmark(row.benchmark).check_truth()
-    if row.benchmark in row.source.official:
-        raise ValueError(
-            f"{row.name}: its number is that of the official protocol, which scores all objects of an annotator together; write "
-            f"masks with `python -m seglm.evaluation.run --inference_only --val_dataset '{row.benchmark}'`, and give the "
-            "official program what `python -m seglm.evaluation.submit` makes of them"
-        )
     settled = {
         "val_dataset": row.benchmark,
         "protocol": row.source.protocol,
@@ -78,7 +72,7 @@ def as_published(given: argparse.Namespace, row: Row) -> argparse.Namespace:
 
 def convention_of(row: Row) -> Convention:
     """How its values were averaged. Raises ValueError if the benchmark has no such way."""
-    return benchmark(row.benchmark).average(row.source.convention)
+    return benchmark(row.benchmark).average(row.source.conventions.get(row.benchmark, row.source.convention))
 
 
 def check_count(row: Row, selection: Selection) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seglm.evaluation.scores.davis import Numbers, Score, mean_of
+from seglm.utils.types import Sample, Target
 
 Protocol = Literal["official", "per-expression"]
 CONVENTIONS: Mapping[Protocol, str] = {
@@ -30,6 +31,28 @@ LEAST = 0.5  # probability below which a pixel is no object's
 def object_and_annotation(expression: int) -> tuple[int, int]:
     """(object, annotation), from 0, that an expression of a video speaks of; its number from 0."""
     return divmod(expression, ANNOTATIONS)
+
+
+def by_annotator(sample: Sample) -> tuple[tuple[Target, ...], ...]:
+    """For each annotator the expressions about a video, in the order of their objects.
+
+    Raises ValueError if an expression has no number, or if the annotators do not speak of the same objects.
+    """
+    of: list[list[tuple[int, Target]]] = [[] for _ in range(ANNOTATIONS)]
+    for target in sample.targets:
+        if not target.key.isdecimal():
+            raise ValueError(
+                f"{sample.key}: expression {target.key!r} has no number, by which its object and annotator are known"
+            )
+        number, annotation = object_and_annotation(int(target.key))
+        of[annotation].append((number, target))
+    there = [sorted(number for number, _ in some) for some in of]
+    if there != [list(range(len(there[0])))] * ANNOTATIONS:
+        raise ValueError(
+            f"{sample.key}: annotators speak of {[len(some) for some in there]} objects; each speaks of all, "
+            "in the expressions 4 k + a from 0 on"
+        )
+    return tuple(tuple(target for _, target in sorted(some, key=_first)) for some in of)
 
 
 def merge(objects: Sequence[NDArray[np.bool_] | NDArray[np.floating]]) -> Numbers:
@@ -52,6 +75,11 @@ def merge(objects: Sequence[NDArray[np.bool_] | NDArray[np.floating]]) -> Number
     return owner
 
 
+def folder_of(annotation: int) -> str:
+    """What the folder of an annotator's merged maps is called."""
+    return f"anno_{annotation}"
+
+
 def score(annotations: Sequence[Score]) -> Score:
     """The mean of the scores of each annotation's merged maps. Raises ValueError if these are not four of as many objects."""
     if len(annotations) != ANNOTATIONS or len({one.n for one in annotations}) != 1:
@@ -61,3 +89,7 @@ def score(annotations: Sequence[Score]) -> Score:
         )
     j, f = (mean_of([getattr(one, name) for one in annotations]) for name in "jf")
     return Score(j, f, float(np.mean([one.jf for one in annotations])), annotations[0].n)
+
+
+def _first(pair: tuple[int, Target]) -> int:
+    return pair[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
 
-from seglm.evaluation.scores import expressions, grefer, iou, revos
+from seglm.evaluation.scores import expressions, grefer, iou, ref_davis17, revos
 from seglm.evaluation.scores.columns import Score, columns
 from seglm.evaluation.scores.expressions import Asked, Track
 from seglm.evaluation.scores.iou import Counts
@@ -18,10 +18,11 @@ from seglm.utils.types import Sample, Target
 
 NO_KIND = "(none)"
 LISTED = 10  # expressions without a prediction that a table names
-Convention = Literal["lisa", "plain", "gsva", "rela", "every", "found", "revos", "ref_sav"]
+Convention = Literal["lisa", "plain", "gsva", "rela", "every", "found", "revos", "ref_sav", "official"]
 """how expressions are averaged: `iou.py` has the first two, `grefer.py` the next two; in those of `expressions.py`
-and `revos.py` a result is an expression in all frames of its video"""
-OF_VIDEOS: Sequence[Convention] = ("every", "found", "revos", "ref_sav")
+and `revos.py` a result is an expression in all frames of its video; that of `ref_davis17.py` merges expressions"""
+OFFICIAL: Convention = "official"
+OF_VIDEOS: Sequence[Convention] = ("every", "found", "revos", "ref_sav", OFFICIAL)
 LONG, SHORT = "long", "short"
 """kinds of Ref-SAV's expressions"""
 REF_SAV = (
@@ -37,6 +38,7 @@ CONVENTIONS: Mapping[str, str] = dict(
         *expressions.CONVENTIONS.items(),
         ("revos", revos.CONVENTION_JF),
         ("ref_sav", REF_SAV),
+        (OFFICIAL, ref_davis17.CONVENTIONS["official"]),
     ]
 )
 
@@ -97,6 +99,8 @@ class Scores:
     """the same, for the expressions of each kind"""
     upstream: str = ""
     """the numbers as the convention's own program prints them; empty where it has no line of its own"""
+    leak: str = ""
+    """why this is a score on data that the weights were trained on; empty where nothing says so"""
 
     def __str__(self) -> str:
         return _text(self)
@@ -141,8 +145,10 @@ def summarise(
     """Scores of all results and of each kind.
 
     rule: the benchmark's own line on what an expression is. drawn_empty_adds: see `grefer.score`. asked: everything that was
-    asked of a benchmark of videos, where some of it has no result.
+    asked of a benchmark of videos, where some of it has no result. The convention `official` needs more than results: see
+    `asking/summary.py`.
     """
+    assert convention != OFFICIAL, convention
     if is_of_videos(convention):
         return _of_videos(
             results, asked, benchmark=benchmark, protocol=protocol, convention=convention, rule=rule
@@ -272,6 +278,7 @@ def _text(scores: Scores) -> str:
         *(_line(kind, score) for kind, score in scores.kinds.items()),
         "",
         f"Convention: {scores.convention}.",
+        *(["", f"LEAK: {scores.leak}; this is no validation score."] if scores.leak else []),
         *(["", scores.upstream] if scores.upstream else []),
     ]
     return "\n".join(lines)

@@ -103,6 +103,9 @@ class Pngs:
     def __init__(self, place: Path) -> None:
         self.place = place
 
+    def __reduce__(self) -> tuple[type[Pngs], tuple[Path]]:
+        return type(self), (self.place,)  # another process opens it anew
+
     def has(self, asked: Asked) -> bool:
         """Whether there is a folder for an expression, be it empty."""
         return self._has_folder(str(asked))
@@ -178,6 +181,9 @@ class RunLengths:
 
     def __init__(self, place: Path) -> None:
         self.place = place
+
+    def __reduce__(self) -> tuple[type[RunLengths], tuple[Path]]:
+        return type(self), (self.place,)
 
     @cached_property
     def _content(self) -> Mapping[str, Any]:

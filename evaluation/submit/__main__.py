@@ -28,7 +28,7 @@ from seglm.evaluation.submit.official import LVVIS, scored
 from seglm.utils.command import command
 from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
-from seglm.utils.ranges import place
+from seglm.utils.ranges import Count, place, typed
 
 
 @command
@@ -40,7 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     selection = chosen.open(given.dataset_dir)
     if given.score:
         chosen.check_truth()
-        told = scored(chosen, selection, given.predictions, missing_is_empty=given.missing == "empty")
+        told = scored(
+            chosen,
+            selection,
+            given.predictions,
+            missing_is_empty=given.missing == "empty",
+            processes=given.processes,
+        )
     else:
         _check_form(chosen, selection, given.dataset_dir)
         told = _checked(given.validate, selection) if given.validate else _made(given, selection)
@@ -133,6 +139,11 @@ def _parser() -> argparse.ArgumentParser:
         choices=("error", "empty"),
         default="error",
         help="an expression without a prediction: stop, or empty masks",
+    )
+    parser.add_argument(
+        "--processes",
+        type=typed(Count),
+        help="that share the videos of --score; default: as many as are worth it",
     )
     return parser
 

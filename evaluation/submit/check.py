@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.submit.forms import Folder, Form
-from seglm.evaluation.submit.threads import in_threads
-from seglm.evaluation.submit.told import counted, some_of
+from seglm.utils.pool import in_threads
+from seglm.utils.told import counted, some_of
 from seglm.utils.types import Sample
 
 

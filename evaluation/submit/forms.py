@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seglm.evaluation.scores.davis import Numbers
-from seglm.evaluation.scores.ref_davis17 import ANNOTATIONS, merge, object_and_annotation
+from seglm.evaluation.scores.ref_davis17 import by_annotator, folder_of, merge
 from seglm.evaluation.scores.video_predictions import ON, expression_folder, video_name
 from seglm.utils import png
 from seglm.utils.types import Sample, Target
@@ -92,22 +92,9 @@ class Merged:
 
     def folders(self, sample: Sample) -> Sequence[Folder]:
         """See `Form`."""
-        of: list[list[tuple[int, Target]]] = [[] for _ in range(ANNOTATIONS)]
-        for target in sample.targets:
-            number, annotation = object_and_annotation(_number(sample, target))
-            of[annotation].append((number, target))
-        there = [sorted(number for number, _ in some) for some in of]
-        if there != [list(range(len(there[0])))] * ANNOTATIONS:
-            raise ValueError(
-                f"{sample.key}: annotators speak of {[len(some) for some in there]} objects; each speaks of all, "
-                "in the expressions 4 k + a from 0 on"
-            )
         return [
-            Folder(
-                f"anno_{annotation}/{video_name(sample)}",
-                tuple(target for _, target in sorted(some, key=_first)),
-            )
-            for annotation, some in enumerate(of)
+            Folder(f"{folder_of(annotation)}/{video_name(sample)}", targets)
+            for annotation, targets in enumerate(by_annotator(sample))
         ]
 
     def encode(self, masks: Sequence[Mask]) -> bytes:
@@ -140,15 +127,3 @@ def davis_palette() -> tuple[int, ...]:
         for number in range(COLOURS)
         for channel in range(3)
     )
-
-
-def _first(pair: tuple[int, Target]) -> int:
-    return pair[0]
-
-
-def _number(sample: Sample, target: Target) -> int:
-    if not target.key.isdecimal():
-        raise ValueError(
-            f"{sample.key}: expression {target.key!r} has no number, by which its object and annotator are known"
-        )
-    return int(target.key)

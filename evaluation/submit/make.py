@@ -9,17 +9,15 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from seglm.evaluation.asking.follow import asked_of
 from seglm.evaluation.asking.selection import Selection
-from seglm.evaluation.scores.video_files import Mask, Predictions
+from seglm.evaluation.asking.written import check_all_there, masks_of
+from seglm.evaluation.scores.video_files import Predictions
 from seglm.evaluation.submit.forms import Folder, Form
-from seglm.evaluation.submit.threads import in_threads
-from seglm.evaluation.submit.told import some_of
 from seglm.utils.atomic import NEW
-from seglm.utils.types import Sample, Target
+from seglm.utils.pool import in_threads
+from seglm.utils.types import Sample
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 PERMISSIONS = 0o644 << 16  # where a zip keeps them
@@ -58,37 +56,6 @@ def fresh_zip(file: Path) -> Iterator[zipfile.ZipFile]:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
-
-
-def check_all_there(selection: Selection, predictions: Predictions) -> None:
-    """Raises ValueError that counts and names the expressions without a prediction."""
-    asked = [
-        asked_of(sample, target)
-        for sample in map(selection.sample, range(len(selection)))
-        for target in sample.targets
-    ]
-    if missing := [str(one) for one in asked if not predictions.has(one)]:
-        raise ValueError(
-            f"no prediction for {len(missing)} of {len(asked)} expressions of {selection.name}: {some_of(missing)}; run "
-            "inference on the same benchmark, or pass --missing empty to hand in empty masks for them"
-        )
-
-
-def masks_of(sample: Sample, target: Target, predictions: Predictions) -> Iterator[Mask]:
-    """The mask of each frame, bool [H, W] at the video's size; empty ones where there is no prediction.
-
-    Raises ValueError for a mask of another size, and what `Predictions.masks` raises.
-    """
-    names, asked = sample.frame_names, asked_of(sample, target)
-    found = predictions.masks(asked, names) if predictions.has(asked) else iter([None] * len(names))
-    for name, given in zip(names, found, strict=True):
-        mask = np.zeros(sample.size, dtype=np.bool_) if given is None else given
-        if mask.shape != sample.size:
-            raise ValueError(
-                f"{asked}: the mask of frame {name} is {mask.shape[0]} x {mask.shape[1]}, the video {sample.size[0]} x "
-                f"{sample.size[1]} (H x W); servers score at the video's own size"
-            )
-        yield mask
 
 
 def add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

@@ -28,14 +28,15 @@ from seglm.dataset.readers.files import read_json
 from seglm.dataset.readers.stills import Stills
 from seglm.evaluation.asking.follow import asked_of
 from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.written import check_all_there, masks_of
 from seglm.evaluation.scores import lvvis
 from seglm.evaluation.scores.files import SAID, read_said
 from seglm.evaluation.scores.video_files import Predictions, open_predictions
 from seglm.evaluation.scores.video_predictions import video_name
 from seglm.evaluation.submit.check import names_in, open_zip
-from seglm.evaluation.submit.make import add, check_all_there, fresh_zip, masks_of
+from seglm.evaluation.submit.make import add, fresh_zip
 from seglm.evaluation.submit.table import percent, table
-from seglm.evaluation.submit.told import some_of
+from seglm.utils.told import some_of
 
 RESULTS = "results.json"
 FIELDS = ("video_id", "category_id", "segmentations", "score")

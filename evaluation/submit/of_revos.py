@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +18,76 @@ from seglm.dataset.readers.stills import Still, Stills
 from seglm.dataset.readers.video_records import ReadVideo
 from seglm.evaluation.asking.follow import asked_of
 from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.written import check_all_there, masks_of
 from seglm.evaluation.scores import revos
+from seglm.evaluation.scores.expressions import Asked
 from seglm.evaluation.scores.video_files import Predictions
 from seglm.evaluation.scores.video_predictions import video_name
-from seglm.evaluation.submit.make import check_all_there, masks_of
 from seglm.evaluation.submit.table import percent, table
-from seglm.utils.types import Sample
+from seglm.utils.pool import in_processes
+from seglm.utils.types import Sample, Target
 
 FOREGROUND = "mask_dict_foreground.json"
 Cover = Callable[[int], NDArray[np.uint8]]
 """frame -> uint8 [H, W], how many of an expression's objects lie on a pixel"""
 
 
-def score(selection: Selection, predictions: Predictions, *, missing_is_empty: bool = False) -> str:
+def score(
+    selection: Selection,
+    predictions: Predictions,
+    *,
+    missing_is_empty: bool = False,
+    processes: int | None = 1,
+) -> str:
     """The table of referring, reasoning and both. An expression without a prediction scores 0, in the original, too.
 
+    processes: see `in_processes`.
     Raises ValueError that counts and names those, unless `missing_is_empty`; FileNotFoundError for a missing frame.
     """
     if not missing_is_empty:
         check_all_there(selection, predictions)
-    source = selection.source
+    source, count = selection.source, len(selection)
     assert isinstance(source, Stills)
-    foreground = _foreground(source.root / FOREGROUND, selection.name)
-    asked, tracks = [], []
-    for number in tqdm(range(len(selection)), desc=selection.name, unit="video", dynamic_ncols=True):
-        sample = selection.sample(number)
-        areas, covers = foreground(sample), _covers(source, number, sample)
-        for target, cover in zip(sample.targets, covers, strict=True):
-            asked.append(asked_of(sample, target))
-            if predictions.has(asked[-1]):
-                masks = enumerate(masks_of(sample, target, predictions))
-                counted = (revos.count(mask, cover(frame), foreground=areas[frame]) for frame, mask in masks)
-                tracks.append(revos.track(asked[-1], counted))
-    return _table(selection.name, revos.score(tracks, asked))
+    file = source.root / FOREGROUND
+    foreground = read_json(file, selection.name)
+    names = [video_name(selection.sample(number)) for number in range(count)]
+    # The run lengths of a video go with its number: the file of all is large, and read once.
+    known = foreground if isinstance(foreground, dict) else {}
+    items = [(number, {name: known[name]} if name in known else {}) for number, name in enumerate(names)]
+    videos = in_processes(_Scorer(selection, predictions, file), items, processes=processes)
+    bar = tqdm(videos, total=count, desc=selection.name, unit="video", dynamic_ncols=True)
+    each = [one for video in bar for one in video]
+    tracks = [found for _, found in each if found is not None]
+    return _table(selection.name, revos.score(tracks, [asked for asked, _ in each]))
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """The expressions of a video, by its number and what the file of the foreground says of it."""
+
+    selection: Selection
+    predictions: Predictions
+    file: Path
+
+    def __call__(self, item: tuple[int, Mapping[str, Any]]) -> list[tuple[Asked, revos.RevosTrack | None]]:
+        number, foreground = item
+        sample, source = self.selection.sample(number), self.selection.source
+        assert isinstance(source, Stills)
+        areas = _areas(foreground, sample, self.file)
+        return [
+            (asked_of(sample, target), self._track(sample, target, cover, areas))
+            for target, cover in zip(sample.targets, _covers(source, number, sample), strict=True)
+        ]
+
+    def _track(
+        self, sample: Sample, target: Target, cover: Cover, areas: Sequence[int]
+    ) -> revos.RevosTrack | None:
+        asked = asked_of(sample, target)
+        if not self.predictions.has(asked):
+            return None
+        masks = enumerate(masks_of(sample, target, self.predictions))
+        counted = (revos.count(mask, cover(frame), foreground=areas[frame]) for frame, mask in masks)
+        return revos.track(asked, counted)
 
 
 def _table(name: str, found: revos.Score) -> str:
@@ -67,21 +105,16 @@ def _table(name: str, found: revos.Score) -> str:
     return f"{table(name, columns, rows, revos.CONVENTION)}\n\n{rates}{missing}"
 
 
-def _foreground(file: Path, name: str) -> Callable[[Sample], Sequence[int]]:
-    """A video -> for each frame the pixels of all its annotated objects. Raises Fault or ValueError that name the file."""
-    videos = read_json(file, name)
-
-    def areas(sample: Sample) -> Sequence[int]:
-        video = video_name(sample)
-        try:
-            masks = take(take(videos, video, dict), "masks_rle", list)
-            if len(masks) != sample.num_frames:
-                raise ValueError(f"{len(masks)} masks, the video has {sample.num_frames} frames")
-            return [_area(mask, sample.size) for mask in masks]
-        except ValueError as error:
-            raise ValueError(f"{file}: {video}: {error}") from error
-
-    return areas
+def _areas(foreground: Mapping[str, Any], sample: Sample, file: Path) -> Sequence[int]:
+    """For each frame of a video the pixels of all its annotated objects. Raises ValueError that names file and video."""
+    video = video_name(sample)
+    try:
+        masks = take(take(foreground, video, dict), "masks_rle", list)
+        if len(masks) != sample.num_frames:
+            raise ValueError(f"{len(masks)} masks, the video has {sample.num_frames} frames")
+        return [_area(mask, sample.size) for mask in masks]
+    except ValueError as error:
+        raise ValueError(f"{file}: {video}: {error}") from error
 
 
 def _area(masks: Any, size: tuple[int, int]) -> int:

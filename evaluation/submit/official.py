@@ -5,41 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 
 from seglm.evaluation.asking.benchmark import Benchmark
-from seglm.evaluation.asking.renamed import renamed
 from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.summary import summary
 from seglm.evaluation.asking.written import read_written
-from seglm.evaluation.scores.results import summarise
 from seglm.evaluation.scores.video_files import open_predictions
 from seglm.evaluation.submit import of_davis, of_lvvis, of_revos
-from seglm.evaluation.submit.make import check_all_there
 
 REF_DAVIS, REVOS, LVVIS = "ref_davis17", "revos", "lvvis"
 
 
-def scored(chosen: Benchmark, selection: Selection, place: Path, *, missing_is_empty: bool = False) -> str:
+def scored(
+    chosen: Benchmark,
+    selection: Selection,
+    place: Path,
+    *,
+    missing_is_empty: bool = False,
+    processes: int | None = 1,
+) -> str:
     """The table of a benchmark whose truth is there.
 
     place: masks as `open_predictions` reads them, the annotators' folders of Ref-DAVIS17, or LV-VIS' results.json.
-    missing_is_empty: an expression without a prediction counts as the benchmark counts it, else it is an error.
+    missing_is_empty: an expression without a prediction counts as the benchmark counts it, else it is an error. processes: see
+    `in_processes`; LV-VIS takes one.
     Raises ValueError that counts and names missing expressions, FileNotFoundError that names a missing frame.
     """
     name = chosen.data.partition("|")[0]
     if name == LVVIS:
         return of_lvvis.score(selection, place, missing_is_empty=missing_is_empty)
-    predictions = open_predictions(place)
     if name in (REF_DAVIS, REVOS):
         table = of_davis.score if name == REF_DAVIS else of_revos.score
-        return table(selection, predictions, missing_is_empty=missing_is_empty)
-    if not missing_is_empty:
-        check_all_there(selection, renamed(predictions, selection))
-    written = read_written(place, selection)
+        given = open_predictions(place)
+        return table(selection, given, missing_is_empty=missing_is_empty, processes=processes)
+    written = read_written(place, selection, missing_is_empty=missing_is_empty, processes=processes)
     return str(
-        summarise(
+        summary(
+            chosen,
+            selection,
             written.results,
-            benchmark=chosen.name,
-            protocol="generate",
+            protocol="foreign" if written.is_foreign else "generate",
             convention=chosen.average(None),
-            rule=chosen.rule,
             asked=written.asked,
         )
     )

@@ -99,6 +99,10 @@ class Backbone(Protocol):
     @property
     def device(self) -> torch.device: ...
 
+    def see(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 3, v, v], or float already normalised -> what the vision tower makes of each, [N, P, width]; frozen."""
+        ...
+
     def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:
         """The state after the last norm, [R, T, D]; cache: filled for `go_on`."""
         ...

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tokenizers.decoders import ByteLevel
+from numpy.typing import NDArray
 
 from seglm.model.backbones.templates import Template, Written
 from seglm.model.backbones.tokenizer import token_ids
@@ -27,6 +28,7 @@ from seglm.utils.types import (
     Look,
     Piece,
     Placed,
+    Pointed,
     Script,
     Slot,
 )
@@ -64,6 +66,8 @@ class DialogueEncoder:
         Raises ValueError if a token is not one id of its own in the tokenizer, or if neither the end of the template's answers
         nor the tokenizer's own end is.
         """
+        from tokenizers.decoders import ByteLevel
+
         self.tokenizer = tokenizer
         self.template = template
         self.patches = patches
@@ -152,6 +156,8 @@ class DialogueEncoder:
         if isinstance(piece, Images):
             before, after = self.image_tokens or ("", "")
             return f"{before}<image>{after}" * len(piece.frames)
+        if isinstance(piece, Pointed):
+            return "<region>"
         return piece.token if isinstance(piece, Slot) else piece
 
     def is_over(self, ids: Sequence[int]) -> bool:
@@ -206,6 +212,11 @@ class DialogueEncoder:
                 draft.flush()
             if isinstance(one.piece, Images):
                 self._show(draft, one.piece, counts)
+            elif isinstance(one.piece, Pointed):
+                draft.flush()
+                patches = self._under(one.piece.mask)
+                last = sum(counts[: one.piece.frame + 1]) - 1 if counts else one.piece.frame
+                draft.add_ids([IMAGE_POSITION] * len(patches), frame=last, patches=patches)
             elif isinstance(one.piece, Slot):
                 draft.write(one.piece.token, trained=one.trained, slot=one.piece)
             else:
@@ -228,6 +239,23 @@ class DialogueEncoder:
             for square in range(end - (count if images.fidelity == "fine" else 1), end):
                 draft.add_ids([IMAGE_POSITION] * len(patches), frame=square, patches=patches)
             draft.write(after, trained=False)
+
+    def _under(self, mask: NDArray[np.bool_]) -> list[int]:
+        """Patches of the whole frame under a mask bool [H, W]: those whose first pixel it holds; else the one of its middle.
+
+        As interpolate(mode="nearest") chooses in Sa2VA, where a region that holds no such pixel is shown by nothing.
+        """
+        if self.look.fit == "crop":
+            short = min(mask.shape)
+            top, left = ((side - short) // 2 for side in mask.shape)
+            mask = mask[top : top + short, left : left + short]
+        side = isqrt(self.patches)
+        rows, columns = (np.arange(side) * length // side for length in mask.shape)
+        found = np.flatnonzero(mask[rows][:, columns]).tolist()
+        if not found and mask.any():
+            y, x = (int(np.median(places)) for places in np.nonzero(mask))
+            found = [y * side // mask.shape[0] * side + x * side // mask.shape[1]]
+        return found
 
     def _cut(self, branch: Branch, key: str) -> Branch:
         length = self.length(branch)

@@ -24,6 +24,8 @@ from seglm.utils.ranges import FILLED, WRITTEN_OUT, Count
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
+    from seglm.model.recipe import Recipe
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """RGB on the 0..1 scale"""
@@ -55,6 +57,13 @@ class InternVL(Projected):
     @property
     def most_tiles(self) -> int:
         return self.tiles
+
+    def check(self, recipe: Recipe, /) -> None:
+        super().check(recipe)
+        if self.pool != "none":
+            raise ValueError(
+                f"backbone.pool={self.pool}: four patches of an InternVL are one token already; set backbone.pool=none"
+            )
 
     def language_model(self, sizes: Mapping[str, Any]) -> tuple[PreTrainedConfig, type[nn.Module]]:
         import transformers

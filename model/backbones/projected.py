@@ -43,6 +43,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 CACHE = ("cache", "past_key_values")
 """what a language model's forward calls its cache: from transformers 5.24 on, and before; 5.40 takes the first only"""
 Pool = Literal["none", "1x4", "2x2"]
+FEATURES_DIM = 3  # of what the tower makes of frames; of pixels it is one more
 POOLED = 4  # patches whose mean is one token, where there is a pool
 SELECT_LAYER = -2
 """LLaVA reads the output of the last block but one (mm_vision_select_layer)"""
@@ -222,10 +223,20 @@ class ProjectedBackbone(nn.Module):
         """Token embeddings with the projected features written at their recorded places: [R, T, D]."""
         embeds = self.llm.get_input_embeddings()(batch.ids.clamp(min=0)).to(self.dtype)
         if batch.image_at.shape[0] == 0 and not is_sharded(self.vision):
-            return embeds  # type: ignore[no-any-return]
-        table = self.projector(pooled(self.see(_at_least_one(batch.vision, self.vision_size)), self.pool))
+            return embeds + self._nothing_seen()  # type: ignore[no-any-return]
+        is_seen = batch.vision.dim() == FEATURES_DIM
+        seen = batch.vision if is_seen else self.see(_at_least_one(batch.vision, self.vision_size))
+        table = self.projector(pooled(seen, self.pool))
         features = visual_tokens(table, batch.image_frame, batch.image_patch).to(embeds.dtype)
         return embeds.flatten(0, 1).index_copy(0, batch.image_at, features).view_as(embeds)  # type: ignore[no-any-return]
+
+    def _nothing_seen(self) -> Tensor | int:
+        """0 that hangs on a projector that is trained: on every rank it then takes part, also in a batch without a picture."""
+        first = next(self.projector.parameters())
+        if not first.requires_grad:
+            return 0
+        nothing: Tensor = 0 * self.projector(first.new_zeros((1, first.shape[-1]))).sum()
+        return nothing.to(self.dtype)
 
     def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:
         """The state after the last norm, [R, T, D]; nothing of the layers below is kept."""

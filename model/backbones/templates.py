@@ -82,7 +82,10 @@ class Template:
                     for place, piece in enumerate(answer)
                 ]
             elif dialogue.begun:
-                written += [Written(piece, trained=False) for piece in (self.lead, dialogue.begun)]
+                written += [
+                    Written(self.lead, trained=False, begins=self.apart),
+                    Written(dialogue.begun, trained=False),
+                ]
         return tuple(written)
 
 

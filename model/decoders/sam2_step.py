@@ -71,11 +71,14 @@ def step(
         if masks is not None:
             drawn, high = _given(decoder, (fine, middle), coarse, masks.float())
         else:
-            is_blind = conditioning or memory.is_empty
+            reading = memory.read(frame)
+            is_blind = (
+                conditioning or not reading.memories
+            )  # also where no frame that is looked back on was drawn
             conditioned = (
                 decoder.without_memory(coarse)
                 if is_blind
-                else recall(decoder, coarse, memory.read(frame), memory.policy)
+                else recall(decoder, coarse, reading, memory.policy)
             )
             said = prompts or Prompts(decoder.no_points(objects))
             found = decoder.candidates((fine, middle), conditioned, said)

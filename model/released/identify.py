@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from seglm.model.names import is_canonical
 from seglm.model.recipes import recipes
+from seglm.model.released.config_keys import place as place_of
 from seglm.model.released.errors import AdapterOnly, Ambiguous
 from seglm.model.released.files import called, config_of, read_json, shapes
 from seglm.model.released.lisa import refuse_v0, unwrapped
@@ -54,6 +55,8 @@ RELEASED: tuple[tuple[str, int, int, int, str], ...] = (
     ("keyseg", 4096, 0, 32005, "keyseg_7b"),
     ("videolisa", 3072, 0, 32039, "videolisa_3_8b"),
 )
+SA2VA = {"qwen_chat": "sa2va_1b", "phi3_chat": "sa2va_4b", "internlm2_chat": "sa2va_8b"}
+"""template in the config of a released Sa2VA -> recipe; sizes are the folder's own"""
 KEYSEG_MARK = (
     "keyword_fusion."  # GSVA's files have LISA's names and one row more, KeySeg's have these besides
 )
@@ -199,6 +202,9 @@ def _fitting(
     """(system, recipe) of every released recipe that these weights fit."""
     if layout in ("sam", "sam2", "clip"):
         return []
+    if layout == "sa2va":
+        spoken = place_of(config, "template", source=str(path)) or ""
+        return [("sa2va", name) for template, name in SA2VA.items() if template == spoken.replace("-", "_")]
     width, generations = _width(config, seen), _generations(path, config)
     fitting = [
         (system, rows, recipe)
@@ -218,8 +224,10 @@ def _fitting(
 
 
 def _of_parent(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Of the recipes that start from one base those of PARENT, where it is among them."""
-    return [one for one in found if one[0] == PARENT] or found
+    """Of the recipes that start from one base those of PARENT, where it is among them, and no variant of another."""
+    found = [one for one in found if one[0] == PARENT] or found
+    names = {name for _, name in found}
+    return [(system, name) for system, name in found if recipes()[name]().parent not in names]
 
 
 def _vocabulary(seen: Mapping[str, Shape]) -> int:

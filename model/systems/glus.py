@@ -18,7 +18,7 @@ is the released code, which lets none through (model/GLUS.py:189 and 509-512). D
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -157,9 +157,11 @@ def answer_given(clip: Clip, recipe: Recipe) -> Script:
     )
 
 
-def typed(clip: Clip, text: str, recipe: Recipe) -> Dialogue:
-    """What a person typed, asked about each frame in turn."""
-    return _going_on(clip, 0, recipe.chat_prompt.format(text=text))
+def typed(clip: Clip, text: str, history: Sequence[tuple[str, str]], recipe: Recipe) -> Dialogue:
+    """What a person typed, asked about each frame in turn, behind what was said before."""
+    said = tuple(Turn((question,), (answer,)) for question, answer in history)
+    dialogue = _going_on(clip, 0, recipe.chat_prompt.format(text=text))
+    return replace(dialogue, turns=(*said, *dialogue.turns))
 
 
 def _going_on(clip: Clip, number: int, question: str) -> Dialogue:

@@ -30,6 +30,7 @@ import numpy as np
 
 from seglm.model.backbones.internvl import LINEARS, InternVL
 from seglm.model.backbones.llava import Llava
+from seglm.model.captions import caption_turn, region_turns, regions_shown
 from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Sam2
 from seglm.model.point_terms import PointBce, PointDice, Points
 from seglm.model.recipe import (
@@ -118,14 +119,21 @@ def one_question_each(clip: Clip, recipe: Recipe) -> Script:
 
 
 def _asked(clip: Clip, rng: np.random.Generator, targets: tuple[int, ...]) -> Script:
-    """A dialogue about these targets, each in a turn of its own."""
+    """A dialogue about these targets, each in a turn of its own; or the grounded caption, or about regions, or in words."""
     start = frames_or_tiles(len(clip.seen)) if len(clip.seen) else ()
-    if clip.turns:
+    asked: tuple[int, ...] = ()
+    if clip.caption is not None:
+        turns = [caption_turn(clip, clip.caption, rng)]
+        asked = tuple(phrase.target for phrase in clip.caption.phrases)
+    elif clip.regions:
+        start = (*start, *regions_shown(clip))
+        turns = region_turns(clip, rng)
+    elif clip.turns:
         turns = [Turn((question,), (answer,)) for question, answer in clip.turns]
     else:
-        turns = [_turn(clip, target, rng) for target in targets]
+        turns, asked = [_turn(clip, target, rng) for target in targets], targets
     first = replace(turns[0], question=(*start, *turns[0].question))
-    return (Dialogue((first, *turns[1:]), targets=() if clip.turns else targets),)
+    return (Dialogue((first, *turns[1:]), targets=asked),)
 
 
 def _turn(clip: Clip, number: int, rng: np.random.Generator) -> Turn:
@@ -169,6 +177,7 @@ def sa2va_4b() -> Recipe:
         prompt=one_question_each,
         walk=evenly,
         shows=frames_or_tiles,
+        points=regions_shown,
         read_at=0,
         terms=(Language(1.0), PointBce(2.0), PointDice(0.5)),
         trainable=Trainable(

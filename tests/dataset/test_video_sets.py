@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco
 
 from seglm.dataset import frames, masks
 from seglm.dataset.check import check_source
@@ -332,3 +333,31 @@ def samples_splits(spec: str) -> list[str]:
     return {"mevis": ["train", "valid_u", "valid"], "refer_youtube_vos": ["train", "valid", "test"]}.get(
         spec, {"lvvis": ["train"], "reasonvos": ["test"]}.get(spec, ["train", "valid"])
     )
+
+
+def test_a_mask_of_an_instance_belongs_to_the_frame_at_its_place(tmp_path: Path) -> None:
+    """A track has a mask for each of `file_names`; sorted as texts frame10 would get that of frame9."""
+    home, names = tmp_path / "lvvis", ("frame9", "frame10", "frame11")
+    shown = np.zeros((len(names), 4, 6), dtype=np.uint8)
+    for number, name in enumerate(names):
+        shown[number, 0, number] = 1
+        file = home / "val" / "JPEGImages" / "clip" / f"{name}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 4)).save(file)
+    lengths = [coco.encode(np.asfortranarray(mask)) for mask in shown]
+    content = {
+        "videos": [{"id": 1, "file_names": [f"clip/{name}.jpg" for name in names], "height": 4, "width": 6}],
+        "categories": [{"id": 3, "name": "ring"}],
+        "annotations": [
+            {
+                "id": 7,
+                "video_id": 1,
+                "category_id": 3,
+                "segmentations": [{**one, "counts": one["counts"].decode()} for one in lengths],
+            }
+        ],
+    }
+    (home / "val_instances.json").write_text(json.dumps(content))
+    [sample] = samples(open_source("lvvis|val", tmp_path)).values()
+    assert sample.frame_names == names
+    np.testing.assert_array_equal(sample.targets[0].masks(range(3)), shown.astype(bool))

@@ -5,14 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from seglm.evaluation.asking.annotators import check_official
+from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.asking.evaluate import evaluate_asker
+from seglm.evaluation.offline import score_folder
+from seglm.evaluation.scores import expressions
 from seglm.evaluation.scores.files import MASKS
+from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.submit.__main__ import main
+from seglm.model.recipes import recipe as named
+from seglm.utils.answers import Drawn
+from seglm.utils.types import Sample
+from tests.evaluation.fakes import answered
 from tests.evaluation.truths import toy_videos, write_truth
 
 SPECS = (
@@ -64,8 +75,21 @@ def test_the_truth_of_expressions_has_one(
     place = truths[spec]
     if form == "zip":
         place = Path(shutil.make_archive(str(tmp_path / "a"), "zip", place / MASKS))
-    n, *values = numbers(told(spec, "--predictions", place, "--score"), "all")
+    table = told(spec, "--predictions", place, "--score")
+    n, *values = numbers(table, "all")
     assert n > 1 and set(values) == {1.0}
+    # Nothing is known of what a model of another program said.
+    assert "masks of another program" in table and "| - |" in table
+
+
+@pytest.mark.parametrize("spec", ["mevis|valid_u", "ref_davis17|valid", "revos|valid"])
+def test_processes_that_share_the_videos_print_what_one_prints(
+    spec: str, told: Print, truths: dict[str, Path], tmp_path: Path
+) -> None:
+    """Two at once, from a zip, which each opens for itself."""
+    file = shutil.make_archive(str(tmp_path / "a"), "zip", truths[spec] / MASKS)
+    one, two = (told(spec, "--predictions", file, "--score", "--processes", count) for count in ("1", "2"))
+    assert one == two and "Convention" in one
 
 
 def test_the_truth_of_davis_has_100_and_a_lost_object_costs(
@@ -87,6 +111,59 @@ def test_the_truth_of_davis_has_100_and_a_lost_object_costs(
     assert numbers(table, "annotator 1")[1] == 100
     told(spec, "--predictions", tmp_path / "some", "--zip", tmp_path / "a.zip", "--missing", "empty")
     assert told(spec, "--predictions", tmp_path / "a.zip", "--score") == table
+
+
+def test_davis_is_scored_officially_by_a_run_and_by_files_alike(
+    root: Path, told: Print, truths: dict[str, Path], tmp_path: Path
+) -> None:
+    """A run that draws true masks of half of the objects, then its masks as another program's."""
+    spec, official = "ref_davis17|valid", "official"
+    chosen = benchmark(spec)
+    selection = chosen.open(root)
+
+    def half(samples: Sequence[Sample]) -> Iterator[Drawn]:
+        for number, sample in enumerate(samples):
+            for frame in range(sample.num_frames):
+                masks = [
+                    target.masks((frame,))[0] & bool(int(target.key) // 4 % 2) for target in sample.targets
+                ]
+                yield Drawn(number, frame, tuple(answered(mask) for mask in masks))
+
+    run = evaluate_asker(
+        half, chosen, selection, named("lisa_tiny"), out_dir=tmp_path / "run", convention=official
+    )
+    table = told(spec, "--predictions", tmp_path / "run", "--score")
+    objects, jf, j, *_, f, _, _ = numbers(table, "mean")
+    assert isinstance(run.all, expressions.Score) and 0 < jf < 100
+    assert (run.all.n, *(round(100 * one, 2) for one in (run.all.jf, run.all.j, run.all.f))) == (
+        objects,
+        jf,
+        j,
+        f,
+    )
+    assert {f"annotator {one}": numbers(table, f"annotator {one}")[1] for one in range(4)} == {
+        name: round(100 * one.jf, 2) for name, one in run.kinds.items()
+    }
+    assert run.upstream.startswith("J&F-Mean,J-Mean,") and "objects merged" in str(run)
+    assert read_scores(tmp_path / "run") == run
+    again = score_folder(
+        tmp_path / "run" / MASKS, selection, chosen, out_dir=tmp_path / "b", convention=official
+    )
+    assert replace(again.all, emission=run.all.emission) == run.all and again.protocol == "foreign"
+
+
+def test_an_official_score_that_cannot_be_is_refused_before_anything_is_asked(root: Path) -> None:
+    chosen = benchmark("ref_davis17|valid")
+    with pytest.raises(
+        ValueError, match="merges the masks of ref_davis17.valid, which are kept nowhere here"
+    ):
+        evaluate_asker(nobody, chosen, chosen.open(root), named("lisa_tiny"), convention="official")
+    with pytest.raises(ValueError, match="its masks are no palette PNGs"):
+        check_official(benchmark("mevis|valid_u").open(root))
+
+
+def nobody(samples: Sequence[Sample]) -> Iterator[Drawn]:
+    raise AssertionError("asked all the same")
 
 
 def test_the_truth_of_revos_has_100_and_knows_what_is_not_there(told: Print, truths: dict[str, Path]) -> None:

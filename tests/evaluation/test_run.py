@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -21,6 +21,7 @@ from seglm.evaluation.scores.files import read_mask, write_mask
 from seglm.evaluation.scores.iou import count
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
+from seglm.evaluation.table import markdown, table
 from seglm.model.recipe import Evaluate, Recipe
 from seglm.model.recipes import recipe as named
 from tests.evaluation.fakes import BENCHMARK, KINDS, FakeSource, near_the_truth, rectangle
@@ -57,6 +58,16 @@ def test_the_score_is_printed_with_its_convention(recipe: Recipe) -> None:
     text = str(scored(recipe))
     assert "fake|val, protocol generate" in text
     assert "LISA's gIoU/cIoU" in text and "one expression a target" in text and "[SEG] rate" in text
+
+
+def test_a_score_on_training_data_says_so_wherever_it_stands(recipe: Recipe, tmp_path: Path) -> None:
+    why = "the manifest lists it"
+    scores = replace(scored(recipe), leak=why)
+    assert f"LEAK: {why}; this is no validation score." in str(scores) and "LEAK" not in str(scored(recipe))
+    (tmp_path / "scores.json").write_text(json.dumps(asdict(scores)))
+    assert read_scores(tmp_path) == scores
+    side_by_side = markdown(table({"seen": scores, "unseen": scored(recipe)}, title="t"))
+    assert f"LEAK: seen: {why}." in side_by_side
 
 
 def test_files_tell_the_same_story_as_the_scores(recipe: Recipe, tmp_path: Path) -> None:

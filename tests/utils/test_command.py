@@ -13,7 +13,7 @@ import pytest
 from seglm.dataset.faults import fault
 from seglm.model.released.errors import WrongNames
 from seglm.utils import log as logs
-from seglm.utils.command import BY_CTRL_C, command
+from seglm.utils.command import BY_BROKEN_PIPE, BY_CTRL_C, command
 from seglm.utils.command import said as words_of
 
 ROOT = Path(__file__).parents[2]
@@ -189,3 +189,28 @@ def test_what_a_loader_process_raises_is_told_as_if_it_were_raised_here(
     with pytest.raises(type(error)) as raised:
         list(DataLoader(Broken(error), num_workers=workers))  # type: ignore[arg-type]
     assert words_of(raised.value).partition(": SEGLM_TRACEBACK")[0] == told
+
+
+@pytest.mark.parametrize("ending", ["", "raise SystemExit(0)", "raise OSError('more')"])
+def test_a_command_whose_reader_has_gone_ends_without_a_word(ending: str) -> None:
+    """As in `... --list | head -1`, where the end of a pipe closes before everything is written."""
+    script = (
+        "from seglm.utils.command import command\n"
+        "@command\ndef main():\n    for number in range(100_000): print(number)\n    " + ending + "\nmain()"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert started.stdout is not None and started.stderr is not None
+    assert started.stdout.readline() == "0\n"
+    started.stdout.close()
+    assert started.stderr.read() == "" and started.wait(timeout=60) == BY_BROKEN_PIPE
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    @command
+    def main() -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(SystemExit, match="error: .*Broken pipe"):
+        main()
