@@ -29,16 +29,17 @@ if TYPE_CHECKING:
     Film = Name | Video | Sequence[Picture] | NDArray[np.uint8] | Tensor
     """a video file or a folder of frames; pictures in a list; uint8 [T, H, W, 3] of NumPy; uint8 [T, 3, H, W] of PyTorch"""
 
+NOTHING = "a conversation"
 RECENT = 8  # frames of a video that are kept decoded
 BITS_16 = ("I;16", "I;16B", "I;16L")
 RGB, RGBA = 3, 4  # channels
 
 
-def is_video(given: Picture | Film) -> bool:
+def is_video(given: Picture | Film | None) -> bool:
     """Whether it is a video, also one of a single frame. Raises FileNotFoundError for a path to nothing."""
     if isinstance(given, str | os.PathLike):
         return not is_picture(there(given))
-    if isinstance(given, Image.Image):
+    if given is None or isinstance(given, Image.Image):
         return False
     if hasattr(given, "ndim"):
         return int(given.ndim) > RGB
@@ -47,11 +48,13 @@ def is_video(given: Picture | Film) -> bool:
     )
 
 
-def sample_of(given: Picture | Film) -> Sample:
-    """A sample about which nothing is asked yet. A picture is decoded here, frames of a video when they are taken.
+def sample_of(given: Picture | Film | None) -> Sample:
+    """A sample about which nothing is asked yet; None: of words alone. A picture is decoded here, a frame when it is taken.
 
     Raises FileNotFoundError, ValueError for what is no picture and no video, and Fault for a file that cannot be read.
     """
+    if given is None:
+        return Sample(NOTHING, (0, 0), lambda _: np.zeros((0, 0, RGB), np.uint8), num_frames=0)
     if is_video(given):
         return sample_of_video(video_of(given), _name(given, "the video"))  # type: ignore[arg-type]
     pixels = picture_of(given, name := _name(given, "the picture"))

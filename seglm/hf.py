@@ -19,7 +19,9 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 
 from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.given import sample_of
+from seglm.evaluation.asking.folder import predict_folder
 from seglm.evaluation.asking.open_model import device_named, open_model
+from seglm.evaluation.asking.predict_forward import predict_forward
 from seglm.evaluation.asking.question import MAX_NEW_TOKENS, Told, predict, predict_frames
 from seglm.model.load import load as load_segmenter
 from seglm.model.precision import Precision
@@ -116,7 +118,7 @@ class SegLMModel(PreTrainedModel):
 
     def predict(
         self,
-        about: Picture | Film,
+        about: Picture | Film | None,
         text: str,
         *,
         history: Told = (),
@@ -125,7 +127,7 @@ class SegLMModel(PreTrainedModel):
         """The answer to a question about a picture or a video.
 
         about: a path (a picture, a video file, a folder of frames), a PIL image, uint8 [H, W, 3] of NumPy or uint8 [3, H, W] of
-        PyTorch, RGB; of a video also a list of these, or an array with one axis more in front.
+        PyTorch, RGB; of a video also a list of these, or an array with one axis more in front. None: nothing is shown.
         history: `history` of an earlier answer about the same picture or video; the question then follows it.
         Raises FileNotFoundError, and ValueError for pixels of another type, range or order of axes (the message says what to
         write), for a file that cannot be read and for a blank question.
@@ -142,6 +144,20 @@ class SegLMModel(PreTrainedModel):
         with of_no_data_set():
             sample = sample_of(video)
         return predict_frames(self.segmenter, sample, text, history=history, max_new_tokens=max_new_tokens)
+
+    def predict_folder(
+        self, folder: str | Path, text: str, out: str | Path, *, max_new_tokens: int = MAX_NEW_TOKENS
+    ) -> list[dict[str, Any]]:
+        """Asks about every picture and film below a folder; masks, overlays and JSONs go to `out`, a folder of their own.
+
+        What is answered there already is not asked again. Returns what `out/answers.json` holds: `file`, `text`, `status` and
+        `masks`, or `error` for a file that cannot be read. Raises ValueError if `out` holds answers to another question.
+        """
+        return predict_folder(self.segmenter, Path(folder), text, Path(out), max_new_tokens=max_new_tokens)
+
+    def predict_forward(self, **call: Any) -> dict[str, Any]:
+        """As Sa2VA's method of that name, for every system: see `seglm.evaluation.asking.predict_forward`."""
+        return predict_forward(self.segmenter, **call)
 
     def forward(self, batch: Batch, counts: dict[str, float] | None = None) -> Output:
         """As `Segmenter.forward`."""

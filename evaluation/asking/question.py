@@ -26,7 +26,7 @@ Carry = Callable[[Iterator[Drawn], Sequence[Sample]], Iterator[Drawn]]
 
 def predict(
     model: Segmenter,
-    about: Picture | Film,
+    about: Picture | Film | None,
     text: str,
     *,
     history: Told = (),

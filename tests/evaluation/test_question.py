@@ -15,9 +15,11 @@ import seglm
 from seglm.dataset.given import sample_of
 from seglm.dataset.pipeline import shown
 from seglm.evaluation.asking.ask import asker
+from seglm.evaluation.asking.predict_forward import history_of, written
 from seglm.evaluation.asking.question import predict, predict_frames
 from seglm.evaluation.scores.first_mask import mask_of
 from seglm.hf import SegLMConfig, SegLMModel
+from seglm.model.backbones import templates
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import Batch
@@ -185,3 +187,56 @@ def test_a_loaded_model_answers_and_so_does_transformers_own_way() -> None:
 def test_what_cannot_be_loaded_is_said(path: Path, options: dict, error: type[Exception], told: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(error, match=told):
         seglm.load(path, **options)
+
+
+def test_words_alone_are_answered_without_a_mask() -> None:
+    answer = predict(talkative(), None, "Is a ring round?", max_new_tokens=6)
+    assert answer.text and answer.masks.shape == (0, 0, 0) and answer.status == "not_asked"
+    more = predict(talkative(), None, "Why?", history=answer.history, max_new_tokens=6)
+    assert len(more.history) == 2
+
+
+# ---- Sa2VA's own call -----------------------------------------------------------------------------------------------
+def call(model: Segmenter, **given: object) -> dict[str, object]:
+    return SegLMModel(SegLMConfig(), model).predict_forward(
+        max_new_tokens=6, tokenizer=None, mask_prompts=None, **given
+    )
+
+
+def test_sa2va_s_call_gives_its_dictionary() -> None:
+    model, image = talkative(), Image.fromarray(FILM[0])
+    want = predict(model, FILM[0], "Segment it.", max_new_tokens=6)
+    found = call(model, image=image, text="<image>Segment it.", past_text="")
+    assert found["prediction"] == want.text and len(found["prediction_masks"]) == len(want.segments) > 0  # type: ignore[arg-type]
+    np.testing.assert_array_equal(np.stack(found["prediction_masks"]), want.masks[:, None])  # type: ignore[call-overload]
+    frames = [Image.fromarray(frame) for frame in FILM]
+    film = call(model, video=frames, text="<image>Segment it.")
+    assert {mask.shape for mask in film["prediction_masks"]} == {FILM.shape[:3]}  # type: ignore[attr-defined]
+    words = call(model, text="Is a ring round?")
+    assert words["prediction"] and words["prediction_masks"] == []
+
+
+def test_its_past_text_goes_on_with_a_dialogue() -> None:
+    model = talkative()
+    first = call(model, image=FILM[0], text="<image>Segment it.")
+    second = call(model, image=FILM[0], text="And the cup?", past_text=first["past_text"])
+    want = predict(
+        model, FILM[0], "And the cup?", history=[("Segment it.", str(first["prediction"]))], max_new_tokens=6
+    )
+    assert second["prediction"] == want.text
+    np.testing.assert_array_equal(np.stack(second["prediction_masks"]), want.masks[:, None])  # type: ignore[call-overload]
+    with pytest.raises(
+        ValueError, match=r"past_text: turn 1 is not written as llava_v1 writes it \(\"A chat between"
+    ):
+        call(model, image=FILM[0], text="And?", past_text="<|im_start|>user\nSegment it.<|im_end|>")
+    with pytest.raises(ValueError, match="image and video; a question is about one of them"):
+        call(model, image=FILM[0], video=FILM, text="And?")
+
+
+@pytest.mark.parametrize("name", sorted(templates._TEMPLATES))
+def test_a_dialogue_comes_back_from_what_a_template_writes(name: str) -> None:
+    history = (("Where is it?\nThere?", "It is [SEG]."), (" And the other", ""), ("Why?", "A. B"))
+    of = templates.template(name)
+    for is_shown in (True, False):
+        assert tuple(history_of(written(history, of, is_shown=is_shown), of)) == history
+    assert history_of("", of) == []
