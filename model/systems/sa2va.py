@@ -198,6 +198,7 @@ def sa2va_4b() -> Recipe:
         prompt=one_question_each,
         walk=evenly,
         shows=frames_or_tiles,
+        points=regions_shown,
         read_at=0,
         terms=(Language(1.0), PointBce(2.0), PointDice(0.5)),
         trainable=Trainable(
