@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from seglm.model.scripts import SEG, drawn_frames
-from seglm.utils.types import Caption, Clip, Piece, Slot, Turn
+from seglm.utils.types import Caption, Clip, Piece, Pointed, Slot, Turn
 
 _RESPOND = "Please respond with interleaved segmentation masks for the corresponding"
 _OUTPUT = "Please output with interleaved segmentation masks for the corresponding"
@@ -43,6 +43,16 @@ def caption_turn(clip: Clip, caption: Caption, rng: np.random.Generator) -> Turn
         told = phrase.end
     question = CAPTION_QUESTIONS[rng.integers(len(CAPTION_QUESTIONS))]
     return Turn((question,), (*said, caption.text[told:]))
+
+
+def regions_shown(clip: Clip) -> tuple[Piece, ...]:
+    """`There are 2 part regions in the picture: region1<vp>...</vp>, region2<vp>...</vp>.`, each with its own patches."""
+    count = len(clip.pointed)
+    pieces: list[Piece] = [f"There are {count} part regions in the picture: "]
+    for number, masks in enumerate(clip.pointed):
+        end = ".\n" if number == count - 1 else ", "
+        pieces += [f"region{number + 1}<vp>", Pointed(0, masks[0]), f"</vp>{end}"]
+    return tuple(pieces)
 
 
 def region_turns(clip: Clip, rng: np.random.Generator) -> list[Turn]:

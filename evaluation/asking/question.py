@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.given import is_video, regions_of, sample_of
 from seglm.evaluation.asking.ask import ask
-from seglm.model.walk import POINTS
 from seglm.utils.answers import Drawn
 from seglm.utils.encoding import check_text
 from seglm.utils.prediction import FramePrediction, Prediction, seen
@@ -45,7 +44,7 @@ def predict(
     with of_no_data_set():
         sample = sample_of(about)
     if regions is not None:
-        if POINTS not in model.recipe.vocabulary:
+        if model.recipe.points is None:
             raise ValueError(f"regions: recipe {model.recipe.name} is not taught to read any; leave them out")
         sample = replace(sample, regions=regions_of(regions, sample))
     drawn = predict_frames(model, sample, text, history=history, max_new_tokens=max_new_tokens)

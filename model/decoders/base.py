@@ -36,6 +36,8 @@ class DecoderChoice(Choice, ABC):
     """file or folder of the decoder before any training"""
     image_size: Count
     """side of the padded square that the encoder sees, pixels"""
+    mark: ClassVar[str] = "image_encoder."
+    """a part of the names by which weights hold such a mask decoder"""
     begins_anew: ClassVar[bool] = False
     """a training takes `weights` even where the LLM's folder holds a mask decoder"""
 
@@ -86,7 +88,7 @@ class DecoderChoice(Choice, ABC):
 
     def _completed(self, checkpoint: Checkpoint, load: Callable[[Path], Checkpoint], name: str) -> Checkpoint:
         """See `complete`. load: reads the file or folder `weights`; name: the decoder's, for messages."""
-        if checkpoint.has("decoder.image_encoder."):
+        if checkpoint.has(f"decoder.{self.mark}"):
             if self.weights != checkpoint.source:
                 log.info("%s holds its own %s; %s is not read", checkpoint.source, name, self.weights)
             return checkpoint

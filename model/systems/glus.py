@@ -24,6 +24,7 @@ from dataclasses import replace
 import numpy as np
 
 from seglm.model.backbones.llava import Llava
+from seglm.model.contrast import Contrast
 from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Sam2
 from seglm.model.decoders.sam2_memory import MemoryPolicy
 from seglm.model.recipe import Data, Evaluate, Recipe, Schedule, Token, Trainable
@@ -193,7 +194,7 @@ def glus_s() -> Recipe:
         forced=answer_given,
         walk=frame_by_frame,
         typed=typed,
-        terms=(Language(1.0, slots_only=True), Bce(2.0), Dice(0.5)),
+        terms=(Language(1.0, slots_only=True), Bce(2.0), Dice(0.5), Contrast(0.1)),
         trainable=replace(
             trainable,
             full=(*trainable.full, "projector"),
@@ -220,5 +221,6 @@ def glus_a() -> Recipe:
         name="glus_a",
         parent=parent.name,
         data=data,
+        terms=tuple(term for term in parent.terms if term.name != Contrast.name),
         schedule=replace(parent.schedule, epochs=50),
     )

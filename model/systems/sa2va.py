@@ -30,7 +30,7 @@ import numpy as np
 
 from seglm.model.backbones.internvl import LINEARS, InternVL
 from seglm.model.backbones.llava import Llava
-from seglm.model.captions import caption_turn, region_turns
+from seglm.model.captions import caption_turn, region_turns, regions_shown
 from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Sam2
 from seglm.model.point_terms import PointBce, PointDice, Points
 from seglm.model.recipe import (
@@ -46,7 +46,6 @@ from seglm.model.recipe import (
 from seglm.model.scripts import ANSWERS, SEG, SENTENCE_QUESTIONS, drawn_frames
 from seglm.model.terms import Language
 from seglm.model.toy import BASES, toy_sized
-from seglm.model.walk import regions_shown
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Piece, Script, Slot, Target, Turn, Window
 
 FRAMES = 5  # of a video that the LLM is shown, and that are drawn in training (`sampled_frames`)
