@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle
+from torch.nn.functional import interpolate, pixel_shuffle
 
-from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice
-from seglm.model.decoders.sam2_dims import Sam2Dims, make_modules
+from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice, Followed
+from seglm.model.decoders.sam2_dims import LEVELS, Sam2Dims, TrackerDims, make_modules
 from seglm.model.decoders.sam2_kept import CHANNELS, packed, with_original
 from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy
 from seglm.model.decoders.squares import squares
@@ -49,6 +49,8 @@ WITHOUT_GRADIENT = tuple(
 @dataclass(frozen=True)
 class Sam2(DecoderChoice):
     """SAM-2 or SAM-2.1, any of its sizes; a picture is a video of one frame."""
+
+    mark: ClassVar[str] = "memory_attention."
 
     weights: Place = "sam2.1_hiera_large.pt"
     """SAM-2's .pt, or a folder with config.json and model.safetensors"""
@@ -82,12 +84,27 @@ class Sam2(DecoderChoice):
             )
 
     def complete(self, checkpoint: Checkpoint) -> Checkpoint:
+        from seglm.model.released.errors import WeightsError
         from seglm.model.released.sam2 import load_sam2
 
+        if self._holds_another(checkpoint):
+            raise WeightsError(
+                f"{checkpoint.source}: holds a mask decoder that is no SAM-2; train from it (train_ds.py --version), or give a "
+                "trained model of this recipe"
+            )
         whole = self._completed(checkpoint, load_sam2, "SAM-2")
         if not self.keeps_original:
             return whole
         return with_original(whole, lambda: load_sam2(resolve(self.weights, what=WITH_ORIGINAL)))
+
+    def begin(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Another mask decoder stays behind, and the projection into the space of its prompts: GLUS starts from LISA so
+        (train_ds.py, `initialize_glus_modules`, at 8fd138b)."""
+        another = self._holds_another(checkpoint)
+        return self.complete(checkpoint.without(("project.", "decoder.")) if another else checkpoint)
+
+    def _holds_another(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.has("decoder.image_encoder.") and not checkpoint.has(f"decoder.{self.mark}")
 
     def build(self, sizes: Mapping[str, Any]) -> Sam2Decoder:
         dims = Sam2Dims.of(sizes)
@@ -98,6 +115,13 @@ class Sam2(DecoderChoice):
             best_of_several=self.best_of_several,
             keeps_original=self.keeps_original,
         )
+
+
+def resized(squares_J1hw: Tensor, side: int) -> Tensor:
+    """Squares float [J, 1, h, h] -> [J, 1, side, side], smoothed where they get smaller; the same if they are so large."""
+    if squares_J1hw.shape[-1] == side:
+        return squares_J1hw
+    return interpolate(squares_J1hw, (side, side), mode="bilinear", align_corners=False, antialias=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,10 +155,12 @@ class Sam2Decoder(nn.Module):
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    mean: ClassVar[tuple[float, float, float]] = PIXEL_MEAN
+    std: ClassVar[tuple[float, float, float]] = PIXEL_STD
 
     def __init__(
         self,
-        dims: Sam2Dims,
+        dims: TrackerDims,
         *,
         not_points: bool = False,
         best_of_several: bool = False,
@@ -161,8 +187,8 @@ class Sam2Decoder(nn.Module):
         self.temporal_positional_encoding_projection_layer = (
             made.temporal_positional_encoding_projection_layer if dims.pointer_positions else None
         )
-        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(self.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(self.std).view(3, 1, 1), persistent=False)
 
     @property
     def image_size(self) -> int:
@@ -197,14 +223,14 @@ class Sam2Decoder(nn.Module):
         One tensor holds the three levels of the pyramid (see `levels`): the two fine ones as the mask decoder takes them, that
         is behind its `conv_s0` and `conv_s1`, as in SAM-2's `forward_image`.
         """
-        dtype = self.image_encoder.neck.convs[0].weight.dtype
+        dtype = next(self.image_encoder.neck.parameters()).dtype
         pictures = self.normalise(frames, resized).to(dtype)
         at_once = len(pictures) if is_sharded(self.image_encoder) else FRAMES_AT_ONCE
         return torch.cat([self.encode_squares(some) for some in pictures.split(at_once)])
 
     def encode_squares(self, pictures: Tensor) -> Tensor:
         """The same of float [M, 3, I, I], normalised, and with gradient."""
-        fine, middle, coarse = self.image_encoder(pictures).fpn_hidden_states
+        fine, middle, coarse = self.image_encoder(pictures).fpn_hidden_states[:LEVELS]
         dtype = self.mask_decoder.conv_s0.weight.dtype
         levels = [*packed(self.mask_decoder, fine, middle), coarse.to(dtype)]
         if self.original_mask_decoder is not None:
@@ -238,8 +264,9 @@ class Sam2Decoder(nn.Module):
         return self.prompt_encoder.not_a_point_embed.weight.float().expand(jobs, NOT_POINTS, -1)  # type: ignore[no-any-return]
 
     def dense(self, logits_J1hw: Tensor) -> Tensor:
-        """Logits of masks float [J, 1, h, w] with h = 4 g -> the prompt [J, C, g, g] that asks to improve them."""
-        return self.prompt_encoder.mask_embed(logits_J1hw.float())  # type: ignore[no-any-return]
+        """Logits of masks float [J, 1, h, w], brought to h = 4 g -> the prompt [J, C, g, g] that asks to improve them."""
+        low = resized(logits_J1hw.float(), 4 * self.dims.grid)
+        return self.prompt_encoder.mask_embed(low)  # type: ignore[no-any-return]
 
     # ---- masks -------------------------------------------------------------------------------------------------------
     def decode(self, features: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
@@ -270,7 +297,7 @@ class Sam2Decoder(nn.Module):
 
     def follow(
         self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
-    ) -> tuple[Tensor, Tensor, Memory]:
+    ) -> tuple[Followed, Memory]:
         """See `Remembers`; float32 whatever the autocast."""
         from seglm.model.decoders.sam2_original import carried  # which need this file
         from seglm.model.decoders.sam2_step import step
@@ -279,7 +306,8 @@ class Sam2Decoder(nn.Module):
             return carried(self, features, prompts_JPC, memory, frame=frame)
         said = None if prompts_JPC is None else self._prompts(prompts_JPC)
         drawn, memory = step(self, features, memory, frame=frame, prompts=said)
-        return drawn.logits, drawn.iou[:, None], memory
+        score = drawn.score if memory.policy.occlusion else None
+        return Followed(drawn.logits, drawn.iou[:, None], score), memory
 
     def without_memory(self, coarse: Tensor) -> Tensor:
         """The coarse features [J, C, g, g] of a frame that looks back on nothing."""

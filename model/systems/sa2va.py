@@ -74,8 +74,6 @@ CARRIED = replace(PREDICTING, by_mask=True)
 RELEASED = replace(PREDICTING, masks_absent=False)
 """at inference, as it was released: the slot's vector is a prompt of SAM-2's, and the trained mask decoder follows it"""
 
-GROUNDING = Sam2(weights="sam2_hiera_large.pt", not_points=True, best_of_several=True, stretches=True)
-
 
 # ---- which frames ---------------------------------------------------------------------------------------------------
 def five_frames(num_frames: int, rng: np.random.Generator) -> Frames:
@@ -174,6 +172,16 @@ def _val_question(target: Target, form: str) -> str:
 
 
 # ---- recipes --------------------------------------------------------------------------------------------------------
+DECODER = Sam2(
+    weights="sam2_hiera_large.pt",
+    not_points=True,
+    best_of_several=True,
+    stretches=True,
+    memory=CARRIED,
+    keeps_original=True,
+)
+
+
 def sa2va_4b() -> Recipe:
     """Sa2VA-4B on InternVL2.5-4B, as projects/llava_sam2/configs/sa2va_4b.py trains it on 8 GPUs."""
     trainable = Trainable()
@@ -183,13 +191,14 @@ def sa2va_4b() -> Recipe:
         parent="lisa_7b",
         # The template is InternVL2-4B's, whose LLM was a Phi-3.
         backbone=InternVL(weights="OpenGVLab/InternVL2_5-4B", template="phi3_chat"),
-        decoder=replace(GROUNDING, memory=CARRIED, keeps_original=True),
+        decoder=DECODER,
         tokens=(Token(SEG, "draws"), *(Token(mark, "marks") for mark in MARKS)),
         frames=five_frames,
         script=turn_by_turn,
         prompt=one_question_each,
         walk=evenly,
         shows=frames_or_tiles,
+        points=regions_shown,
         read_at=0,
         terms=(Language(1.0), PointBce(2.0), PointDice(0.5)),
         trainable=Trainable(
@@ -231,13 +240,14 @@ def sa2va_8b() -> Recipe:
 def sa2va_4b_released() -> Recipe:
     """Sa2VA-4B as its code has it where that costs: always five objects in training, the first five frames at inference."""
     parent = sa2va_4b()
+    decoder = replace(DECODER, memory=RELEASED, keeps_original=False)
     return replace(
         parent,
         name="sa2va_4b_released",
         parent=parent.name,
         script=always_five,
         walk=first_five,
-        decoder=replace(GROUNDING, memory=RELEASED),
+        decoder=decoder,
     )
 
 
