@@ -66,7 +66,6 @@ class DialogueEncoder:
         Raises ValueError if a token is not one id of its own in the tokenizer, or if neither the end of the template's answers
         nor the tokenizer's own end is.
         """
-        from tokenizers.decoders import ByteLevel
 
         self.tokenizer = tokenizer
         self.template = template
