@@ -117,10 +117,9 @@ def _attributes_read(words: Mapping[str, Tensor], packed: Packed) -> Iterator[tu
         for token, value in zip(words[name].tolist(), values, strict=True)
     }
     for row, line in enumerate(packed.ids.tolist()):
-        for place, token in enumerate(line):
+        for column, token in enumerate(line):
             if token in named:
-                name, value = named[token]
-                yield name, value, (row, place)
+                yield *named[token], (row, column)
     for question, fact, place in packed.facts:
         if question.kind != "fact":
             yield fact.attribute, fact.value, place

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from seglm.utils.grounding import Caption as Caption
+from seglm.utils.grounding import Phrase as Phrase
+from seglm.utils.grounding import Region as Region
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -74,39 +78,6 @@ class Target:
     def is_known(self, frame: int) -> bool:
         """Whether the mask in a frame is published, so that it may be asked for and a metric looks there."""
         return self.known_frames is None or frame in self.known_frames
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """Words of a caption that speak of a target."""
-
-    start: int
-    """of the first character in `Caption.text`"""
-    end: int
-    """behind the last character"""
-    target: int
-    """position in the targets of the sample, and of its clip"""
-
-
-@dataclass(frozen=True)
-class Caption:
-    """What is seen, told in words of which some are grounded in masks (grounded conversation, GCG)."""
-
-    text: str
-    phrases: tuple[Phrase, ...]
-    """in the order of the text; no two overlap"""
-
-
-@dataclass(frozen=True)
-class Region:
-    """A thing that is pointed at: its mask is given and not asked for. Turns call the first of a sample `region1`."""
-
-    masks: Callable[[Sequence[int]], NDArray[np.bool_]]
-    """frames (indices into the sample) -> bool [T, H, W], original pixels; decoded when called"""
-    captions: tuple[str, ...] = ()
-    """true descriptions, for which a script asks in its own words; empty where the turns say everything"""
-    key: str = ""
-    """names the region inside its sample"""
 
 
 @dataclass(frozen=True)

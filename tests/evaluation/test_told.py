@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from seglm.dataset.pipeline import shown
 from seglm.dataset.sources import open_source
 from seglm.dataset.toy.write_sa2va import write_sa2va
-from seglm.evaluation.asking import ask as asking
 from seglm.evaluation.scores.grounded import word_likeness
 from seglm.evaluation.told import captions, questions, regions
 from seglm.evaluation.told.__main__ import main
@@ -24,7 +24,7 @@ from seglm.evaluation.told.captions import Chosen, picture_of, true_of
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.utils.answers import Answer, Drawn, Spoken
-from seglm.utils.types import Sample, Window
+from seglm.utils.types import Pointed, Sample
 
 
 @pytest.fixture(scope="module")
@@ -216,10 +216,16 @@ def test_every_question_is_asked_in_a_conversation_of_its_own(
 def test_a_typed_question_points_at_the_regions_of_its_picture(root: Path) -> None:
     sample = open_source("osprey|description", root).sample(0)
     recipe: Recipe = replace(named("lisa_tiny"), points=lambda clip: (f"{len(clip.pointed)} regions. ",))
-    _, (dialogue,) = asking._typed(sample, Window((0,), (0,)), "What?", (), recipe)
+    dialogue = recipe.typed(shown(sample, (0,)), "What?", (), recipe)
     assert f"{len(sample.regions)} regions. " in dialogue.turns[0].question
-    _, (plain,) = asking._typed(replace(sample, regions=()), Window((0,), (0,)), "What?", (), recipe)
+    plain = recipe.typed(shown(replace(sample, regions=()), (0,)), "What?", (), recipe)
     assert not [piece for piece in plain.turns[0].question if isinstance(piece, str) and "regions" in piece]
+
+
+def test_a_sa2va_points_at_regions_as_it_is_trained_to(root: Path) -> None:
+    sample, recipe = open_source("osprey|description", root).sample(0), named("sa2va_tiny")
+    first, *_ = recipe.typed(shown(sample, (0,)), regions.QUESTION, (), recipe).turns
+    assert sum(isinstance(piece, Pointed) for piece in first.question) == len(sample.regions)
 
 
 @pytest.mark.parametrize(
