@@ -1,16 +1,37 @@
-"""The projection of a slot's hidden state into the space of the decoder's prompts."""
+"""The projection of a slot's hidden state into the space of the decoder's prompts.
+
+Letters: D hidden size of the LLM, C prompt width, P prompt vectors of a slot.
+"""
 
 from __future__ import annotations
 
-from torch import nn
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from seglm.utils.config import Choice
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-class Projection(nn.Sequential):
-    """Linear, ReLU, Linear: `text_hidden_fcs` of LISA (model/LISA.py at 3cb2d43) and of all its descendants.
+@dataclass(frozen=True)
+class Project(Choice, ABC):
+    """A projection as a recipe names it."""
 
-    float [..., hidden] -> float [..., out]. LISA runs it over the whole sequence and picks rows afterwards; here rows are
-    picked first.
-    """
+    @abstractmethod
+    def build(self, *, hidden: int, width: int) -> nn.Module:
+        """A module float [..., D] -> float [..., C], or [..., P, C] where a slot has several vectors; its weights fresh.
 
-    def __init__(self, hidden: int, out: int) -> None:
-        super().__init__(nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out))
+        hidden: D; width: C.
+        """
+
+
+@dataclass(frozen=True)
+class TwoLayers(Project):
+    """LISA's, and that of all its descendants."""
+
+    def build(self, *, hidden: int, width: int) -> nn.Module:
+        from seglm.model.projection import Projection
+
+        return Projection(hidden, width)

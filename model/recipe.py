@@ -2,8 +2,8 @@
 
 A recipe is made by a function in `model/systems`; a variant is `dataclasses.replace(parent(), ...)`. Every field can be set on
 the command line by its dotted path (`optim.lr=1e-4`). No flag changes the meaning of another.
-What a system may choose is a class with only its own fields, and builds itself: `backbone`, `decoder`, `fusion`, each of `terms`.
-Such a class may stand in the system's own file.
+What a system may choose is a class with only its own fields, and builds itself: `backbone`, `decoder`, `project`, `fusion`, each
+of `terms`. Such a class may stand in the system's own file.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from seglm.model.backbones.base import BackboneChoice
 from seglm.model.decoders.base import DecoderChoice
 from seglm.model.fusion import Fusion, Identity
 from seglm.model.precision import Precision
+from seglm.model.project import Project, TwoLayers
 from seglm.model.terms import Bce, Dice, Language, Term
 from seglm.model.walk import each_frame, one_picture, typed_once
 from seglm.utils.cli import with_flag
@@ -241,6 +242,8 @@ class Recipe:
     """name of the recipe this one was derived from; a run prints the difference"""
     read_at: Literal[-1, 0] = -1
     """which state of a slot is read: 0 at the token, -1 the one that predicts it"""
+    project: Project = field(default_factory=TwoLayers)
+    """what makes a slot's vector, or several of them, of its state"""
     fusion: Fusion = field(default_factory=Identity)
     """what becomes of the slots' vectors between the projection and the mask decoder"""
     terms: tuple[Term, ...] = (Language(1.0), Bce(2.0), Dice(0.5))
@@ -270,7 +273,7 @@ class Recipe:
                 f"terms: {', '.join(term.name for term in self.terms)}; a name may be there once"
             )
         self.engine.check(world, to_train=to_train)
-        for part in (self.backbone, self.decoder, self.fusion, *self.terms):
+        for part in (self.backbone, self.decoder, self.project, self.fusion, *self.terms):
             part.check(self)
         if to_train:
             self.data.families()

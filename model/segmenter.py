@@ -19,7 +19,6 @@ from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.decoders.base import Decoder, Remembers, restore
 from seglm.model.fusion import Mention
 from seglm.model.precision import computed_in
-from seglm.model.project import Projection
 from seglm.model.recipe import Recipe
 from seglm.model.terms import Predicted, Term
 from seglm.model.tracks import drawn_in_order
@@ -39,7 +38,7 @@ class Segmenter(nn.Module):
         self.backbone = backbone
         self.decoder = decoder
         hidden, width = backbone.hidden_size, decoder.prompt_dim
-        self.project = Projection(hidden, width)
+        self.project = recipe.project.build(hidden=hidden, width=width)
         self.fuse = recipe.fusion.build(recipe, width=width, hidden=hidden)
         self.terms: Mapping[str, Term] = {term.name: term for term in recipe.terms}
 
@@ -114,18 +113,18 @@ class Segmenter(nn.Module):
         return self.decode(features[_rows(batch.job_frame)], prompts[_rows(batch.job_slot)])[0]
 
     def queries(self, states_SD: Tensor) -> Tensor:
-        """Slot states -> their projections, float32 [S, C]."""
+        """Slot states -> their projections, float32 [S, C], or [S, P, C] of a projection that gives several."""
         with torch.autocast(states_SD.device.type, enabled=False):
             queries: Tensor = self.project(states_SD.float())
         return queries
 
     def prompts(self, queries_SC: Tensor, slots: Sequence[Mention]) -> Tensor:
-        """Projections -> prompt vectors, float32 [S, 1, C]; slots: what each row belongs to."""
+        """Projections -> prompt vectors, float32 [S, P, C], P 1 of a plain projection; slots: what each row belongs to."""
         if self.fuse is None:
-            return queries_SC.unsqueeze(1)
+            return _several(queries_SC)
         with torch.autocast(queries_SC.device.type, enabled=False):
             fused: Tensor = self.fuse(queries_SC, slots)
-        return fused.unsqueeze(1)
+        return _several(fused)
 
     def decode(self, features_JCgg: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
         """Mask 0 of the decoder and its estimated IoU: float32 [J, 1, h, w] and [J, 1]."""
@@ -153,6 +152,11 @@ class Segmenter(nn.Module):
         """The compute precision of the recipe; in fp32 it does nothing."""
         dtype = computed_in(self.recipe.engine.precision)
         return torch.autocast(self.backbone.device.type, dtype=dtype, enabled=dtype is not torch.float32)
+
+
+def _several(vectors: Tensor) -> Tensor:
+    """One vector a slot [S, C], or several, as [S, P, C]."""
+    return vectors.unsqueeze(1) if vectors.dim() == 2 else vectors
 
 
 def _rows(index: Tensor) -> Tensor:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seglm.dataset.collate import collate
+from seglm.model.project import Project
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import Batch
-from tests.tiny import assert_same_gradients, tiny_example, tiny_model
+from tests.tiny import assert_same_gradients, tiny_example, tiny_model, tiny_recipe
 
 TALK = tiny_example(("It is a ring.",), key="talk")
 ONE = tiny_example(("It is {}.", "Sure, {}."), key="one", seed=1)
@@ -103,3 +104,17 @@ def test_a_frame_that_nobody_draws_is_not_encoded(monkeypatch: pytest.MonkeyPatc
     features = model.features(both)
     assert encoded == [1] and not features[0].any()
     torch.testing.assert_close(features[1:], model.features(alone))
+
+
+@dataclass(frozen=True)
+class Twice(Project):
+    def build(self, *, hidden: int, width: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(hidden, 2 * width), nn.Unflatten(-1, (2, width)))
+
+
+def test_a_projection_may_give_a_slot_several_vectors() -> None:
+    model = tiny_model(tiny_recipe(project=Twice()))
+    batch = collate([ONE])
+    queries = model.queries(torch.randn(2, model.backbone.hidden_size))
+    assert model.prompts(queries, batch.slots).shape == (2, 2, model.decoder.prompt_dim)
+    assert model.train()(batch).loss.isfinite()
