@@ -5,7 +5,8 @@ it; some heads of the next layers go from an answer to what its question is abou
 that one. Without these lessons naming the right thing took several times as many steps.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,16 @@ def attention_targets(
     filled = [
         filled_by(owners, len(scene.things)) for owners, scene in zip(batch.owners, batch.scenes, strict=True)
     ]
+    shares_of = [all_of(one) for one in filled]
     answers: list[Aim] = []
+    rows, places = packed.predicts.T.tolist()
+    cells, answered = set(words["cell"].tolist()), packed.answers.tolist()
     for question, start, end in packed.spans:
         if question.targets:
-            row = int(packed.predicts[start, 0])
-            said = _targets_by_token(question, batch.scenes[row], words, packed.answers[start:end])
+            row = rows[start]
+            said = _targets_by_token(question, batch.scenes[row], cells, answered[start:end])
             for at, things in zip(range(start, end), said, strict=True):
-                answers.append(((row, int(packed.predicts[at, 1])), filled[row][:, things].sum(1)))
+                answers.append(((row, places[at]), shares_of[row](things)))
     read = words_read(words, [scene.things for scene in batch.scenes], filled, packed)
     return stacked(dict.fromkeys(WORD_LAYERS, read) | dict.fromkeys(ANSWER_LAYERS, answers))
 
@@ -61,23 +65,43 @@ def words_read(
     things: of each row; filled: of each row float [P, N], the share of each patch that each thing fills.
     """
     read: list[Aim] = []
+    shares_of = [all_of(one) for one in filled]
     for name, value, (row, place) in _attributes_read(words, packed):
         same = [i for i, thing in enumerate(things[row]) if getattr(thing, name) == value]
         if same:
-            read.append(((row, place), filled[row][:, same].sum(1)))
+            read.append(((row, place), shares_of[row](same)))
     return read
 
 
 def stacked(aims: Mapping[int, Sequence[Aim]]) -> dict[int, tuple[Tensor, Tensor]]:
     """Aims by layer -> the same as tensors, see `attention_targets`; without those that nothing fills, and layers without any."""
     targets: dict[int, tuple[Tensor, Tensor]] = {}
-    for layer, all_aimed in aims.items():
-        aimed = [(place, there) for place, there in all_aimed if there.any()]
-        if aimed:
-            places = torch.tensor([place for place, _ in aimed])
-            shares = torch.from_numpy(np.stack([there / there.sum() for _, there in aimed])).float()
-            targets[layer] = places, shares
+    made: dict[int, tuple[Tensor, Tensor]] = {}  # layers often share their aims
+    for layer, aimed in aims.items():
+        if not aimed:
+            continue
+        if id(aimed) not in made:
+            there = np.stack([share for _, share in aimed])
+            total = there.sum(1)
+            seen = total > 0
+            shares = torch.from_numpy(there[seen] / total[seen, None]).float()
+            made[id(aimed)] = torch.tensor([place for place, _ in aimed])[torch.from_numpy(seen)], shares
+        if len(made[id(aimed)][0]):
+            targets[layer] = made[id(aimed)]
     return targets
+
+
+def all_of(filled: Shares) -> Callable[[Sequence[int]], Shares]:
+    """filled: [P, N], of each thing -> what some things fill together, [P]; every sum is made once."""
+    sums: dict[tuple[int, ...], Shares] = {}
+
+    def together(things: Sequence[int]) -> Shares:
+        key = tuple(things)
+        if key not in sums:
+            sums[key] = filled[:, list(key)].sum(1)
+        return sums[key]
+
+    return together
 
 
 def missed(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -87,23 +111,31 @@ def missed(logits: Tensor, wanted: Tensor) -> Tensor:
 
 def _attributes_read(words: Mapping[str, Tensor], packed: Packed) -> Iterator[tuple[str, str, Place]]:
     """Every place where an attribute is named or meant by a fact: (field of Thing, value, place); not of facts asked alone."""
-    for name, values in ATTRIBUTES.items():
-        for token, value in zip(words[name].tolist(), values, strict=True):
-            for row, place in (packed.ids == token).nonzero().tolist():
-                yield name, value, (row, place)
+    named = {
+        token: (name, value)
+        for name, values in ATTRIBUTES.items()
+        for token, value in zip(words[name].tolist(), values, strict=True)
+    }
+    for row, line in enumerate(packed.ids.tolist()):
+        for column, token in enumerate(line):
+            if token in named:
+                yield *named[token], (row, column)
     for question, fact, place in packed.facts:
         if question.kind != "fact":
             yield fact.attribute, fact.value, place
 
 
 def _targets_by_token(
-    question: Question, scene: Scene, words: Mapping[str, Tensor], answer: Tensor
+    question: Question, scene: Scene, cells: AbstractSet[int], answer: Sequence[int]
 ) -> list[list[int]]:
     """The things that each token of an answer is about: all of them until one has been named, then one after the other."""
     order = sorted(question.targets, key=lambda i: scene.things[i].x)
-    is_cell = torch.isin(answer, words["cell"])
-    named = (is_cell.cumsum(0) - is_cell.long()).tolist()  # before this token
-    return [_about(order, number, bool(cell)) for number, cell in zip(named, is_cell, strict=True)]
+    named, said = 0, []  # how many things before this token
+    for token in answer:
+        is_cell = token in cells
+        said.append(_about(order, named, is_cell))
+        named += is_cell
+    return said
 
 
 def _about(order: list[int], named: int, is_cell: bool) -> list[int]:

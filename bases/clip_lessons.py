@@ -11,6 +11,7 @@ from seglm.bases.attention_lessons import (
     TAUGHT_HEADS,
     WORD_LAYERS,
     Aim,
+    all_of,
     missed,
     stacked,
     words_read,
@@ -85,18 +86,22 @@ def _answer_aims(
     cells = {*words["cell"].tolist(), *packer.word_ids([NOWHERE])}
     article = packer.word_ids(["the"])[0]
     aims: list[Aim] = []
+    lines, places = packed.predicts.T.tolist()
+    answered = packed.answers.tolist()
+    shares_of = [[all_of(one) for one in (row.filled, *row.by_frame)] for row in rows]
     for question, start, end in packed.spans:
         if question.kind not in (WATCH, DOES) or not question.targets:
             continue
-        row = int(packed.predicts[start, 0])
+        row = lines[start]
         order = order_of(rows[row].drawn.clip.scenes[0], question.targets)
         said, is_named = 0, False
         for at in range(start, end):
-            token = int(packed.answers[at])
+            token = answered[at]
             is_cell = token in cells
             things = order if not is_named else [order[min(said // 2, len(order) - 1)]]
-            where = rows[row].by_frame[-(said % 2)] if is_cell else rows[row].filled
-            aims.append(((row, int(packed.predicts[at, 1])), where[:, things].sum(1)))
+            anywhere, *by_frame = shares_of[row]
+            where = by_frame[-(said % 2)] if is_cell else anywhere
+            aims.append(((row, places[at]), where(things)))
             said += is_cell
             is_named = is_named or token == article
     return aims

@@ -83,13 +83,16 @@ def seen_patches(shown: Showing, number: int) -> list[tuple[int, int]]:
 def clip_features(llava: torch.nn.Module, rows: Sequence[Showing]) -> Tensor:
     """Tower features of the visual tokens: [N, V, vision width]; with a gradient through whole frames alone."""
     whole = vision_features(llava, np.concatenate([row.drawn.pictures[list(row.whole)] for row in rows]))
+    others = [sorted(set(row.pooled) - set(row.whole)) for row in rows]
     with torch.no_grad():
-        seen = vision_features(llava, np.concatenate([row.drawn.pictures for row in rows])).mean(1)
-    features, first = [], 0
-    for row, own in zip(rows, whole.unflatten(0, (len(rows), WHOLE)), strict=True):
-        count = len(row.drawn.pictures)
-        features.append(torch.cat([seen[first : first + count][list(row.pooled)], own.flatten(0, 1)]))
-        first += count
+        pictures = [row.drawn.pictures[frames] for row, frames in zip(rows, others, strict=True)]
+        means = vision_features(llava, np.concatenate(pictures)).mean(1).split([len(one) for one in pictures])
+    features = []
+    for row, frames, own, mean in zip(
+        rows, others, whole.unflatten(0, (len(rows), WHOLE)), means, strict=True
+    ):
+        found = dict(zip((*row.whole, *frames), (*own.detach().mean(1), *mean), strict=True))
+        features.append(torch.cat([torch.stack([found[frame] for frame in row.pooled]), own.flatten(0, 1)]))
     return torch.stack(features)
 
 

@@ -3,7 +3,7 @@
 Heads learn to go from a patch of a whole frame to the same thing in the frames before it; the layers say how the thing has
 changed since then, and in the last frame all its changes and what it does in the clip. The words for a deed are drawn to the
 same place, so that what is asked for is found like a look. Turning is not taught: between two whole frames a square may turn by
-more than half of the step at which it looks the same, so these do not show which way.
+more than half of the step at which it looks the same, so these hardly show which way.
 Letters: N clips (rows), V visual tokens of a clip, G watched states.
 """
 

@@ -5,12 +5,14 @@ a clip have no tokens around them, as in VideoLISA.
 Letters: N images (rows), T tokens of a row, A answer tokens.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,10 +66,13 @@ class Packer:
         self._tokenizer = tokenizer
         self.patches = patches
         before_image, self._behind = ("", "") if of_clips else IMAGE_TOKENS
-        self._ids = lru_cache(maxsize=200_000)(
-            lambda text: tuple(tokenizer(text, add_special_tokens=False).input_ids)
-        )
-        self._verbs = {self._ids(fact.verb): fact for fact in FACTS}
+        # The tokenizer's own entrance takes three times as long as the library behind it, and every step has a hundred new texts.
+        encode = tokenizer.backend_tokenizer.encode
+        self._ids = lru_cache(maxsize=200_000)(lambda text: tuple(encode(text, add_special_tokens=False).ids))
+        self._verbs = defaultdict[int, list[tuple[tuple[int, ...], Fact]]](list)
+        for fact in FACTS:
+            verb = self._ids(fact.verb)
+            self._verbs[verb[0]].append((verb, fact))
         self._facts = lru_cache(maxsize=200_000)(self._find_facts)
         before = (tokenizer.bos_token_id, *self._ids(LLAVA_V1.first + before_image))
         self.image_start = len(before)
@@ -95,8 +100,9 @@ class Packer:
         """The facts that some ids tell, each with the index of its last token."""
         return tuple(
             (fact, at + len(verb) - 1)
-            for verb, fact in self._verbs.items()
-            for at in range(len(ids) - len(verb) + 1)
+            for at, first in enumerate(ids)
+            if first in self._verbs
+            for verb, fact in self._verbs[first]
             if ids[at : at + len(verb)] == verb
         )
 
@@ -118,28 +124,27 @@ class Packer:
         start = len(self.prefix)
         lengths = [max(sum(len(ids) for _, ids, _ in row[chunk]) for row in told) for chunk in range(CHUNKS)]
         ends = list(accumulate(lengths, initial=start))
-        ids = torch.zeros(len(rows), ends[-1], dtype=torch.long)
-        ids[:, :start] = torch.tensor(self.prefix)
-        positions, group = torch.zeros_like(ids), torch.full_like(ids, -1)
-        positions[:, :start] = torch.arange(start)
+        ids = np.zeros((len(rows), ends[-1]), dtype=np.int64)
+        positions, group = np.zeros_like(ids), np.full_like(ids, -1)
+        ids[:, :start], positions[:, :start] = self.prefix, np.arange(start)
         predicts, answers, spans, facts = [], list[int](), [], []
         for row, chunks in enumerate(told):
             for chunk, first in zip(chunks, ends, strict=False):
                 at = first
                 for number, (question, own, asked) in enumerate(chunk):
                     end = at + len(own)
-                    ids[row, at:end], group[row, at:end] = torch.tensor(own), number
-                    positions[row, at:end] = torch.arange(start, start + len(own))
+                    ids[row, at:end], group[row, at:end] = own, number
+                    positions[row, at:end] = np.arange(start, start + len(own))
                     predicts += [(row, place) for place in range(at + asked - 1, end - 1)]
                     spans.append((question, len(answers), len(answers) + len(own) - asked))
                     answers += own[asked:]
                     facts += [(question, fact, (row, at + last)) for fact, last in self._facts(own[:asked])]
                     at = end
         borders = tuple(zip(ends, ends[1:], strict=False))
-        masks = tuple(_mask(group[:, first:end], start) for first, end in borders)
+        masks = tuple(_mask(torch.from_numpy(group[:, first:end]), start) for first, end in borders)
         return Packed(
-            ids=ids,
-            positions=positions,
+            ids=torch.from_numpy(ids),
+            positions=torch.from_numpy(positions),
             prefix=start,
             chunks=borders,
             masks=masks,

@@ -63,8 +63,7 @@ def scores(
         packed = packer.pack(rows)
         features = vision_features(llava, np.roll(pictures, 1, axis=0) if wrong_image else pictures)
         hidden = hidden_states(llava, packed, features)
-        row, place = packed.predicts.unbind(1)
-        guesses = llava.lm_head(hidden[row, place]).argmax(-1)
+        guesses = llava.lm_head(hidden).argmax(-1)
         for question, start, end in packed.spans:
             guess = guesses[start:end]
             is_right = float(torch.equal(guess, packed.answers[start:end]))
@@ -103,8 +102,7 @@ def clip_scores(
         packed = packer.pack(asked)
         shown = [rows[i - 1] for i in range(len(rows))] if wrong_clip else rows
         hidden = hidden_states(llava, packed, clip_features(llava, shown))
-        row, place = packed.predicts.unbind(1)
-        guesses = llava.lm_head(hidden[row, place]).argmax(-1)
+        guesses = llava.lm_head(hidden).argmax(-1)
         for question, start, end in packed.spans:
             same = guesses[start:end] == packed.answers[start:end]
             right[question.kind].append(float(same.all()))

@@ -130,34 +130,40 @@ def hidden_states(
     layer_states: list[Tensor] | None = None,
     depth: int | None = None,
 ) -> Tensor:
-    """The last hidden state of a packed row of dialogues per image: [N, T, D]; the same numbers as a dense mask gives.
+    """The last hidden states that predict the answers of a packed row of dialogues per image: [A, D], in the order of
+    `packed.predicts`; the same numbers as a dense mask gives.
 
     watched: layer -> int64 [G, 2] (row, position) of states; attention: gets, layer by layer, how these attend to the prefix
-    up to the image's end, logits [G, heads, image_end]. layer_states: gets what each layer hands on, [N, T, D].
-    depth: only so many layers are run.
+    up to the image's end, logits [G, heads, image_end]. layer_states: gets what each layer hands on, [N, T, D], but the last
+    one, which thinks only about what is returned. depth: only so many layers are run; the last of these hands on everything.
     """
     lm = llava.model.language_model
-    hidden = lm.embed_tokens(packed.ids)
     shown = llava.model.multi_modal_projector(features)
-    start = packed.image_start
-    hidden = torch.cat([hidden[:, :start], shown, hidden[:, start + shown.shape[1] :]], dim=1)
+    before, behind = packed.image_start, packed.image_start + shown.shape[1]
+    embedded = [lm.embed_tokens(ids) for ids in (packed.ids[:, :before], packed.ids[:, behind:])]
+    hidden = torch.cat([embedded[0], shown, embedded[1]], dim=1)
+    asked = packed.predicts.unbind(1)
     turns = lm.rotary_emb(hidden, packed.positions)
     for number, layer in enumerate(lm.layers[:depth]):
         at = None if watched is None else watched.get(number)
         attended, logits = _attend(layer.self_attn, layer.input_layernorm(hidden), turns, packed, at)
         if logits is not None and attention is not None:
             attention.append(logits)
-        hidden = hidden + attended
+        is_last = number == len(lm.layers) - 1
+        if is_last:
+            hidden, attended = hidden[asked], attended[asked]
+        hidden = hidden + layer.self_attn.o_proj(attended)
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-        if layer_states is not None:
+        if layer_states is not None and not is_last:
             layer_states.append(hidden)
-    return lm.norm(hidden)  # type: ignore[no-any-return]
+    return lm.norm(hidden if hidden.ndim == 2 else hidden[asked])  # type: ignore[no-any-return]
 
 
 def _attend(
     attention: Any, hidden: Tensor, turns: tuple[Tensor, Tensor], packed: Packed, watched: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Llama's self-attention, chunk by chunk: the prefix is causal, a chunk sees the prefix and its own questions.
+    """Llama's self-attention before its output is projected, [N, T, D], chunk by chunk: the prefix is causal, a chunk sees
+    the prefix and its own questions.
 
     Returns it with the logits by which the watched states attend up to the image's end, if any are watched.
     """
@@ -177,7 +183,7 @@ def _attend(
     ):
         all_keys, all_values = torch.cat([keys[0], own_key], dim=2), torch.cat([values[0], own_value], dim=2)
         seen.append(F.scaled_dot_product_attention(own_query, all_keys, all_values, attn_mask=mask))
-    return attention.o_proj(torch.cat(seen, dim=2).transpose(1, 2).flatten(2)), logits
+    return torch.cat(seen, dim=2).transpose(1, 2).flatten(2), logits
 
 
 def _products(query: Tensor, keys: Tensor, watched: Tensor) -> Tensor:

@@ -114,9 +114,8 @@ def talk_loss(
 
 
 def answer_loss(base: TinyLlava, packed: Packed, hidden: Tensor) -> tuple[Tensor, float]:
-    """Cross entropy of the tokens of the answers, float [], and the share of them that is right, 0 to 1. hidden: [rows, T, D]."""
-    row, column = packed.predicts.unbind(1)
-    logits = base.llava.lm_head(hidden[row, column])
+    """Cross entropy of the tokens of the answers, float [], and the share of them that is right, 0 to 1. hidden: [A, D]."""
+    logits = base.llava.lm_head(hidden)
     return F.cross_entropy(logits, packed.answers), float((logits.argmax(1) == packed.answers).float().mean())
 
 

@@ -57,10 +57,19 @@ class TinySam2(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.sam = Sam2Decoder(DIMS)
+        self.sam.apply(_begin_anew)
         self.alike = nn.Embedding(len(tiny_sam.GROUPS), DIMS.prompt_dim)
         self.dense = nn.ModuleDict(
             {name: nn.Conv2d(DIMS.prompt_dim, len(v) + 1, 1) for name, v in tiny_sam.VALUES.items()}
         )
+
+
+def _begin_anew(module: nn.Module) -> None:
+    """PyTorch's own beginnings, as segment_anything has them. transformers' (deviations of 0.02) are made for wide layers: in
+    narrow ones every attention begins by looking everywhere alike, and 300 steps went by until a point meant a place.
+    """
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
+        module.reset_parameters()
 
 
 def drawn_scenes(first: int, count: int, *, split: Split) -> DrawnScenes:

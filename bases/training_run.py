@@ -6,10 +6,13 @@ cosine is passed through faster, so that a run always ends with a small rate.
 
 import json
 import math
+import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -19,6 +22,7 @@ WARM_SHARE = 0.02  # of the run, linear
 FINAL_SHARE = 0.02  # of the peak rate, at the end of the cosine
 AVERAGE_DECAY = 0.998  # of the running average, per step
 CLIP_NORM = 1.0
+BY_SIGNAL = 128  # the exit status of a run that a signal stopped is this and its number
 StepFn = Callable[[int, float], tuple[Tensor, Mapping[str, float]]]
 
 
@@ -67,10 +71,12 @@ def train(
 
     step: (number of the step, progress 0..1) -> (loss, values to log). saved: called with the averaged weights at
     each checkpoint.
-    folder: keeps `<name>.pt` (to go on from) and `<name>.jsonl` (the curve).
+    folder: keeps `<name>.pt` (to go on from) and `<name>.jsonl` (the curve). SIGTERM and Ctrl-C save after the step and leave
+    by SystemExit; a second Ctrl-C stops at once.
     """
     average = _Average(module)
-    optimizer = torch.optim.AdamW(_groups(module, settings.weight_decay), lr=settings.lr, betas=(0.9, 0.98))
+    groups = _groups(module, settings.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98), fused=True)
     checkpoint, progress = folder / f"{name}.pt", Progress()
     folder.mkdir(parents=True, exist_ok=True)
     if checkpoint.exists():
@@ -79,28 +85,55 @@ def train(
     before, cpu_before = time.time() - progress.seconds, time.process_time() - progress.cpu_seconds
     sums: dict[str, tuple[float, int]] = {}
     share = share_at(progress, settings)
-    while share < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.lr * rate(share)
-        loss, values = step(progress.step, share)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(module.parameters(), CLIP_NORM)
-        optimizer.step()
-        average.update(module)
-        progress.step += 1
-        progress.seconds, progress.cpu_seconds = time.time() - before, time.process_time() - cpu_before
-        progress.share = share = max(share, share_at(progress, settings))
-        sums = _logged(
-            sums, {"loss": float(loss.detach()), **values}, progress, settings, folder / f"{name}.jsonl"
-        )
-        if progress.step % settings.save_every == 0 or share >= 1:
-            _save(checkpoint, module, optimizer, average, progress)
-            with average.applied(module):
-                saved(module, progress)
-            before, cpu_before = time.time() - progress.seconds, time.process_time() - progress.cpu_seconds
+    with _asked_to_stop() as asked:
+        while share < 1:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.lr * rate(share)
+            loss, values = step(progress.step, share)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), CLIP_NORM)
+            optimizer.step()
+            average.update(module)
+            progress.step += 1
+            progress.seconds, progress.cpu_seconds = time.time() - before, time.process_time() - cpu_before
+            progress.share = share = max(share, share_at(progress, settings))
+            sums = _logged(
+                sums, {"loss": float(loss.detach()), **values}, progress, settings, folder / f"{name}.jsonl"
+            )
+            if progress.step % settings.save_every == 0 or share >= 1:
+                _save(checkpoint, module, optimizer, average, progress)
+                with average.applied(module):
+                    saved(module, progress)
+                before, cpu_before = (
+                    time.time() - progress.seconds,
+                    time.process_time() - progress.cpu_seconds,
+                )
+            elif asked:
+                _save(checkpoint, module, optimizer, average, progress)
+                print(f"{name}: saved at step {progress.step}", flush=True)
+            if asked:
+                raise SystemExit(BY_SIGNAL + asked[0])
     average.write(module)
     return progress
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """The signals that have asked the run to stop since."""
+    asked: list[int] = []
+
+    def came(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and number in asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, came) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def share_at(progress: Progress, settings: RunSettings) -> float:

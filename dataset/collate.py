@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seglm.dataset.rows import TEXT, Rows, rows_of, stems_of
+from seglm.dataset.subjects import told_of
 from seglm.utils.types import IGNORE_LABEL, Batch, Bound, Example
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def collate(
         slots=slots,
         slot_at=_indices([slot.row * text.ids.shape[1] + slot.place for slot in slots]),
         words=_indices([slot.word_id for slot in slots]),
+        about=told_of(slots, examples, first_drawn),
         job_slot=_indices([slot for slot, _ in jobs]),
         job_frame=_indices([frame for _, frame in jobs]),
         job_times=torch.tensor([times[job] for job in jobs], dtype=torch.float32),

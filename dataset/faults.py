@@ -26,6 +26,10 @@ class Missing(Fault):
     """A whole file or folder of a data set is not there."""
 
 
+class Broken(ValueError):
+    """A picture or video that somebody gives, of no data set, cannot be read."""
+
+
 def fault(key: str, path: Path | str, what: str) -> Fault:
     """The error for a sample: `key: what (path)`, and ADVICE."""
     place = "" if str(path) == key else f" ({path})"
@@ -39,11 +43,11 @@ def without_advice(told: str) -> str:
 
 @contextmanager
 def of_no_data_set() -> Iterator[None]:
-    """A fault of a picture or video that somebody asks about is a ValueError: nothing is to be checked but this one."""
+    """A fault of a picture or video that somebody asks about is Broken: nothing is to be checked but this one."""
     try:
         yield
     except Fault as error:
-        raise ValueError(without_advice(str(error))) from error
+        raise Broken(without_advice(str(error))) from error
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 
 from seglm.dataset.frames import EIGHT_BITS, MOST_PIXELS, Pixels, read_frame
 from seglm.dataset.readers.video import Video, is_picture, open_video, within
-from seglm.utils.types import Sample
+from seglm.utils.types import Region, Sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,16 +29,17 @@ if TYPE_CHECKING:
     Film = Name | Video | Sequence[Picture] | NDArray[np.uint8] | Tensor
     """a video file or a folder of frames; pictures in a list; uint8 [T, H, W, 3] of NumPy; uint8 [T, 3, H, W] of PyTorch"""
 
+NOTHING = "a conversation"
 RECENT = 8  # frames of a video that are kept decoded
 BITS_16 = ("I;16", "I;16B", "I;16L")
 RGB, RGBA = 3, 4  # channels
 
 
-def is_video(given: Picture | Film) -> bool:
+def is_video(given: Picture | Film | None) -> bool:
     """Whether it is a video, also one of a single frame. Raises FileNotFoundError for a path to nothing."""
     if isinstance(given, str | os.PathLike):
         return not is_picture(there(given))
-    if isinstance(given, Image.Image):
+    if given is None or isinstance(given, Image.Image):
         return False
     if hasattr(given, "ndim"):
         return int(given.ndim) > RGB
@@ -47,11 +48,13 @@ def is_video(given: Picture | Film) -> bool:
     )
 
 
-def sample_of(given: Picture | Film) -> Sample:
-    """A sample about which nothing is asked yet. A picture is decoded here, frames of a video when they are taken.
+def sample_of(given: Picture | Film | None) -> Sample:
+    """A sample about which nothing is asked yet; None: of words alone. A picture is decoded here, a frame when it is taken.
 
     Raises FileNotFoundError, ValueError for what is no picture and no video, and Fault for a file that cannot be read.
     """
+    if given is None:
+        return Sample(NOTHING, (0, 0), lambda _: np.zeros((0, 0, RGB), np.uint8), num_frames=0)
     if is_video(given):
         return sample_of_video(video_of(given), _name(given, "the video"))  # type: ignore[arg-type]
     pixels = picture_of(given, name := _name(given, "the picture"))
@@ -62,6 +65,27 @@ def sample_of_video(video: Video, name: str) -> Sample:
     """The same of a video that is open; name: begins messages about it. Its last frames stay decoded."""
     frame = lru_cache(RECENT)(video.frame)
     return Sample(name, video.size, frame, video.num_frames, path=name, frame_names=video.names)
+
+
+def regions_of(masks: Any, sample: Sample) -> tuple[Region, ...]:
+    """Masks of things that are pointed at: bool [R, H, W], or 0 and 1 in another type; in a video the same in every frame.
+
+    Raises ValueError for another size or other values, and for an empty mask, under which nothing lies.
+    """
+    array = np.asarray(masks)
+    if array.shape[1:] != sample.size or array.ndim != RGB or not len(array):
+        raise ValueError(
+            f"regions are of {list(array.shape)}; permitted is bool [R, {sample.size[0]}, {sample.size[1]}], R from 1"
+        )
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError(f"regions are {array.dtype}, {_range(array)}; permitted is bool, or 0 and 1")
+    if empty := [number + 1 for number, mask in enumerate(array) if not mask.any()]:
+        raise ValueError(f"region{empty[0]} has no pixel; leave it out")
+    whole = array.astype(np.bool_)
+    return tuple(
+        Region(lambda frames, mask=mask: np.stack([mask] * len(frames)))  # type: ignore[misc]
+        for mask in whole
+    )
 
 
 def there(path: Name) -> Path:

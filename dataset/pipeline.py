@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from seglm.dataset.faults import blamed
 from seglm.dataset.mixture import LOOK, Order, rng_of
 from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels, vision_tiles
+from seglm.dataset.subjects import subjects
 from seglm.utils.tiles import first_rows, grid_of, views
 from seglm.utils.types import (
     PLAIN,
@@ -125,6 +126,7 @@ def clip(sample: Sample, *, frames: Frames, targets: Sequence[int] | None = None
         regions=sample.regions,
         pointed=tuple(pointed(sample, region, frames.seen) for region in sample.regions),
         drawn_at=tuple(frames.seen.index(number) if number in frames.seen else -1 for number in frames.drawn),
+        frames=frames.drawn,
     )
 
 
@@ -250,6 +252,8 @@ def example(
         ignore=clip.ignore,
         asked=tuple(dialogue.targets for dialogue in script),
         kinds=tuple(target.kind for target in clip.targets),
+        frames=clip.frames,
+        subjects=subjects(clip.targets),
     )
 
 

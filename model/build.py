@@ -64,6 +64,7 @@ def refuse_absent_base(recipe: Recipe) -> None:
         vision_else=backbone.vision,
         decoder=decoder.weights,
         decoder_anew=decoder.begins_anew,
+        decoder_mark=decoder.mark,
     )
 
 

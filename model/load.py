@@ -103,7 +103,13 @@ def load(
     chosen = choose_recipe(folder, name=recipe)
     log.info("%s: recipe %s (%s)", path, chosen.recipe.name, chosen.reason)
     used = chosen.recipe if decoder is None else with_settings(chosen.recipe, [("decoder.weights", decoder)])
-    refuse_absent(str(folder), vision=vision, vision_else=used.backbone.vision, decoder=used.decoder.weights)
+    refuse_absent(
+        str(folder),
+        vision=vision,
+        vision_else=used.backbone.vision,
+        decoder=used.decoder.weights,
+        decoder_mark=used.decoder.mark,
+    )
     _check(used, precision, world)
     checkpoint = used.decoder.complete(used.backbone.read(str(folder), vision=vision))
     if not checkpoint.has("project."):

@@ -30,6 +30,7 @@ PREFIXES = (
 )
 # peft puts the wrapped layer and its adapters below the layer's own name
 INFIXES = ((".base_layer.", "."), (".lora_A.default.", ".lora_A."), (".lora_B.default.", ".lora_B."))
+OF_TRAINING = "banks."  # of a Segmenter: it goes into checkpoints that a run goes on from, and into no others
 GROUPS = ("llm", "vision", "projector", "decoder", "project", "fuse")
 
 
@@ -56,10 +57,13 @@ def canonical(module_name: str) -> str:
 def names(model: nn.Module) -> dict[str, str]:
     """Our name -> module-tree name, for every tensor that `model` keeps (parameters and persistent buffers).
 
+    What a loss remembers (OF_TRAINING) is none of them.
     Raises ValueError if two tensors would share a name: then the table is wrong for the installed libraries.
     """
     found: dict[str, str] = {}
     for inside in model.state_dict():
+        if inside.startswith(OF_TRAINING):
+            continue
         ours = canonical(inside)
         if ours in found:
             raise ValueError(

@@ -239,6 +239,8 @@ class Recipe:
     """how many frames a window shows -> what a typed question begins with"""
     typed: Callable[[Clip, str, Sequence[tuple[str, str]], Recipe], Dialogue] = typed_once
     """what somebody typed, and the questions and answers before it -> what is asked about a window"""
+    points: Callable[[Clip], tuple[Piece, ...]] | None = None
+    """how a typed question points at the regions of a clip, behind what `shows` gives; None for a system that cannot"""
     parent: str = ""
     """name of the recipe this one was derived from; a run prints the difference"""
     read_at: Literal[-1, 0, "phrase"] = -1

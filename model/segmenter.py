@@ -42,6 +42,8 @@ class Segmenter(nn.Module):
         self.project = recipe.project.build(hidden=hidden, width=width)
         self.fuse = recipe.fusion.build(recipe, width=width, hidden=hidden)
         self.terms: Mapping[str, Term] = {term.name: term for term in recipe.terms}
+        states = {name: term.state(width) for name, term in self.terms.items()}
+        self.banks = nn.ModuleDict({name: state for name, state in states.items() if state is not None})
 
     # ---- training ----------------------------------------------------------------------------------------------------
     def forward(self, batch: Batch, counts: Mapping[str, float] | None = None) -> Output:

@@ -16,7 +16,7 @@ from seglm.utils.ranges import Weight
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from seglm.model.segmenter import Segmenter
 
@@ -56,6 +56,11 @@ class Term(Choice, ABC):
     name: ClassVar[str]
     """under which it is logged, and set on the command line (`terms.bce.weight`)"""
     weight: Weight
+
+    def state(self, width: int) -> nn.Module | None:
+        """What the term remembers from step to step, in buffers, which are saved with a run and are no part of the model; None:
+        nothing. width: of a slot's vector."""
+        return None
 
     @abstractmethod
     def count(self, batch: Batch) -> int:

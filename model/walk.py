@@ -28,8 +28,9 @@ def one_picture(num_seen: int) -> tuple[Images, ...]:
 def typed_once(clip: Clip, text: str, history: Sequence[tuple[str, str]], recipe: Recipe) -> Dialogue:
     """What somebody typed, behind the questions and answers before it; what `shows` shows stands before the first of them."""
     first, *later = (*(question for question, _ in history), text)
+    regions = recipe.points(clip) if clip.pointed and recipe.points else ()
     questions: list[tuple[Piece, ...]] = [
-        (*recipe.shows(len(clip.seen)), recipe.chat_prompt.format(text=first)),
+        (*recipe.shows(len(clip.seen)), *regions, recipe.chat_prompt.format(text=first)),
         *((question,) for question in later),
     ]
     answers = (*((answer,) for _, answer in history), ())

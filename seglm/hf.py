@@ -14,12 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.given import sample_of
+from seglm.evaluation.asking.folder import predict_folder
 from seglm.evaluation.asking.open_model import device_named, open_model
+from seglm.evaluation.asking.predict_forward import predict_forward
 from seglm.evaluation.asking.question import MAX_NEW_TOKENS, Told, predict, predict_frames
 from seglm.model.load import load as load_segmenter
 from seglm.model.precision import Precision
@@ -116,21 +120,25 @@ class SegLMModel(PreTrainedModel):
 
     def predict(
         self,
-        about: Picture | Film,
+        about: Picture | Film | None,
         text: str,
         *,
         history: Told = (),
+        regions: NDArray[np.bool_] | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
     ) -> Prediction:
         """The answer to a question about a picture or a video.
 
         about: a path (a picture, a video file, a folder of frames), a PIL image, uint8 [H, W, 3] of NumPy or uint8 [3, H, W] of
-        PyTorch, RGB; of a video also a list of these, or an array with one axis more in front.
+        PyTorch, RGB; of a video also a list of these, or an array with one axis more in front. None: nothing is shown.
         history: `history` of an earlier answer about the same picture or video; the question then follows it.
+        regions: bool [R, H, W], things that the question calls region1, region2, ...; for systems that read them (Sa2VA).
         Raises FileNotFoundError, and ValueError for pixels of another type, range or order of axes (the message says what to
         write), for a file that cannot be read and for a blank question.
         """
-        return predict(self.segmenter, about, text, history=history, max_new_tokens=max_new_tokens)
+        return predict(
+            self.segmenter, about, text, history=history, regions=regions, max_new_tokens=max_new_tokens
+        )
 
     def predict_frames(
         self, video: Picture | Film, text: str, *, history: Told = (), max_new_tokens: int = MAX_NEW_TOKENS
@@ -142,6 +150,20 @@ class SegLMModel(PreTrainedModel):
         with of_no_data_set():
             sample = sample_of(video)
         return predict_frames(self.segmenter, sample, text, history=history, max_new_tokens=max_new_tokens)
+
+    def predict_folder(
+        self, folder: str | Path, text: str, out: str | Path, *, max_new_tokens: int = MAX_NEW_TOKENS
+    ) -> list[dict[str, Any]]:
+        """Asks about every picture and film below a folder; masks, overlays and JSONs go to `out`, a folder of their own.
+
+        What is answered there already is not asked again. Returns what `out/answers.json` holds: `file`, `text`, `status` and
+        `masks`, or `error` for a file that cannot be read. Raises ValueError if `out` holds answers to another question.
+        """
+        return predict_folder(self.segmenter, Path(folder), text, Path(out), max_new_tokens=max_new_tokens)
+
+    def predict_forward(self, **call: Any) -> dict[str, Any]:
+        """As Sa2VA's method of that name, for every system: see `seglm.evaluation.asking.predict_forward`."""
+        return predict_forward(self.segmenter, **call)
 
     def forward(self, batch: Batch, counts: dict[str, float] | None = None) -> Output:
         """As `Segmenter.forward`."""

@@ -35,6 +35,12 @@ def tiny_sam2(dims: Sam2Dims = SAM2, *, seed: int = 0) -> Sam2Decoder:
     """Every object is there: the score that says so begins at 3."""
     torch.manual_seed(seed)
     decoder = Sam2Decoder(dims).eval()
+    fill(decoder, seed=seed)
+    return decoder
+
+
+def fill(decoder: Sam2Decoder, *, seed: int) -> None:
+    """Random weights, large enough that nothing hides in rounding."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in decoder.parameters():
@@ -45,13 +51,12 @@ def tiny_sam2(dims: Sam2Dims = SAM2, *, seed: int = 0) -> Sam2Decoder:
             if "norm" in name and name.endswith("weight"):
                 parameter.add_(1)
         decoder.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(3)
-    return decoder
 
 
-def pictures(count: int, *, seed: int = 0) -> Tensor:
-    """uint8 [count, 3, SIDE, SIDE]."""
+def pictures(count: int, *, seed: int = 0, side: int = SIDE) -> Tensor:
+    """uint8 [count, 3, side, side]."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8)
+    return torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
 
 
 def features_of(decoder: Sam2Decoder, count: int, *, seed: int = 0) -> Tensor:

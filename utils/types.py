@@ -8,11 +8,15 @@ h w low resolution of the decoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from seglm.utils.grounding import Caption as Caption
+from seglm.utils.grounding import Phrase as Phrase
+from seglm.utils.grounding import Region as Region
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,39 +81,6 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Phrase:
-    """Words of a caption that speak of a target."""
-
-    start: int
-    """of the first character in `Caption.text`"""
-    end: int
-    """behind the last character"""
-    target: int
-    """position in the targets of the sample, and of its clip"""
-
-
-@dataclass(frozen=True)
-class Caption:
-    """What is seen, told in words of which some are grounded in masks (grounded conversation, GCG)."""
-
-    text: str
-    phrases: tuple[Phrase, ...]
-    """in the order of the text; no two overlap"""
-
-
-@dataclass(frozen=True)
-class Region:
-    """A thing that is pointed at: its mask is given and not asked for. Turns call the first of a sample `region1`."""
-
-    masks: Callable[[Sequence[int]], NDArray[np.bool_]]
-    """frames (indices into the sample) -> bool [T, H, W], original pixels; decoded when called"""
-    captions: tuple[str, ...] = ()
-    """true descriptions, for which a script asks in its own words; empty where the turns say everything"""
-    key: str = ""
-    """names the region inside its sample"""
-
-
-@dataclass(frozen=True)
 class Sample:
     """One image or video with everything that can be asked about it; nothing heavy is decoded yet."""
 
@@ -124,6 +95,8 @@ class Sample:
     targets: tuple[Target, ...] = ()
     turns: tuple[tuple[str, str], ...] = ()
     """(question, answer) pairs in words only, for visual question answering"""
+    turn_kinds: tuple[str, ...] = ()
+    """aligned with `turns` where the data set says of what kind each question is"""
     caption: Caption | None = None
     """speaks of `targets`, which then belong together: none of them is drawn without the others"""
     regions: tuple[Region, ...] = ()
@@ -195,6 +168,8 @@ class Clip:
     """bool [N, H, W] for each of `regions`: where it is in the frames that are seen"""
     drawn_at: tuple[int, ...] = ()
     """where in `seen` each frame of `drawn` stands, -1 for one that is not shown; empty if nobody asks"""
+    frames: tuple[int, ...] = ()
+    """which frame of the sample each of `drawn` is; empty if nobody asks"""
     answered: tuple[tuple[str, ...], ...] = ()
     """for each target what was answered in the windows that are repeated (`Window.repeats`), oldest first"""
 
@@ -304,6 +279,10 @@ class Example:
     """for each branch the targets it asks for (`Dialogue.targets`)"""
     kinds: tuple[str, ...] = ()
     """for each target its `kind`"""
+    frames: tuple[int, ...] = ()
+    """which frame of the sample each of `drawn` is; empty if nobody asks"""
+    subjects: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    """int64 [targets, 3]: expression, things and a bit for each thing, as numbers; empty if nobody asks"""
 
 
 @dataclass(frozen=True)
@@ -361,6 +340,9 @@ class Batch:
     """int64 [S], flat position of each slot's own token"""
     words: Tensor
     """int64 [S], `word_id` of each slot"""
+    about: Tensor
+    """int64 [S, 5], what each slot speaks of, as numbers: video, expression, frame, things, and a bit for each thing; the last
+    two are 0 where the data set names no thing"""
     job_slot: Tensor
     """int64 [J], the slot of each job; jobs are sorted by frame, and each is there once"""
     job_frame: Tensor

@@ -53,9 +53,12 @@ def open_conversations(
 
 
 def read_conversation(record: Record, still: Still) -> Sample:
-    turns = tuple((question, answer) for question, answer in record["turns"])
+    said: dict[str, Any] = {
+        "turns": tuple((question, answer) for question, answer in record["turns"]),
+        "turn_kinds": tuple(record.get("kinds", ())),
+    }
     if record["image"] == NOTHING:
-        return Sample(still.key, (0, 0), partial(_nothing, still.key), num_frames=0, turns=turns)
+        return Sample(still.key, (0, 0), partial(_nothing, still.key), num_frames=0, **said)
     if "frames" in record:
         video = open_video(still.path, still.key)
         return Sample(
@@ -63,11 +66,11 @@ def read_conversation(record: Record, still: Still) -> Sample:
             size=video.size,
             frame=video.frame,
             num_frames=video.num_frames,
-            turns=turns,
             path=str(still.path),
             frame_names=video.names,
+            **said,
         )
-    return Sample(still.key, still.size(), lambda _: still.frame(), turns=turns, path=str(still.path))
+    return Sample(still.key, still.size(), lambda _: still.frame(), path=str(still.path), **said)
 
 
 def _nothing(key: str, frame: int) -> Pixels:
@@ -86,17 +89,22 @@ def _records(path: Path, images: Path, talk: Talk, name: str) -> Iterator[Listed
 
 
 def _record(number: int, one: Any, images: Path, talk: Talk) -> Record:
-    turns = turns_of(take(one, "conversations", list))
+    said = take(one, "conversations", list)
+    turns: dict[str, Any] = {"turns": turns_of(said)}
+    kinds = [take({"kind": "", **told}, "kind", str) for told in said if told["from"] == ANSWERS][
+        -len(turns["turns"]) :
+    ]
+    turns |= {"kinds": kinds} if any(kinds) else {}
     named = one if talk.field == "image" else {"id": one.get("video"), **one}  # videos have their own names
     key = f"{number}-{take(named, 'id', str, int)}"
     if one.get(talk.field) is None:
-        return {"id": key, "image": NOTHING, "turns": turns}
+        return {"id": key, "image": NOTHING, **turns}
     image = take(one, talk.field, str)
     if talk.field == "video":
-        return {"id": key, "image": _there(image, images, talk.endings), "turns": turns, "frames": None}
+        return {"id": key, "image": _there(image, images, talk.endings), **turns, "frames": None}
     stem = Path(image).stem
     is_coco = is_number(stem) and image.startswith(talk.coco)
-    return {"id": key, "image": image, "turns": turns} | ({"coco": int(stem)} if is_coco else {})
+    return {"id": key, "image": image, **turns} | ({"coco": int(stem)} if is_coco else {})
 
 
 def _there(file: str, folder: Path, endings: Sequence[str]) -> str:

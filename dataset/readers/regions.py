@@ -1,4 +1,5 @@
-"""Regions that are given and spoken of: Osprey-724K, conversations or descriptions beside annotations in COCO's format.
+"""Regions that are given and spoken of: Osprey-724K, conversations or descriptions beside annotations in COCO's format; and
+captions of regions as GLaMM scores them.
 
 A sample is a picture with its regions in the order of the file. Texts call them `region1`, `region2`, ...: the file writes
 `<region1>`, and the released code takes the brackets away, too (projects/llava_sam2/datasets/Osprey_Dataset.py of
@@ -8,14 +9,15 @@ magic-research/Sa2VA).
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from seglm.dataset.description import Description
-from seglm.dataset.faults import attempt, fault
-from seglm.dataset.fields import Entry, coco_id, image_size, is_number, shown, take, texts
+from seglm.dataset.faults import Fault, attempt, blamed, fault
+from seglm.dataset.fields import Entry, Id, Unique, coco_id, image_size, is_number, shown, take, texts, words
 from seglm.dataset.index import Listed, Record
 from seglm.dataset.masks import parts_of
 from seglm.dataset.readers.conversations import turns_of
@@ -36,6 +38,15 @@ def open_regions(
     return open_stills(root, split, about, read_regions, list_records, files=(file,), images=home)
 
 
+def open_captions(root: Path, split: str, about: Description, file: Path, home: Path) -> Stills:
+    """The pictures of a file that has an "image" for each caption of a region, and an annotation of the same id with its mask.
+
+    A region is called as its first caption is; captions with the same mask are of one region. Raises Fault if it is missing.
+    """
+    list_records = partial(_captioned, file)
+    return open_stills(root, split, about, read_regions, list_records, files=(file,), images=home)
+
+
 def read_regions(record: Record, still: Still) -> Sample:
     size = (record["size"][0], record["size"][1])
     return Sample(
@@ -44,7 +55,11 @@ def read_regions(record: Record, still: Still) -> Sample:
         frame=lambda _: still.frame(size),
         turns=tuple((question, answer) for question, answer in record["turns"]),
         regions=tuple(
-            Region(partial(still.masks, one["mask"], size), tuple(one["captions"]), str(number + 1))
+            Region(
+                partial(still.masks, one["mask"], size),
+                tuple(one["captions"]),
+                one.get("key") or str(number + 1),
+            )
             for number, one in enumerate(record["regions"])
         ),
         path=str(still.path),
@@ -80,6 +95,40 @@ def _record(number: int, entry: Any, home: Path, images: Folders, ends: str) -> 
     record = {"id": str(number), "image": images.place(home, image), "size": size}
     record |= {"turns": turns, "regions": regions}
     return record | ({"coco": coco_id(image)} if is_number(Path(image).stem.rpartition("_")[2]) else {})
+
+
+def _captioned(file: Path, name: str) -> Iterator[Listed]:
+    content = read_json(file, name)
+    with blamed(name, file):
+        images, annotations = (Unique(take(content, what, list), what) for what in ("images", "annotations"))
+    yield from (fault(name, file, told) for one in (images, annotations) for told in one.without_id)
+    of_picture: defaultdict[str, list[Id]] = defaultdict(list)
+    for key, image in images.by_id.items():
+        picture = attempt(f"{name}/caption {key}", file, partial(take, image, "file_name", str))
+        if isinstance(picture, Fault):
+            yield picture
+        else:
+            of_picture[picture].append(key)
+    for picture, keys in of_picture.items():
+        yield attempt(f"{name}/{picture}", file, partial(_told_regions, picture, keys, images, annotations))
+
+
+def _told_regions(picture: str, keys: list[Id], images: Unique, annotations: Unique) -> Record:
+    size = image_size(images[keys[0]])
+    regions: dict[str, Entry] = {}
+    for key in keys:
+        mask = parts_of(annotations[key], size)
+        caption = words(take(images[key], "caption", str), "`caption`")
+        one = regions.setdefault(repr(mask), {"mask": mask, "captions": [], "key": str(key)})
+        one["captions"].append(caption)
+    record = {
+        "id": Path(picture).stem,
+        "image": picture,
+        "size": size,
+        "turns": [],
+        "regions": list(regions.values()),
+    }
+    return record | ({"coco": coco_id(picture)} if is_number(Path(picture).stem.rpartition("_")[2]) else {})
 
 
 def _plain(text: str, count: int) -> str:

@@ -19,7 +19,7 @@ from seglm.dataset.toy.scenes import GRID
 from seglm.dataset.toy.world import Beside, Manifest, Pool, digest_of, manifest_in
 
 MANIFEST_NAME = "toy_sa2va.json"
-LAYOUT_VERSION = 1  # raise it when the files change though the language does not
+LAYOUT_VERSION = 2  # raise it when the files change though the language does not
 SHOT_POOLS = (
     Pool("grandf train", "train", 0.04, "images"),
     Pool("openpsg train", "train", 0.02, "images"),
@@ -32,6 +32,7 @@ SHOT_POOLS = (
     Pool("grandf val", "val", 0.25, "val_images"),
     Pool("grandf test", "test", 0.25, "test_images"),
     Pool("my_data val", "val", 0.10, "val_images"),
+    Pool("my_qa val", "val", 0.25, "val_images"),
 )
 TAKE_POOLS = (
     Pool("chat_univi train", "train", 0.01, "images"),
@@ -39,6 +40,7 @@ TAKE_POOLS = (
     Pool("my_videos train", "train", 0.005, "images"),
     Pool("ref_sav valid", "val", 0.05, "val_images"),
     Pool("my_videos val", "val", 0.02, "val_images"),
+    Pool("my_video_qa val", "val", 0.05, "val_images"),
 )
 PART = Beside(
     "toy sets of Sa2VA",
@@ -113,6 +115,8 @@ def _write_sets(
         "my_data|val": lambda: listed.write_pictures(root, "val", shots("my_data val")),
         "my_videos|train": lambda: listed.write_videos(root, "train", takes("my_videos train")),
         "my_videos|val": lambda: listed.write_videos(root, "val", takes("my_videos val")),
+        "my_qa|val": lambda: conversations.write_questions(root, shots("my_qa val")),
+        "my_video_qa|val": lambda: conversations.write_video_questions(root, takes("my_video_qa val")),
     }
     counts: dict[str, int] = {}
     for name in progress(jobs, "Sa2VA's sets"):

@@ -19,8 +19,8 @@ from seglm.dataset.pixels import decoder_pixels
 from seglm.evaluation.asking.sight import SEEN, Seeing, Sight
 from seglm.evaluation.asking.turns import Answered, Seat, lots, told
 from seglm.model.recipe import Protocol, Recipe
-from seglm.utils.answers import Drawn, Spoken, status_of
-from seglm.utils.types import Clip, Dialogue, Example, Sample, Script, Slot, Window
+from seglm.utils.answers import Answer, Drawn, Spoken, Status, status_of
+from seglm.utils.types import Clip, Dialogue, Example, Sample, Script, Slot, Turn, Window
 
 if TYPE_CHECKING:
     import torch
@@ -82,12 +82,15 @@ def ask(
     max_new_tokens: int,
     history: Sequence[tuple[str, str]] = (),
 ) -> Iterator[Drawn]:
-    """One typed question about a picture or a video; every frame has one answer.
+    """One typed question about a picture or a video, or about nothing that is shown; every frame has one answer.
 
     history: (question, answer) of the turns before it, about the same picture or video.
     The answer's `status` tells the two ways to get no mask apart: `no_seg_token`, the question speaks of one in English and the
     model answered in words only, and `not_asked`, whether it asks for one is not known.
     """
+    if not sample.num_frames:
+        yield Drawn(0, 0, (_in_words(model, sample, text, history, max_new_tokens),))
+        return
     samples = _remembering([sample])
     sight = Sight(model, samples)
 
@@ -101,6 +104,17 @@ def ask(
         return [[one if one.tokens else replace(one, status="not_asked")] for [one] in said]
 
     yield from _draw(model, samples, told(lots(model.recipe, samples, most=SEEN_AT_ONCE), say))
+
+
+def _in_words(
+    model: Segmenter, sample: Sample, text: str, history: Sequence[tuple[str, str]], max_new_tokens: int
+) -> Answer:
+    """A conversation about nothing that is shown; a slot is a word like any other."""
+    turns = (*(Turn((question,), (answer,)) for question, answer in history), Turn((text,)))
+    clip = Clip(sample.key, sample.size, (), ())
+    [[said]] = speak(model, [(clip, (Dialogue(turns),))], max_new_tokens=max_new_tokens)
+    status: Status = "no_seg_token" if asks_for_mask(text) else "not_asked"
+    return Answer(replace(said, tokens=(), prompts=(), keywords=(), status=status))
 
 
 def asks_for_mask(text: str) -> bool:

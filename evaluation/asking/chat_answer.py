@@ -33,13 +33,19 @@ def save(answer: FramePrediction, picture: Picture, image: Path, folder: Path) -
     if not answer.segments:
         return []
     stem = claimed(image, folder)
-    names = [f"{stem}_mask_{number}.png" for number in range(len(answer.segments))]
     with replacing(folder, stem) as fresh:
-        for number, segment in enumerate(answer.segments):
-            (fresh / names[number]).write_bytes(segment.png())
-            shown = overlay(picture, segment.mask, MASK_COLOURS[number % len(MASK_COLOURS)])
-            write_jpeg(fresh / f"{stem}_masked_img_{number}.jpg", shown)
+        names = write_masks(answer, picture, stem, fresh)
     return [folder / name for name in names]
+
+
+def write_masks(answer: FramePrediction, picture: Picture, stem: str, folder: Path) -> list[str]:
+    """The files of `save` themselves; returns the masks' names."""
+    names = [f"{stem}_mask_{number}.png" for number in range(len(answer.segments))]
+    for number, segment in enumerate(answer.segments):
+        (folder / names[number]).write_bytes(segment.png())
+        shown = overlay(picture, segment.mask, MASK_COLOURS[number % len(MASK_COLOURS)])
+        _write_jpeg(folder / f"{stem}_masked_img_{number}.jpg", shown)
+    return names
 
 
 def described(answer: FramePrediction, paths: list[Path]) -> list[str]:
@@ -65,8 +71,7 @@ def described(answer: FramePrediction, paths: list[Path]) -> list[str]:
     return lines
 
 
-def write_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:
-    """A picture, uint8 [H, W, 3], RGB. Raises OSError if it cannot be encoded: JPEG ends at 65,535 pixels a side."""
+def _write_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:
     done, data = cv2.imencode(
         ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     )

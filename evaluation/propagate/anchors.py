@@ -28,7 +28,12 @@ def anchors_of(num_frames: int, anchors: Anchors) -> tuple[int, ...]:
 
 
 def asking_anchors(recipe: Recipe, anchors: Anchors) -> Recipe:
-    """The recipe with a walk that asks for these frames only; windows that ask for none of them are left out."""
+    """The recipe with a walk that asks for these frames only; windows that ask for none of them are left out.
+
+    A walk in which a frame depends on those before it, by what was answered or by what the mask decoder remembers, stays whole.
+    """
+    if recipe.decoder.memory is not None:
+        return recipe
     return replace(recipe, walk=partial(_windows, recipe.walk, anchors))
 
 
@@ -36,5 +41,7 @@ def _windows(walk: Callable[[int], Iterator[Window]], anchors: Anchors, num_fram
     wanted = anchors_of(num_frames, anchors)
     for window in walk(num_frames):
         asked = tuple(frame for frame in window.asked if frame in wanted)
-        if asked:
+        if window.repeats:
+            yield window
+        elif asked:
             yield replace(window, asked=asked)

@@ -53,16 +53,28 @@ def propagated(ask: Asker, how: Propagation) -> Asker:
 def carried(drawn: Iterable[Drawn], samples: Sequence[Sample], how: Propagation) -> Iterator[Drawn]:
     """All frames of a sample in their order, as soon as all its anchors are drawn.
 
-    drawn: the anchors of the samples, in any order. An anchor's own answer comes back as it is, unless another anchor is the key
-    frame of one of its things. Elsewhere what was said is what the first of the anchors with the most slots says.
+    drawn: the anchors of the samples, and perhaps other frames, in any order. An anchor's own answer comes back as it is, unless
+    another anchor is the key frame of one of its things. Elsewhere what was said is what the first of the anchors with the most
+    slots says.
     """
-    waiting: dict[int, dict[int, Drawn]] = {}
+    wanted = [anchors_of(sample.num_frames, how.anchors) for sample in samples]
+    waiting: list[dict[int, Drawn]] = [{} for _ in samples]
+    left = set(range(len(samples)))
     for one in drawn:
-        sample, own = samples[one.sample], waiting.setdefault(one.sample, {})
-        own[one.frame] = one
-        if len(own) == len(anchors_of(sample.num_frames, how.anchors)):
-            del waiting[one.sample]
-            yield from _whole(one.sample, sample, {frame: own[frame] for frame in sorted(own)}, how)
+        own = waiting[one.sample]
+        if one.sample in left and one.frame in wanted[one.sample]:
+            own[one.frame] = one
+            if len(own) == len(wanted[one.sample]):
+                left.remove(one.sample)
+                yield from _whole(one.sample, samples[one.sample], dict(sorted(own.items())), how)
+                own.clear()
+        if not left:
+            return  # what a walk draws behind the last anchor, nobody needs
+    if left:
+        keys = [samples[number].key for number in sorted(left)]
+        raise RuntimeError(
+            f"{keys}: the recipe's walk does not draw all anchors, {wanted[min(left)]} of the first"
+        )
 
 
 def in_order(walk: Iterable[Carried], first: int = 0) -> Iterator[Carried]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from seglm.evaluation.propagate.anchors import Anchors
@@ -12,14 +13,15 @@ from seglm.model.propagate import ByProgram, Propagator, check_program
 from seglm.utils.resolve import resolve
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from seglm.model.decoders.sam2 import Sam2, Sam2Decoder
 
-    from seglm.model.decoders.sam2 import Sam2Decoder
-
-SAM2, PROGRAM = "sam2", "program"
-FORMS = f'"{SAM2}", "{SAM2} WEIGHTS" or "{PROGRAM} COMMAND"'
+SAM2, SAM3, PROGRAM = "sam2", "sam3", "program"
+FORMS = f'"{SAM2}", "{SAM3}", "{SAM2} WEIGHTS", "{SAM3} WEIGHTS" or "{PROGRAM} COMMAND"'
 DEFAULT: Anchors = "uniform"
-HELP = f"{FORMS}: SAM-2 with weights that no training has touched (default: those of SAM-2.1 large), or a program of yours"
+HELP = (
+    f"{FORMS}: SAM-2, or the tracker of SAM-3, with weights that no training has touched (default: those of SAM-2.1 large, "
+    "facebook/sam3), or a program of yours"
+)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -69,34 +71,42 @@ def propagator(named: str, device: str) -> Propagator:
     kind, rest = _parts(named)
     if kind == PROGRAM:
         return ByProgram(rest)
+    from seglm.model.decoders.sam2_memory import PREDICTING
     from seglm.model.decoders.sam2_propagate import BySam2
+    from seglm.model.decoders.sam3_tracker import SAM3_PREDICTING
 
-    return BySam2(open_sam2(resolve(rest, what=f"SAM-2 (--propagate {SAM2})")).to(device))
+    decoder = open_decoder(_weighted(kind, rest)).to(device)
+    return BySam2(decoder, SAM3_PREDICTING if kind == SAM3 else PREDICTING)
 
 
-def open_sam2(path: Path) -> Sam2Decoder:
-    """A whole SAM-2 with its weights in float32, `.pt` or folder."""
-    from seglm.model.decoders.sam2 import Sam2Decoder
-    from seglm.model.decoders.sam2_dims import Sam2Dims
-    from seglm.model.released.sam2 import load_sam2
+def open_decoder(choice: Sam2) -> Sam2Decoder:
+    """A mask decoder with a memory and its weights, in float32."""
+    from seglm.model.released.checkpoint import Checkpoint
 
-    checkpoint = load_sam2(path)
-    decoder = Sam2Decoder(Sam2Dims.of(checkpoint.decoder or {}))
+    checkpoint = choice.complete(Checkpoint(choice.weights, {}))
+    sizes = checkpoint.decoder or {}
+    decoder = replace(choice, image_size=int(sizes["image_size"])).build(sizes)
     decoder.load_state_dict(
         {name.removeprefix("decoder."): tensor.float() for name, tensor in checkpoint.tensors.items()}
     )
     return decoder.eval()
 
 
+def _weighted(kind: str, weights: str) -> Sam2:
+    """The choice of a decoder, with these weights, or with its own where they are empty."""
+    from seglm.model.decoders.sam2 import Sam2
+    from seglm.model.decoders.sam3_tracker import Sam3Tracker
+
+    chosen = Sam3Tracker() if kind == SAM3 else Sam2()
+    return replace(chosen, weights=weights) if weights else chosen
+
+
 def _parts(text: str) -> tuple[str, str]:
     """(kind, weights or command)."""
     kind, _, rest = text.strip().partition(" ")
-    if kind == SAM2:
-        from seglm.model.decoders.sam2 import Sam2
-
-        weights = rest.strip() or Sam2.weights
-        resolve(weights, what=f"SAM-2 (--propagate {SAM2})")
-        return kind, weights
+    if kind in (SAM2, SAM3):
+        resolve(_weighted(kind, rest.strip()).weights, what=f"the weights of --propagate {kind}")
+        return kind, rest.strip()
     if kind == PROGRAM and rest.strip():
         check_program(shlex.split(rest)[0])
         return kind, rest.strip()

@@ -66,7 +66,6 @@ class DialogueEncoder:
         Raises ValueError if a token is not one id of its own in the tokenizer, or if neither the end of the template's answers
         nor the tokenizer's own end is.
         """
-        from tokenizers.decoders import ByteLevel
 
         self.tokenizer = tokenizer
         self.template = template
@@ -87,8 +86,8 @@ class DialogueEncoder:
         )
         known = tokenizer.get_vocab()
         self._stops = {self.eos, *(known[stop] for stop in template.stops if stop in known)}
-        # Such a tokenizer writes every space itself, also beside an added token.
-        self._is_exact = isinstance(tokenizer.backend_tokenizer.decoder, ByteLevel)
+        # A tokenizer of bytes writes every space itself, also beside an added token.
+        self._is_exact = type(tokenizer.backend_tokenizer.decoder).__name__ == "ByteLevel"
         # Only fills the rest of a row; `Batch.group` says what is padding, never this id.
         self._kept: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
         self.pad = _control(tokenizer.pad_token_id, "padding")

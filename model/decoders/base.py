@@ -36,6 +36,8 @@ class DecoderChoice(Choice, ABC):
     """file or folder of the decoder before any training"""
     image_size: Count
     """side of the padded square that the encoder sees, pixels"""
+    mark: ClassVar[str] = "image_encoder."
+    """a part of the names by which weights hold such a mask decoder"""
     begins_anew: ClassVar[bool] = False
     """a training takes `weights` even where the LLM's folder holds a mask decoder"""
 
@@ -86,7 +88,7 @@ class DecoderChoice(Choice, ABC):
 
     def _completed(self, checkpoint: Checkpoint, load: Callable[[Path], Checkpoint], name: str) -> Checkpoint:
         """See `complete`. load: reads the file or folder `weights`; name: the decoder's, for messages."""
-        if checkpoint.has("decoder.image_encoder."):
+        if checkpoint.has(f"decoder.{self.mark}"):
             if self.weights != checkpoint.source:
                 log.info("%s holds its own %s; %s is not read", checkpoint.source, name, self.weights)
             return checkpoint
@@ -148,6 +150,18 @@ class Decoder(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """The objects of one frame of a walk, in the order in which they were asked for."""
+
+    logits: Tensor
+    """float32 [J, 1, h, w]"""
+    iou: Tensor
+    """float32 [J, 1], estimated"""
+    score: Tensor | None
+    """float32 [J, 1], logits: above 0 the object can be seen; None where the policy has it that nobody asks"""
+
+
 @runtime_checkable
 class Remembers(Decoder, Protocol):
     """A mask decoder that may look back on what it drew before; what it remembers is a value, none of it lies in the module."""
@@ -158,8 +172,8 @@ class Remembers(Decoder, Protocol):
 
     def follow(
         self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
-    ) -> tuple[Tensor, Tensor, Memory]:
-        """A frame of all objects of a walk: logits float32 [J, 1, h, w], estimated IoU float32 [J, 1], and the memory behind it.
+    ) -> tuple[Followed, Memory]:
+        """A frame of all objects of a walk, and the memory behind it.
 
         features: [1 or J, ...]. prompts_JPC: None where the objects are found by what is remembered of them.
         """

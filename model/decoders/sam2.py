@@ -10,19 +10,22 @@ K masks a job, h w logits.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import interpolate, pixel_shuffle
 
-from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice
-from seglm.model.decoders.sam2_dims import Sam2Dims, make_modules
+from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice, Followed
+from seglm.model.decoders.sam2_dims import LEVELS, Sam2Dims, TrackerDims, make_modules
+from seglm.model.decoders.sam2_kept import CHANNELS, packed, with_original
 from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy
 from seglm.model.decoders.squares import squares
 from seglm.utils.dist import is_sharded
 from seglm.utils.ranges import Count, Place
+from seglm.utils.resolve import resolve
 
 if TYPE_CHECKING:
     from seglm.model.recipe import Recipe
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 FRAMES_AT_ONCE = 4
 """that the image encoder takes in one call"""
 ZERO_3 = 3
+WITH_ORIGINAL = (
+    "SAM-2 with its own mask decoder (--vision_pretrained; decoder.keeps_original=false goes without)"
+)
 BOX_CORNERS = (2, 3)  # labels of points: 0 outside, 1 inside, these two the corners of a box, -1 none
 NOT_POINTS = 2  # where no point is given: the one that says so, and the one that ends every list of points
 WITHOUT_GRADIENT = tuple(
@@ -43,6 +49,8 @@ WITHOUT_GRADIENT = tuple(
 @dataclass(frozen=True)
 class Sam2(DecoderChoice):
     """SAM-2 or SAM-2.1, any of its sizes; a picture is a video of one frame."""
+
+    mark: ClassVar[str] = "memory_attention."
 
     weights: Place = "sam2.1_hiera_large.pt"
     """SAM-2's .pt, or a folder with config.json and model.safetensors"""
@@ -57,6 +65,9 @@ class Sam2(DecoderChoice):
     """the same where drawing is learnt"""
     best_of_several: bool = False
     """the mask with the highest estimated IoU of those for an ambiguous prompt is drawn, not the one for a clear prompt"""
+
+    keeps_original: bool = False
+    """beside the mask decoder that is trained stands that of `weights`, which carries masks on (`MemoryPolicy.by_mask`)"""
 
     def check(self, recipe: Recipe, /) -> None:
         trainable = recipe.trainable
@@ -73,14 +84,44 @@ class Sam2(DecoderChoice):
             )
 
     def complete(self, checkpoint: Checkpoint) -> Checkpoint:
+        from seglm.model.released.errors import WeightsError
         from seglm.model.released.sam2 import load_sam2
 
-        return self._completed(checkpoint, load_sam2, "SAM-2")
+        if self._holds_another(checkpoint):
+            raise WeightsError(
+                f"{checkpoint.source}: holds a mask decoder that is no SAM-2; train from it (train_ds.py --version), or give a "
+                "trained model of this recipe"
+            )
+        whole = self._completed(checkpoint, load_sam2, "SAM-2")
+        if not self.keeps_original:
+            return whole
+        return with_original(whole, lambda: load_sam2(resolve(self.weights, what=WITH_ORIGINAL)))
+
+    def begin(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Another mask decoder stays behind, and the projection into the space of its prompts: GLUS starts from LISA so
+        (train_ds.py, `initialize_glus_modules`, at 8fd138b)."""
+        another = self._holds_another(checkpoint)
+        return self.complete(checkpoint.without(("project.", "decoder.")) if another else checkpoint)
+
+    def _holds_another(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.has("decoder.image_encoder.") and not checkpoint.has(f"decoder.{self.mark}")
 
     def build(self, sizes: Mapping[str, Any]) -> Sam2Decoder:
         dims = Sam2Dims.of(sizes)
         self._check_side(dims.image_size, "SAM-2")
-        return Sam2Decoder(dims, not_points=self.not_points, best_of_several=self.best_of_several)
+        return Sam2Decoder(
+            dims,
+            not_points=self.not_points,
+            best_of_several=self.best_of_several,
+            keeps_original=self.keeps_original,
+        )
+
+
+def resized(squares_J1hw: Tensor, side: int) -> Tensor:
+    """Squares float [J, 1, h, h] -> [J, 1, side, side], smoothed where they get smaller; the same if they are so large."""
+    if squares_J1hw.shape[-1] == side:
+        return squares_J1hw
+    return interpolate(squares_J1hw, (side, side), mode="bilinear", align_corners=False, antialias=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +155,17 @@ class Sam2Decoder(nn.Module):
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    mean: ClassVar[tuple[float, float, float]] = PIXEL_MEAN
+    std: ClassVar[tuple[float, float, float]] = PIXEL_STD
 
-    def __init__(self, dims: Sam2Dims, *, not_points: bool = False, best_of_several: bool = False) -> None:
+    def __init__(
+        self,
+        dims: TrackerDims,
+        *,
+        not_points: bool = False,
+        best_of_several: bool = False,
+        keeps_original: bool = False,
+    ) -> None:
         super().__init__()
         made = make_modules(dims)
         self.dims = dims
@@ -124,6 +174,7 @@ class Sam2Decoder(nn.Module):
         self.image_encoder = made.vision_encoder
         self.prompt_encoder = made.prompt_encoder
         self.mask_decoder = made.mask_decoder
+        self.original_mask_decoder = deepcopy(made.mask_decoder) if keeps_original else None
         self.memory_attention = made.memory_attention
         self.memory_encoder = made.memory_encoder
         self.mask_downsample = made.mask_downsample
@@ -136,8 +187,8 @@ class Sam2Decoder(nn.Module):
         self.temporal_positional_encoding_projection_layer = (
             made.temporal_positional_encoding_projection_layer if dims.pointer_positions else None
         )
-        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(self.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(self.std).view(3, 1, 1), persistent=False)
 
     @property
     def image_size(self) -> int:
@@ -158,7 +209,8 @@ class Sam2Decoder(nn.Module):
             return self.encode(
                 torch.zeros((1, 3, side, side), dtype=torch.uint8, device=device), [(side, side)]
             )
-        return torch.zeros((1, 4 * self.dims.prompt_dim, grid, grid), device=device)
+        channels = 4 if self.original_mask_decoder is None else CHANNELS
+        return torch.zeros((1, channels * self.dims.prompt_dim, grid, grid), device=device)
 
     def normalise(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
         """uint8 pictures -> float32 [M, 3, I, I], normalised (see `squares`)."""
@@ -171,23 +223,24 @@ class Sam2Decoder(nn.Module):
         One tensor holds the three levels of the pyramid (see `levels`): the two fine ones as the mask decoder takes them, that
         is behind its `conv_s0` and `conv_s1`, as in SAM-2's `forward_image`.
         """
-        dtype = self.image_encoder.neck.convs[0].weight.dtype
+        dtype = next(self.image_encoder.neck.parameters()).dtype
         pictures = self.normalise(frames, resized).to(dtype)
         at_once = len(pictures) if is_sharded(self.image_encoder) else FRAMES_AT_ONCE
         return torch.cat([self.encode_squares(some) for some in pictures.split(at_once)])
 
     def encode_squares(self, pictures: Tensor) -> Tensor:
         """The same of float [M, 3, I, I], normalised, and with gradient."""
-        fine, middle, coarse = self.image_encoder(pictures).fpn_hidden_states
-        fine = self.mask_decoder.conv_s0(fine.to(self.mask_decoder.conv_s0.weight.dtype))
-        middle = self.mask_decoder.conv_s1(middle.to(self.mask_decoder.conv_s1.weight.dtype))
-        packed = [pixel_unshuffle(fine, 4), pixel_unshuffle(middle, 2), coarse.to(fine.dtype)]
-        return torch.cat(packed, dim=1)
+        fine, middle, coarse = self.image_encoder(pictures).fpn_hidden_states[:LEVELS]
+        dtype = self.mask_decoder.conv_s0.weight.dtype
+        levels = [*packed(self.mask_decoder, fine, middle), coarse.to(dtype)]
+        if self.original_mask_decoder is not None:
+            levels += packed(self.original_mask_decoder, fine, middle)
+        return torch.cat(levels, dim=1)
 
     def levels(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features [M, 4 C, g, g] -> [M, C / 8, 4 g, 4 g], [M, C / 4, 2 g, 2 g] and [M, C, g, g]."""
         width = self.dims.prompt_dim
-        fine, middle, coarse = features.split([2 * width, width, width], dim=1)
+        fine, middle, coarse = features[:, : 4 * width].split([2 * width, width, width], dim=1)
         return pixel_shuffle(fine, 4), pixel_shuffle(middle, 2), coarse
 
     # ---- prompts -----------------------------------------------------------------------------------------------------
@@ -211,8 +264,9 @@ class Sam2Decoder(nn.Module):
         return self.prompt_encoder.not_a_point_embed.weight.float().expand(jobs, NOT_POINTS, -1)  # type: ignore[no-any-return]
 
     def dense(self, logits_J1hw: Tensor) -> Tensor:
-        """Logits of masks float [J, 1, h, w] with h = 4 g -> the prompt [J, C, g, g] that asks to improve them."""
-        return self.prompt_encoder.mask_embed(logits_J1hw.float())  # type: ignore[no-any-return]
+        """Logits of masks float [J, 1, h, w], brought to h = 4 g -> the prompt [J, C, g, g] that asks to improve them."""
+        low = resized(logits_J1hw.float(), 4 * self.dims.grid)
+        return self.prompt_encoder.mask_embed(low)  # type: ignore[no-any-return]
 
     # ---- masks -------------------------------------------------------------------------------------------------------
     def decode(self, features: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
@@ -243,13 +297,17 @@ class Sam2Decoder(nn.Module):
 
     def follow(
         self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
-    ) -> tuple[Tensor, Tensor, Memory]:
+    ) -> tuple[Followed, Memory]:
         """See `Remembers`; float32 whatever the autocast."""
-        from seglm.model.decoders.sam2_step import step  # which needs this file
+        from seglm.model.decoders.sam2_original import carried  # which need this file
+        from seglm.model.decoders.sam2_step import step
 
+        if memory.policy.by_mask:
+            return carried(self, features, prompts_JPC, memory, frame=frame)
         said = None if prompts_JPC is None else self._prompts(prompts_JPC)
         drawn, memory = step(self, features, memory, frame=frame, prompts=said)
-        return drawn.logits, drawn.iou[:, None], memory
+        score = drawn.score if memory.policy.occlusion else None
+        return Followed(drawn.logits, drawn.iou[:, None], score), memory
 
     def without_memory(self, coarse: Tensor) -> Tensor:
         """The coarse features [J, C, g, g] of a frame that looks back on nothing."""

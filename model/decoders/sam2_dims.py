@@ -1,14 +1,16 @@
-"""The sizes of a SAM-2, and transformers' modules made of them.
+"""The sizes of a SAM-2, and transformers' modules made of them; those of SAM-3's tracker but for its image encoder.
 
-The modules are those of `Sam2VideoModel` (transformers 5.24). Two things its classes fix are set here by the sizes: the width of
-a memory as memory attention reads it (64 there), and the two layers of an MLP in the mask decoder (as many as blocks there).
+The modules are those of `Sam2VideoModel` or `Sam3TrackerVideoModel` (transformers 5.24), whose code is the same. Two things its
+classes fix are set here by the sizes: the width of a memory as memory attention reads it (64 there), and the two layers of an MLP
+in the mask decoder (as many as blocks there).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from seglm.model.decoders.base import sizes_of
 from seglm.utils.imports import importing
@@ -26,19 +28,14 @@ MASK_LAYERS = 4  # halvings of a mask on its way into a memory
 
 
 @dataclass(frozen=True)
-class Sam2Dims:
-    """The sizes of a SAM-2; the defaults are those of `sam2.1_hiera_large`."""
+class TrackerDims(ABC):
+    """The sizes of what SAM-2 and the tracker of SAM-3 share: all but the image encoder. The defaults are those of SAM-2.1."""
 
-    embed_dim: int = 144
-    """channels of Hiera's first stage; each stage has twice as many as the one before, and twice as many heads"""
-    heads: int = 2
-    stages: tuple[int, ...] = (2, 6, 36, 4)
-    """blocks of each stage"""
-    global_attn_blocks: tuple[int, ...] = (23, 33, 43)
-    window_spec: tuple[int, ...] = (8, 4, 16, 8)
-    """side of the attention windows of each stage"""
-    pos_embed_size: tuple[int, int] = (7, 7)
-    """grid on which the positional embedding is kept"""
+    kind: ClassVar[str]
+    """for messages"""
+    hf_name: ClassVar[str]
+    """how the names of transformers' classes begin"""
+
     image_size: int = 1024
     """side of the square that the encoder sees, pixels"""
     prompt_dim: int = 256
@@ -59,26 +56,33 @@ class Sam2Dims:
     mask_in_chans: int = 16
     num_multimask: int = 3
     occlusion_embedding: bool = True
-    """SAM-2.1: memories of a frame without the object say so"""
+    """since SAM-2.1: memories of a frame without the object say so"""
     pointer_positions: bool = True
-    """SAM-2.1: object pointers say how far away their frame is"""
+    """since SAM-2.1: object pointers say how far away their frame is"""
+
+    @property
+    @abstractmethod
+    def stride(self) -> int:
+        """Pixels of a cell on the grid of memories and of the deepest features."""
 
     @property
     def grid(self) -> int:
-        return self.image_size // STRIDE
+        return self.image_size // self.stride
+
+    @abstractmethod
+    def vision_config(self) -> dict[str, Any]:
+        """Of the image encoder, in transformers' words."""
 
     @classmethod
-    def of(cls, config: Mapping[str, object]) -> Sam2Dims:
-        """Reads the dictionary that a folder keeps. Raises ValueError on an unknown key and on sizes that fit no SAM-2."""
-        return sizes_of(cls, config, "SAM-2")
+    def of(cls, config: Mapping[str, object]) -> Self:
+        """Reads the dictionary that a folder keeps. Raises ValueError on an unknown key and on sizes that fit no such model."""
+        return sizes_of(cls, config, cls.kind)
 
     def __post_init__(self) -> None:
-        if len(self.stages) != len(self.window_spec) or len(self.stages) != QUERY_POOLS + 1:
+        if self.image_size % (2 * self.stride):
             raise ValueError(
-                f"SAM-2 has {QUERY_POOLS + 1} stages: stages={self.stages}, window_spec={self.window_spec}"
+                f"image_size={self.image_size}: a {self.kind} needs a multiple of {2 * self.stride} pixels"
             )
-        if self.image_size % (2 * STRIDE):
-            raise ValueError(f"image_size={self.image_size}: a SAM-2 needs a multiple of {2 * STRIDE} pixels")
         if self.prompt_dim % self.memory_dim:
             raise ValueError(
                 f"memory_dim={self.memory_dim}: an object pointer of prompt_dim={self.prompt_dim} numbers is cut into "
@@ -86,13 +90,66 @@ class Sam2Dims:
             )
 
 
-def make_modules(dims: Sam2Dims) -> Any:
-    """A Sam2VideoModel of these sizes with fresh weights, whose parts are taken."""
-    with importing():
-        from torch import nn
-        from transformers import Sam2VideoModel
+@dataclass(frozen=True)
+class Sam2Dims(TrackerDims):
+    """The sizes of a SAM-2; the defaults are those of `sam2.1_hiera_large`."""
 
-    model: Any = Sam2VideoModel(_config(dims))
+    kind: ClassVar[str] = "SAM-2"
+    hf_name: ClassVar[str] = "Sam2Video"
+
+    embed_dim: int = 144
+    """channels of Hiera's first stage; each stage has twice as many as the one before, and twice as many heads"""
+    heads: int = 2
+    stages: tuple[int, ...] = (2, 6, 36, 4)
+    """blocks of each stage"""
+    global_attn_blocks: tuple[int, ...] = (23, 33, 43)
+    window_spec: tuple[int, ...] = (8, 4, 16, 8)
+    """side of the attention windows of each stage"""
+    pos_embed_size: tuple[int, int] = (7, 7)
+    """grid on which the positional embedding is kept"""
+
+    @property
+    def stride(self) -> int:
+        return STRIDE
+
+    def vision_config(self) -> dict[str, Any]:
+        channels = [self.embed_dim * 2**stage for stage in range(len(self.stages))]
+        backbone = {
+            "model_type": "sam2_hiera_det_model",
+            "hidden_size": self.embed_dim,
+            "num_attention_heads": self.heads,
+            "image_size": [self.image_size, self.image_size],
+            "window_positional_embedding_background_size": list(self.pos_embed_size),
+            "num_query_pool_stages": QUERY_POOLS,
+            "blocks_per_stage": list(self.stages),
+            "embed_dim_per_stage": channels,
+            "num_attention_heads_per_stage": [self.heads * 2**stage for stage in range(len(self.stages))],
+            "window_size_per_stage": list(self.window_spec),
+            "global_attention_blocks": list(self.global_attn_blocks),
+        }
+        return {
+            "model_type": "sam2_vision_model",
+            "backbone_config": backbone,
+            "backbone_channel_list": channels[::-1],
+            "fpn_top_down_levels": TOP_DOWN,
+            "num_feature_levels": LEVELS,
+        }
+
+    def __post_init__(self) -> None:
+        if len(self.stages) != len(self.window_spec) or len(self.stages) != QUERY_POOLS + 1:
+            raise ValueError(
+                f"SAM-2 has {QUERY_POOLS + 1} stages: stages={self.stages}, window_spec={self.window_spec}"
+            )
+        super().__post_init__()
+
+
+def make_modules(dims: TrackerDims) -> Any:
+    """A Sam2VideoModel or Sam3TrackerVideoModel of these sizes with fresh weights, whose parts are taken."""
+    with importing():
+        import transformers
+        from torch import nn
+
+    model: Any = getattr(transformers, f"{dims.hf_name}Model")(_config(dims))
     for layer in model.memory_attention.layers:
         attention = layer.cross_attn_image
         for name in ("k_proj", "v_proj"):
@@ -102,44 +159,26 @@ def make_modules(dims: Sam2Dims) -> Any:
     return model
 
 
-def _two_layers(mlp: nn.Module, dims: Sam2Dims) -> nn.Module:
+def _two_layers(mlp: nn.Module, dims: TrackerDims) -> nn.Module:
     kind: Any = type(mlp)
     two: nn.Module = kind(dims.prompt_dim, dims.dec_mlp, dims.prompt_dim, num_layers=2)
     return two
 
 
-def _config(dims: Sam2Dims) -> Any:
+def _config(dims: TrackerDims) -> Any:
     """Whole dictionaries for each part: of an empty one transformers makes a config of another part."""
-    from transformers import Sam2VideoConfig
+    import transformers
 
     width, grid = dims.prompt_dim, dims.grid
-    channels = [dims.embed_dim * 2**stage for stage in range(len(dims.stages))]
-    backbone = {
-        "model_type": "sam2_hiera_det_model",
-        "hidden_size": dims.embed_dim,
-        "num_attention_heads": dims.heads,
-        "image_size": [dims.image_size, dims.image_size],
-        "window_positional_embedding_background_size": list(dims.pos_embed_size),
-        "num_query_pool_stages": QUERY_POOLS,
-        "blocks_per_stage": list(dims.stages),
-        "embed_dim_per_stage": channels,
-        "num_attention_heads_per_stage": [dims.heads * 2**stage for stage in range(len(dims.stages))],
-        "window_size_per_stage": list(dims.window_spec),
-        "global_attention_blocks": list(dims.global_attn_blocks),
-    }
     vision = {
-        "model_type": "sam2_vision_model",
-        "backbone_config": backbone,
-        "backbone_channel_list": channels[::-1],
+        **dims.vision_config(),
         "backbone_feature_sizes": [[grid * 4] * 2, [grid * 2] * 2, [grid] * 2],
         "fpn_hidden_size": width,
-        "fpn_top_down_levels": TOP_DOWN,
-        "num_feature_levels": LEVELS,
     }
     prompt = {
         "hidden_size": width,
         "image_size": dims.image_size,
-        "patch_size": STRIDE,
+        "patch_size": dims.stride,
         "mask_input_channels": dims.mask_in_chans,
         "num_point_embeddings": POINT_KINDS,
     }
@@ -152,7 +191,8 @@ def _config(dims: Sam2Dims) -> Any:
         "iou_head_depth": dims.iou_depth,
         "iou_head_hidden_dim": dims.iou_hidden,
     }
-    return Sam2VideoConfig(
+    kind: Any = getattr(transformers, f"{dims.hf_name}Config")
+    return kind(
         vision_config=vision,
         prompt_encoder_config=prompt,
         mask_decoder_config=decoder,

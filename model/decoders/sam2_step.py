@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from seglm.model.decoders.sam2 import Candidates, Prompts, Sam2Decoder
+from seglm.model.decoders.sam2 import Candidates, Prompts, Sam2Decoder, resized
+from seglm.model.decoders.sam2_dims import MASK_LAYERS
 from seglm.model.decoders.sam2_memory import Entry, Memory, MemoryPolicy, Reading
 
 ABSENT = -1024.0  # logits of an object that is not there (NO_OBJ_SCORE)
@@ -118,6 +119,7 @@ def remember(
 
     seen: features [B, C, g, g]. high: logits of the masks float32 [B, 1, I, I]. prompted: something was said of the frame.
     """
+    high = resized(high, 2**MASK_LAYERS * decoder.dims.grid)  # SAM-2's square is so large, SAM-3's is smaller
     mask = (high > 0).float() if policy.binarise and prompted else high.sigmoid()
     features, _ = decoder.memory_encoder(seen, mask * MASK_SCALE + MASK_BIAS)
     absent = decoder.occlusion_spatial_embedding_parameter

@@ -18,12 +18,13 @@ def refuse_absent(
     vision_else: str | None = None,
     decoder: str | None = None,
     decoder_anew: bool = False,
+    decoder_mark: str = "image_encoder.",
 ) -> None:
     """Raises FileNotFoundError that names every part that is not there, with the places looked at.
 
     weights: path or hub id of the language model. vision, vision_else: where the vision tower lies, before and after what the
-    config of `weights` names. decoder: where the mask decoder lies. What `weights` hold themselves is not looked for elsewhere,
-    but for a decoder that is taken anew. Only names of tensors are read.
+    config of `weights` names. decoder: where the mask decoder lies; decoder_mark: a part of its names. What `weights` hold
+    themselves is not looked for elsewhere, but for a decoder that is taken anew. Only names of tensors are read.
     """
     missing: list[str] = []
     found = _find(missing, weights, "the model (--version)", revision)
@@ -41,7 +42,7 @@ def refuse_absent(
         )
         if any("vision_tower." in name for name in names):
             tower = None
-        if any("image_encoder." in name for name in names) and not decoder_anew:
+        if any(decoder_mark in name for name in names) and not decoder_anew:
             drawn = None
     if tower:
         _find(missing, tower, "the vision tower (--vision-tower)")

@@ -1,29 +1,40 @@
-"""GLUS's merged folders (`Swindl/GLUS-S`, `-S-partial`, `-A`; GLUS-video/GLUS at 8fd138b): LISA's names, and below
-`model.visual_model.` those of a SAM-2.0. CLIP is not in them; its place is in config.json.
+"""GLUS's merged folders (`Swindl/GLUS-S`, `-S-partial`, `-A`; GLUS-video/GLUS at 8fd138b) and its training files.
+
+The names are LISA's, but below `model.visual_model.` stands a SAM-2.0 under its own. CLIP is not in them; config.json names its
+place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from seglm.model.released.lisa import lisa_names
-from seglm.model.released.sam2 import sam2_names
+from seglm.model.released.sam2 import original_names, sam2_names
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 VISUAL = "model.visual_model."
+MARK = f"{VISUAL}sam_mask_decoder."
+"""of a SAM-2, and of no SAM"""
+ARCHITECTURE = "GLUSForCausalLM"
 
 
-def glus_names(raw: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
-    """GLUS's merged or training names -> canonical names. Raises WrongNames that lists unknown names."""
-    rest, sam2 = split(raw)
-    return {**lisa_names(rest, source=source), **sam2_names(sam2, source=source, partly=True)}
+def is_glus(names: Iterable[str]) -> bool:
+    return any(MARK in name for name in names)
 
 
-def split(raw: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors that LISA has, too, and those of the SAM-2 under its own names."""
-    rest = {name: tensor for name, tensor in raw.items() if VISUAL not in name}
-    sam2 = {name.partition(VISUAL)[2]: tensor for name, tensor in raw.items() if VISUAL in name}
-    return rest, sam2
+def drawing(raw: Mapping[str, Tensor], *, source: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """(tensors of other parts as they are called, those of the SAM-2 under our names), without what peft puts before every name.
+
+    Raises WrongNames for what no SAM-2 has.
+    """
+    inside = {name for name in raw if name.startswith(VISUAL)}
+    sam2 = {name.removeprefix(VISUAL): raw[name] for name in inside}
+    rest = {name: tensor for name, tensor in raw.items() if name not in inside}
+    return rest, sam2_names(sam2, source=source, partly=True)
+
+
+def visual_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our tensors of a SAM-2 as GLUS calls them."""
+    return {f"{VISUAL}{name}": tensor for name, tensor in original_names(tensors).items()}

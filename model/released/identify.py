@@ -16,9 +16,11 @@ from seglm.model.recipes import recipes
 from seglm.model.released.config_keys import place as place_of
 from seglm.model.released.errors import AdapterOnly, Ambiguous
 from seglm.model.released.files import called, config_of, read_json, shapes
+from seglm.model.released.glus import MARK as GLUS_MARK
 from seglm.model.released.lisa import refuse_v0, unwrapped
 from seglm.model.released.sam import is_hf_sam
 from seglm.model.released.sam2 import is_sam2
+from seglm.model.released.sam3_tracker import is_sam3
 
 Layout = Literal[
     "seglm",
@@ -31,11 +33,12 @@ Layout = Literal[
     "internvl",
     "sam",
     "sam2",
+    "sam3",
     "clip",
 ]
 """`seglm`: our merged folder; `portable`: our trained weights with a manifest; `lisa`: a merged LISA folder;
 `lisa_training` and `training`: what zero_to_fp32 makes of the original's run or of ours; `sa2va`: a released Sa2VA; `llava`,
-`internvl`, `sam`, `sam2`, `clip`: bases"""
+`internvl`, `sam`, `sam2`, `sam3`, `clip`: bases"""
 WITHOUT_BASE: tuple[Layout, ...] = ("portable", "training", "lisa_training")
 """layouts of trained weights that need their base beside them"""
 Shape = tuple[int, ...]
@@ -54,12 +57,12 @@ RELEASED: tuple[tuple[str, int, int, int, str], ...] = (
     ("gsva", 5120, 2, 32004, "gsva_llama2_13b"),
     ("keyseg", 4096, 0, 32005, "keyseg_7b"),
     ("videolisa", 3072, 0, 32039, "videolisa_3_8b"),
+    ("glus", 4096, 0, 32004, "glus_a"),  # GLUS-S is no other model
 )
+MARKS = {"keyseg": "keyword_fusion.", "glus": GLUS_MARK}
+"""GSVA's files have LISA's names and one row more; these systems' have names besides"""
 SA2VA = {"qwen_chat": "sa2va_1b", "phi3_chat": "sa2va_4b", "internlm2_chat": "sa2va_8b"}
 """template in the config of a released Sa2VA -> recipe; sizes are the folder's own"""
-KEYSEG_MARK = (
-    "keyword_fusion."  # GSVA's files have LISA's names and one row more, KeySeg's have these besides
-)
 GENERATION = {1e-6: 1, 1e-5: 2}
 """rms_norm_eps of LLaMA and Llama 2; early configs of Llama 2 give LLaMA's context length, so that does not tell them
 apart"""
@@ -127,6 +130,8 @@ def layout_of(path: str | Path) -> Layout:
         return "sa2va"
     if any(name.startswith("mlp1.") or "multi_modal_projector.layer_norm." in name for name in bare):
         return "internvl"
+    if is_sam3(bare):
+        return "sam3"
     if is_sam2(bare):
         return "sam2"
     if any(name.startswith("image_encoder.") for name in bare) or is_hf_sam(dict.fromkeys(bare)):
@@ -137,7 +142,8 @@ def layout_of(path: str | Path) -> Layout:
         return "clip"
     some = ", ".join(sorted(bare)[:5])
     raise Ambiguous(
-        f"{path}: the names of the tensors are of no layout that is known (seglm, LISA, LLaVA, SAM, SAM-2, CLIP), e.g. {some}; "
+        f"{path}: the names of the tensors are of no layout that is known (seglm, LISA, LLaVA, SAM, SAM-2, SAM-3, CLIP), e.g. "
+        f"{some}; "
         f"a plain language model is no LLaVA: it has no mm_projector. Recipes: {', '.join(sorted(recipes()))}"
     )
 
@@ -165,7 +171,7 @@ def refuse_adapter(path: Path) -> None:
 
 def _own(path: Path, names: set[str]) -> Layout:
     if all(name.startswith("decoder.") for name in names):
-        return "sam2" if is_sam2(names) else "sam"
+        return "sam3" if is_sam3(names) else "sam2" if is_sam2(names) else "sam"
     return "portable" if (path if path.is_dir() else path.parent).joinpath(MANIFEST).is_file() else "training"
 
 
@@ -200,7 +206,7 @@ def _fitting(
     path: Path, layout: Layout, config: Mapping[str, Any], seen: Mapping[str, Shape]
 ) -> list[tuple[str, str]]:
     """(system, recipe) of every released recipe that these weights fit."""
-    if layout in ("sam", "sam2", "clip"):
+    if layout in ("sam", "sam2", "sam3", "clip"):
         return []
     if layout == "sa2va":
         spoken = place_of(config, "template", source=str(path)) or ""
@@ -212,8 +218,8 @@ def _fitting(
         if width == wide and (not generation or generation in generations) and recipe in recipes()
     ]
     if layout in ("lisa", "lisa_training"):
-        is_keyseg = any(KEYSEG_MARK in name for name in seen)
-        fitting = [one for one in fitting if (one[0] == "keyseg") == is_keyseg]
+        marked = {system for system, mark in MARKS.items() if any(mark in name for name in seen)}
+        fitting = [one for one in fitting if {one[0]} & MARKS.keys() == marked]
         rows = _vocabulary(seen)
         if layout == "lisa" or any(one[1] == rows for one in fitting):  # GSVA never had a merged folder
             fitting = [one for one in fitting if one[1] == rows] or [
@@ -278,5 +284,6 @@ def _described(layout: Layout) -> str:
         "internvl": "an InternVL base",
         "sam": "a SAM",
         "sam2": "a SAM-2",
+        "sam3": "a SAM-3",
         "clip": "a CLIP vision tower",
     }[layout]

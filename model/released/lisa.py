@@ -18,9 +18,11 @@ from seglm.model.released.config_keys import followed, place, section, select_la
 from seglm.model.released.dims import clip_config, family_of, language_config, projector_kind, ranked
 from seglm.model.released.errors import AdapterOnly, OldLayout, WrongNames
 from seglm.model.released.files import config_of, read_tensors
+from seglm.model.released.glus import drawing, is_glus
 from seglm.model.released.keymap import Rule, mapped
 from seglm.model.released.llava import ORIGINAL, refuse_delta, tokenizer_folder, untied
 from seglm.model.released.sam import sam_dims
+from seglm.model.released.sam2 import sam2_dims
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,24 +95,36 @@ def lisa_checkpoint(
         projector=projector_kind(sizes, source=source, config=config),
         select_layer=select_layer(config, source=source),
         vision_path=None if tower else place(config, "mm_vision_tower", "vision_tower", source=source),
-        decoder=sam_dims(sizes, source=source, config=config)
-        if "decoder.image_encoder.pos_embed" in sizes
-        else None,
+        decoder=_decoder(sizes, config, source=source),
         project=(sizes["project.0.weight"][1], sizes["project.2.weight"][0]),
         lora_rank=lora_rank(sizes, source=source),
         tokenizer=tokenizer,
-        system="lisa",
+        system="glus" if is_glus(map(unwrapped, raw)) else "lisa",
     )
 
 
+def _decoder(
+    sizes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], *, source: str
+) -> dict[str, Any] | None:
+    """The sizes of the mask decoder that these weights hold, SAM or SAM-2; None if they hold no whole one."""
+    if "decoder.image_encoder.pos_embed" in sizes:
+        return sam_dims(sizes, source=source, config=config)
+    if "decoder.image_encoder.backbone.pos_embed" in sizes:
+        return sam2_dims(sizes, source=source, config=config)
+    return None
+
+
 def lisa_names(raw: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
-    """LISA's merged or training names -> canonical names. Raises WrongNames that lists unknown names."""
+    """LISA's or GLUS's merged or training names -> canonical names. Raises WrongNames that lists unknown names."""
     bare = {unwrapped(name): tensor for name, tensor in raw.items()}
     if len(bare) != len(raw):
         raise WrongNames(
             f"{source}: {len(raw) - len(bare)} tensors stand twice, with and without {' or '.join(WRAPPERS)}"
         )
-    return mapped(bare, TRAINING, source=source, layout="LISA")
+    if not is_glus(bare):
+        return mapped(bare, TRAINING, source=source, layout="LISA")
+    rest, drawn = drawing(bare, source=source)
+    return {**mapped(rest, TRAINING, source=source, layout="GLUS"), **drawn}
 
 
 def unwrapped(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A merged model in the layout of the original LISA or VideoLISA, for whoever's tools read that: the inverse of
+"""A merged model in the layout of the original LISA, VideoLISA or GLUS, for whoever's tools read that: the inverse of
 `released/lisa.py`."""
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from seglm.model.backbones.projected import Projected
 from seglm.model.precision import computed_in
 from seglm.model.recipe import Recipe
+from seglm.model.released.glus import ARCHITECTURE, visual_names
+from seglm.model.released.sam2 import UNTOLD
 from seglm.model.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -25,12 +27,13 @@ PREFIXES: tuple[tuple[str, str], ...] = (
     ("project.", "model.text_hidden_fcs.0."),
     ("vision.", "model.vision_tower.vision_tower.vision_model."),  # as LLaVA names a tower of its own
 )
+IN_FLOAT32 = ("model.visual_model.", "model.text_hidden_fcs.")
 BIN = "pytorch_model.bin"
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def lisa_name(name: str) -> str:
-    """LISA's name of a canonical tensor. Raises ValueError for what LISA does not have."""
+    """LISA's name of a canonical tensor that is no SAM-2's. Raises ValueError for what LISA does not have."""
     for ours, theirs in PREFIXES:
         if name.startswith(ours):
             return theirs + name.removeprefix(ours)
@@ -54,17 +57,24 @@ def write_lisa(
     import torch
 
     folder.mkdir(parents=True)
+    is_sam2 = any(name.startswith("decoder.memory_attention.") for name in tensors)
+    drawing = {name for name in tensors if name.startswith("decoder.")} if is_sam2 else set()
+    found = visual_names({name: tensors[name] for name in drawing}) if is_sam2 else {}
+    found |= {
+        lisa_name(name): tensor
+        for name, tensor in tensors.items()
+        if name not in drawing and (own_tower or not name.startswith("vision."))
+    }
     state = {}
-    for name, tensor in tensors.items():
-        if name.startswith("vision.") and not own_tower:
-            continue
-        is_float32 = name.startswith(("decoder.", "project."))
+    for name, tensor in found.items():
+        is_float32 = name.startswith(IN_FLOAT32)
         dtype = torch.float32 if is_float32 else computed_in(recipe.engine.precision)
-        state[lisa_name(name)] = tensor.detach().to("cpu", dtype).contiguous()
+        state[name] = tensor.detach().to("cpu", dtype).contiguous()
     torch.save(state, folder / BIN)
     backbone = recipe.backbone
     assert isinstance(backbone, Projected), f"{type(backbone)} has no place in LISA's layout"
     architecture, model_type = backbone.original
+    architecture = ARCHITECTURE if is_sam2 else architecture
     config = {
         **sizes.llm,
         "architectures": [architecture],
@@ -77,7 +87,8 @@ def write_lisa(
         "mm_vision_tower": backbone.vision,
         "vision_tower": backbone.vision,
         **({"vision_config": dict(sizes.vision)} if own_tower else {}),
-        "dec_heads": sizes.decoder["dec_heads"],  # not LISA's: the one size of a SAM that shapes do not tell
+        # not LISA's: the sizes of a SAM or a SAM-2 that shapes do not tell
+        **{key: sizes.decoder[key] for key in (UNTOLD if is_sam2 else ("dec_heads",))},
         "out_dim": sizes.decoder["prompt_dim"],
         "torch_dtype": DTYPES[recipe.engine.precision],
         "train_mask_decoder": True,

@@ -50,7 +50,7 @@ def open_weights(
     checkpoint = LOADERS[layout](path)
     if checkpoint.has("vision."):
         other = vision or vision_else
-        if other not in (None, checkpoint.source, checkpoint.vision_path):
+        if other and other not in (checkpoint.source, checkpoint.vision_path):
             log.info("%s holds its own vision tower; %s is not read", checkpoint.source, other)
         return checkpoint
     return with_vision(checkpoint, load_clip(_vision_path(checkpoint, vision, vision_else)))

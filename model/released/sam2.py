@@ -32,6 +32,8 @@ RELEASED: Mapping[tuple[int, tuple[int, ...]], dict[str, Any]] = {
     (144, (2, 6, 36, 4)): {"heads": 2, "global_attn_blocks": (23, 33, 43), "window_spec": (8, 4, 16, 8)},
 }
 """(channels of the first stage, blocks of each stage) -> what they do not tell; tiny, small, base+ and large (sam2/configs)"""
+UNTOLD = ("heads", "global_attn_blocks", "window_spec", "image_size", "dec_heads")
+"""sizes that no shape tells"""
 POINTS = "decoder.prompt_encoder.point_embed.weight"
 POINT = re.compile(r"decoder\.prompt_encoder\.point_embeddings\.(\d)\.weight")
 
@@ -227,19 +229,31 @@ def sam2_dims(
     config: what a `config.json` in our spelling beside the weights says; only what no shape tells is taken from it. Raises
     WrongNames if a part of SAM-2 is absent, WeightsError for a SAM-2 that none of the released ones is and that says nothing.
     """
-    trunk, prompt, mask = (
-        "decoder.image_encoder.backbone.",
-        "decoder.prompt_encoder.",
-        "decoder.mask_decoder.",
-    )
-    fuser = "decoder.memory_encoder.memory_fuser.layers."
-    iou = f"{mask}iou_prediction_head."
+    trunk = "decoder.image_encoder.backbone."
     tells = {
         f"{trunk}patch_embed.projection.weight": 4,
         f"{trunk}pos_embed": 4,
         f"{trunk}pos_embed_window": 4,
     }
-    tells |= {
+    ranked(sizes, tells, source=source)
+    embed = sizes[f"{trunk}pos_embed"][1]
+    stages = _stages(sizes, f"{trunk}blocks.")
+    said = _said(config or {}, RELEASED.get((embed, stages)), source, f"{embed} channels, blocks {stages}")
+    return {
+        **shared_dims(sizes, source=source),
+        **said,
+        "embed_dim": embed,
+        "stages": stages,
+        "pos_embed_size": tuple(sizes[f"{trunk}pos_embed"][2:]),
+    }
+
+
+def shared_dims(sizes: Mapping[str, tuple[int, ...]], *, source: str) -> dict[str, Any]:
+    """What of `TrackerDims` the shapes tell: of all parts but the image encoder. Raises WrongNames if one is absent."""
+    prompt, mask = "decoder.prompt_encoder.", "decoder.mask_decoder."
+    fuser = "decoder.memory_encoder.memory_fuser.layers."
+    iou = f"{mask}iou_prediction_head."
+    tells = {
         f"{prompt}no_mask_embed.weight": 2,
         f"{prompt}mask_embed.conv3.weight": 4,
         f"{mask}mask_tokens.weight": 2,
@@ -251,15 +265,8 @@ def sam2_dims(
     }
     tells |= {f"{fuser}0.depthwise_conv.weight": 4}
     ranked(sizes, tells, source=source)
-    embed = sizes[f"{trunk}pos_embed"][1]
-    stages = _stages(sizes, f"{trunk}blocks.")
     positions = sizes["decoder.memory_temporal_positional_encoding"]
-    said = _said(config or {}, RELEASED.get((embed, stages)), source, f"{embed} channels, blocks {stages}")
     return {
-        **said,
-        "embed_dim": embed,
-        "stages": stages,
-        "pos_embed_size": tuple(sizes[f"{trunk}pos_embed"][2:]),
         "prompt_dim": sizes[f"{prompt}no_mask_embed.weight"][1],
         "memory_dim": positions[3],
         "temporal_positions": positions[0],
@@ -287,14 +294,13 @@ def _stages(sizes: Mapping[str, tuple[int, ...]], blocks: str) -> tuple[int, ...
 
 def _said(config: Mapping[str, Any], known: dict[str, Any] | None, source: str, what: str) -> dict[str, Any]:
     """What no shape tells."""
-    asked = ("heads", "global_attn_blocks", "window_spec", "image_size", "dec_heads")
     said = {
         key: tuple(config[key]) if isinstance(config[key], list) else config[key]
-        for key in asked
+        for key in UNTOLD
         if key in config
     }
     found = {"image_size": 1024, "dec_heads": HEADS, **(known or {}), **said}
-    if absent := [key for key in asked if key not in found]:
+    if absent := [key for key in UNTOLD if key not in found]:
         raise WeightsError(
             f"{source}: a SAM-2 of {what} is none of the released ones (tiny, small, base+, large), and no shape tells "
             f"{', '.join(absent)}; put a config.json with them beside the weights"

@@ -76,7 +76,7 @@ def test_packed_questions_give_the_states_that_each_gives_alone(packer: Packer, 
     ]
     features = tiny_llava.vision_features(llava, scenes.pictures[:, 0])
     packed = packer.pack(rows)
-    states = tiny_llava.hidden_states(llava, packed, features)[tuple(packed.predicts.unbind(1))]
+    states = tiny_llava.hidden_states(llava, packed, features)
     question, start, end = packed.spans[7]
     row = next(i for i, asked in enumerate(rows) if question in asked)
     alone = _state_alone(llava, packer, question, features[row : row + 1])

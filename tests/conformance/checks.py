@@ -16,6 +16,7 @@ LOSS_NAMES = {
     "bce": "mask_bce_loss",
     "dice": "mask_dice_loss",
     "keyword": "keyword_loss",
+    "contrast": "contrastive_loss",
 }
 
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.construct import construct
+from seglm.model.contrast import Contrast
 from seglm.model.recipe import Lora, Recipe
 from seglm.model.recipes import recipe as named
-from seglm.model.released.glus import glus_names
+from seglm.model.released.lisa import lisa_names
 from seglm.model.released.strict import load_canonical
 from seglm.model.sizes import Sizes
 from seglm.model.systems.glus import RELEASED
@@ -26,13 +27,19 @@ FAMILY = "glus"
 INPUTS = "train_memory"  # the other cases say that theirs are these
 
 
-def released() -> Recipe:
+def released(*, contrast: bool = False) -> Recipe:
     """GLUS-S as it was released, in float32, without adapters; the goldens' projector is frozen."""
     base = named("glus_s")
     assert base.decoder.training_memory is not None
     full = tuple(path for path in base.trainable.full if path != "projector")
+    terms = tuple(
+        replace(term, false_negatives=True) if isinstance(term, Contrast) else term for term in base.terms
+    )
+    if not contrast:
+        terms = tuple(term for term in terms if not isinstance(term, Contrast))
     return replace(
         base,
+        terms=terms,
         engine=replace(base.engine, precision="fp32", attention="sdpa", gradient_checkpointing=False),
         trainable=replace(base.trainable, lora=Lora(r=0), full=full),
         decoder=replace(base.decoder, image_size=128, training_memory=RELEASED),  # type: ignore[call-arg]
@@ -47,7 +54,7 @@ def golden(recipe: Recipe | None = None) -> Golden:
     llama = {key: value for key, value in config["llama"].items() if key != "use_cache"}
     encoder = cast(DialogueEncoder, GoldenIds(config["tokens"]))
     model, _ = construct(recipe or released(), Sizes(llama, config["clip"], dims), encoder)
-    load_canonical(model, glus_names(tensors(FAMILY, "weights", "model.safetensors"), source=FAMILY))
+    load_canonical(model, lisa_names(tensors(FAMILY, "weights", "model.safetensors"), source=FAMILY))
     about = facts(FAMILY, INPUTS, "io.json")
     return Golden(model, inputs(), about, config["tokens"])
 

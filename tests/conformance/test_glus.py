@@ -11,30 +11,20 @@ from torch import Tensor
 
 from seglm.dataset.collate import collate
 from seglm.model.decoders import sam2_step
-from seglm.model.names import names
-from seglm.model.released.glus import glus_names
 from seglm.model.systems.glus import END_TO_END
 from tests.conformance.checks import check_training
 from tests.conformance.glus_golden import FAMILY, clips, golden, released
-from tests.conformance.goldens import assert_close, cases, each, tensors
-from tests.conformance.lisa_golden import Golden
+from tests.conformance.goldens import assert_close, cases, each
+from tests.conformance.lisa_golden import original_gradients
 
 TRAINING = cases(FAMILY, having="clip.safetensors")  # with the weights 3 MB, too large to ship
-
-
-def original_gradients(case: str, said: Golden) -> dict[str, Tensor]:
-    """The original's under our module names."""
-    found = tensors(FAMILY, case, "grads.safetensors")
-    ours = glus_names({key.removeprefix("grad."): value for key, value in found.items()}, source=case)
-    inside = names(said.model)
-    return {inside[name]: value for name, value in ours.items()}
 
 
 @each("case", TRAINING, ships=False)
 @pytest.mark.parametrize("share_prefix", [False, True])
 def test_losses_and_every_gradient_are_the_original_ones(case: str, share_prefix: bool) -> None:
     said = golden()
-    check_training(said, original_gradients(case, said), share_prefix=share_prefix, clips=clips(said))
+    check_training(said, original_gradients(FAMILY, case, said), share_prefix=share_prefix, clips=clips(said))
 
 
 @each("case", TRAINING, ships=False)

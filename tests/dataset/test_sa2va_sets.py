@@ -102,6 +102,40 @@ def test_what_is_wrong_with_a_picture_of_regions_is_told(
         open_source("osprey|conversation", tmp_path)
 
 
+def test_captions_of_one_mask_are_of_one_region(tmp_path: Path) -> None:
+    picture(tmp_path / "glamm_data/images/coco2014/train2014/COCO_train2014_000000000042.jpg")
+    of_picture = {
+        "file_name": "COCO_train2014_000000000042.jpg",
+        "height": 40,
+        "width": 60,
+        "original_id": 42,
+    }
+    images = [
+        {"id": number, "caption": text, **of_picture}
+        for number, text in ((7, "a man"), (8, "a dog"), (9, "the man"))
+    ]
+    boxes = {7: MAN, 8: DOG, 9: MAN}
+    annotations = [{"id": n, "image_id": n, "segmentation": [polygon(*box)]} for n, box in boxes.items()]
+    save(
+        {"images": images, "annotations": annotations},
+        tmp_path / "region_caption/refcocog/finetune_refcocog_val_with_mask.json",
+    )
+    sample = open_source("refcocog_regions", tmp_path).sample(0)
+    assert [(region.key, region.captions) for region in sample.regions] == [
+        ("7", ("a man", "the man")),
+        ("8", ("a dog",)),
+    ]
+    assert sample.regions[1].masks([0])[0, 25, 25]
+    expect("refcocog_regions|val", tmp_path, 1, 3)
+    annotations.pop()
+    save(
+        {"images": images, "annotations": annotations},
+        tmp_path / "region_caption/refcocog/finetune_refcocog_val_with_mask.json",
+    )
+    with pytest.raises(Fault, match="refcocog_regions.val/COCO.*none of `annotations` has the id 9"):
+        open_source("refcocog_regions", tmp_path)
+
+
 # ---- conversations --------------------------------------------------------------------------------------------------
 def test_a_mixture_holds_conversations_about_nothing_that_is_shown(tmp_path: Path) -> None:
     picture(tmp_path / "llava_data/llava_images/gqa/images/7.jpg")

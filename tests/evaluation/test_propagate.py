@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import save_file
 
 import chat
 from seglm.evaluation.asking import question
@@ -28,6 +31,8 @@ from seglm.utils.types import Pictures, Sample
 from tests.evaluation.fakes import HEIGHT, WIDTH, answered, rectangle
 from tests.model.test_propagate import CARRY
 from tests.tiny import tiny_model
+from tests.tiny_sam2 import tiny_sam2
+from tests.tiny_sam3 import tiny_sam3
 
 FRAMES = 11
 PICTURES = [np.full((HEIGHT, WIDTH, 3), number, np.uint8) for number in range(FRAMES)]
@@ -94,6 +99,31 @@ def test_a_recipe_is_asked_for_its_anchors_only() -> None:
     [whole], [asked] = videolisa.walk(FRAMES), asking_anchors(videolisa, "uniform").walk(FRAMES)
     assert asked == replace(whole, asked=(0, 2, 5, 8, 10))
     assert [window.asked for window in asking_anchors(lisa, "first").walk(FRAMES)] == [(0,)]
+
+
+def test_a_walk_on_which_frames_depend_on_those_before_stays_whole() -> None:
+    glus = named("glus_s")
+    assert glus.decoder.memory is not None
+    assert list(asking_anchors(glus, "uniform").walk(FRAMES)) == list(glus.walk(FRAMES))
+    forgetful = replace(glus, decoder=replace(glus.decoder, memory=None))
+    assert list(asking_anchors(forgetful, "uniform").walk(FRAMES)) == list(glus.walk(FRAMES))
+
+
+def test_what_is_drawn_between_the_anchors_counts_for_nothing() -> None:
+    seen: list[int] = []
+
+    def drawn() -> Iterator[Drawn]:
+        for frame in range(FRAMES):
+            seen.append(frame)
+            yield Drawn(0, frame, (answered(there(0)),))
+
+    found = list(carried(drawn(), [SAMPLE], Propagation(Rolling(), "first")))
+    assert seen == [0]  # nor is it waited for
+    np.testing.assert_array_equal(masks_in(found[4])[0], there(4))
+    with pytest.raises(
+        RuntimeError, match=r"\['clip'\]: the recipe's walk does not draw all anchors, \(0, 2, 5"
+    ):
+        list(carried([Drawn(0, 0, (answered(there(0)),))], [SAMPLE], Propagation(Rolling(), "uniform")))
 
 
 def test_frames_come_in_order_with_the_anchors_as_they_were_drawn() -> None:
@@ -200,6 +230,28 @@ def test_a_persons_masks_are_carried_and_written(
     assert (out / "clip_masked.mp4").is_file() and (out / "clip_strip.png").is_file()
 
 
+@pytest.mark.parametrize("kind", ["sam2", "sam3"])
+def test_weights_of_either_kind_carry(
+    kind: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decoder = tiny_sam2() if kind == "sam2" else tiny_sam3()
+    (tmp_path / kind).mkdir()
+    tensors = {
+        f"decoder.{name}": tensor.contiguous().clone() for name, tensor in decoder.state_dict().items()
+    }
+    save_file(tensors, tmp_path / kind / "model.safetensors")
+    (tmp_path / kind / "config.json").write_text(json.dumps(asdict(decoder.dims)))
+    mask = palette(tmp_path, "00003.png", there(0))
+    with torch.no_grad():
+        main(
+            ["--video", str(clip), "--mask", str(mask), "--propagate", f"{kind} {tmp_path / kind}"]
+            + ["--out", str(tmp_path / "out")]
+        )
+    assert capsys.readouterr().out.startswith(f"{mask}: frame 3 of 11 (00003)\nobject 1, mask 0: in ")
+    np.testing.assert_array_equal(read_mask(tmp_path / "out/clip_mask_0/00003.png"), there(0))
+    assert len(list((tmp_path / "out/clip_mask_0").iterdir())) == FRAMES
+
+
 def test_what_is_wrong_with_a_persons_files_is_one_line(clip: Path, tmp_path: Path, program: str) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     mask = palette(tmp_path, "mine.png", there(0))
@@ -246,10 +298,11 @@ def test_chat_carries_the_masks_of_its_anchors(
             ["--anchors", "first"],
             "--anchors first: without --propagate the model draws every frame; give both",
         ),
-        (["--propagate", "xmem"], '--propagate \'xmem\': permitted are "sam2", "sam2 WEIGHTS" or'),
+        (["--propagate", "xmem"], '--propagate \'xmem\': permitted are "sam2", "sam3", "sam2 WEIGHTS"'),
         (["--propagate", "program"], "--propagate 'program': permitted are"),
         (["--propagate", "program no_such_thing -x"], "no_such_thing: there is no such program"),
-        (["--propagate", "sam2 no/such.pt"], r"SAM-2 \(--propagate sam2\).*no/such.pt"),
+        (["--propagate", "sam2 no/such.pt"], "weights of --propagate sam2.*no/such.pt"),
+        (["--propagate", "sam3 ./none"], "weights of --propagate sam3.*./none"),
         (["--propagate", "sam2"], "curl -LO .*sam2.1_hiera_large.pt"),
     ],
 )

@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from seglm.dataset.sources import describe
 from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.told.__main__ import TASKS
 from tests.evaluation.truths import toy_videos, write_truth
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,13 +45,17 @@ def run(script: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
 def test_every_benchmark_has_both_scripts() -> None:
     """Those of videos are called as in VideoLISA's tree, where it has them."""
     names = {
+        "grandf_gcg": "gcg",
         "grefcoco": "grefcoco",
         "lvvis": "lvvis",
         "mevis": "mevis",
         "mevis_val_u": "mevis",
+        "my_qa": "qa",
         "reason_vos": "reason_vos",
         "reasonseg": "reasonseg",
+        "ref_sav": "ref_sav",
         "refcoco": "refcoco",
+        "refcocog_regions": "regions",
         "refdavis": "refdavis",
         "refytvos": "refytvos",
         "revos": "revos",
@@ -72,6 +78,9 @@ def test_a_script_names_itself_and_a_benchmark_that_is_there(script: Path) -> No
     [spec] = re.findall(
         r'^.*seglm\.evaluation\..*--(?:val_dataset|benchmark) "([^"]+)" "\$@"$', text, re.MULTILINE
     )
+    if "seglm.evaluation.told" in text:
+        assert describe(spec)[0].family in TASKS
+        return
     is_served = benchmark(spec).data.partition("|")[2] in benchmark(spec).scored.served
     assert not is_served or ("offline" not in text and "--score" not in text)
 
@@ -82,7 +91,8 @@ def test_a_script_without_arguments_says_what_it_needs(script: Path, tmp_path: P
     done = run(script, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     needed = "--version" if "inference" in script.name else "--predictions"
-    assert "the following arguments are required" in done.stderr and needed in done.stderr
+    assert "the following arguments are required" in done.stderr
+    assert needed in done.stderr or "seglm.evaluation.told" in done.stderr
     assert "python -m seglm.evaluation" in done.stderr
 
 

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "seglm.training": ("seglm.utils", "seglm.dataset", "seglm.model", "seglm.evaluation"),
     "seglm.doctor": ("seglm.utils",),
     "seglm.plan": ("seglm.preflight", "seglm.utils", "seglm.model"),
+    "seglm.predict": ("seglm.utils", "seglm.model", "seglm.evaluation.asking"),
     "seglm.preview": (
         "seglm.preflight",
         "seglm.training",

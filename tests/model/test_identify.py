@@ -48,6 +48,7 @@ def lisa(width: int) -> dict[str, tuple[int, ...]]:
     }
 
 
+GLUS = "model.visual_model.sam_mask_decoder.iou_token.weight"
 LLAVA = {"model.embed_tokens.weight": (10, 4096), "model.mm_projector.weight": (8, 8)}
 
 
@@ -82,6 +83,8 @@ def trained(width: int, *, rows: int) -> dict[str, tuple[int, ...]]:
             "lisa_training",
             "keyseg_7b",
         ),
+        ({**lisa(4096), GLUS: (1, 8)}, {"model_type": "llava", "hidden_size": 4096}, "lisa", "glus_a"),
+        ({**trained(4096, rows=32004), GLUS: (1, 8)}, None, "lisa_training", "glus_a"),
     ],
 )
 def test_a_release_is_known_by_config_and_names(

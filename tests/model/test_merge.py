@@ -167,7 +167,7 @@ def test_the_folder_opens_with_auto_model_and_is_a_base_for_more_training(
     assert more.report.complete and all(".lora_" in name for name in more.report.allowed)
     step_0 = probe.read(more.model)  # fresh adapters add nothing: init_from a model is that model
     probe.compare(step_0, probe.read(model.segmenter), precision="fp32", source="step 0")
-    with pytest.raises(ValueError, match="dtype and revision, not quantization_config"):
+    with pytest.raises(ValueError, match="dtype, device_map and revision, not quantization_config"):
         AutoModel.from_pretrained(tmp_path / "out", quantization_config={})
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from seglm.model.decoders.sam2 import Prompts, Sam2Decoder
-from seglm.model.decoders.sam2_dims import make_modules
 from seglm.model.decoders.sam2_memory import PREDICTING, TRAINING, Memory, MemoryPolicy
 from seglm.model.decoders.sam2_step import ABSENT, Drawn, step
-from tests.tiny_sam2 import SAM2, SAM2_0, SIDE, features_of, pictures, tiny_sam2, vectors
+from tests.model.sessions import check_walk
+from tests.tiny_sam2 import SAM2, SAM2_0, SIDE, features_of, tiny_sam2, vectors
 
 OBJECTS, FRAMES = 4, 6
 
@@ -176,44 +176,9 @@ def test_boxes_and_points_are_the_prompts_that_transformers_makes_of_them() -> N
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_a_long_walk_is_the_one_of_transformers_session(backwards: bool) -> None:
-    """Past the seven memories and the sixteen pointers; a session keeps memories in bfloat16, so ours are rounded here, too."""
     from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
-    frames, start = 22, 21 if backwards else 0
-    decoder = tiny_sam2()
-    model = make_modules(SAM2).eval()
-    state = decoder.state_dict()
-    inside = {name.replace("image_encoder.", "vision_encoder."): tensor for name, tensor in state.items()}
-    inside["shared_image_embedding.positional_embedding"] = state[
-        "prompt_encoder.shared_embedding.positional_embedding"
-    ]
-    model.load_state_dict(inside)
-    video = decoder.normalise(pictures(frames), [(SIDE, SIDE)] * frames)
-    session = Sam2VideoInferenceSession(video=video, video_height=SIDE, video_width=SIDE, dtype=torch.float32)
-    session.obj_id_to_idx(1)
-    session.obj_with_new_inputs.append(1)
-    point, label = torch.tensor([[[20.0, 30.0]]]), torch.tensor([[1]])
-    said = {"point_coords": point[None], "point_labels": label[None].int()}
-    session.add_point_inputs(0, start, said)
-    memory = Memory(num_frames=frames, backwards=backwards)
-    features = decoder.encode(video, [(SIDE, SIDE)] * frames)
-    with torch.no_grad():
-        for frame in range(start, -1, -1) if backwards else range(frames):
-            want = model(session, frame_idx=frame, reverse=backwards).pred_masks
-            prompts = Prompts(decoder.prompts_of_points(point, label)) if frame == start else None
-            found, memory = step(decoder, features[frame : frame + 1], memory, frame=frame, prompts=prompts)
-            torch.testing.assert_close(found.logits, want.reshape(found.logits.shape), atol=2e-4, rtol=2e-4)
-            memory = _rounded(memory)
-
-
-def _rounded(memory: Memory) -> Memory:
-    def through(entries: tuple) -> tuple:  # type: ignore[type-arg]
-        return tuple(
-            replace(entry, features=None if entry.features is None else entry.features.bfloat16().float())
-            for entry in entries
-        )
-
-    return replace(memory, conditioning=through(memory.conditioning), recent=through(memory.recent))
+    check_walk(tiny_sam2(), Sam2VideoInferenceSession, side=SIDE, frames=22, backwards=backwards)
 
 
 # ---- gradients -------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ GCG = (
 SPECS = (
     *GCG, "osprey|conversation", "osprey|description", "osprey|short", "osprey|part", "osprey|positive_negative",
     "llava_665k|train", "llava_pretrain|train", "chat_univi|train", "ref_sav|train", "ref_sav|short|train", "ref_sav|valid",
-    "my_data|train", "my_data|val", "my_videos|train", "my_videos|val",
+    "my_data|train", "my_data|val", "my_videos|train", "my_videos|val", "my_qa|val", "my_video_qa|val",
 )  # fmt: skip
 OF_SPLIT = {"val": "val", "test": "test"}
 
@@ -138,6 +138,12 @@ def test_ref_savs_eval_has_long_and_short_expressions(sa2va: Path) -> None:
         target.kind for sample in samples(open_source("ref_sav|valid", sa2va)) for target in sample.targets
     ]
     assert set(kinds) == {"long", "short"}
+
+
+def test_questions_that_are_scored_say_of_what_kind_they_are(sa2va: Path) -> None:
+    for spec in ("my_qa|val", "my_video_qa|val"):
+        for sample in samples(open_source(spec, sa2va)):
+            assert len(sample.turn_kinds) == len(sample.turns) > 1 and all(sample.turn_kinds)
 
 
 def test_the_same_numbers_give_the_same_bytes(sa2va: Path, tmp_path: Path) -> None:

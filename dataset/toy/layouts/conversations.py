@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from seglm.dataset.toy.asking import NOWHERE, fact_questions, spoken_spot
+from seglm.dataset.toy.asking import NOWHERE, Question, fact_questions, spoken_spot
 from seglm.dataset.toy.clips import draw_frames, seen
-from seglm.dataset.toy.film import can_write_mp4, save_mp4
+from seglm.dataset.toy.film import save_mp4
 from seglm.dataset.toy.language import questions
 from seglm.dataset.toy.layouts.coco import name_2017
 from seglm.dataset.toy.layouts.shots import Shot, save_json, save_shot
@@ -20,6 +20,8 @@ MIXTURE = Path("llava_data/LLaVA-Instruct-150K/llava_v1_5_mix665k.json")
 MIXED_IMAGES = Path("llava_data/llava_images/coco/train2017")
 PRETRAIN = Path("llava_data/LLaVA-Pretrain")
 CHAT = Path("video_datas/chat_univi")
+OWN = Path("my_data")
+MAX_QUESTIONS = 6  # of a picture or a video that are scored
 WORDS_ODDS = 0.1  # of a conversation about nothing that is shown; the real mixture has 6 percent
 LAST_PLACE_ODDS = 0.3  # of the image tag behind the first question, not before it; the real file has both
 
@@ -82,25 +84,60 @@ def write_pretrain(root: Path, shots: Iterable[Shot]) -> int:
     return len(records)
 
 
+def write_questions(root: Path, shots: Iterable[Shot]) -> int:
+    """Questions about pictures that nobody trains on, each with its kind; returns their number."""
+    folder, records = root / OWN / "images", []
+    folder.mkdir(parents=True, exist_ok=True)
+    for shot in shots:
+        asked = questions(shot.scene, shot.rng("my_qa"), split=shot.split)[:MAX_QUESTIONS]
+        image = f"{shot.number:09d}.jpg"
+        save_shot(shot, folder / image)
+        records.append(
+            {"id": str(shot.number), "image": image, "conversations": _with_kinds(asked, "<image>\n")}
+        )
+    save_json(records, root / OWN / "questions_val.json")
+    return sum(len(one["conversations"]) // 2 for one in records)
+
+
+def write_video_questions(root: Path, takes: Iterable[Take]) -> int:
+    """The same about videos, as folders of frames; returns the number of questions."""
+    folder, records = root / OWN / "videos", []
+    for take in takes:
+        asked, name = _about(take, "my_video_qa")[:MAX_QUESTIONS], f"{take.number:08d}"
+        save_frames(take, folder / name)
+        records.append({"id": name, "video": name, "conversations": _with_kinds(asked, "<video>\n")})
+    save_json(records, root / OWN / "video_questions_val.json")
+    return sum(len(one["conversations"]) // 2 for one in records)
+
+
+def _with_kinds(asked: Sequence[Question], opening: str) -> list[dict[str, str]]:
+    said = dialogue([(one.text, one.answer) for one in asked], opening)
+    for answer, one in zip(said[1::2], asked, strict=True):
+        answer["kind"] = one.kind
+    return said
+
+
+def _about(take: Take, purpose: str) -> Sequence[Question]:
+    """Questions about a clip, in random order."""
+    first, last = (seen(take.clip.scenes[place]) for place in (0, -1))
+    spots = [
+        tuple(spoken_spot(mask) if mask.any() else NOWHERE for mask in of_thing)
+        for of_thing in zip(first, last)
+    ]
+    return clip_questions(take.clip, spots, take.rng(purpose), split=take.split)  # type: ignore[arg-type]
+
+
 def write_chat(root: Path, takes: Iterable[Take]) -> int:
-    """Chat-UniVi's conversations about films (folders of frames where PyAV is not installed); returns their number."""
+    """Chat-UniVi's conversations about films; returns their number."""
     folder = root / CHAT / "Activity_Videos"
     folder.mkdir(parents=True)
     records = []
     for take in takes:
         name = f"v_{take.number:08d}"
-        if can_write_mp4():
-            save_mp4(draw_frames(take.clip), folder / f"{name}.mp4")
-        else:
-            save_frames(take, folder / name)
-        ends = [seen(take.clip.scenes[place]) for place in (0, -1)]
-        spots = [
-            tuple(spoken_spot(mask[i]) if mask[i].any() else NOWHERE for mask in ends)
-            for i in range(len(ends[0]))
-        ]
-        asked = clip_questions(take.clip, spots, take.rng("chat_univi"), split=take.split)  # type: ignore[arg-type]
-        said = dialogue([(one.text, one.answer) for one in asked[:MAX_TURNS]], "<video>\n")
-        file = f"{name}.mp4" if can_write_mp4() else name
-        records.append({"id": name, "video": file, "conversations": said})
+        save_mp4(draw_frames(take.clip), folder / f"{name}.mp4")
+        said = dialogue(
+            [(one.text, one.answer) for one in _about(take, "chat_univi")[:MAX_TURNS]], "<video>\n"
+        )
+        records.append({"id": name, "video": f"{name}.mp4", "conversations": said})
     save_json(records, root / CHAT / "video_chat.json")
     return len(records)

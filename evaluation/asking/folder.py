@@ -1,0 +1,182 @@
+"""One question about every picture and film below a folder: masks, overlays and a JSON for each, whole or not at all.
+
+    OUT/question.json                      what was asked, and of which weights
+    OUT/a/cup.jpg/answer.json              about FOLDER/a/cup.jpg: the words, the status, and of each mask its file and numbers
+    OUT/a/cup.jpg/cup_mask_0.png ...       and whatever else chat writes about it (`chat_answer.py`, `chat_video.py`)
+    OUT/answers.json                       all of them in one file, also what is broken and why
+
+What is answered already is not asked again, so that a run which was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seglm.dataset.faults import Broken, blamed, of_no_data_set
+from seglm.dataset.given import is_video, sample_of, sample_of_video
+from seglm.dataset.readers.video import ENDINGS, FILMS, open_video
+from seglm.evaluation.asking.chat_answer import write_masks
+from seglm.evaluation.asking.chat_video import save_video
+from seglm.evaluation.asking.question import MAX_NEW_TOKENS, predict_frames
+from seglm.utils.atomic import write_atomic, write_folder
+from seglm.utils.encoding import check_text
+from seglm.utils.folders import check_new
+from seglm.utils.prediction import FramePrediction, Segment
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
+
+QUESTION, ANSWER, ALL = "question.json", "answer.json", "answers.json"
+TAKEN = (*ENDINGS, *FILMS, ".tif", ".tiff")
+Json = dict[str, Any]
+
+
+def predict_folder(
+    model: Segmenter,
+    folder: Path,
+    text: str,
+    out: Path,
+    *,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    progress: Callable[[Sequence[str]], Iterable[str]] = iter,
+) -> list[Json]:
+    """What `answers.json` holds: an answer for each file, in their order; one that is broken has `error` and nothing else.
+
+    progress: goes through the files, to show a bar.
+    Raises ValueError if `out` holds answers to another question or anything else, FileNotFoundError for no folder; a
+    KeyboardInterrupt says what is kept.
+    """
+    check_text(text, "the question")
+    files = files_below(folder)
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{out} lies in {folder}, and would be asked about next time; give another folder")
+    _claim(out, {"text": text, "max_new_tokens": max_new_tokens, "weights": _fingerprint(model)})
+    told: list[Json] = []
+    try:
+        for file in progress(files):
+            told.append(
+                _earlier(folder, file, out) or _answered(model, folder, file, text, out, max_new_tokens)
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"{len(told)} of {len(files)} files are answered in {out}; the same command goes on"
+        ) from None
+    write_atomic(out / ALL, json.dumps(told, indent=1) + "\n")
+    return told
+
+
+def files_below(folder: Path) -> list[str]:
+    """Pictures and films at any depth, as paths from the folder, sorted; what is hidden is left out.
+
+    Raises FileNotFoundError if it is no folder, ValueError if there is none in it.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    below = (file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() in TAKEN)
+    found = [file for file in below if not any(part.startswith(".") for part in file.parts)]
+    files = sorted(file.as_posix() for file in found if (folder / file).is_file())
+    if not files:
+        raise ValueError(f"{folder}: no picture and no film in it; taken are {', '.join(TAKEN)}")
+    return files
+
+
+def _claim(out: Path, question: Json) -> None:
+    """Writes down whose answers the folder holds, or compares with what stands there."""
+    file = out / QUESTION
+    if not file.is_file():
+        check_new(out, "the folder for answers")
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, json.dumps(question, indent=1) + "\n")
+    elif (before := _read(file)) != question:
+        other = [f"{name}={before.get(name)!r}, now {value!r}" for name, value in question.items()]
+        told = "; ".join(
+            line for line, name in zip(other, question, strict=True) if before.get(name) != question[name]
+        )
+        raise ValueError(
+            f"{out} holds answers to another question ({told}); give another folder, or remove it"
+        )
+
+
+def _fingerprint(model: Segmenter) -> str:
+    """Of what every system of this kind trains: the projection."""
+    import numpy as np
+
+    weights = (value.detach().float().cpu().numpy() for value in model.project.state_dict().values())
+    return f"{zlib.crc32(b''.join(np.ascontiguousarray(one).tobytes() for one in weights)):08x}"
+
+
+def _earlier(folder: Path, file: str, out: Path) -> Json | None:
+    """The answer that is there about the file as it is now."""
+    place = out / file / ANSWER
+    answer = _read(place) if place.is_file() else None
+    return answer if answer and answer["source"] == _source(folder / file) else None
+
+
+def _answered(model: Segmenter, folder: Path, file: str, text: str, out: Path, max_new_tokens: int) -> Json:
+    answer: Json = {"file": file, "source": _source(folder / file)}
+
+    def fill(fresh: Path) -> None:
+        about = folder / file
+        with of_no_data_set():
+            with blamed(str(about), about):
+                film = is_video(about)
+            video = open_video(about, str(about)) if film else None
+            sample = sample_of(about) if video is None else sample_of_video(video, str(about))
+        frames = predict_frames(model, sample, text, max_new_tokens=max_new_tokens)
+        if video is None:
+            [said] = frames
+            names = write_masks(said, sample.frame(0), about.stem, fresh)
+            answer.update(_told(said, names))
+        else:
+            seen: list[FramePrediction] = []
+            saved = save_video(_kept(frames, seen), video, sample.frame, about.stem, fresh)
+            names = [place.name for place, _ in saved.masks]
+            answer["frames"] = [{"frame": video.names[one.frame], **_told(one, names)} for one in seen]
+        write_atomic(fresh / ANSWER, json.dumps(answer, indent=1) + "\n")
+
+    (out / file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_folder(out / file, fill)
+    except Broken as error:
+        return {"file": file, "error": " ".join(str(error).split())}
+    return answer
+
+
+def _kept(frames: Iterator[FramePrediction], seen: list[FramePrediction]) -> Iterator[FramePrediction]:
+    for one in frames:
+        seen.append(one)
+        yield one
+
+
+def _told(said: FramePrediction, names: Sequence[str]) -> Json:
+    masks = [_numbers(segment, name) for segment, name in zip(said.segments, names, strict=False)]
+    return {"text": said.text, "status": said.status, "size": list(said.size), "masks": masks}
+
+
+def _numbers(segment: Segment, name: str) -> Json:
+    words = {"phrase": segment.phrase, "keyword": segment.keyword}
+    return {
+        "mask": name,
+        "pixels": int(segment.mask.sum()),
+        "estimated_iou": round(segment.score, 4),
+        "is_rejected": segment.is_rejected,
+        **{name: value for name, value in words.items() if value},
+    }
+
+
+def _source(file: Path) -> list[int]:
+    """By which a file is known that was changed since."""
+    found = file.stat()
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _read(file: Path) -> Json:
+    try:
+        found: Json = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: damaged ({error}); remove it") from error
+    return found

@@ -1,0 +1,1 @@
+"""Scripts for GranD-f val and test: captions whose phrases are masked (GCG)."""

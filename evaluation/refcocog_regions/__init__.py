@@ -1,0 +1,1 @@
+"""Scripts for RefCOCOg val as captions of regions that are pointed at."""

@@ -1,0 +1,1 @@
+"""What is said, scored: grounded captions, captions of regions, answers to questions about pictures and videos."""

@@ -1,0 +1,122 @@
+"""Captions whose phrases are masked (GCG): asked for, read, scored."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+from seglm.dataset.faults import blamed
+from seglm.dataset.fields import take
+from seglm.dataset.masks import checked
+from seglm.dataset.pipeline import truth
+from seglm.dataset.readers.files import read_json
+from seglm.dataset.readers.stills import Stills
+from seglm.evaluation.asking.ask import ask as ask_model
+from seglm.evaluation.scores.grounded import Likeness, Run, Score, Told
+from seglm.evaluation.scores.grounded import score as score_captions
+from seglm.utils.answers import Answer
+from seglm.utils.types import Sample
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
+
+QUESTION = (
+    "Could you please give me a brief description of the image? Please respond with interleaved segmentation masks for the "
+    "corresponding parts of the answer."
+)
+"""projects/sa2va/evaluation/sa2va_eval_gcg.py of bytedance/Sa2VA at f4a8bcd"""
+PHRASE = re.compile(r"<p>(.*?)</p>", re.DOTALL)
+TAG = re.compile(r"<[^<>]*>|\[[A-Z]+\]")
+FOLDER = "captions"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The samples of a source that are asked about."""
+
+    source: Stills
+    limit: int | None
+
+    def __len__(self) -> int:
+        return len(self.source) if self.limit is None else min(self.limit, len(self.source))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self.source.sample(number) for number in range(len(self)))
+
+
+def ask(model: Segmenter, chosen: Chosen, out: Path, *, max_new_tokens: int) -> None:
+    """Writes PICTURE.json for each picture, as Sa2VA does."""
+    (out / FOLDER).mkdir(exist_ok=True)
+    for sample in chosen:
+        drawn = next(ask_model(model, sample, QUESTION, max_new_tokens=max_new_tokens))
+        [answer] = drawn.answers
+        written = {"image_id": picture_of(sample), **said(answer, sample.size)}
+        (out / FOLDER / f"{picture_of(sample)}.json").write_text(json.dumps(written), encoding="utf-8")
+
+
+def score(chosen: Chosen, place: Path, alike: Likeness) -> Mapping[str, Score]:
+    """Of the files in a folder. Raises ValueError if one is missing, and Fault if one is malformed."""
+    folder = place / FOLDER if (place / FOLDER).is_dir() else place
+    told, true = [], []
+    for sample in chosen:
+        told.append(read(folder / f"{picture_of(sample)}.json", sample.size))
+        true.append(true_of(sample))
+    return {"all": score_captions(told, true, alike=alike)}
+
+
+def picture_of(sample: Sample) -> str:
+    """The picture's name without its ending, by which predictions are called."""
+    return Path(sample.path).stem
+
+
+def said(answer: Answer, size: tuple[int, int]) -> dict[str, Any]:
+    """Caption, phrases and masks of an answer: `<p> phrase </p> [SEG]` is a phrase and its mask."""
+    text = answer.spoken.text
+    masks = [run_of((mask > 0).numpy()) for mask in answer.masks if mask is not None]
+    return {
+        "caption": " ".join(TAG.sub(" ", text).split()).replace(" ,", ",").replace(" .", "."),
+        "phrases": [" ".join(phrase.split()) for phrase in PHRASE.findall(text)],
+        "pred_masks": masks,
+    }
+
+
+def read(file: Path, size: tuple[int, int]) -> Told:
+    """What a file says. GLaMM's has one name around everything, Sa2VA's has not."""
+    if not file.is_file():
+        raise ValueError(
+            f"there is no {file}; each picture has a file, PICTURE.json, with `caption`, `phrases` and `pred_masks`"
+        )
+    content = read_json(file, file.stem)
+    with blamed(file.stem, file):
+        if isinstance(content, dict) and len(content) == 1 and isinstance(next(iter(content.values())), dict):
+            [content] = content.values()
+        masks = checked(take(content, "pred_masks", list), size)
+        phrases = [one.strip() for one in take(content, "phrases", list)]
+        return Told(file.stem, take(content, "caption", str), tuple(phrases), tuple(map(encoded, masks)))
+
+
+def true_of(sample: Sample) -> Told:
+    """The true caption of a sample with its phrases. Raises ValueError if it has none."""
+    if sample.caption is None:
+        raise ValueError(f"{sample.key}: has no caption with phrases")
+    masks = tuple(run_of(truth(sample, target, [0])[0]) for target in sample.targets)
+    phrases = tuple(target.texts[0] for target in sample.targets)
+    return Told(picture_of(sample), sample.caption.text, phrases, masks)
+
+
+def run_of(mask: NDArray[np.bool_]) -> Run:
+    """Run lengths of a mask, `counts` a text."""
+    coded = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": [int(side) for side in coded["size"]], "counts": coded["counts"].decode("ascii")}
+
+
+def encoded(run: Any) -> Run:
+    return {**run, "counts": run["counts"].encode()}

@@ -1,0 +1,56 @@
+"""Questions about pictures and videos with an answer in words: asked, read, scored."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seglm.evaluation.asking.ask import ask as ask_model
+from seglm.evaluation.scores.answers import Asked, Score, by_kind
+from seglm.evaluation.scores.answers import score as score_answers
+from seglm.evaluation.scores.grounded import Likeness
+from seglm.evaluation.told.captions import Chosen
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
+
+FILE = "answers.csv"
+FIELDS = ("key", "question", "answer")
+
+
+def ask(model: Segmenter, chosen: Chosen, out: Path, *, max_new_tokens: int) -> None:
+    """Asks each question alone, in a conversation of its own, and writes a line for each."""
+    with (out / FILE).open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(FIELDS)
+        for sample in chosen:
+            for number, (question, _) in enumerate(sample.turns):
+                drawn = next(ask_model(model, sample, question, max_new_tokens=max_new_tokens))
+                table.writerow((f"{sample.key}/{number}", question, drawn.answers[0].spoken.text))
+
+
+def score(chosen: Chosen, place: Path, alike: Likeness) -> Mapping[str, Score]:
+    """Of a file, or of the one in a folder. Raises ValueError if an answer is missing or a question is another."""
+    file = place / FILE if place.is_dir() else place
+    with file.open(newline="", encoding="utf-8") as stream:
+        lines = {line["key"]: line for line in csv.DictReader(stream)}
+    asked = list(_asked(chosen))
+    if missing := [one.key for one in asked if one.key not in lines]:
+        raise ValueError(f"{file}: no answer to {len(missing)} of {len(asked)} questions, first {missing[0]}")
+    if other := [one for one in asked if lines[one.key]["question"] != one.question]:
+        raise ValueError(
+            f"{file}: {other[0].key} is the answer to {lines[other[0].key]['question']!r}, asked is {other[0].question!r}"
+        )
+    told = [replace(one, told=lines[one.key]["answer"]) for one in asked]
+    kinds = by_kind(told)
+    return {"all": score_answers(told), **(kinds if list(kinds) != [""] else {})}
+
+
+def _asked(chosen: Chosen) -> Iterator[Asked]:
+    for sample in chosen:
+        kinds = sample.turn_kinds or ("",) * len(sample.turns)
+        for number, ((question, answer), kind) in enumerate(zip(sample.turns, kinds, strict=True)):
+            yield Asked(f"{sample.key}/{number}", question, "", answer, kind)
