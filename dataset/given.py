@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 
 from seglm.dataset.frames import EIGHT_BITS, MOST_PIXELS, Pixels, read_frame
 from seglm.dataset.readers.video import Video, is_picture, open_video, within
-from seglm.utils.types import Sample
+from seglm.utils.types import Region, Sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,6 +65,27 @@ def sample_of_video(video: Video, name: str) -> Sample:
     """The same of a video that is open; name: begins messages about it. Its last frames stay decoded."""
     frame = lru_cache(RECENT)(video.frame)
     return Sample(name, video.size, frame, video.num_frames, path=name, frame_names=video.names)
+
+
+def regions_of(masks: Any, sample: Sample) -> tuple[Region, ...]:
+    """Masks of things that are pointed at: bool [R, H, W], or 0 and 1 in another type; in a video the same in every frame.
+
+    Raises ValueError for another size or other values, and for an empty mask, under which nothing lies.
+    """
+    array = np.asarray(masks)
+    if array.shape[1:] != sample.size or array.ndim != RGB or not len(array):
+        raise ValueError(
+            f"regions are of {list(array.shape)}; permitted is bool [R, {sample.size[0]}, {sample.size[1]}], R from 1"
+        )
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError(f"regions are {array.dtype}, {_range(array)}; permitted is bool, or 0 and 1")
+    if empty := [number + 1 for number, mask in enumerate(array) if not mask.any()]:
+        raise ValueError(f"region{empty[0]} has no pixel; leave it out")
+    whole = array.astype(np.bool_)
+    return tuple(
+        Region(lambda frames, mask=mask: np.stack([mask] * len(frames)))  # type: ignore[misc]
+        for mask in whole
+    )
 
 
 def there(path: Name) -> Path:

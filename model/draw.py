@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 
 import torch
 from torch import Tensor
 
-from seglm.model.decoders.base import Remembers
+from seglm.model.decoders.base import Followed, Remembers
 from seglm.model.segmenter import Segmenter
 from seglm.model.tracks import Tracks
 from seglm.utils.answers import Answer, Spoken
@@ -23,6 +24,9 @@ FRAMES_AT_ONCE = 4
 """that are held at the same time; how many of them are encoded in one call is the mask decoder's own business"""
 JOBS_AT_ONCE = 32
 """that are decoded in one call: each has a copy of its frame's features, and some more of their size"""
+
+NOTHING = Followed(torch.zeros((0, 1, 1, 1)), torch.zeros((0, 1)), None)
+"""of a frame in which nothing is drawn"""
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,16 @@ def _drawn(model: Segmenter, chunk: Sequence[Asked], walks: Walks) -> Iterator[t
         [prompt for spoken in asked.spoken for prompt in spoken.prompts if prompt is not None]
         for asked in chunk
     ]
-    low, iou = _decoded(model, chunk, wanted, walks)
-    for asked, own_low, own_iou in zip(chunk, low, iou, strict=True):
-        full = model.restored(own_low, resized=asked.resized, size=asked.size)
-        masks, scores = iter(full[:, 0].cpu()), iter(own_iou[:, 0].tolist())
+    for asked, drawn in zip(chunk, _decoded(model, chunk, wanted, walks), strict=True):
+        full = model.restored(drawn.logits, resized=asked.resized, size=asked.size)
+        masks, scores = iter(full[:, 0].cpu()), iter(drawn.iou[:, 0].tolist())
+        there = None if drawn.score is None else iter(drawn.score[:, 0].tolist())
         yield tuple(
             Answer(
                 spoken,
                 tuple(None if prompt is None else next(masks) for prompt in spoken.prompts),
                 tuple(0.0 if prompt is None else next(scores) for prompt in spoken.prompts),
+                _there(spoken, there),
             )
             for spoken in asked.spoken
         )
@@ -76,12 +81,12 @@ def _drawn(model: Segmenter, chunk: Sequence[Asked], walks: Walks) -> Iterator[t
 
 def _decoded(
     model: Segmenter, chunk: Sequence[Asked], wanted: Sequence[Sequence[Tensor]], walks: Walks
-) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """For each frame the logits of its jobs [J, 1, h, w] and their estimated IoU [J, 1]; wanted: its prompts, each [P, C]."""
+) -> list[Followed]:
+    """For each frame its jobs; wanted: its prompts, each [P, C]."""
     device, counts = model.backbone.device, [len(prompts) for prompts in wanted]
     shown = [asked for asked, count in zip(chunk, counts, strict=True) if count]
     if not shown:
-        return [torch.zeros((0, 1, 1, 1))] * len(chunk), [torch.zeros((0, 1))] * len(chunk)
+        return [NOTHING] * len(chunk)
     with model.autocast():
         features = model.decoder.encode(
             [asked.pixels.to(device, non_blocking=True) for asked in shown],
@@ -90,19 +95,28 @@ def _decoded(
     prompts = torch.stack([prompt for own in wanted for prompt in own])
     if walks.remember:
         each = zip(shown, features.split(1), prompts.split([count for count in counts if count]), strict=True)
-        parts = [walks.draw(*one) for one in each]
+        drawn = iter([walks.draw(*one) for one in each])
+        found = [next(drawn) if count else NOTHING for count in counts]
     else:
         repeats = torch.tensor([count for count in counts if count])
         frame_of = torch.arange(len(shown)).repeat_interleave(repeats).to(features.device)
         jobs = zip(frame_of.split(JOBS_AT_ONCE), prompts.split(JOBS_AT_ONCE), strict=True)
         parts = [model.decode(features[some], asked) for some, asked in jobs]
-    low, iou = (torch.cat(part) for part in zip(*parts, strict=True))
-    if not is_finite(low):
+        low, iou = (torch.cat(part).split(counts) for part in zip(*parts, strict=True))
+        found = [Followed(*one, None) for one in zip(low, iou, strict=True)]
+    if not is_finite(torch.cat([one.logits.flatten() for one in found])):
         raise FloatingPointError(
             "the logits of a mask are NaN or infinite, which would be an empty mask; in fp16 activations overflow, use "
             "--precision bf16 or fp32; in another precision the weights are damaged"
         )
-    return low.split(counts), iou.split(counts)
+    return found
+
+
+def _there(spoken: Spoken, scores: Iterator[float] | None) -> tuple[float, ...]:
+    """For each slot the next of the scores, where the decoder says them; a slot that the model rejects is not there."""
+    if scores is None:
+        return ()
+    return tuple(-inf if prompt is None else next(scores) for prompt in spoken.prompts)
 
 
 class Walks:
@@ -120,8 +134,8 @@ class Walks:
     def remember(self) -> bool:
         return self._fresh is not None
 
-    def draw(self, asked: Asked, features: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
-        """One frame: logits [J, 1, h, w] and estimated IoU [J, 1] of its slots that draw. features: [1, ...]."""
+    def draw(self, asked: Asked, features: Tensor, prompts_JPC: Tensor) -> Followed:
+        """One frame, the slots of it that draw. features: [1, ...]."""
         assert self._fresh is not None
         slots = [
             (number, place)
@@ -136,4 +150,4 @@ class Walks:
             self._last[asked.walk] = asked.frame
         said = prompts_JPC if asked.is_said else None
         drawn, self._tracks[asked.walk] = tracks.draw(slots, features, said, frame=asked.frame)
-        return drawn.logits, drawn.iou
+        return drawn

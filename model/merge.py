@@ -131,7 +131,8 @@ def _verified(
     """Reads the folder back, compares its answers, and for our own layout stores the new answers as the golden probe."""
     used = recipe_of(folder) if kind == "seglm" else recipe
     used = replace(used, engine=replace(recipe.engine, gradient_checkpointing=False))
-    again = assemble(used, used.backbone.read(str(folder), vision=vision), lora=False)
+    whole = used.decoder.complete(used.backbone.read(str(folder), vision=vision))
+    again = assemble(used, whole, lora=False)
     after = probe.read(again.model)
     apart = probe.compare(
         after, before, precision=recipe.engine.precision, source=f"{folder.name} (merged, read back)"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from seglm.model.decoders.base import Remembers
+from seglm.model.decoders.base import Followed, Remembers
 from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
@@ -29,16 +29,6 @@ Group = tuple[tuple[Hashable, ...], "Memory"]
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """The objects of one frame, in the order in which they were asked for."""
-
-    logits: Tensor
-    """float32 [J, 1, h, w]"""
-    iou: Tensor
-    """float32 [J, 1], estimated"""
-
-
-@dataclass(frozen=True, eq=False)
 class Tracks:
     """Everything that is followed on one walk; a value, like the memories in it."""
 
@@ -48,7 +38,7 @@ class Tracks:
 
     def draw(
         self, objects: Sequence[Hashable], features: Tensor, prompts_JPC: Tensor | None, *, frame: int
-    ) -> tuple[Drawn, Tracks]:
+    ) -> tuple[Followed, Tracks]:
         """These objects in one frame, each of which is there once.
 
         features: [1 or J, ...] of the frame. prompts_JPC: what is said of each; None: they are found by what is remembered.
@@ -56,7 +46,7 @@ class Tracks:
         Raises ValueError for an object that nothing is said and nothing remembered of.
         """
         rest: list[Group] = []
-        found: dict[Hashable, tuple[Tensor, Tensor]] = {}
+        found: dict[Hashable, Followed] = {}
         place = {name: number for number, name in enumerate(objects)}
         for names, memory in (*self.groups, *self._fresh(objects)):
             now = [number for number, name in enumerate(names) if name in place]
@@ -69,16 +59,15 @@ class Tracks:
                 memory = memory.of(now)
             drawn = tuple(names[number] for number in now)
             at = [place[name] for name in drawn]
-            logits, iou, memory = self.decoder.follow(
+            followed, memory = self.decoder.follow(
                 features if len(features) == 1 else _rows(features, at),
                 None if prompts_JPC is None else _rows(prompts_JPC, at),
                 memory,
                 frame=frame,
             )
             rest.append((drawn, memory))
-            found |= dict(zip(drawn, zip(logits.unbind(), iou.unbind(), strict=True), strict=True))
-        logits, iou = (torch.stack([found[name][part] for name in objects]) for part in (0, 1))
-        return Drawn(logits, iou), replace(self, groups=tuple(rest))
+            found |= dict(zip(drawn, _apart(followed), strict=True))
+        return _together([found[name] for name in objects]), replace(self, groups=tuple(rest))
 
     def turned(self) -> Tracks:
         """For a walk the other way, from the same frames that something was said of."""
@@ -132,6 +121,19 @@ def _steps(batch: Batch) -> list[dict[Hashable, int]]:
             name = (name,)
         steps[time][name] = job
     return steps
+
+
+def _apart(followed: Followed) -> list[Followed]:
+    """Each object by itself."""
+    scores = [None] * len(followed.iou) if followed.score is None else followed.score.split(1)
+    each = zip(followed.logits.split(1), followed.iou.split(1), scores, strict=True)
+    return [Followed(logits, iou, score) for logits, iou, score in each]
+
+
+def _together(objects: Sequence[Followed]) -> Followed:
+    scores = [one.score for one in objects if one.score is not None]
+    logits, iou = (torch.cat([getattr(one, part) for one in objects]) for part in ("logits", "iou"))
+    return Followed(logits, iou, torch.cat(scores) if scores else None)
 
 
 def _rows(values: Tensor, rows: Sequence[int]) -> Tensor:

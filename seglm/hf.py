@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from seglm.dataset.faults import of_no_data_set
@@ -122,6 +124,7 @@ class SegLMModel(PreTrainedModel):
         text: str,
         *,
         history: Told = (),
+        regions: NDArray[np.bool_] | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
     ) -> Prediction:
         """The answer to a question about a picture or a video.
@@ -129,10 +132,13 @@ class SegLMModel(PreTrainedModel):
         about: a path (a picture, a video file, a folder of frames), a PIL image, uint8 [H, W, 3] of NumPy or uint8 [3, H, W] of
         PyTorch, RGB; of a video also a list of these, or an array with one axis more in front. None: nothing is shown.
         history: `history` of an earlier answer about the same picture or video; the question then follows it.
+        regions: bool [R, H, W], things that the question calls region1, region2, ...; for systems that read them (Sa2VA).
         Raises FileNotFoundError, and ValueError for pixels of another type, range or order of axes (the message says what to
         write), for a file that cannot be read and for a blank question.
         """
-        return predict(self.segmenter, about, text, history=history, max_new_tokens=max_new_tokens)
+        return predict(
+            self.segmenter, about, text, history=history, regions=regions, max_new_tokens=max_new_tokens
+        )
 
     def predict_frames(
         self, video: Picture | Film, text: str, *, history: Told = (), max_new_tokens: int = MAX_NEW_TOKENS

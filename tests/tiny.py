@@ -76,7 +76,9 @@ def tiny_model(
     decoder: sizes of the mask decoder that the recipe names; None: those of SAM.
     """
     recipe = recipe or tiny_recipe()
-    encoder = tiny_encoder({"gsva": "gsva_7b", "keyseg": "keyseg_7b"}.get(recipe.system, "lisa_7b"))
+    encoder = tiny_encoder(
+        {"gsva": "gsva_7b", "keyseg": "keyseg_7b", "sa2va": "sa2va_tiny"}.get(recipe.system, "lisa_7b")
+    )
     llama = dict(
         vocab_size=len(encoder.tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=1024, pad_token_id=0, bos_token_id=1,

@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from seglm.evaluation.asking.question import MAX_NEW_TOKENS, predict
 from seglm.model.backbones.templates import Template
 
@@ -30,7 +33,7 @@ def predict_forward(
     image: Picture | None = None,
     video: Film | None = None,
     past_text: str = "",
-    mask_prompts: object = None,
+    mask_prompts: NDArray[np.bool_] | None = None,
     tokenizer: object = None,
     processor: object = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
@@ -40,21 +43,18 @@ def predict_forward(
 
     past_text: what an earlier call gave back, or the turns before as the model's template writes them.
     tokenizer, processor: taken and not used, the model has its own.
-    Raises ValueError for an image and a video at once, for a `past_text` in another template, and for `mask_prompts`, which no
-    system here is taught to read.
+    mask_prompts: bool [R, H, W], what the text calls region1, region2, ...
+    Raises ValueError for an image and a video at once, for a `past_text` in another template, and as `predict`.
     """
     if image is not None and video is not None:
         raise ValueError("predict_forward was given image and video; a question is about one of them")
-    if mask_prompts is not None:
-        raise ValueError(
-            f"mask_prompts: recipe {model.recipe.name} is not taught to read regions; leave it out"
-        )
     template = model.encoder.template
     answer = predict(
         model,
         video if image is None else image,
         text.replace(IMAGE, ""),
         history=history_of(past_text, template),
+        regions=mask_prompts,
         max_new_tokens=max_new_tokens,
     )
     masks = answer.masks if answer.is_video else answer.masks[:, None]
@@ -68,7 +68,7 @@ def written(history: tuple[tuple[str, str], ...], template: Template, *, is_show
     text, before = "", template.first + (f"{IMAGE}\n" if is_shown else "")
     for question, answer in history:
         text += f"{before}{question}{template.reply}{template.lead}{answer}{template.close}"
-        before = template.later
+        before = template.between + template.later
     return text
 
 
@@ -86,5 +86,5 @@ def history_of(past_text: str, template: Template) -> list[tuple[str, str]]:
                 f"{is_answered!r} answer {template.close!r}); give what predict_forward gave back, or history to `predict`"
             )
         turns.append((question.removeprefix(IMAGE).removeprefix("\n"), answer))
-        before = template.later
+        before = template.between + template.later
     return turns

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from seglm.dataset.faults import of_no_data_set
-from seglm.dataset.given import is_video, sample_of
+from seglm.dataset.given import is_video, regions_of, sample_of
 from seglm.evaluation.asking.ask import ask
 from seglm.utils.answers import Drawn
 from seglm.utils.encoding import check_text
@@ -30,17 +33,22 @@ def predict(
     text: str,
     *,
     history: Told = (),
+    regions: NDArray[np.bool_] | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> Prediction:
-    """The whole answer. Raises as `predict_frames`."""
+    """The whole answer.
+
+    regions: bool [R, H, W], things in the picture that the question calls region1, region2, ...
+    Raises as `predict_frames`, and ValueError for regions of another form, or where the model is not taught to read any.
+    """
     with of_no_data_set():
         sample = sample_of(about)
+    if regions is not None:
+        if model.recipe.points is None:
+            raise ValueError(f"regions: recipe {model.recipe.name} is not taught to read any; leave them out")
+        sample = replace(sample, regions=regions_of(regions, sample))
     drawn = predict_frames(model, sample, text, history=history, max_new_tokens=max_new_tokens)
-    found = {
-        one.frame: one for one in drawn
-    }  # a walk may come by a frame twice; the second time it knows more
-    frames = tuple(found[frame] for frame in sorted(found))
-    answer = Prediction(frames, history=_checked(history), is_video=is_video(about))
+    answer = Prediction(tuple(drawn), history=_checked(history), is_video=is_video(about))
     return replace(answer, history=(*answer.history, (text, answer.text)))
 
 
@@ -53,7 +61,7 @@ def predict_frames(
     max_new_tokens: int = MAX_NEW_TOKENS,
     carry: Carry | None = None,
 ) -> Iterator[FramePrediction]:
-    """Frame after frame, as the model draws them; of a video no more than a few are held.
+    """Frame after frame in their order: pixels of a few are held, and run lengths of those that a walk draws before their turn.
 
     carry: makes frames of which all are drawn of those that the model draws (`evaluation/propagate`).
 
@@ -64,11 +72,16 @@ def predict_frames(
     told = _checked(history)
 
     def frames() -> Iterator[FramePrediction]:
+        early: dict[int, FramePrediction] = {}
+        due = 0
         with of_no_data_set():
             own = ask(model, sample, text, history=told, max_new_tokens=max_new_tokens)
             for drawn in own if carry is None else carry(own, [sample]):
                 [answer] = drawn.answers
-                yield seen(drawn.frame, answer, sample.size)
+                early[drawn.frame] = seen(drawn.frame, answer, sample.size)
+                while due in early:
+                    yield early.pop(due)
+                    due += 1
 
     return frames()
 

@@ -150,6 +150,18 @@ class Decoder(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """The objects of one frame of a walk, in the order in which they were asked for."""
+
+    logits: Tensor
+    """float32 [J, 1, h, w]"""
+    iou: Tensor
+    """float32 [J, 1], estimated"""
+    score: Tensor | None
+    """float32 [J, 1], logits: above 0 the object can be seen; None where the policy has it that nobody asks"""
+
+
 @runtime_checkable
 class Remembers(Decoder, Protocol):
     """A mask decoder that may look back on what it drew before; what it remembers is a value, none of it lies in the module."""
@@ -160,8 +172,8 @@ class Remembers(Decoder, Protocol):
 
     def follow(
         self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
-    ) -> tuple[Tensor, Tensor, Memory]:
-        """A frame of all objects of a walk: logits float32 [J, 1, h, w], estimated IoU float32 [J, 1], and the memory behind it.
+    ) -> tuple[Followed, Memory]:
+        """A frame of all objects of a walk, and the memory behind it.
 
         features: [1 or J, ...]. prompts_JPC: None where the objects are found by what is remembered of them.
         """

@@ -10,19 +10,22 @@ K masks a job, h w logits.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import interpolate, pixel_shuffle
 
-from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice
+from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice, Followed
 from seglm.model.decoders.sam2_dims import LEVELS, Sam2Dims, TrackerDims, make_modules
+from seglm.model.decoders.sam2_kept import CHANNELS, packed, with_original
 from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy
 from seglm.model.decoders.squares import squares
 from seglm.utils.dist import is_sharded
 from seglm.utils.ranges import Count, Place
+from seglm.utils.resolve import resolve
 
 if TYPE_CHECKING:
     from seglm.model.recipe import Recipe
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 FRAMES_AT_ONCE = 4
 """that the image encoder takes in one call"""
 ZERO_3 = 3
+WITH_ORIGINAL = (
+    "SAM-2 with its own mask decoder (--vision_pretrained; decoder.keeps_original=false goes without)"
+)
 BOX_CORNERS = (2, 3)  # labels of points: 0 outside, 1 inside, these two the corners of a box, -1 none
 NOT_POINTS = 2  # where no point is given: the one that says so, and the one that ends every list of points
 WITHOUT_GRADIENT = tuple(
@@ -60,6 +66,9 @@ class Sam2(DecoderChoice):
     best_of_several: bool = False
     """the mask with the highest estimated IoU of those for an ambiguous prompt is drawn, not the one for a clear prompt"""
 
+    keeps_original: bool = False
+    """beside the mask decoder that is trained stands that of `weights`, which carries masks on (`MemoryPolicy.by_mask`)"""
+
     def check(self, recipe: Recipe, /) -> None:
         trainable = recipe.trainable
         still = [path for path in WITHOUT_GRADIENT if path not in trainable.frozen]
@@ -83,7 +92,10 @@ class Sam2(DecoderChoice):
                 f"{checkpoint.source}: holds a mask decoder that is no SAM-2; train from it (train_ds.py --version), or give a "
                 "trained model of this recipe"
             )
-        return self._completed(checkpoint, load_sam2, "SAM-2")
+        whole = self._completed(checkpoint, load_sam2, "SAM-2")
+        if not self.keeps_original:
+            return whole
+        return with_original(whole, lambda: load_sam2(resolve(self.weights, what=WITH_ORIGINAL)))
 
     def begin(self, checkpoint: Checkpoint) -> Checkpoint:
         """Another mask decoder stays behind, and the projection into the space of its prompts: GLUS starts from LISA so
@@ -97,7 +109,12 @@ class Sam2(DecoderChoice):
     def build(self, sizes: Mapping[str, Any]) -> Sam2Decoder:
         dims = Sam2Dims.of(sizes)
         self._check_side(dims.image_size, "SAM-2")
-        return Sam2Decoder(dims, not_points=self.not_points, best_of_several=self.best_of_several)
+        return Sam2Decoder(
+            dims,
+            not_points=self.not_points,
+            best_of_several=self.best_of_several,
+            keeps_original=self.keeps_original,
+        )
 
 
 def resized(squares_J1hw: Tensor, side: int) -> Tensor:
@@ -141,7 +158,14 @@ class Sam2Decoder(nn.Module):
     mean: ClassVar[tuple[float, float, float]] = PIXEL_MEAN
     std: ClassVar[tuple[float, float, float]] = PIXEL_STD
 
-    def __init__(self, dims: TrackerDims, *, not_points: bool = False, best_of_several: bool = False) -> None:
+    def __init__(
+        self,
+        dims: TrackerDims,
+        *,
+        not_points: bool = False,
+        best_of_several: bool = False,
+        keeps_original: bool = False,
+    ) -> None:
         super().__init__()
         made = make_modules(dims)
         self.dims = dims
@@ -150,6 +174,7 @@ class Sam2Decoder(nn.Module):
         self.image_encoder = made.vision_encoder
         self.prompt_encoder = made.prompt_encoder
         self.mask_decoder = made.mask_decoder
+        self.original_mask_decoder = deepcopy(made.mask_decoder) if keeps_original else None
         self.memory_attention = made.memory_attention
         self.memory_encoder = made.memory_encoder
         self.mask_downsample = made.mask_downsample
@@ -184,7 +209,8 @@ class Sam2Decoder(nn.Module):
             return self.encode(
                 torch.zeros((1, 3, side, side), dtype=torch.uint8, device=device), [(side, side)]
             )
-        return torch.zeros((1, 4 * self.dims.prompt_dim, grid, grid), device=device)
+        channels = 4 if self.original_mask_decoder is None else CHANNELS
+        return torch.zeros((1, channels * self.dims.prompt_dim, grid, grid), device=device)
 
     def normalise(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
         """uint8 pictures -> float32 [M, 3, I, I], normalised (see `squares`)."""
@@ -205,15 +231,16 @@ class Sam2Decoder(nn.Module):
     def encode_squares(self, pictures: Tensor) -> Tensor:
         """The same of float [M, 3, I, I], normalised, and with gradient."""
         fine, middle, coarse = self.image_encoder(pictures).fpn_hidden_states[:LEVELS]
-        fine = self.mask_decoder.conv_s0(fine.to(self.mask_decoder.conv_s0.weight.dtype))
-        middle = self.mask_decoder.conv_s1(middle.to(self.mask_decoder.conv_s1.weight.dtype))
-        packed = [pixel_unshuffle(fine, 4), pixel_unshuffle(middle, 2), coarse.to(fine.dtype)]
-        return torch.cat(packed, dim=1)
+        dtype = self.mask_decoder.conv_s0.weight.dtype
+        levels = [*packed(self.mask_decoder, fine, middle), coarse.to(dtype)]
+        if self.original_mask_decoder is not None:
+            levels += packed(self.original_mask_decoder, fine, middle)
+        return torch.cat(levels, dim=1)
 
     def levels(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features [M, 4 C, g, g] -> [M, C / 8, 4 g, 4 g], [M, C / 4, 2 g, 2 g] and [M, C, g, g]."""
         width = self.dims.prompt_dim
-        fine, middle, coarse = features.split([2 * width, width, width], dim=1)
+        fine, middle, coarse = features[:, : 4 * width].split([2 * width, width, width], dim=1)
         return pixel_shuffle(fine, 4), pixel_shuffle(middle, 2), coarse
 
     # ---- prompts -----------------------------------------------------------------------------------------------------
@@ -270,13 +297,17 @@ class Sam2Decoder(nn.Module):
 
     def follow(
         self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
-    ) -> tuple[Tensor, Tensor, Memory]:
+    ) -> tuple[Followed, Memory]:
         """See `Remembers`; float32 whatever the autocast."""
-        from seglm.model.decoders.sam2_step import step  # which needs this file
+        from seglm.model.decoders.sam2_original import carried  # which need this file
+        from seglm.model.decoders.sam2_step import step
 
+        if memory.policy.by_mask:
+            return carried(self, features, prompts_JPC, memory, frame=frame)
         said = None if prompts_JPC is None else self._prompts(prompts_JPC)
         drawn, memory = step(self, features, memory, frame=frame, prompts=said)
-        return drawn.logits, drawn.iou[:, None], memory
+        score = drawn.score if memory.policy.occlusion else None
+        return Followed(drawn.logits, drawn.iou[:, None], score), memory
 
     def without_memory(self, coarse: Tensor) -> Tensor:
         """The coarse features [J, C, g, g] of a frame that looks back on nothing."""

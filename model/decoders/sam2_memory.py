@@ -40,6 +40,9 @@ class MemoryPolicy:
     and is drawn with what is said, as GLUS does it"""
     masks_absent: bool = True
     """without it such an object keeps the mask that was drawn, as in Sa2VA"""
+    by_mask: bool = False
+    """what is drawn with prompts is remembered as a mask that was given, and carried on by the mask decoder as it was before any
+    training, as Sa2VA-i has it (arXiv 2509.19082)"""
     writes: Literal["image", "conditioned"] = "image"
     """the features that a mask is written with: those of the picture, or those that memory attention made of them"""
     binarise: bool = True

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seglm.model.backbones.internvl import InternVL
+from seglm.model.decoders.sam2_kept import ORIGINAL
 from seglm.model.recipe import Recipe
 from seglm.model.released import sam2
 from seglm.model.released.checkpoint import Checkpoint
@@ -83,7 +84,8 @@ def sa2va_names(
 def original_names(
     tensors: Mapping[str, Tensor], *, is_internlm: bool = False, groups: int = 1
 ) -> dict[str, Tensor]:
-    """Our tensors under the names of a released folder (see `internvl.original_names`)."""
+    """Our tensors under the names of a released folder (see `internvl.original_names`), which keeps no untrained mask decoder."""
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(ORIGINAL)}
     decoder = {name: tensor for name, tensor in tensors.items() if name.startswith("decoder.")}
     project = {name: tensor for name, tensor in tensors.items() if name.startswith("project.")}
     rest = {name: tensor for name, tensor in tensors.items() if name not in decoder and name not in project}

@@ -27,11 +27,13 @@ from seglm.model.backbones.llava import Llava
 from seglm.model.contrast import Contrast
 from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Sam2
 from seglm.model.decoders.sam2_memory import MemoryPolicy
-from seglm.model.recipe import Data, Evaluate, Recipe, Schedule, Token, Trainable
+from seglm.model.recipe import SETS, Data, Evaluate, Recipe, Schedule, Token, Trainable
 from seglm.model.scripts import ANSWERS, SEG, conversation, drawn_frames
 from seglm.model.terms import Bce, Dice, Language
+from seglm.model.toy import BASES, toy_sized
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Piece, Script, Slot, Turn, Window
 
+TINY_SIDE = 128  # px that the tiny SAM-2 sees: one cell of a SAM-2 is 16 of them
 CONTEXT, QUERIES = 4, 4  # frames (train_ds.py, --context_frame_num and --question_frame_num)
 CONTEXT_TASK = "\nPlease finished the following tasks on the context frames above.\n"
 """behind the context frames; the original's grammar, to which released weights are used (utils/utils.py)"""
@@ -224,3 +226,22 @@ def glus_a() -> Recipe:
         terms=tuple(term for term in parent.terms if term.name != Contrast.name),
         schedule=replace(parent.schedule, epochs=50),
     )
+
+
+def glus_tiny() -> Recipe:
+    """GLUS on the committed tiny bases and the toy world.
+
+    It starts from bases that never wrote `[SEG]`, not from a trained LISA, so it is shown LISA's pictures, too; not those about
+    words alone, which it is not taught.
+    """
+    parent = glus_s()
+    recipe = toy_sized(parent, name="glus_tiny")
+    decoder = replace(parent.decoder, weights=str(BASES / "sam2"), image_size=TINY_SIDE)
+    sets = {name: SETS[name] for name in ("sem_seg", "refer_seg", "reason_seg")}
+    data = replace(
+        recipe.data,
+        mixture=(*sets, "refer_seg_video"),
+        rates=(1.5, 3.0, 6.0, 8.0),
+        sets={**sets, "refer_seg_video": ("ref_youtube_vos", "mevis")},
+    )
+    return replace(recipe, decoder=decoder, data=data)

@@ -13,7 +13,8 @@ Deviations from the released code:
   (`sa2va_4b_released`), and repeats or drops objects until they are five (check_obj_number);
 - a batch in words alone costs no pass of SAM-2's encoder;
 - the frames of a clip differ as far as the video has as many; the original draws some twice in videos of up to six frames;
-- at inference the five frames lie evenly in the video; the original takes the first five (`sa2va_4b_released`);
+- at inference the five frames lie evenly in the video, and SAM-2's own mask decoder carries their masks through the others;
+  the original takes the first five, and the trained mask decoder follows their vector (`sa2va_4b_released`);
 - masks of several parts are a union, never a sum (RefCOCO_Dataset.py:155);
 - the template is one of the recipe's; RefCOCO_Dataset.py:92 writes all of RefCOCO in a Phi-3's, whichever the model;
 - conv_s0 and conv_s1 of SAM-2 run where pictures are encoded and are not trained; the original trains them;
@@ -23,7 +24,7 @@ Deviations from the released code:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +33,7 @@ from seglm.model.backbones.internvl import LINEARS, InternVL
 from seglm.model.backbones.llava import Llava
 from seglm.model.captions import caption_turn, region_turns, regions_shown
 from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Sam2
+from seglm.model.decoders.sam2_memory import PREDICTING
 from seglm.model.point_terms import PointBce, PointDice, Points
 from seglm.model.recipe import (
     SETS,
@@ -67,6 +69,10 @@ VAL_STILL, VAL_VIDEO = " Please segment {} in this image.", "Please segment {}."
 """projects/llava_sam2/evaluation/dataset/{RES,refVOS}.py"""
 MARKS = ("<p>", "</p>", "<vp>", "</vp>")
 """around a phrase that a slot follows, and around the patches of a region"""
+CARRIED = replace(PREDICTING, by_mask=True)
+"""at inference: what the trained mask decoder draws is carried on by SAM-2's own, as in Sa2VA-i (arXiv 2509.19082)"""
+RELEASED = replace(PREDICTING, masks_absent=False)
+"""at inference, as it was released: the slot's vector is a prompt of SAM-2's, and the trained mask decoder follows it"""
 
 
 # ---- which frames ---------------------------------------------------------------------------------------------------
@@ -77,14 +83,19 @@ def five_frames(num_frames: int, rng: np.random.Generator) -> Frames:
 
 
 def evenly(num_frames: int) -> Iterator[Window]:
-    """Inference: five frames from the first to the last, and one answer, which is drawn in every frame."""
-    places = np.linspace(0, num_frames - 1, min(FRAMES, num_frames)).round().astype(int)
-    yield Window(seen=tuple(places.tolist()), asked=tuple(range(num_frames)))
+    """Inference: five frames from the first to the last, and one answer that is drawn in them; the others by memory."""
+    yield _window(
+        np.linspace(0, num_frames - 1, min(FRAMES, num_frames)).round().astype(int).tolist(), num_frames
+    )
 
 
 def first_five(num_frames: int) -> Iterator[Window]:
     """Inference as it was released (modeling_sa2va_chat.py, `predict_forward`)."""
-    yield Window(seen=tuple(range(min(FRAMES, num_frames))), asked=tuple(range(num_frames)))
+    yield _window(range(min(FRAMES, num_frames)), num_frames)
+
+
+def _window(seen: Sequence[int], num_frames: int) -> Window:
+    return Window(tuple(seen), tuple(seen), tuple(frame for frame in range(num_frames) if frame not in seen))
 
 
 def frames_or_tiles(num_seen: int) -> tuple[Piece, ...]:
@@ -161,6 +172,16 @@ def _val_question(target: Target, form: str) -> str:
 
 
 # ---- recipes --------------------------------------------------------------------------------------------------------
+DECODER = Sam2(
+    weights="sam2_hiera_large.pt",
+    not_points=True,
+    best_of_several=True,
+    stretches=True,
+    memory=CARRIED,
+    keeps_original=True,
+)
+
+
 def sa2va_4b() -> Recipe:
     """Sa2VA-4B on InternVL2.5-4B, as projects/llava_sam2/configs/sa2va_4b.py trains it on 8 GPUs."""
     trainable = Trainable()
@@ -170,7 +191,7 @@ def sa2va_4b() -> Recipe:
         parent="lisa_7b",
         # The template is InternVL2-4B's, whose LLM was a Phi-3.
         backbone=InternVL(weights="OpenGVLab/InternVL2_5-4B", template="phi3_chat"),
-        decoder=Sam2(weights="sam2_hiera_large.pt", not_points=True, best_of_several=True, stretches=True),
+        decoder=DECODER,
         tokens=(Token(SEG, "draws"), *(Token(mark, "marks") for mark in MARKS)),
         frames=five_frames,
         script=turn_by_turn,
@@ -219,7 +240,15 @@ def sa2va_8b() -> Recipe:
 def sa2va_4b_released() -> Recipe:
     """Sa2VA-4B as its code has it where that costs: always five objects in training, the first five frames at inference."""
     parent = sa2va_4b()
-    return replace(parent, name="sa2va_4b_released", parent=parent.name, script=always_five, walk=first_five)
+    decoder = replace(DECODER, memory=RELEASED, keeps_original=False)
+    return replace(
+        parent,
+        name="sa2va_4b_released",
+        parent=parent.name,
+        script=always_five,
+        walk=first_five,
+        decoder=decoder,
+    )
 
 
 def sa2va_tiny() -> Recipe:

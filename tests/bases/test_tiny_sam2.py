@@ -54,14 +54,18 @@ def test_boxes_and_points_are_places_of_the_picture(base: tiny_sam2.TinySam2) ->
 
 
 def test_a_lesson_about_a_clip_teaches_the_memory(base: tiny_sam2.TinySam2) -> None:
-    for seed in range(20):  # until masks are given, so that the first frame itself has no loss
+    with (
+        torch.no_grad()
+    ):  # what is taken to be out of sight has no mask to be taught by; pictures have taught that it is there
+        base.sam.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(3)
+    for seed in range(20):
         rng = np.random.default_rng(seed)
         base.zero_grad()
         loss, values = tiny_sam2_lessons.clip_loss(base, rng, number=seed)
         loss.backward()
-        if "score" in values:
+        if "behind" in values:  # in one of the clips a thing comes back
             break
-    assert {"carried", "score"} <= set(values)
+    assert {"carried", "behind", "score"} == set(values)
     for part in (
         base.sam.memory_attention,
         base.sam.memory_encoder,

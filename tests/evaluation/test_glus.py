@@ -68,7 +68,8 @@ def one_after_the_other(model: Segmenter, sample: Sample, number: int) -> list[t
             pixels = torch.from_numpy(np.ascontiguousarray(sample.frame(at))).permute(2, 0, 1)
             with torch.inference_mode():
                 features = decoder.encode([pixels], [(SIDE, SIDE)])
-                low, _, memory = decoder.follow(features, prompt[None], memory, frame=at)  # type: ignore[attr-defined]
+                seen, memory = decoder.follow(features, prompt[None], memory, frame=at)  # type: ignore[attr-defined]
+                low = seen.logits
                 mask = model.restored(low, resized=(SIDE, SIDE), size=SIZE)[0, 0]
         found.append((said[-1], mask))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,16 @@ from seglm.evaluation.asking.question import predict, predict_frames
 from seglm.evaluation.scores.first_mask import mask_of
 from seglm.hf import SegLMConfig, SegLMModel
 from seglm.model.backbones import templates
+from seglm.model.decoders.sam2 import Sam2
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import Batch
 from tests.evaluation.fakes import HEIGHT, WIDTH, FakeSource
 from tests.house.tree import ROOT
 from tests.tiny import tiny_model, tiny_recipe
+from tests.tiny_sam2 import SAM2_0, SIDE
 
-RECIPES = ["lisa_7b", "gsva_7b", "keyseg_7b", "videolisa_3_8b"]
+RECIPES = ["lisa_7b", "gsva_7b", "keyseg_7b", "videolisa_3_8b", "glus_s", "sa2va_tiny"]
 FILM = np.random.default_rng(3).integers(0, 256, (5, HEIGHT, WIDTH, 3), np.uint8)
 
 
@@ -35,9 +37,13 @@ def talkative(name: str = "lisa_7b") -> Segmenter:
     """A model that writes slots: where their logits are above 0 they are the largest."""
     of = named(name)
     recipe = tiny_recipe("lisa_7b" if name.startswith("videolisa") else name, walk=of.walk, shows=of.shows)
-    model = tiny_model(recipe)
+    if isinstance(of.decoder, Sam2):
+        recipe = replace(
+            recipe, backbone=tiny_recipe().backbone, decoder=replace(of.decoder, image_size=SIDE)
+        )
+    model = tiny_model(recipe, decoder=asdict(SAM2_0) if isinstance(of.decoder, Sam2) else None)
     with torch.no_grad():
-        for token in recipe.vocabulary:
+        for token in recipe.slot_tokens:
             model.backbone.llm.lm_head.weight[model.encoder.token_id(token)] *= 30
     return model
 
@@ -62,7 +68,7 @@ def test_masks_are_those_that_evaluation_scores_for_the_same_question(name: str)
 def test_a_video_and_its_frames_one_by_one_are_the_same(name: str) -> None:
     model = talkative(name)
     whole = predict(model, FILM, "Segment it.", max_new_tokens=24)
-    assert whole.is_video and len(whole.frames) == len(FILM)
+    assert whole.is_video and [one.frame for one in whole.frames] == list(range(len(FILM)))
     assert whole.masks.shape[1:] == FILM.shape[:3] and whole.masks.shape[0] == whole.scores.shape[0] > 0
     apart = list(predict_frames(model, sample_of(FILM), "Segment it.", max_new_tokens=24))
     assert apart == list(whole.frames)
@@ -196,11 +202,42 @@ def test_words_alone_are_answered_without_a_mask() -> None:
     assert len(more.history) == 2
 
 
-# ---- Sa2VA's own call -----------------------------------------------------------------------------------------------
-def call(model: Segmenter, **given: object) -> dict[str, object]:
-    return SegLMModel(SegLMConfig(), model).predict_forward(
-        max_new_tokens=6, tokenizer=None, mask_prompts=None, **given
+REGION = np.zeros((2, HEIGHT, WIDTH), bool)
+REGION[0, 4:20, 4:12], REGION[1, 2:9, 16:30] = True, True
+
+
+def test_a_region_is_shown_where_a_system_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, read = talkative("sa2va_tiny"), list[Batch]()
+    hidden = type(model.backbone).hidden
+    monkeypatch.setattr(
+        type(model.backbone),
+        "hidden",
+        lambda self, batch, **more: read.append(batch) or hidden(self, batch, **more),
     )
+    plain = predict(model, FILM[0], "What is region2?", max_new_tokens=4)
+    found = predict(model, FILM[0], "What is region2?", regions=REGION, max_new_tokens=6)
+    told = model.encoder.decode(read[1].ids[0].tolist())
+    assert "There are 2 part regions in the picture: region1 <vp>" in told and "region2 <vp>" in told
+    assert len(read[1].image_at) > len(read[0].image_at) and found.history[0][0] == plain.history[0][0]
+    assert (
+        call(model, image=FILM[0], text="<image>What is region2?", masks=REGION)["prediction"] == found.text
+    )
+    with pytest.raises(ValueError, match="regions: recipe lisa_7b is not taught to read any"):
+        predict(talkative(), FILM[0], "What is region1?", regions=REGION)
+    for wrong, told in {
+        r"regions are of \[24, 32\]; permitted is bool \[R, 24, 32\]": REGION[0],
+        r"regions are of \[2, 20, 32\]": REGION[:, :20],
+        "regions are uint8, 0 to 255; permitted is bool, or 0 and 1": REGION.astype(np.uint8) * 255,
+        "region2 has no pixel": REGION & np.array([True, False])[:, None, None],
+    }.items():
+        with pytest.raises(ValueError, match=wrong):
+            predict(model, FILM[0], "What is region1?", regions=told)
+
+
+# ---- Sa2VA's own call -----------------------------------------------------------------------------------------------
+def call(model: Segmenter, *, masks: object = None, **given: object) -> dict[str, object]:
+    whole = SegLMModel(SegLMConfig(), model)
+    return whole.predict_forward(max_new_tokens=6, tokenizer=None, mask_prompts=masks, **given)
 
 
 def test_sa2va_s_call_gives_its_dictionary() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from numpy.typing import NDArray
 
 from seglm.evaluation.asking.ask import ask, asker
 from seglm.model import draw as stage
+from seglm.model.decoders.sam2_memory import PREDICTING
 from seglm.model.draw import Asked, draw
 from seglm.utils.answers import Drawn, Spoken
 from seglm.utils.types import Sample, Target
+from tests.model.test_sam2_in_recipe import with_sam2
 from tests.tiny import SQUARE, tiny_model
+from tests.tiny_sam2 import SAM2, SIDE
 
 SIZE = (40, 50)
 
@@ -109,3 +113,31 @@ def test_a_typed_question_about_a_video_is_answered_in_every_frame() -> None:
     drawn: list[Drawn] = list(ask(tiny_model(), VIDEO, "Segment the ring.", max_new_tokens=2))
     assert [one.frame for one in drawn] == list(range(6))
     assert all(len(one.answers) == 1 for one in drawn)
+
+
+@pytest.mark.parametrize("occlusion", [True, False])
+def test_what_the_decoder_says_of_being_there_reaches_the_answer(occlusion: bool) -> None:
+    """Where the policy asks for it; a slot that the model rejects is not there either."""
+    policy = replace(PREDICTING, occlusion=occlusion)
+    recipe = with_sam2()
+    model = tiny_model(
+        replace(recipe, decoder=replace(recipe.decoder, memory=policy)), decoder=asdict(SAM2)
+    ).eval()
+    head = model.decoder.mask_decoder.pred_obj_score_head.proj_out
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.fill_(-2.0)
+    said = list(torch.randn(2, 1, SAM2.prompt_dim, generator=torch.Generator().manual_seed(0)))
+    frames = [
+        replace(asked(number, said[0], None, said[1]), resized=(SIDE, SIDE), frame=number)
+        for number in range(3)
+    ]
+    frames.insert(1, replace(asked(3), resized=(SIDE, SIDE), frame=3))
+    found = [answer for [answer] in draw(model, frames)]
+    assert [answer.there for answer in found] == (
+        [(-2.0, -math.inf, -2.0), (), *[(-2.0, -math.inf, -2.0)] * 2] if occlusion else [()] * 4
+    )
+    assert (
+        all(mask is None or not (mask > 0).any() for answer in found for mask in answer.masks)
+        or not occlusion
+    )

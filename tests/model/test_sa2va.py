@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import example
@@ -18,6 +21,8 @@ from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.internvl import InternVL
 from seglm.model.build import assemble
 from seglm.model.construct import construct
+from seglm.model.decoders.sam2 import Sam2, Sam2Decoder
+from seglm.model.decoders.sam2_step import step
 from seglm.model.load import load
 from seglm.model.merge import export
 from seglm.model.names import canonical
@@ -29,6 +34,7 @@ from seglm.model.released.open import open_weights
 from seglm.model.released.sa2va import load_sa2va, original_names, write_sa2va
 from seglm.model.segmenter import Segmenter
 from seglm.model.systems.sa2va import (
+    CARRIED,
     OBJECTS,
     always_five,
     evenly,
@@ -39,9 +45,9 @@ from seglm.model.systems.sa2va import (
     question_for,
     turn_by_turn,
 )
-from seglm.utils.types import Caption, Clip, Images, Phrase, Pointed, Region, Sample, Slot, Target
+from seglm.utils.types import Caption, Clip, Images, Phrase, Pointed, Region, Sample, Slot, Target, Window
 from tests import tiny_internvl
-from tests.tiny_sam2 import SAM2_0, SIDE
+from tests.tiny_sam2 import SAM2_0, SIDE, pictures, tiny_sam2, vectors
 
 RECIPE = named("sa2va_1b")
 RNG = np.random.default_rng
@@ -65,7 +71,7 @@ def clip(*targets: Target, frames: int = 2, **changes: object) -> Clip:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def tiny_recipe() -> Recipe:
+def tiny_recipe(*, keeps_original: bool = False) -> Recipe:
     engine = replace(
         RECIPE.engine, precision="fp32", attention="sdpa", gradient_checkpointing=False, workers=0
     )
@@ -77,7 +83,7 @@ def tiny_recipe() -> Recipe:
         RECIPE,
         engine=engine,
         terms=terms,
-        decoder=replace(RECIPE.decoder, image_size=SIDE),
+        decoder=replace(RECIPE.decoder, image_size=SIDE, keeps_original=keeps_original),
         trainable=replace(RECIPE.trainable, lora=lora),
     )
 
@@ -87,6 +93,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A released Sa2VA, at tiny size."""
     place = tmp_path_factory.mktemp("released") / "Sa2VA-1B"
     write(place, tiny_recipe())
+    return place
+
+
+@pytest.fixture(scope="module")
+def sam2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SAM-2 that no training has touched."""
+    place = tmp_path_factory.mktemp("sam2")
+    tensors = {f"decoder.{name}": value for name, value in tiny_sam2(SAM2_0).state_dict().items()}
+    save_file({name: value.contiguous() for name, value in tensors.items()}, place / "model.safetensors")
+    sizes = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(SAM2_0).items()}
+    (place / "config.json").write_text(json.dumps(sizes))
     return place
 
 
@@ -147,9 +164,21 @@ def test_five_frames_of_a_video_are_shown_in_order_and_drawn() -> None:
     chosen = five_frames(40, RNG(0))
     assert chosen.seen == chosen.drawn == tuple(sorted(set(chosen.seen))) and len(chosen.seen) == 5
     assert five_frames(3, RNG(0)).seen == (0, 1, 2)
-    assert [window.seen for window in evenly(9)] == [(0, 2, 4, 6, 8)]
-    assert [window.seen for window in first_five(9)] == [(0, 1, 2, 3, 4)]
-    assert [(window.seen, window.asked) for window in evenly(1)] == [((0,), (0,))]
+
+
+@pytest.mark.parametrize(
+    "walk, frames, seen, by_memory",
+    [
+        (evenly, 9, (0, 2, 4, 6, 8), (1, 3, 5, 7)),
+        (first_five, 9, (0, 1, 2, 3, 4), (5, 6, 7, 8)),
+        (evenly, 3, (0, 1, 2), ()),
+        (evenly, 1, (0,), ()),
+    ],
+)
+def test_five_frames_are_asked_for_and_the_others_drawn_by_memory(
+    walk: Callable[[int], Iterator[Window]], frames: int, seen: tuple[int, ...], by_memory: tuple[int, ...]
+) -> None:
+    assert list(walk(frames)) == [Window(seen=seen, asked=seen, drawn=by_memory)]
 
 
 def test_frames_stand_in_lines_and_a_still_in_tiles() -> None:
@@ -271,6 +300,37 @@ def test_a_decoder_that_pads_is_refused() -> None:
         recipe.terms[1].check(recipe)
 
 
+# ---- videos ---------------------------------------------------------------------------------------------------------
+def test_masks_of_the_trained_decoder_are_carried_by_the_one_that_was_kept() -> None:
+    decoder = Sam2(image_size=SIDE, best_of_several=True, keeps_original=True).build(asdict(SAM2_0)).eval()
+    assert isinstance(decoder, Sam2Decoder)
+    plain = tiny_sam2(SAM2_0)
+    state = plain.state_dict()
+    state |= {
+        name.replace("mask_decoder.", "original_mask_decoder.", 1): value
+        for name, value in plain.state_dict().items()
+        if name.startswith("mask_decoder.")
+    }
+    decoder.load_state_dict(state)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():  # training, conv_s0 and conv_s1 of a release among it
+        for parameter in decoder.mask_decoder.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    frames = [(SIDE, SIDE)] * 3
+    features, own = decoder.encode(pictures(3), frames), plain.encode(pictures(3), frames)
+    prompts = vectors(2).sparse
+    memory, kept = decoder.remembering(CARRIED), decoder.remembering(CARRIED)
+    with torch.no_grad():
+        logits, _, memory = decoder.follow(features[:1], prompts, memory, frame=0)
+        torch.testing.assert_close(logits, decoder.decode(features[:1].expand(2, -1, -1, -1), prompts)[0])
+        masks = interpolate(logits, (SIDE, SIDE), mode="bilinear", align_corners=False) > 0
+        _, kept = step(plain, own[:1], kept, frame=0, masks=masks)
+        for frame in (1, 2):
+            got, _, memory = decoder.follow(features[frame : frame + 1], None, memory, frame=frame)
+            want, kept = step(plain, own[frame : frame + 1], kept, frame=frame)
+            torch.testing.assert_close(got, want.logits)
+
+
 # ---- folders --------------------------------------------------------------------------------------------------------
 def test_a_released_folder_is_known_read_and_written_to_the_byte(folder: Path, tmp_path: Path) -> None:
     found = load_sa2va(folder)
@@ -285,19 +345,26 @@ def test_a_released_folder_is_known_read_and_written_to_the_byte(folder: Path, t
     assert found.decoder is not None and found.decoder["stages"] == SAM2_0.stages and found.system == "sa2va"
 
 
-def test_a_released_folder_answers_and_is_written_again(folder: Path, tmp_path: Path) -> None:
-    model, recipe = load(str(folder), precision="fp32")
+def test_a_released_folder_answers_and_is_written_again(folder: Path, sam2: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"decoder.keeps_original=false goes without"):
+        load(str(folder), precision="fp32")
+    model, recipe = load(str(folder), precision="fp32", decoder=str(sam2))
+    kept = model.decoder.original_mask_decoder.state_dict()
+    assert all(
+        torch.equal(kept[name], value) for name, value in tiny_sam2(SAM2_0).mask_decoder.state_dict().items()
+    )
     assert recipe.name == "sa2va_1b" and model.recipe.read_at == 0
     still = Sample("a|b/0", (8, 12), lambda frame: np.full((8, 12, 3), 20 * frame, np.uint8))
     for frames in (1, 7):
         shown = list(ask(model, replace(still, num_frames=frames), "Please segment it.", max_new_tokens=3))
-        assert [drawn.frame for drawn in shown] == list(range(frames))
+        assert sorted(drawn.frame for drawn in shown) == list(range(frames))
     script = one_question_each(clip(target("a dog")), recipe)
     asked = [(clip(target("a dog")), filled_in(script, recipe))]
     [[spoken]] = speak(model, asked, max_new_tokens=1)
     assert spoken.prompts[0] is not None and spoken.prompts[0].shape == (1, SAM2_0.prompt_dim)
-    base = load_sa2va(folder)
-    built = assemble(tiny_recipe(), base, lora=True)
+    whole = tiny_recipe(keeps_original=True)
+    whole = replace(whole, decoder=whole.decoder.at(str(sam2)))
+    built = assemble(whole, whole.decoder.complete(load_sa2va(folder)), lora=True)
     assert export(built, tmp_path / "again", manifest={}, kind="sa2va")
     first, second = (load_file(place / "model.safetensors") for place in (folder, tmp_path / "again"))
     assert set(first) == set(second)
