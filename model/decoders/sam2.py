@@ -286,13 +286,15 @@ class Sam2Decoder(SquareDecoder):
         nothing: Tensor = self.no_memory_embedding
         return coarse + nothing.float().view(1, -1, 1, 1)
 
-    def candidates(self, fine: tuple[Tensor, Tensor], conditioned: Tensor, prompts: Prompts) -> Candidates:
+    def candidates(
+        self, fine: tuple[Tensor, Tensor], conditioned: Tensor, prompts: Prompts, *, by: Any = None
+    ) -> Candidates:
         """Every mask for every job, float32.
 
         fine: [J, C / 8, 4 g, 4 g] and [J, C / 4, 2 g, 2 g]. conditioned: [J, C, g, g], behind memory attention or
-        `without_memory`.
+        `without_memory`. by: a second mask decoder of the same sizes; None: the own one.
         """
-        decoder, jobs = self.mask_decoder, len(conditioned)
+        decoder, jobs = by or self.mask_decoder, len(conditioned)
         own = (decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens)
         tokens = torch.cat([embedding.weight for embedding in own]).float().expand(jobs, -1, -1)
         tokens = torch.cat([tokens, prompts.sparse.float()], dim=1)[:, None]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from seglm.model.decoders.base import Followed
 from seglm.model.decoders.sam2 import Sam2Decoder
 from seglm.model.decoders.sam2_memory import Memory
 from seglm.model.decoders.sam2_step import step
@@ -19,17 +20,18 @@ from seglm.model.decoders.sam2_step import step
 
 def carried(
     decoder: Sam2Decoder, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
-) -> tuple[Tensor, Tensor, Memory]:
-    """See `Remembers.follow`."""
+) -> tuple[Followed, Memory]:
+    """See `Remembers.follow`; whether an object can be seen is known of frames that are drawn by what is remembered."""
     original, own = original_of(decoder), features_of_original(decoder, features)
     if prompts_JPC is None:
         drawn, memory = step(original, own, memory, frame=frame)
-        return drawn.logits, drawn.iou[:, None], memory
+        score = drawn.score if memory.policy.occlusion else None
+        return Followed(drawn.logits, drawn.iou[:, None], score), memory
     logits, iou = decoder.decode(features.expand(len(prompts_JPC), -1, -1, -1), prompts_JPC)
     logits, iou = logits[:, :1], iou[:, :1]
     masks = interpolate(logits, (decoder.image_size,) * 2, mode="bilinear", align_corners=False) > 0
     _, memory = step(original, own, memory, frame=frame, masks=masks)
-    return logits, iou, memory
+    return Followed(logits, iou, None), memory
 
 
 def original_of(decoder: Sam2Decoder) -> Sam2Decoder:
