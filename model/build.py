@@ -52,7 +52,7 @@ def build(recipe: Recipe, *, device: str = "cpu") -> Built:
 def base_weights(recipe: Recipe) -> Checkpoint:
     """The recipe's base weights as one checkpoint; parts that the LLM's folder does not hold come from their own paths."""
     refuse_absent_base(recipe)
-    return recipe.decoder.begin(recipe.backbone.read())
+    return recipe.project.begin(recipe.decoder.begin(recipe.backbone.read()))
 
 
 def refuse_absent_base(recipe: Recipe) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from seglm.model import probe
 from seglm.model.build import Built, assemble, base_weights, build, refuse_absent_base
+from seglm.model.names import names
 from seglm.model.older import recipe_from_json, with_settings
 from seglm.model.precision import PRECISIONS, Precision
 from seglm.model.recipe import Recipe
@@ -22,6 +23,7 @@ from seglm.model.released.files import config_of
 from seglm.model.released.folder import recipe_of
 from seglm.model.released.identify import WITHOUT_BASE, identify, layout_of, manifest_of
 from seglm.model.released.trained import Trained, compare_base, load_trained, read_trained
+from seglm.model.trainable import fate
 from seglm.utils.dist import World
 from seglm.utils.resolve import resolve
 
@@ -43,14 +45,19 @@ def choose_recipe(path: str | Path, *, name: str | None = None, to_train: bool =
     """The recipe of the weights at `path`: the one called `name`, else the one the weights tell of.
 
     A merged folder or a manifest holds the whole resolved recipe, which is then taken field by field.
-    to_train: the weights may also be those of another system, from which `name` sets out (KeySeg begins with a trained LISA).
+    to_train: the weights may also be those of another system, from which `name` sets out (KeySeg begins with a trained LISA), or
+    of the recipe that it comes after.
     Raises ValueError if it is not the one called `name`, and Ambiguous, which lists the candidates, if the weights do
     not tell.
     """
     place = Path(path)
     kept = kept_recipe(place)
     if kept is not None:
-        if to_train and name is not None and named(name).system != kept.system:
+        if (
+            to_train
+            and name is not None
+            and (named(name).system != kept.system or named(name).after == kept.name)
+        ):
             return Chosen(named(name), f"--recipe says so; it starts from weights of {kept.name}")
         if name not in (None, kept.name):
             raise ValueError(f"{place} was made with recipe {kept.name}, not {name}; drop --recipe")
@@ -126,7 +133,9 @@ def start(recipe: Recipe, init_from: str | None = None) -> Built:
         return build(recipe)
     path = resolve(init_from, what="the weights to start from (--init_from)")
     if layout_of(path) in WITHOUT_BASE:
-        return load_with_trained(base_weights(recipe), str(path), recipe)
+        before = kept_recipe(path) if recipe.after else None
+        before = before if before is not None and before.name == recipe.after else None
+        return load_with_trained(base_weights(recipe), str(path), recipe, before=before)
     whole = replace(recipe, backbone=replace(recipe.backbone, weights=str(path), revision=None))
     return assemble(recipe, base_weights(whole))
 
@@ -141,11 +150,17 @@ def look_for(recipe: Recipe, init_from: str | None = None) -> None:
 
 
 def load_with_trained(
-    base: Checkpoint, trained: Trained | str, recipe: Recipe, *, device: str = "cpu"
+    base: Checkpoint,
+    trained: Trained | str,
+    recipe: Recipe,
+    *,
+    device: str = "cpu",
+    before: Recipe | None = None,
 ) -> Built:
     """A base with trained weights on it, adapters not merged.
 
-    recipe: its `trainable` names what was trained; every such weight has to be among `trained`.
+    recipe: its `trainable` names what was trained; every such weight has to be among `trained`. before: the recipe that trained
+    them, where this one comes after it; then every weight that that one trains has to be there.
     Raises WrongNames, WrongRank, WrongShapes, and WeightsError for a base that holds these weights already.
     """
     trained = (
@@ -155,7 +170,11 @@ def load_with_trained(
     )
     compare_base(base, trained)
     built = assemble(recipe, base, lora=True, device=device)
-    report = load_trained(built.model, trained, required=built.table.trained)
+    required = built.table.trained
+    if before is not None:
+        of_before = [name for name in names(built.model) if ".lora_" not in name or trained.lora_rank]
+        required = tuple(name for name in of_before if fate(name, before.trainable)[1] != "frozen")
+    report = load_trained(built.model, trained, required=required)
     return replace(built, report=report)
 
 

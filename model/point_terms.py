@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from seglm.model.terms import Predicted, Term
 from seglm.utils.ranges import CountOrNone, Weight, between
@@ -68,6 +68,8 @@ class PointTerm(Term):
 
     weight: Weight
     points: Points = Points()
+    candidate: ClassVar[int] = 0
+    """which of the decoder's masks is compared; 0 is the one that is drawn"""
 
     def check(self, recipe: Recipe, /) -> None:
         if not recipe.decoder.stretches:
@@ -80,11 +82,16 @@ class PointTerm(Term):
         return batch.masks_counted
 
     def total(self, batch: Batch, predicted: Predicted, model: Segmenter) -> Tensor:
+        masks, key = self.judged(predicted), (self.points, self.candidate)
         if not batch.jobs:
-            return 0 * predicted.low_Jhw.sum()
-        if self.points not in predicted.shared:
-            predicted.shared[self.points] = looked_at(predicted.low_Jhw, batch, self.points)
-        return self.each(*predicted.shared[self.points]).sum()
+            return 0 * masks.sum()
+        if key not in predicted.shared:
+            predicted.shared[key] = looked_at(masks, batch, self.points)
+        return self.each(*predicted.shared[key]).sum()
+
+    def judged(self, predicted: Predicted) -> Tensor:
+        """The masks that are compared, float32 [J, h, w]."""
+        return predicted.low_Jhw
 
     @abstractmethod
     def each(self, logits_MP: Tensor, target_MP: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def read(model: Segmenter) -> dict[str, Tensor]:
     model.eval()
     batch = probe_batch(model)
     with torch.no_grad(), model.autocast():
-        states = model.backbone.hidden(batch).flatten(0, 1)
+        states = model.states(batch)
         logits = model.backbone.head(states[batch.slot_at[batch.job_slot] - 1])
         features = model.decoder.encode(batch.drawn, batch.resized)
     with torch.no_grad():

@@ -14,6 +14,8 @@ from seglm.utils.config import Choice
 if TYPE_CHECKING:
     from torch import nn
 
+    from seglm.model.released.checkpoint import Checkpoint
+
 
 @dataclass(frozen=True)
 class Project(Choice, ABC):
@@ -25,6 +27,10 @@ class Project(Choice, ABC):
 
         hidden: D; width: C.
         """
+
+    def begin(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The checkpoint for the start of a training: what it holds of another projection becomes this one's, or is left out."""
+        return checkpoint
 
 
 @dataclass(frozen=True)

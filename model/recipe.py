@@ -19,6 +19,7 @@ from seglm.model import attention
 from seglm.model.backbones.base import BackboneChoice
 from seglm.model.decoders.base import DecoderChoice
 from seglm.model.fusion import Fusion, Identity
+from seglm.model.phrases import PHRASE
 from seglm.model.precision import Precision
 from seglm.model.project import Project, TwoLayers
 from seglm.model.terms import Bce, Dice, Language, Term
@@ -242,8 +243,12 @@ class Recipe:
     """how a typed question points at the regions of a clip, behind what `shows` gives; None for a system that cannot"""
     parent: str = ""
     """name of the recipe this one was derived from; a run prints the difference"""
-    read_at: Literal[-1, 0] = -1
-    """which state of a slot is read: 0 at the token, -1 the one that predicts it"""
+    read_at: Literal[-1, 0, "phrase"] = -1
+    """which state of a slot is read: 0 at the token, -1 the one that predicts it; `phrase`: the mean of the embeddings between
+    the `<p>` and `</p>` before it, for which no LLM runs"""
+    after: str = ""
+    """name of a recipe of the same system whose trained weights this one may begin with (--init_from); what that one did not
+    train begins as in the base"""
     project: Project = field(default_factory=TwoLayers)
     """what makes a slot's vector, or several of them, of its state"""
     fusion: Fusion = field(default_factory=Identity)
@@ -277,10 +282,25 @@ class Recipe:
         self.engine.check(world, to_train=to_train)
         for part in (self.backbone, self.decoder, self.project, self.fusion, *self.terms):
             part.check(self)
+        if self.read_at == "phrase":
+            self._check_phrases()
         if to_train:
             self.data.families()
             self.data.shares()
             self._check_trains()
+
+    def _check_phrases(self) -> None:
+        """Raises ValueError if phrases are to be read that are not marked, or that a language model would have to write."""
+        if unmarked := set(PHRASE) - set(self.vocabulary):
+            raise ValueError(
+                f"read_at=phrase: recipe {self.name} has no token {' and no '.join(sorted(unmarked))}; it has "
+                f"{', '.join(self.vocabulary)}"
+            )
+        if self.evaluate.protocol != "forced":
+            raise ValueError(
+                f"read_at=phrase: no language model runs, so evaluate.protocol={self.evaluate.protocol} has no answer; permitted "
+                "is forced"
+            )
 
     def _check_trains(self) -> None:
         """Raises ValueError if nothing would be learnt."""

@@ -18,6 +18,7 @@ from seglm.model.backbones.base import Backbone
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.decoders.base import Decoder, Remembers, restore
 from seglm.model.fusion import Mention
+from seglm.model.phrases import PHRASE, mean_of_phrases
 from seglm.model.precision import computed_in
 from seglm.model.recipe import Recipe
 from seglm.model.terms import Predicted, Term
@@ -52,12 +53,15 @@ class Segmenter(nn.Module):
         the mean over this micro-batch, as the released code has it.
         """
         with self.autocast():
-            states = self.backbone.hidden(batch).flatten(0, 1)
+            states = self.states(batch)
             logits = self.backbone.head(states[_rows(batch.labelled_at)])
             features = self.features(batch)
         queries = self.queries(self.slot_states(states, batch))
-        low = self.draw(queries, batch, features)
-        predicted = Predicted(logits, low[:, 0], queries, partial(self.masks_by_frame, low, batch))
+        candidates = self.candidates(queries, batch, features)
+        low = candidates[:, :1]
+        predicted = Predicted(
+            logits, low[:, 0], queries, partial(self.masks_by_frame, low, batch), candidates
+        )
         parts = {
             name: Part(term.total(batch, predicted, self), term.count(batch))
             for name, term in self.terms.items()
@@ -95,16 +99,30 @@ class Segmenter(nn.Module):
         of = dict(zip(frames, found.split(1), strict=True))
         return torch.cat([of.get(frame, blank) for frame in range(len(batch.drawn))])
 
+    def states(self, batch: Batch) -> Tensor:
+        """The state of every token, [R * T, D], as the LLM leaves it, or as it takes it where phrases are read."""
+        if self.recipe.read_at == "phrase":
+            return self.backbone.table()[batch.ids.flatten().clamp(min=0)]
+        return self.backbone.hidden(batch).flatten(0, 1)
+
     def slot_states(self, states: Tensor, batch: Batch) -> Tensor:
         """The state read for each slot, [S, D], from all states [R * T, D]; one dummy row where there is no slot.
 
         It stands `read_at` positions from the slot's own token: -1 is the state that predicts it, which is what LISA trains
-        (model/LISA.py:184-199 at 3cb2d43: ids shifted by one).
+        (model/LISA.py:184-199 at 3cb2d43: ids shifted by one). Of a phrase it is the mean over its tokens.
         """
+        if self.recipe.read_at == "phrase":
+            begin, end = (self.encoder.token_id(mark) for mark in PHRASE)
+            at = _rows(batch.slot_at)
+            return mean_of_phrases(states, batch.ids.flatten(), at, begin=begin, end=end)
         return states[_rows(batch.slot_at + self.recipe.read_at)]
 
     def draw(self, queries: Tensor, batch: Batch, features: Tensor) -> Tensor:
-        """Low-resolution logits of all jobs, float32 [J, 1, h, w]; one dummy job where there is none.
+        """Low-resolution logits of all jobs, float32 [J, 1, h, w]; one dummy job where there is none."""
+        return self.candidates(queries, batch, features)[:, :1]
+
+    def candidates(self, queries: Tensor, batch: Batch, features: Tensor) -> Tensor:
+        """The same with every mask that the decoder has for a job, float32 [J, K, h, w]; mask 0 is the one that is drawn.
 
         Where drawing is learnt with a memory (`decoder.training_memory`), the drawn frames of a clip are those of a walk.
         """
@@ -112,7 +130,7 @@ class Segmenter(nn.Module):
         policy = self.recipe.decoder.training_memory
         if policy is not None and isinstance(self.decoder, Remembers):
             return drawn_in_order(self.decoder, policy, batch, features, prompts)
-        return self.decode(features[_rows(batch.job_frame)], prompts[_rows(batch.job_slot)])[0]
+        return self.decoder.decode(features[_rows(batch.job_frame)], prompts[_rows(batch.job_slot)])[0]
 
     def queries(self, states_SD: Tensor) -> Tensor:
         """Slot states -> their projections, float32 [S, C], or [S, P, C] of a projection that gives several."""

@@ -38,7 +38,14 @@ def speak(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[Spoken
     batch: open prompts, as `collate` makes them. Returns one Spoken a dialogue, in the order of `batch.ends`.
     `status` is "ok" with something to draw, "rejected" if the model wrote nothing but that it is not there, and "no_seg_token"
     without either; whether a mask was asked for at all is the caller's knowledge.
+    Raises ValueError for a recipe that reads phrases, which no answer holds.
     """
+    read_at = model.recipe.read_at
+    if read_at == "phrase":
+        raise ValueError(
+            f"recipe {model.recipe.name} draws phrases that are given (read_at=phrase) and asks no language model; score it with "
+            "evaluate.protocol=forced (--protocol forced), or train the system that begins with it"
+        )
     written = generate(model, batch, max_new_tokens=max_new_tokens)
     slot_ids = {model.encoder.token_id(token): token for token in model.recipe.slot_tokens}
     mentions, states = [], []
@@ -49,7 +56,7 @@ def speak(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[Spoken
             words = model.encoder.decode(dialogue.ids[place + 1 : stop])
             is_drawn = token == model.recipe.seg_token
             mentions.append(_Mention(token, dialogue.example, number, is_drawn, words))
-            states.append(dialogue.states[place + 1 + model.recipe.read_at])
+            states.append(dialogue.states[place + 1 + read_at])
     prompted = _prompted(model, batch, mentions, torch.stack(states) if states else None)
     return [
         replace(one, text=model.encoder.decode(dialogue.ids), ids=tuple(dialogue.ids))
@@ -67,11 +74,11 @@ def speak_forced(model: Segmenter, batch: Batch) -> list[Spoken]:
     """
     recipe = model.recipe
     with model.autocast():
-        states = model.backbone.hidden(batch).flatten(0, 1)
+        states = model.states(batch)
         if recipe.reject_token and batch.slots:
             likely = model.backbone.head(states[batch.slot_at - 1]).argmax(-1).tolist()
             if any(slot.token == recipe.reject_token for slot in batch.slots):
-                states = model.backbone.hidden(_all_drawing(model, batch)).flatten(0, 1)
+                states = model.states(_all_drawing(model, batch))
         else:
             likely = []
     dialogue_of = {branch: number for number, branch in enumerate(_branches(batch))}

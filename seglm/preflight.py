@@ -111,7 +111,7 @@ def _look(model: Segmenter, batch: Batch, step: int) -> Outcome:
     """The IoU of every mask of the batch, its answers given."""
     model.eval()
     with model.autocast():
-        states = model.backbone.hidden(batch).flatten(0, 1)
+        states = model.states(batch)
         features = model.features(batch)
     queries = model.queries(model.slot_states(states, batch))
     found: list[float] = []

@@ -83,7 +83,7 @@ WRONG = """
     engine.attention=fast           | permitted are auto
     engine.row_tokens=-1            | engine.row_tokens=-1
     schedule.world_size=0           | schedule.world_size=0
-    read_at=3                       | permitted are -1, 0
+    read_at=3                       | permitted are -1, 0, phrase
     --dataset_dir=                  | data.dataset_dir (--dataset_dir)=''
     --version=                      | --version='': permitted are values that are not empty
     --init_from=                    | --init_from=''

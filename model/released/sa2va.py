@@ -108,10 +108,14 @@ def write_sa2va(
     """
     import torch
 
+    from seglm.model.decoders.sam2 import Sam2
+
     backbone = recipe.backbone
-    if not isinstance(backbone, InternVL) or "window_spec" not in sizes.decoder:
+    is_sam2 = type(recipe.decoder) is Sam2
+    if not isinstance(backbone, InternVL) or not is_sam2:
         raise ValueError(
-            f"recipe {recipe.name}: only an InternVL with a SAM-2 has a place in Sa2VA's layout; export with --format seglm"
+            f"recipe {recipe.name}: only an InternVL with a SAM-2 of one mask decoder has a place in Sa2VA's layout; export with "
+            "--format seglm"
         )
     groups = number(sizes.llm, "num_key_value_heads", int, source=recipe.name) or 1
     is_internlm = sizes.llm["model_type"] == "llama"
