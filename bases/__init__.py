@@ -1,1 +1,1 @@
-"""The two tiny pretrained models of the toy world, and the script that makes them."""
+"""The tiny pretrained models of the toy world, and the script that makes them."""

@@ -133,15 +133,16 @@ def _held_out(work: Path) -> HeldOut:
 
 
 def score(out: Path, *, only: str | None, work: Path) -> None:
-    """Measures the bases, or one of them, on held-out scenes and writes the scores into their manifests."""
+    """Measures the bases that are there, or one of them, on held-out scenes and writes the scores into their manifests."""
+    asked = [name for name in BASES if name == only or (only is None and (out / name).is_dir())]
     held_out = _held_out(work)
     found: dict[str, Mapping[str, Any]] = {}
-    if only in (None, "llava"):
+    if "llava" in asked:
         packers = _packers(load_tokenizer(out / "llava", tokens=(), image_tokens=vocabulary.IMAGE_TOKENS))
         found["llava"] = _talk_scores(tiny_llava.load(out / "llava"), packers, held_out, whole=True)
-    if only in (None, "sam"):
+    if "sam" in asked:
         found["sam"] = tiny_sam.scores(tiny_sam.load(out / "sam"), held_out[0])
-    if only in (None, "sam2"):
+    if "sam2" in asked:
         found["sam2"] = tiny_sam2_run.whole_scores(tiny_sam2.load(out / "sam2"))
     for name, scores in found.items():
         path = out / name / "manifest.json"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice, sizes_of
+from seglm.model.decoders.base import DecoderChoice, sizes_of
 from seglm.model.decoders.sam_package import load_sam_package
-from seglm.model.decoders.squares import squares
+from seglm.model.decoders.squares import SquareDecoder
 from seglm.utils.dist import is_sharded
 from seglm.utils.ranges import Count, Place
 
@@ -84,14 +84,11 @@ class Sam(DecoderChoice):
         return SamDecoder(dims)
 
 
-class SamDecoder(nn.Module):
+class SamDecoder(SquareDecoder):
     """`encode` pixels once, `decode` any number of jobs from the features."""
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
-
     def __init__(self, dims: SamDims) -> None:
-        super().__init__()
+        super().__init__(dims)
         sam = load_sam_package()
         self.dims = dims
         self.image_encoder = sam.ImageEncoderViT(
@@ -125,38 +122,12 @@ class SamDecoder(nn.Module):
             iou_head_depth=dims.iou_depth,
             iou_head_hidden_dim=dims.iou_hidden,
         )
-        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
-
-    @property
-    def image_size(self) -> int:
-        return self.dims.image_size
-
-    @property
-    def prompt_dim(self) -> int:
-        return self.dims.prompt_dim
-
-    def blank(self, device: torch.device) -> Tensor:
-        """Features [1, C, g, g] of a frame that nobody looks at.
-
-        The encoder is skipped, except under ZeRO-3, where every rank has to take part.
-        """
-        side = self.dims.image_size
-        if is_sharded(self.image_encoder):
-            return self.encode(
-                torch.zeros((1, 3, side, side), dtype=torch.uint8, device=device), [(side, side)]
-            )
-        return torch.zeros((1, self.dims.prompt_dim, self.dims.grid, self.dims.grid), device=device)
 
     def prompts_of_boxes(self, boxes_B4: Tensor) -> Tensor:
         """float [B, 4], (x0, y0, x1, y1), pixels of the padded square, half open -> prompts [B, 2, C]."""
         # SAM's prompt encoder adds half a pixel, for indices of pixels; these are edges.
         prompts, _ = self.prompt_encoder(points=None, boxes=boxes_B4 - 0.5, masks=None)
         return prompts  # type: ignore[no-any-return]
-
-    def normalise(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
-        """uint8 pictures -> float32 [M, 3, I, I], normalised (see `squares`)."""
-        return squares(frames, resized, side=self.dims.image_size, mean=self.pixel_mean, std=self.pixel_std)
 
     @torch.no_grad()
     def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:

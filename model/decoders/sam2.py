@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate, pixel_shuffle
 
-from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD, DecoderChoice, Followed
+from seglm.model.decoders.base import DecoderChoice, Followed
 from seglm.model.decoders.sam2_dims import LEVELS, Sam2Dims, TrackerDims, make_modules
 from seglm.model.decoders.sam2_kept import CHANNELS, packed, with_original
 from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy
-from seglm.model.decoders.squares import squares
+from seglm.model.decoders.squares import SquareDecoder
 from seglm.utils.dist import is_sharded
 from seglm.utils.ranges import Count, Place
 from seglm.utils.resolve import resolve
@@ -150,13 +150,8 @@ class Candidates:
     """float32 [J, 1], logits: above 0 the object is there"""
 
 
-class Sam2Decoder(nn.Module):
+class Sam2Decoder(SquareDecoder):
     """`encode` pixels once, `decode` any number of jobs from the features."""
-
-    pixel_mean: Tensor
-    pixel_std: Tensor
-    mean: ClassVar[tuple[float, float, float]] = PIXEL_MEAN
-    std: ClassVar[tuple[float, float, float]] = PIXEL_STD
 
     def __init__(
         self,
@@ -166,7 +161,7 @@ class Sam2Decoder(nn.Module):
         best_of_several: bool = False,
         keeps_original: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(dims)
         made = make_modules(dims)
         self.dims = dims
         self.not_points = not_points
@@ -187,34 +182,11 @@ class Sam2Decoder(nn.Module):
         self.temporal_positional_encoding_projection_layer = (
             made.temporal_positional_encoding_projection_layer if dims.pointer_positions else None
         )
-        self.register_buffer("pixel_mean", torch.tensor(self.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(self.std).view(3, 1, 1), persistent=False)
-
-    @property
-    def image_size(self) -> int:
-        return self.dims.image_size
-
-    @property
-    def prompt_dim(self) -> int:
-        return self.dims.prompt_dim
 
     # ---- pictures ----------------------------------------------------------------------------------------------------
-    def blank(self, device: torch.device) -> Tensor:
-        """Features [1, 4 C, g, g] of a frame that nobody looks at.
-
-        The encoder is skipped, except under ZeRO-3, where every rank has to take part.
-        """
-        side, grid = self.dims.image_size, self.dims.grid
-        if is_sharded(self.image_encoder):
-            return self.encode(
-                torch.zeros((1, 3, side, side), dtype=torch.uint8, device=device), [(side, side)]
-            )
-        channels = 4 if self.original_mask_decoder is None else CHANNELS
-        return torch.zeros((1, channels * self.dims.prompt_dim, grid, grid), device=device)
-
-    def normalise(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
-        """uint8 pictures -> float32 [M, 3, I, I], normalised (see `squares`)."""
-        return squares(frames, resized, side=self.dims.image_size, mean=self.pixel_mean, std=self.pixel_std)
+    @property
+    def channels(self) -> int:
+        return (4 if self.original_mask_decoder is None else CHANNELS) * self.prompt_dim
 
     @torch.no_grad()
     def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:

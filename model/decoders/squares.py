@@ -1,12 +1,81 @@
-"""Pictures on their way into an image encoder: squares of float32, normalised."""
+"""Pictures on their way into an image encoder: squares of float32, normalised; and what decoders of such squares have alike."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
+
+from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD
+from seglm.utils.dist import is_sharded
+
+
+class Sizes(Protocol):
+    """What is asked of a decoder's sizes."""
+
+    @property
+    def image_size(self) -> int: ...
+
+    @property
+    def prompt_dim(self) -> int: ...
+
+    @property
+    def grid(self) -> int: ...
+
+
+class SquareDecoder(nn.Module):
+    """A mask decoder, see `Decoder`, whose image encoder sees a picture as a padded square; `encode` and `decode` are its own.
+
+    Letters: M frames, I side of the square, g grid side.
+    """
+
+    mean: ClassVar[tuple[float, float, float]] = PIXEL_MEAN
+    std: ClassVar[tuple[float, float, float]] = PIXEL_STD
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    image_encoder: Any
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self._sizes = sizes
+        self.register_buffer("pixel_mean", torch.tensor(self.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(self.std).view(3, 1, 1), persistent=False)
+
+    @property
+    def image_size(self) -> int:
+        return self._sizes.image_size
+
+    @property
+    def prompt_dim(self) -> int:
+        return self._sizes.prompt_dim
+
+    @property
+    def channels(self) -> int:
+        """Of a frame's features."""
+        return self.prompt_dim
+
+    def blank(self, device: torch.device) -> Tensor:
+        """Features [1, channels, g, g] of a frame that nobody looks at.
+
+        The encoder is skipped, except under ZeRO-3, where every rank has to take part.
+        """
+        side, grid = self.image_size, self._sizes.grid
+        if is_sharded(self.image_encoder):
+            return self.encode(
+                torch.zeros((1, 3, side, side), dtype=torch.uint8, device=device), [(side, side)]
+            )
+        return torch.zeros((1, self.channels, grid, grid), device=device)
+
+    def normalise(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
+        """uint8 pictures -> float32 [M, 3, I, I], normalised (see `squares`)."""
+        return squares(frames, resized, side=self.image_size, mean=self.pixel_mean, std=self.pixel_std)
+
+    def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
+        """See `Decoder`."""
+        raise NotImplementedError(f"{type(self).__name__} encodes frames")
 
 
 def squares(

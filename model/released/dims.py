@@ -102,7 +102,7 @@ QWEN3 = replace(
 
 
 def family_of(names: Iterable[str]) -> Family:
-    """The family of a language model by the canonical names of its tensors."""
+    """The family of a language model by the canonical names of its tensors; those of a vision tower may be among them."""
     marks = {name.partition(".self_attn.")[2] for name in names if name.startswith("llm.")}
     if "qkv_proj.weight" in marks:
         return PHI3

@@ -17,13 +17,15 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import chat
+from seglm.dataset.toy.write import write
+from seglm.dataset.toy.write_videos import write_videos
 from seglm.evaluation.asking import question
 from seglm.evaluation.propagate.__main__ import main
 from seglm.evaluation.propagate.anchors import Anchors, anchors_of, asking_anchors
 from seglm.evaluation.propagate.answers import Propagation, carried, in_order, propagated
 from seglm.evaluation.propagate.objects import frames_of, read_objects
 from seglm.evaluation.run import main as run
-from seglm.evaluation.scores.files import read_mask
+from seglm.evaluation.scores.files import read_mask, read_said
 from seglm.model.propagate import BOTH_WAYS, Carried, Direction
 from seglm.model.recipes import recipe as named
 from seglm.utils.answers import Answer, Drawn
@@ -192,7 +194,11 @@ def test_frames_are_put_in_order_from_any_one_on() -> None:
 @pytest.fixture
 def program(tmp_path: Path) -> str:
     script = tmp_path / "carry.py"
-    script.write_text(CARRY)
+    script.write_text(
+        CARRY.replace(
+            "assert numbers == list(range(len(numbers))), numbers", "numbers = list(range(len(numbers)))"
+        )
+    )
     return f"program {shlex.join([sys.executable, str(script)])}"
 
 
@@ -228,6 +234,48 @@ def test_a_persons_masks_are_carried_and_written(
     for number in range(FRAMES):
         np.testing.assert_array_equal(read_mask(out / f"clip_mask_0/{number:05d}.png"), there(number))
     assert (out / "clip_masked.mp4").is_file() and (out / "clip_strip.png").is_file()
+
+
+@pytest.mark.slow
+def test_a_benchmark_of_videos_is_scored_with_masks_carried(
+    tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words and masks of the anchors are the model's own; a benchmark of pictures is refused."""
+    write_videos(tmp_path / "toy", images=20, val_images=4, test_images=0, size=64)
+    model = tiny_model()
+    monkeypatch.setattr("seglm.model.load.load", lambda *given, **named: (model, model.recipe))
+    (tmp_path / "model").mkdir()
+    flags = [
+        "--version",
+        str(tmp_path / "model"),
+        "--dataset_dir",
+        str(tmp_path / "toy"),
+        "--protocol",
+        "forced",
+    ]
+    flags += ["--out", str(tmp_path / "out")]
+    run([*flags, "--val_dataset", "mevis|valid_u"])
+    run([*flags, "--val_dataset", "mevis|valid_u", "--propagate", program, "--anchors", "uniform"])
+    plain, carried_on = (tmp_path / "out" / f"model_mevis_valid_u{end}" for end in ("", "_program-uniform"))
+    said = [read_said(folder / "predictions.csv") for folder in (plain, carried_on)]
+    assert [line.key for line in said[0]] == [line.key for line in said[1]] and said[0]
+    expressions = sorted(
+        folder.relative_to(plain) for folder in (plain / "masks").glob("*/*") if folder.is_dir()
+    )
+    different = 0
+    for expression in expressions:
+        names = sorted(file.name for file in (plain / expression).iterdir())
+        assert names == sorted(file.name for file in (carried_on / expression).iterdir())
+        for number, name in enumerate(names):
+            own, other = (read_mask(folder / expression / name) for folder in (plain, carried_on))
+            if number in anchors_of(len(names), "uniform"):
+                np.testing.assert_array_equal(own, other)
+            different += bool((own != other).any())
+    assert different
+    with pytest.raises(SystemExit, match="--propagate: refcoco.* is of pictures; leave the flag out"):
+        write(tmp_path / "pictures", images=10, val_images=4, test_images=4, size=64)
+        flags[3] = str(tmp_path / "pictures")
+        run([*flags, "--val_dataset", "refcoco|unc|val", "--propagate", program])
 
 
 @pytest.mark.parametrize("kind", ["sam2", "sam3"])

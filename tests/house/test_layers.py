@@ -30,6 +30,11 @@ MAY_IMPORT = {
     ),
     "seglm.preflight": ("seglm.training", "seglm.utils", "seglm.dataset", "seglm.model"),
     "seglm.utils": (),
+    # Names under which GLUS' users score: a line each that calls what they are another name of.
+    **{
+        f"seglm.utils.eval_{name}": ("seglm.evaluation.as_glus",)
+        for name in ("mevis", "davis", "revos", "reason_vos")
+    },
     "seglm.dataset": ("seglm.utils",),
     "seglm.model": ("seglm.utils",),
     "seglm.evaluation.pictures": ("seglm.utils",),

@@ -21,6 +21,7 @@ from seglm.dataset.pixels import vision_tiles
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.internvl import InternVL, InternVLBackbone
 from seglm.model.names import canonical
+from seglm.model.released.dims import LLAMA, QWEN2, QWEN3, Family, family_of
 from seglm.model.released.errors import WrongNames
 from seglm.model.released.identify import layout_of
 from seglm.model.released.internvl import internvl_names, load_internvl, original_names
@@ -160,6 +161,19 @@ def test_a_base_is_known_and_what_is_none_is_refused(tmp_path: Path) -> None:
             {},
             source="here",
         )
+
+
+@pytest.mark.parametrize(
+    "names, want",
+    [
+        (("llm.layers.0.self_attn.q_proj.bias",), QWEN2),
+        (("llm.layers.0.self_attn.q_proj.bias", "llm.layers.0.self_attn.o_proj.bias"), LLAMA),
+        (("vision.encoder.layers.0.self_attn.q_proj.bias",), LLAMA),  # CLIP's, beside a Llama without any
+        (("llm.layers.0.self_attn.q_proj.bias", "llm.layers.0.self_attn.q_norm.weight"), QWEN3),
+    ],
+)
+def test_a_language_model_is_known_by_its_own_biases(names: tuple[str, ...], want: Family) -> None:
+    assert family_of(names) is want
 
 
 # ---- tiles ----------------------------------------------------------------------------------------------------------

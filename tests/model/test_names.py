@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from seglm.model.names import canonical, group, module_name, names
+from seglm.model.released import dims
 from tests.tiny import tiny_model
 
 
@@ -90,3 +91,20 @@ def test_two_tensors_of_one_name_are_an_error() -> None:
 )
 def test_reports_group_tensors_by_part(name: str, part: str) -> None:
     assert group(name) == part
+
+
+@pytest.mark.parametrize(
+    "names, want",
+    [
+        (("q_proj.weight", "o_proj.weight"), "LLAMA"),
+        (("q_proj.weight", "q_proj.bias", "o_proj.weight"), "QWEN2"),
+        (("q_proj.bias", "o_proj.bias"), "LLAMA"),
+    ],
+)
+def test_the_biases_of_a_vision_tower_make_no_other_language_model(names: tuple[str, ...], want: str) -> None:
+    """CLIP's attention has biases, and its last layer is called otherwise."""
+    tower = [
+        f"vision.vision_model.encoder.layers.0.self_attn.{name}" for name in ("q_proj.bias", "out_proj.bias")
+    ]
+    found = dims.family_of([*(f"llm.layers.0.self_attn.{name}" for name in names), *tower])
+    assert found is getattr(dims, want)

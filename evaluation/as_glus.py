@@ -1,0 +1,100 @@
+"""Scores by the flags of GLUS' own scripts: what `python utils/eval_mevis.py` and its three neighbours run.
+
+GLUS' flags name files (utils/eval_{mevis,davis,revos,reason_vos}.py of GLUS-video/GLUS at 8fd138b); the root of the data sets is
+some folders above the file of expressions. As there, an expression without a prediction scores 0, or is left out (ReasonVOS).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from seglm.evaluation import offline
+from seglm.evaluation.submit import __main__ as submit
+from seglm.utils.command import command
+from seglm.utils.flags import Parser
+from seglm.utils.ranges import place
+
+
+@dataclass(frozen=True)
+class Script:
+    """One of GLUS' scripts."""
+
+    benchmark: str
+    expressions: str
+    """flag of the file of expressions"""
+    levels: int
+    """folders between the root of the data sets and that file"""
+    masks: Mapping[str, str]
+    """flag -> what it names, of the true masks"""
+    predictions: str
+    saves: bool = True
+    """whether it has --save_name"""
+
+
+SCRIPTS: Mapping[str, Script] = {
+    "mevis": Script(
+        "mevis|valid_u", "mevis_exp_path", 2, {"mevis_mask_path": "mask_dict.json"}, "mevis_pred_path"
+    ),
+    "davis": Script(
+        "ref_davis17|valid", "mevis_exp_path", 3, {"mevis_mask_path": "mask_dict.pkl"}, "mevis_pred_path"
+    ),
+    "revos": Script(
+        "revos|valid",
+        "visa_exp_path",
+        1,
+        {"visa_mask_path": "mask_dict.json", "visa_foreground_mask_path": "mask_dict_foreground.json"},
+        "visa_pred_path",
+        saves=False,
+    ),
+    "reason_vos": Script("reasonvos|test", "meta_exp_path", 1, {"mask_path": "Annotations"}, "pred_path"),
+}
+
+
+@command
+def main(name: str, arguments: Sequence[str] | None = None) -> None:
+    """Scores as utils/eval_NAME.py does. arguments: of its command line; None takes this process's."""
+    script = SCRIPTS[name]
+    given = _parser(name, script).parse_args(sys.argv[1:] if arguments is None else arguments)
+    expressions = getattr(given, script.expressions).resolve()
+    root = expressions.parents[min(script.levels, len(expressions.parents) - 1)]
+    for flag in (script.expressions, *script.masks):
+        file: Path = getattr(given, flag)
+        if not file.exists():
+            raise FileNotFoundError(f"--{flag} {file} is not there")
+        if not file.resolve().is_relative_to(root):
+            raise ValueError(
+                f"--{flag} {file} does not lie below {root}, where the expressions' data sets are; all of a data set lies in one "
+                "place, as GLUS' README has it"
+            )
+    common = ["--dataset_dir", str(root), "--predictions", str(getattr(given, script.predictions))]
+    if script.saves:
+        out = ["--out", str(given.save_name.with_suffix(""))] if given.save_name else []
+        offline.main(["--val_dataset", script.benchmark, "--missing", "empty", "--overwrite", *common, *out])
+    else:
+        submit.main(["--score", "--benchmark", script.benchmark, "--missing", "empty", *common])
+
+
+def _parser(name: str, script: Script) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=f"python utils/eval_{name}.py",
+        description=f"J and F of predictions of {script.benchmark}, by GLUS' flags",
+        epilog="Without files to name: python -m seglm.evaluation.offline, or python -m seglm.evaluation.submit --score",
+    )
+    parser.add_argument(f"--{script.expressions}", type=place, required=True, help="the file of expressions")
+    for flag, file in script.masks.items():
+        parser.add_argument(f"--{flag}", type=place, required=True, help=f"{file} of the true masks")
+    parser.add_argument(
+        f"--{script.predictions}",
+        type=place,
+        required=True,
+        help="predicted masks: VIDEO/EXPRESSION/FRAME.png",
+    )
+    if script.saves:
+        parser.add_argument(
+            "--save_name", type=place, help="a folder for the report, called so without its ending"
+        )
+    return parser
