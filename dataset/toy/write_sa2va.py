@@ -19,7 +19,7 @@ from seglm.dataset.toy.scenes import GRID
 from seglm.dataset.toy.world import Beside, Manifest, Pool, digest_of, manifest_in
 
 MANIFEST_NAME = "toy_sa2va.json"
-LAYOUT_VERSION = 2  # raise it when the files change though the language does not
+LAYOUT_VERSION = 3  # raise it when the files change though the language does not
 SHOT_POOLS = (
     Pool("grandf train", "train", 0.04, "images"),
     Pool("openpsg train", "train", 0.02, "images"),
@@ -33,6 +33,7 @@ SHOT_POOLS = (
     Pool("grandf test", "test", 0.25, "test_images"),
     Pool("my_data val", "val", 0.10, "val_images"),
     Pool("my_qa val", "val", 0.25, "val_images"),
+    Pool("refcocog_regions val", "val", 0.10, "val_images"),
 )
 TAKE_POOLS = (
     Pool("chat_univi train", "train", 0.01, "images"),
@@ -49,6 +50,7 @@ PART = Beside(
         {
             grounded.FOLDER.name,
             regions.FOLDER.name,
+            regions.CAPTIONS.parts[0],
             conversations.PRETRAIN.parts[0],
             conversations.CHAT.parts[0],
             sav.EVAL.name,
@@ -105,6 +107,7 @@ def _write_sets(
         "openpsg_gcg|train": lambda: grounded.write_openpsg(root, shots("openpsg train")),
         "refcocog_gcg|train": lambda: grounded.write_refcocog(root, shots("refcocog_gcg train")),
         "flickr_gcg|train": lambda: grounded.write_flickr(root, shots("flickr_gcg train")),
+        "refcocog_regions|val": lambda: regions.write_region_captions(root, shots("refcocog_regions val")),
         "osprey": lambda: regions.write_regions(root, shots("osprey train")),
         "llava_665k|train": lambda: conversations.write_mixture(root, shots("llava_665k train")),
         "llava_pretrain|train": lambda: conversations.write_pretrain(root, shots("llava_pretrain train")),

@@ -158,13 +158,13 @@ def _told(said: FramePrediction, names: Sequence[str]) -> Json:
 
 
 def _numbers(segment: Segment, name: str) -> Json:
-    words = {"phrase": segment.phrase, "keyword": segment.keyword}
+    more = {"is_there": segment.is_there, "phrase": segment.phrase, "keyword": segment.keyword}
     return {
         "mask": name,
         "pixels": int(segment.mask.sum()),
         "estimated_iou": round(segment.score, 4),
         "is_rejected": segment.is_rejected,
-        **{name: value for name, value in words.items() if value},
+        **{key: value for key, value in more.items() if value not in (None, "")},
     }
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from seglm.model.decoders.base import Followed
 from seglm.model.decoders.sam2 import Candidates, Prompts, Sam2, Sam2Decoder
 from seglm.model.decoders.sam2_dims import Sam2Dims
 from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy
@@ -144,7 +145,12 @@ class TwoBranchDecoder(Sam2Decoder):
     """See `TwoBranches`."""
 
     def __init__(self, dims: Sam2Dims, choice: TwoBranches) -> None:
-        super().__init__(dims, not_points=choice.not_points, best_of_several=choice.best_of_several)
+        super().__init__(
+            dims,
+            not_points=choice.not_points,
+            best_of_several=choice.best_of_several,
+            keeps_original=choice.keeps_original,
+        )
         self.mixing, self.reprompt = choice.mixing, choice.reprompt
         learns_share = choice.mixing == "dynamic"
         self.vision_branch = VisionBranch(self.mask_decoder, dims.prompt_dim, learns_share=learns_share)
@@ -167,19 +173,23 @@ class TwoBranchDecoder(Sam2Decoder):
 
     def follow(
         self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
-    ) -> tuple[Tensor, Tensor, SharedMemory]:
+    ) -> tuple[Followed, Memory]:
         """See `Remembers`; an object of which nothing is said is drawn by both decoders, with the share that it had."""
         assert isinstance(memory, SharedMemory), "`remembering` made it"
-        said, conditioning = None, None
+        if memory.policy.by_mask or (prompts_JPC is None and memory.share is None):
+            return super().follow(features, prompts_JPC, memory, frame=frame)
+        conditioning = None
         if prompts_JPC is not None:
             said = self._prompts(prompts_JPC)
-        elif memory.share is not None:
+        else:
+            assert memory.share is not None
             nothing = self.no_points(len(memory.share))
             said = Pair(nothing, looks=nothing, share=memory.share, is_said=False)
             conditioning = False
         drawn, walked = step(self, features, memory, frame=frame, prompts=said, conditioning=conditioning)
-        assert isinstance(walked, SharedMemory) and said is not None, "without either `step` refuses"
-        return drawn.logits, drawn.iou[:, None], replace(walked, share=said.share)
+        assert isinstance(walked, SharedMemory), "what is written keeps its kind"
+        score = drawn.score if memory.policy.occlusion else None
+        return Followed(drawn.logits, drawn.iou[:, None], score), replace(walked, share=said.share)
 
     # ---- masks -------------------------------------------------------------------------------------------------------
     def candidates(

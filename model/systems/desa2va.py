@@ -134,6 +134,7 @@ def _of_branches(terms: Iterable[PointTerm]) -> tuple[PointTerm, ...]:
 
 def _text_training(whole: Recipe) -> Recipe:
     """What comes before a recipe: the text's map and mask decoder alone."""
+    assert isinstance(whole.decoder, TwoBranches)
     shares = {family: rate for family, rate in whole.data.shares().items() if family not in WITHOUT_MASKS}
     return replace(
         whole,

@@ -29,7 +29,7 @@ from tests.house.tree import ROOT
 from tests.tiny import tiny_model, tiny_recipe
 from tests.tiny_sam2 import SAM2_0, SIDE
 
-RECIPES = ["lisa_7b", "gsva_7b", "keyseg_7b", "videolisa_3_8b", "glus_s", "sa2va_tiny"]
+RECIPES = ["lisa_7b", "gsva_7b", "keyseg_7b", "videolisa_3_8b", "glus_s", "sa2va_tiny", "desa2va_tiny"]
 FILM = np.random.default_rng(3).integers(0, 256, (5, HEIGHT, WIDTH, 3), np.uint8)
 
 

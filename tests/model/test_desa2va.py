@@ -11,9 +11,8 @@ from torch import Tensor
 
 from seglm.evaluation.asking.ask import ask
 from seglm.model.build import Built, assemble
-from seglm.model.decoders.sam2 import Prompts
 from seglm.model.decoders.sam2_memory import MemoryPolicy
-from seglm.model.decoders.two_branches import DRAWN, TEXT, VISION, TwoBranchDecoder, TwoBranches
+from seglm.model.decoders.two_branches import DRAWN, TEXT, VISION, TwoBranches
 from seglm.model.decouple import Decoupled
 from seglm.model.load import choose_recipe, load, load_with_trained, start
 from seglm.model.merge import export
@@ -28,14 +27,14 @@ from seglm.model.released.errors import WrongNames
 from seglm.model.released.sa2va import load_sa2va
 from seglm.model.segmenter import Segmenter
 from seglm.model.speak import speak, speak_forced
-from seglm.model.tracks import Tracks
 from seglm.utils.config import to_json
 from seglm.utils.dist import World
 from seglm.utils.portable import save_portable
 from seglm.utils.types import Batch, Sample
+from tests.model.test_released_sam2 import write as write_sam2
 from tests.model.test_sa2va import RNG, batch_of, clip, target, write
 from tests.model.test_sa2va import tiny_recipe as tiny_sa2va
-from tests.tiny_sam2 import SAM2_0, SIDE, features_of, pictures, tiny_sam2
+from tests.tiny_sam2 import SAM2_0, SIDE, tiny_sam2
 
 CLIP = clip(target("a dog"), target("a red cat"))
 WORDS = replace(clip(frames=1), turns=(("What is it?", "A dog."),))
@@ -56,7 +55,7 @@ def sized(recipe: Recipe) -> Recipe:
         recipe,
         engine=engine,
         terms=terms,
-        decoder=replace(recipe.decoder, image_size=SIDE),
+        decoder=replace(recipe.decoder, image_size=SIDE, keeps_original=False),
         trainable=replace(recipe.trainable, lora=lora),
     )
 
@@ -115,24 +114,6 @@ def learnt(model: Segmenter, shown: object = CLIP) -> tuple[Tensor, Tensor, dict
     loss.backward()
     found = {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
     return masks, loss.detach(), found
-
-
-def decoder(**changes: object) -> TwoBranchDecoder:
-    """A SAM-2 whose branches differ."""
-    choice = replace(RECIPE.decoder, not_points=True, **changes)  # type: ignore[arg-type]
-    assert isinstance(choice, TwoBranches)
-    made = TwoBranchDecoder(SAM2_0, choice).eval()
-    made.load_state_dict(tiny_sam2(SAM2_0).state_dict(), strict=False)
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for name, parameter in made.vision_branch.mask_decoder.named_parameters():
-            own = made.mask_decoder.get_parameter(name)
-            parameter.copy_(own + 0.3 * own.abs().mean() * torch.randn(own.shape, generator=generator))
-    return made
-
-
-def vectors(jobs: int, count: int = 2) -> Tensor:
-    return torch.randn(jobs, count, SAM2_0.prompt_dim, generator=torch.Generator().manual_seed(9))
 
 
 # ---- without its pieces ---------------------------------------------------------------------------------------------
@@ -218,101 +199,6 @@ def test_both_branches_and_the_mixed_mask_are_compared_with_the_truth(base: Chec
     assert len({float(part.sum.detach()) for name, part in parts.items() if name.endswith("bce")}) == 3
 
 
-# ---- the two branches -----------------------------------------------------------------------------------------------
-def test_the_share_is_one_half_at_the_start_and_learnt() -> None:
-    made = decoder(reprompt=False)
-    features, said = features_of(made, 2), vectors(2)
-    masks, iou = made.decode(features, said)
-    assert masks.shape == (2, 3, SIDE // 4, SIDE // 4) and iou.shape == (2, 3)
-    assert not torch.allclose(masks[:, TEXT], masks[:, VISION], atol=1e-3)
-    assert torch.equal(masks[:, DRAWN], 0.5 * masks[:, TEXT] + 0.5 * masks[:, VISION])
-    share = made.vision_branch.share
-    assert share is not None
-    masks[:, DRAWN].square().mean().backward()
-    assert share.weight.grad is not None and share.weight.grad.any()
-    with torch.no_grad():
-        share.weight.normal_(generator=torch.Generator().manual_seed(1))
-    part = (said.flatten(1) @ share.weight.T + share.bias).sigmoid()[..., None]
-    masks, _ = made.decode(features, said)
-    torch.testing.assert_close(masks[:, DRAWN], (part * masks[:, TEXT] + (1 - part) * masks[:, VISION]))
-    assert part[0] != part[1]
-
-
-@pytest.mark.parametrize("mixing, place", [("text", 0), ("vision", 1)])
-def test_one_branch_alone_draws_what_it_draws_beside_the_other(mixing: str, place: int) -> None:
-    both = decoder(reprompt=False, mixing="fixed", best_of_several=False)
-    alone = TwoBranchDecoder(SAM2_0, replace(both_choice(), mixing=mixing))  # type: ignore[arg-type]
-    alone.load_state_dict(both.state_dict())
-    features, said = features_of(both, 2), vectors(2)
-    want, _ = both.decode(features, said)
-    got, _ = alone.eval().decode(features, said)
-    assert torch.equal(got, want[:, [1 + place] * 3])
-
-
-def both_choice() -> TwoBranches:
-    assert isinstance(RECIPE.decoder, TwoBranches)
-    return replace(RECIPE.decoder, not_points=True, reprompt=False, best_of_several=False, mixing="fixed")
-
-
-def test_at_inference_the_visions_mask_prompts_the_texts_decoder() -> None:
-    made = decoder(best_of_several=False)
-    features, said = features_of(made, 2), vectors(2)
-    with torch.no_grad():
-        twice, _ = made.decode(features, said)
-        made.train()
-        learning, _ = made.decode(features, said)
-        made.eval()
-        made.reprompt = False
-        once, _ = made.decode(features, said)
-        fine, middle, coarse = made.levels(features)
-        asked = Prompts(torch.cat([made.no_points(2), said[:, :1]], dim=1), made.dense(once[:, VISION:]))
-        want = made.candidates((fine, middle), made.without_memory(coarse), asked).logits[:, 0]
-    assert torch.equal(learning, once) and torch.equal(twice[:, VISION], once[:, VISION])
-    assert torch.equal(twice[:, TEXT], want) and not torch.allclose(want, once[:, TEXT], atol=1e-3)
-
-
-def test_what_is_remembered_of_an_object_is_its_mixed_mask() -> None:
-    """Branches of equal weights follow an object as the one SAM-2 does, also where nothing is said of it."""
-    policy = MemoryPolicy()
-    one = tiny_sam2(SAM2_0)
-    one.not_points = True
-    two = TwoBranchDecoder(SAM2_0, replace(both_choice(), mixing="dynamic")).eval()
-    missing = two.load_state_dict(one.state_dict(), strict=False).missing_keys
-    assert all(name.startswith("vision_branch.") for name in missing)
-    own = {
-        name: value for name, value in one.mask_decoder.state_dict().items() if not name.startswith("conv_s")
-    }
-    two.vision_branch.mask_decoder.load_state_dict(own)
-    features = one.encode(pictures(3), [(SIDE, SIDE)] * 3)
-    said = vectors(2, 1)
-    single, double = Tracks(one, policy), Tracks(two, policy)
-    for frame in range(3):
-        now = said if frame == 0 else None
-        objects = [0, 1] if frame < 2 else [1]  # one is left alone
-        with torch.no_grad():
-            want, single = single.draw(objects, features[frame][None], now, frame=frame)
-            got, double = double.draw(objects, features[frame][None], now, frame=frame)
-        assert torch.equal(got.logits, want.logits) and torch.equal(got.iou, want.iou)
-
-
-def test_an_object_keeps_its_share_where_nothing_is_said_of_it() -> None:
-    made = decoder()
-    share = made.vision_branch.share
-    assert share is not None
-    with torch.no_grad():
-        share.weight.normal_(generator=torch.Generator().manual_seed(1))
-        features, said = features_of(made, 2), vectors(2)
-        first = made.remembering(MemoryPolicy())
-        _, _, memory = made.follow(features[:1], said, first, frame=0)
-        assert memory.share is not None and memory.share[0] != memory.share[1]
-        _, _, after = made.follow(features[1:], None, memory, frame=1)
-        assert after.share is not None and torch.equal(after.share, memory.share)
-        some = after.of([1])
-    assert some.share is not None and torch.equal(some.share, memory.share[1:])
-    with pytest.raises(ValueError, match="nothing is remembered of another"):
-        made.follow(features[:1], None, first, frame=0)
-
-
 # ---- settings that contradict ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "changes, words",
@@ -361,9 +247,10 @@ def test_a_base_gives_both_branches_its_mask_decoder(base: Checkpoint) -> None:
     assert fixed.begin(begun).has(branch)
 
 
-def test_a_sa2va_is_no_desa2va_that_could_be_asked(folder: Path) -> None:
+def test_a_sa2va_is_no_desa2va_that_could_be_asked(folder: Path, tmp_path: Path) -> None:
+    sam2 = write_sam2(tmp_path / "sam2.pt", tiny_sam2(SAM2_0))
     with pytest.raises(WrongNames, match="vision_branch"):
-        load(str(folder), recipe="desa2va_1b", precision="fp32")
+        load(str(folder), recipe="desa2va_1b", precision="fp32", decoder=str(sam2))
 
 
 def test_it_is_merged_opened_again_and_answers_the_same(base: Checkpoint, tmp_path: Path) -> None:
@@ -447,15 +334,12 @@ def test_the_system_begins_with_what_the_text_training_has_learnt(
     # the vision's decoder is SAM-2's own, not the one that was taught labels
     taught = "decoder.mask_decoder.mask_tokens.weight"
     assert torch.equal(begun["decoder.vision_branch.mask_decoder.mask_tokens.weight"], base.tensors[taught])
-    save_portable(tmp_path / "part", {taught: trained[taught]}, manifest)
+    part = {name: value for name, value in trained.items() if name != taught}
+    save_portable(tmp_path / "part", part, manifest)
     with pytest.raises(WrongNames, match="trained weights are not in the file"):
         start(recipe, str(tmp_path / "part"))
     other = replace(recipe, after="")
     with pytest.raises(WrongNames, match="trained weights are not in the file"):
         start(other, str(tmp_path / "portable"))
-    again = load_with_trained(
-        recipe.decoder.begin(recipe.project.begin(base)),
-        str(tmp_path / "portable"),
-        replace(TEXT_RECIPE, backbone=recipe.backbone),
-    )
-    assert again.report.complete
+    of_text = TEXT_RECIPE.project.begin(TEXT_RECIPE.decoder.begin(base))
+    assert load_with_trained(of_text, str(tmp_path / "portable"), TEXT_RECIPE).report.complete

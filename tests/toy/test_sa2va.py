@@ -35,7 +35,7 @@ GCG = (
 SPECS = (
     *GCG, "osprey|conversation", "osprey|description", "osprey|short", "osprey|part", "osprey|positive_negative",
     "llava_665k|train", "llava_pretrain|train", "chat_univi|train", "ref_sav|train", "ref_sav|short|train", "ref_sav|valid",
-    "my_data|train", "my_data|val", "my_videos|train", "my_videos|val", "my_qa|val", "my_video_qa|val",
+    "my_data|train", "my_data|val", "my_videos|train", "my_videos|val", "my_qa|val", "my_video_qa|val", "refcocog_regions|val",
 )  # fmt: skip
 OF_SPLIT = {"val": "val", "test": "test"}
 
@@ -105,6 +105,15 @@ def test_regions_are_things_and_what_is_said_of_them_is_true(sa2va: Path) -> Non
         masks = visible_masks(scene)
         [thing] = [i for i in range(len(masks)) if (masks[i] == sample.regions[0].masks([0])[0]).all()]
         assert (scene.things[thing].shape in question) == (answer == "yes") and "region1" in question
+
+
+def test_every_thing_has_two_captions_in_the_benchmark_of_regions(sa2va: Path) -> None:
+    for sample in samples(open_source("refcocog_regions", sa2va)):
+        masks = visible_masks(scene_of(sample))
+        assert [len(region.captions) for region in sample.regions] == [2] * len(masks)
+        assert all(
+            (region.masks([0])[0] == mask).all() for region, mask in zip(sample.regions, masks, strict=True)
+        )
 
 
 def test_yes_and_no_do_not_show_in_the_words_of_a_question_about_a_region() -> None:

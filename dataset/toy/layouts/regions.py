@@ -1,4 +1,5 @@
-"""Osprey-724K: five files of pictures with regions, about which somebody asks or which are described."""
+"""Osprey-724K: five files of pictures with regions, about which somebody asks or which are described; and RefCOCOg's captions of
+regions, by which GLaMM and Sa2VA are scored."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from seglm.dataset.toy.asking import LOOK_QUESTIONS, spoken_spot
-from seglm.dataset.toy.layouts.coco import name_2017
+from seglm.dataset.toy.layouts.coco import name_2014, name_2017
 from seglm.dataset.toy.layouts.conversations import dialogue
 from seglm.dataset.toy.layouts.outlines import box_of, edge_polygons, run_lengths, thing_polygons
 from seglm.dataset.toy.layouts.shots import Shot, save_json, save_shot
@@ -24,6 +25,8 @@ FILES = {
     "part": "osprey_part_level.json",
     "positive_negative": "osprey_lvis_positive_negative.json",
 }
+CAPTIONS = Path("region_caption/refcocog/finetune_refcocog_val_with_mask.json")
+CAPTIONED_IMAGES = Path("glamm_data/images/coco2014/train2014")
 MAX_TURNS = 3
 PART_QUESTIONS = ("Which part is <region1>?", "What part does <region1> show?", "Name the part in <region1>.")
 IS_QUESTIONS = ("Is <region1> a {d}?", "Does <region1> show a {d}?", "Would you call <region1> a {d}?")
@@ -45,6 +48,25 @@ def write_regions(root: Path, shots: Iterable[Shot]) -> dict[str, int]:
     for name, listed in entries.items():
         save_json(listed, root / FOLDER / "Osprey-724K" / FILES[name])
     return {name: len(listed) for name, listed in entries.items()}
+
+
+def write_region_captions(root: Path, shots: Iterable[Shot]) -> int:
+    """Two captions of every thing, each an "image" with an annotation of the same id; returns their number."""
+    (root / CAPTIONED_IMAGES).mkdir(parents=True, exist_ok=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for shot in shots:
+        save_shot(shot, root / CAPTIONED_IMAGES / name_2014(shot))
+        about = {"file_name": name_2014(shot), "height": shot.scene.height, "width": shot.scene.width}
+        for thing in range(len(shot.scene.things)):
+            for names in (LOOK, ("colour", "shape")):
+                key = len(images) + 1
+                caption = f"a {describe(shot.scene.things[thing], names).say()}"
+                images.append({"id": key, "original_id": shot.number, "caption": caption, **about})
+                mask = {"segmentation": thing_polygons(shot.scene, thing)}
+                annotations.append({"id": key, "image_id": key, "category_id": 1, **mask})
+    save_json({"images": images, "annotations": annotations}, root / CAPTIONS)
+    return len(images)
 
 
 def _regions(shot: Shot, order: Iterable[int]) -> list[dict[str, Any]]:
