@@ -163,14 +163,19 @@ def recipe_of(
 
 
 def segmenter(
-    size: Size, recipe: Recipe, *, device: str = "cpu", encoder: DialogueEncoder | None = None
+    size: Size,
+    recipe: Recipe,
+    *,
+    device: str = "cpu",
+    encoder: DialogueEncoder | None = None,
+    drawing: Mapping[str, Any] | None = None,
 ) -> Segmenter:
     """A model in training mode; its random weights are drawn on the device itself and never lie on the host.
 
-    encoder: of dialogues, for what has texts and not ids.
+    encoder: of dialogues, for what has texts and not ids. drawing: sizes of the mask decoder; None: the SAM of `size`.
     """
     torch.manual_seed(0)
-    sizes = Sizes(size.llama, size.clip, asdict(size.sam))
+    sizes = Sizes(size.llama, size.clip, drawing or asdict(size.sam))
     model, _ = construct(recipe, sizes, encoder or cast(DialogueEncoder, _Ids()), device=device)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:

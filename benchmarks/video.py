@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,8 +115,8 @@ def ours(model: Segmenter, sample: Sample, pixels: Mode) -> list[list[NDArray[np
 
 
 @torch.inference_mode()
-def check(model: Segmenter, sample: Sample, original: Original) -> str:
-    """Says how far apart the two sides are. Raises RuntimeError if it is too far."""
+def check(model: Segmenter, sample: Sample, original: Original, *, tolerance: float = TOLERANCE) -> str:
+    """Says how far apart the two sides are. Raises RuntimeError if it is too far; tolerance: of logits."""
     model.recipe = replace(model.recipe, data=replace(model.recipe.data, pixels="peer"))
     frames = list(asker(model, protocol="forced", max_new_tokens=1)([sample]))
     furthest, differ, pixels = 0.0, 0, 0
@@ -127,9 +127,9 @@ def check(model: Segmenter, sample: Sample, original: Original) -> str:
             furthest = max(furthest, float((logits - theirs).abs().max()))
             flipped = (logits > 0) != (theirs > 0)
             differ, pixels = differ + int(flipped.sum()), pixels + flipped.numel()
-            if furthest > TOLERANCE or bool((theirs[flipped].abs() > TOLERANCE).any()):
+            if furthest > tolerance or bool((theirs[flipped].abs() > tolerance).any()):
                 raise RuntimeError(
-                    f"expression {number}, frame {drawn.frame}: logits differ by {furthest:.1e} (allowed {TOLERANCE})"
+                    f"expression {number}, frame {drawn.frame}: logits differ by {furthest:.1e} (allowed {tolerance})"
                 )
     return f"logits differ by {furthest:.1e} at most; {differ} of {pixels} pixels, with logits as near to 0, fall otherwise"
 
@@ -147,20 +147,46 @@ def prepared(root: Path, options: argparse.Namespace) -> tuple[Segmenter, Sample
     return model, open_source(f"mevis|{SPLIT}", root).sample(0)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def flags(
+    name: str,
+    doc: str | None,
+    *,
+    frames: int,
+    size: tuple[int, int],
+    models: tuple[str, ...],
+    arguments: Sequence[str] | None,
+) -> argparse.Namespace:
+    """What the command line says; one thread from here on."""
     parser = Parser(
-        prog="python -m benchmarks.video",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=f"python -m {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--expressions", type=int, default=8)
-    parser.add_argument("--frames", type=int, default=32)
-    parser.add_argument("--size", type=int, nargs=2, default=(480, 854), metavar=("H", "W"))
-    parser.add_argument("--model", choices=("tiny", "small", "baseline"), default="small")
+    parser.add_argument("--frames", type=int, default=frames)
+    parser.add_argument("--size", type=int, nargs=2, default=size, metavar=("H", "W"))
+    parser.add_argument("--model", choices=models, default="small")
     parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    return parser.parse_args(arguments)
+
+
+def report(options: argparse.Namespace, taken: Mapping[str, Sequence[float]]) -> None:
+    """Prints each side's CPU seconds, and how many times the original's they are."""
+    print(
+        f"{options.expressions} expressions, {options.frames} frames of {options.size[0]} x {options.size[1]}"
+    )
+    for name, seconds in taken.items():
+        ratios = [theirs / own for theirs, own in zip(taken["original"], seconds, strict=True)]
+        spread = f"({min(ratios):.2f}-{max(ratios):.2f})"
+        ratio = statistics.median(taken["original"]) / statistics.median(seconds)
+        print(f"{name:9}{statistics.median(seconds):8.2f} CPU s   x{ratio:.2f} {spread}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    models = ("tiny", "small", "baseline")
+    options = flags(
+        "benchmarks.video", __doc__, frames=32, size=(480, 854), models=models, arguments=arguments
+    )
     with tempfile.TemporaryDirectory() as folder:
         model, sample = prepared(Path(folder), options)
         original = Original(model, sample)
@@ -170,15 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "fast": lambda: ours(model, sample, "fast"),
             "peer": lambda: ours(model, sample, "peer"),
         }
-        taken = in_turn(sides, options.repeats)
-    print(
-        f"{options.expressions} expressions, {options.frames} frames of {options.size[0]} x {options.size[1]}"
-    )
-    for name, seconds in taken.items():
-        ratios = [theirs / own for theirs, own in zip(taken["original"], seconds, strict=True)]
-        spread = f"({min(ratios):.2f}-{max(ratios):.2f})"
-        ratio = statistics.median(taken["original"]) / statistics.median(seconds)
-        print(f"{name:9}{statistics.median(seconds):8.2f} CPU s   x{ratio:.2f} {spread}")
+        report(options, in_turn(sides, options.repeats))
 
 
 if __name__ == "__main__":
