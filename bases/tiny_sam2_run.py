@@ -13,7 +13,7 @@ from seglm.bases.training_run import Progress, RunSettings, StepFn, train
 from seglm.model.decoders.sam2 import Sam2Decoder
 
 PICTURE_RUN, CLIP_RUN = "pictures", "carrying"  # what the files in --work are called
-PICTURE_STEPS, CLIP_STEPS = 1000, 500
+PICTURE_STEPS, CLIP_STEPS = 2600, 1300
 PICTURE_MINUTES = 0.35  # of all
 PICTURE_LR, CLIP_LR = 1.5e-3, 1.0e-3
 STILL_ODDS = 0.2  # of the steps of the second run, which would forget pictures

@@ -53,6 +53,7 @@ def load(
     vision: str | None = None,
     decoder: str | None = None,
     revision: str | None = None,
+    max_length: int | None = None,
 ) -> SegLMModel:
     """A model that answers: `seglm.load("runs/lisa_tiny/merged").predict("cup.jpg", "Please segment the cup.").masks`.
 
@@ -72,4 +73,5 @@ def load(
         vision=vision,
         decoder=decoder,
         revision=revision,
+        max_length=max_length,
     )

@@ -181,6 +181,7 @@ def load(
     vision: str | None = None,
     decoder: str | None = None,
     revision: str | None = None,
+    max_length: int | None = None,
 ) -> SegLMModel:
     """See `seglm.load`."""
     segmenter, line = open_model(
@@ -192,6 +193,7 @@ def load(
         vision=vision,
         decoder=decoder,
         revision=revision,
+        max_length=max_length,
     )
     log.info(line)
     return SegLMModel(SegLMConfig(), segmenter)

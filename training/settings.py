@@ -56,7 +56,7 @@ class Settings:
         import torch
 
         trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        bucket = min(BUCKET, trained)
+        bucket = min(BUCKET, trained + trained % 2)  # DeepSpeed wants it even
         return {
             "train_micro_batch_size_per_gpu": self.batch_size,
             "gradient_accumulation_steps": self.accumulation,

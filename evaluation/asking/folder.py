@@ -21,9 +21,8 @@ from seglm.dataset.given import is_video, sample_of, sample_of_video
 from seglm.dataset.readers.video import ENDINGS, FILMS, open_video
 from seglm.evaluation.asking.chat_answer import write_masks
 from seglm.evaluation.asking.chat_video import save_video
-from seglm.evaluation.asking.question import MAX_NEW_TOKENS, predict_frames
+from seglm.evaluation.asking.question import MAX_NEW_TOKENS, check_question, predict_frames
 from seglm.utils.atomic import write_atomic, write_folder
-from seglm.utils.encoding import check_text
 from seglm.utils.folders import check_new
 from seglm.utils.prediction import FramePrediction, Segment
 
@@ -50,7 +49,7 @@ def predict_folder(
     Raises ValueError if `out` holds answers to another question or anything else, FileNotFoundError for no folder; a
     KeyboardInterrupt says what is kept.
     """
-    check_text(text, "the question")
+    check_question(text)
     files = files_below(folder)
     if out.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{out} lies in {folder}, and would be asked about next time; give another folder")
@@ -158,13 +157,13 @@ def _told(said: FramePrediction, names: Sequence[str]) -> Json:
 
 
 def _numbers(segment: Segment, name: str) -> Json:
-    words = {"phrase": segment.phrase, "keyword": segment.keyword}
+    more = {"is_there": segment.is_there, "phrase": segment.phrase, "keyword": segment.keyword}
     return {
         "mask": name,
         "pixels": int(segment.mask.sum()),
         "estimated_iou": round(segment.score, 4),
         "is_rejected": segment.is_rejected,
-        **{name: value for name, value in words.items() if value},
+        **{key: value for key, value in more.items() if value not in (None, "")},
     }
 
 

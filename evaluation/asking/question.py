@@ -65,10 +65,13 @@ def predict_frames(
 
     carry: makes frames of which all are drawn of those that the model draws (`evaluation/propagate`).
 
-    Raises ValueError at once for a blank question, or a history that is none, and ValueError when it comes to a frame that cannot
-    be decoded.
+    Raises ValueError at once for a blank question, a history that is none, no token to answer with and weights that were turned
+    into another type, and ValueError when it comes to a frame that cannot be decoded.
     """
-    check_text(text, "the question")
+    check_question(text)
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens={max_new_tokens}; permitted are whole numbers from 1")
+    _check_weights(model)
     told = _checked(history)
 
     def frames() -> Iterator[FramePrediction]:
@@ -84,6 +87,24 @@ def predict_frames(
                     due += 1
 
     return frames()
+
+
+def check_question(text: Any) -> None:
+    """Raises ValueError for what is no text, and for a blank one."""
+    if not isinstance(text, str):
+        raise ValueError(f"the question is a {type(text).__name__}; give a text, one question at a time")
+    check_text(text, "the question")
+
+
+def _check_weights(model: Segmenter) -> None:
+    """Trained weights are float32 in every precision; `half()` and its kin would end in PyTorch's words somewhere deep inside."""
+    import torch
+
+    if wrong := {str(weight.dtype) for weight in model.project.parameters()} - {str(torch.float32)}:
+        raise ValueError(
+            f"the weights were turned into {', '.join(wrong)}; load the model again with precision='bf16' or 'fp16' (in "
+            "from_pretrained dtype=...), which decides what each part is kept in"
+        )
 
 
 def _checked(history: Any) -> tuple[tuple[str, str], ...]:

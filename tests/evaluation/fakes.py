@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from seglm.dataset.description import Scored
 from seglm.evaluation.asking.ask import Asker
@@ -102,3 +104,14 @@ near_the_truth = saying(_near)
 
 
 BENCHMARK = Benchmark("fake|val", "fake|val", texts="first", rule="one expression a target", scored=Scored())
+
+
+def palette(folder: Path, name: str, *objects: NDArray[np.bool_], numbers: Sequence[int] = (1, 2)) -> Path:
+    """A PNG of numbered objects."""
+    values = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for number, mask in zip(numbers, objects, strict=False):
+        values[mask] = number
+    image = Image.fromarray(values, mode="P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0] + [0] * 759)
+    image.save(folder / name)
+    return folder / name

@@ -62,10 +62,10 @@ def test_files_that_are_not_there_or_not_together_are_named(root: Path, tmp_path
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_in_utils_is_a_command_from_anywhere(name: str, tmp_path: Path) -> None:
-    """Its folder holds a types.py, which is not Python's."""
+    """Its folder holds a types.py, which is not Python's; and its flags are read before anything large is loaded."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "utils" / f"eval_{name}.py"), "--help"],
+        [sys.executable, "-X", "importtime", str(ROOT / "utils" / f"eval_{name}.py"), "--help"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -74,6 +74,8 @@ def test_a_file_in_utils_is_a_command_from_anywhere(name: str, tmp_path: Path) -
     )
     assert done.returncode == 0, done.stderr
     assert f"--{SCRIPTS[name].predictions}" in done.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "argparse" in loaded and not loaded & {"torch", "transformers", "scipy", "matplotlib"}
 
 
 def called(script: str, folder: Path, *arguments: str, **settings: str) -> tuple[int, list[list[str]], str]:

@@ -29,7 +29,7 @@ from tests.house.tree import ROOT
 from tests.tiny import tiny_model, tiny_recipe
 from tests.tiny_sam2 import SAM2_0, SIDE
 
-RECIPES = ["lisa_7b", "gsva_7b", "keyseg_7b", "videolisa_3_8b", "glus_s", "sa2va_tiny"]
+RECIPES = ["lisa_7b", "gsva_7b", "keyseg_7b", "videolisa_3_8b", "glus_s", "sa2va_tiny", "desa2va_tiny"]
 FILM = np.random.default_rng(3).integers(0, 256, (5, HEIGHT, WIDTH, 3), np.uint8)
 
 
@@ -141,6 +141,7 @@ def test_a_history_that_is_none_is_said(history: object, told: str) -> None:
     [
         (FILM[0], "", "the question is empty; write a question"),
         (FILM[0], " \n", "the question is empty"),
+        (FILM[0], ["Where?", "Why?"], "the question is a list; give a text, one question at a time"),
         (FILM[0], "l\ud800g", r"the question: half a character, U\+D800"),
         (FILM[0].astype(float), "Where?", "the picture is float64"),
         (
@@ -157,6 +158,13 @@ def test_what_cannot_be_asked_is_one_error_that_speaks_of_no_data_set(
     with pytest.raises(ValueError, match=told) as ended:
         predict(tiny_model(), about, text, max_new_tokens=2)  # type: ignore[arg-type]
     assert "dataset.check" not in str(ended.value)
+
+
+def test_weights_that_were_turned_by_hand_and_no_token_are_said() -> None:
+    with pytest.raises(ValueError, match=r"turned into torch\.float16; load the model again with precision="):
+        predict(tiny_model().half(), FILM[0], "Where?")
+    with pytest.raises(ValueError, match="max_new_tokens=0; permitted are whole numbers from 1"):
+        predict(tiny_model(), FILM[0], "Where?", max_new_tokens=0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 400), (3000, 2)])

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -69,7 +70,7 @@ def test_an_answer_in_words_leaves_the_masks_of_before_and_both_fates_are_said(
     picture, out = tmp_path / "a.png", tmp_path / "out"
     cv2.imwrite(str(picture), PICTURE)
     answers = iter([predicted(rectangle(3, 4), slots=2), predicted(None), predicted(rectangle(5, 5))])
-    monkeypatch.setattr(chat, "_open", lambda given: None)
+    monkeypatch.setattr(chat, "_open", lambda given: SimpleNamespace(backbone=SimpleNamespace(device="cpu")))
     monkeypatch.setattr(chat, "predict_frames", lambda *_, **__: [next(answers)])
     files: list[list[str]] = []
     said: list[str] = []
@@ -194,7 +195,7 @@ def test_what_is_typed_in_another_encoding_is_one_error_line_and_asked_again(tmp
         import chat, argparse
         from pathlib import Path
         from tests.evaluation.fakes import predicted, rectangle
-        chat._open = lambda given: None
+        chat._open = lambda given: argparse.Namespace(backbone=argparse.Namespace(device="cpu"))
         chat.predict_frames = lambda *_, **__: [predicted(rectangle(3, 4))]
         chat.main(["--vis_save_path", {str(tmp_path / "out")!r}])
     """

@@ -14,7 +14,10 @@ from seglm.model.recipes import recipes
 from tests.house.tree import ROOT, library, module_name
 
 MERGED = ROOT / "tests" / "goldens" / "49f5cfb" / "merged_lisa"
-ASIDE = {"seglm.bases.make"}  # made the shipped bases, with one thread; nobody waits for it
+ASIDE = {
+    "seglm.bases.make",  # made the shipped bases, with one thread; nobody waits for it
+    "seglm.evaluation.as_glus",  # takes its script's name: tests/evaluation/test_as_glus.py asks it the same
+}
 SLOW = ("torch", "transformers", "deepspeed", "peft", "matplotlib", "scipy", "pandas", "tokenizers")
 NEVER = (
     *("deepspeed", "peft", "matplotlib", "pandas", "datasets", "torchvision", "bitsandbytes"),
