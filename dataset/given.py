@@ -218,7 +218,8 @@ def _as_uint8(array: NDArray[Any], channels: int) -> str:
         return "; normalised pixels cannot be taken back: give the picture as it was before"
     if array.dtype.kind == "f" and most <= 1:
         return f": give (255 * picture).round().{cast}"
-    return f": give picture.{cast}" if most <= 255 else f": of 16 bits give (picture // 256).{cast}"
+    fits_a_byte = most <= 255
+    return f": give picture.{cast}" if fits_a_byte else f": of 16 bits give (picture // 256).{cast}"
 
 
 def _as_rgb(array: NDArray[Any], channels: int) -> str:

@@ -159,7 +159,7 @@ def test_other_data_are_refused_by_their_number_before_anything_is_loaded(
 @pytest.mark.parametrize(
     "changes, more, message",
     [
-        ({"recipe": "glus_a"}, (), "tiny/refcoco-val: its recipe glus_a is not in this version"),
+        ({"recipe": "visa_7b"}, (), "tiny/refcoco-val: its recipe visa_7b is not in this version"),
         ({"benchmark": "mevis|val"}, (), "'mevis|val': split 'val' is not permitted"),
         ({}, ("--protocol", "generate"), "--protocol generate contradicts --reproduce tiny/refcoco-val, which sets forced"),
         ({}, ("--inference_only",), "--inference_only True contradicts"),

@@ -321,14 +321,16 @@ def test_masks_of_the_trained_decoder_are_carried_by_the_one_that_was_kept() -> 
     prompts = vectors(2).sparse
     memory, kept = decoder.remembering(CARRIED), decoder.remembering(CARRIED)
     with torch.no_grad():
-        logits, _, memory = decoder.follow(features[:1], prompts, memory, frame=0)
+        asked, memory = decoder.follow(features[:1], prompts, memory, frame=0)
+        logits = asked.logits
         torch.testing.assert_close(logits, decoder.decode(features[:1].expand(2, -1, -1, -1), prompts)[0])
         masks = interpolate(logits, (SIDE, SIDE), mode="bilinear", align_corners=False) > 0
         _, kept = step(plain, own[:1], kept, frame=0, masks=masks)
         for frame in (1, 2):
-            got, _, memory = decoder.follow(features[frame : frame + 1], None, memory, frame=frame)
+            got, memory = decoder.follow(features[frame : frame + 1], None, memory, frame=frame)
             want, kept = step(plain, own[frame : frame + 1], kept, frame=frame)
-            torch.testing.assert_close(got, want.logits)
+            torch.testing.assert_close(got.logits, want.logits)
+            assert asked.score is None and got.score is not None
 
 
 # ---- folders --------------------------------------------------------------------------------------------------------

@@ -1,10 +1,8 @@
 """From the name of a set in a mixture to a score that is refused: what is trained on is no benchmark, for each set of videos."""
 
-from pathlib import Path
-
 import pytest
 
-from seglm.dataset.description import is_for_training
+from seglm.dataset.description import Description, is_for_training
 from seglm.dataset.sources import descriptions, open_sources
 from seglm.evaluation.asking.leak import refuse_leak
 
@@ -18,12 +16,15 @@ SPLITS = [
 
 
 @pytest.mark.parametrize("about, split", SPLITS, ids=[f"{about.name}-{split}" for about, split in SPLITS])
-def test_a_score_on_what_a_mixture_names_is_refused(videos: Path, about, split: str) -> None:
+def test_a_score_on_what_a_mixture_names_is_refused(
+    request: pytest.FixtureRequest, about: Description, split: str
+) -> None:
+    world = request.getfixturevalue("sa2va" if about.name == "ref_sav" else "videos")
     spec = f"{about.name}|{split}"
     family = about.families[-1]
 
     def trained(*names: str) -> dict[str, object]:
-        return {"data": [source.name for source in open_sources(videos, {family: names})]}
+        return {"data": [source.name for source in open_sources(world, {family: names})]}
 
     with pytest.raises(ValueError, match="LEAK: the manifest beside a lists"):
         refuse_leak(spec, version="a", manifest=trained(spec), allow=False)
