@@ -24,9 +24,12 @@ ROOT_VARIABLE = "WEIGHTS_ROOT"
 FETCHED: Mapping[str, str] = {
     "LLaVA-Lightning-7B-v1-1": "hf download liuhaotian/LLaVA-Lightning-7B-v1-1",
     "sam_vit_h_4b8939.pth": "curl -LO https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth",
+    "sam2_hiera_large.pt": "curl -LO https://dl.fbaipublicfiles.com/segment_anything_2/072824/sam2_hiera_large.pt",
     "sam2.1_hiera_large.pt": "curl -LO https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_large.pt",
 }
 """published files that recipes call by a name which is no hub id -> how they are fetched"""
+MADE: Mapping[tuple[str, ...], str] = {("bases", "sam2"): "python -m seglm.bases.make --only sam2"}
+"""the last parts of a path -> what makes what is there"""
 SMALL_FILES = ("*.json", "*.model", "*.txt")
 
 
@@ -114,6 +117,8 @@ def _complete(folder: Path) -> bool:
 
 def _message(text: str, what: str, looked: list[str], *, hub: str) -> str:
     places = "\n".join(f"  {place}" for place in looked)
+    if made := MADE.get(Path(text).parts[-2:]):
+        return f"{what}: {text!r} was not found, and does not ship.\nNext step: make it by {made}, or give another one"
     fetch = FETCHED.get(
         Path(text).name, f"hf download {text if HUB_ID.fullmatch(text) else '<owner>/<name>'}"
     )

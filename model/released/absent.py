@@ -47,7 +47,7 @@ def refuse_absent(
     if tower:
         _find(missing, tower, "the vision tower (--vision-tower)")
     if drawn:
-        _find(missing, drawn, "SAM (--vision_pretrained)")
+        _find(missing, drawn, "the mask decoder (--vision_pretrained)")
     if missing:
         heading = f"{len(missing)} things are not there\n" if len(missing) > 1 else ""
         raise FileNotFoundError(heading + "\n".join(missing))

@@ -46,7 +46,7 @@ def test_all_that_is_missing_is_named_at_once_before_anything_is_read(
     assert (
         said.startswith("3 things are not there")
         and "--version" in said
-        and "SAM (--vision_pretrained)" in said
+        and "the mask decoder (--vision_pretrained)" in said
     )
     assert missing(llava, Sam("./no.pth")).startswith(
         "2 things are not there\nthe vision tower (--vision-tower): './no clip'"
