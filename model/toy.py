@@ -8,6 +8,7 @@ from pathlib import Path
 from seglm.model.recipe import Optim, Recipe, Schedule
 
 BASES = Path(__file__).resolve().parents[1] / "bases"
+SAM2_SIDE = 128  # px that the tiny SAM-2 sees: one cell of a SAM-2 is 16 of them
 
 
 def toy_sized(parent: Recipe, *, name: str) -> Recipe:

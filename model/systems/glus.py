@@ -30,10 +30,9 @@ from seglm.model.decoders.sam2_memory import MemoryPolicy
 from seglm.model.recipe import SETS, Data, Evaluate, Recipe, Schedule, Token, Trainable
 from seglm.model.scripts import ANSWERS, SEG, conversation, drawn_frames
 from seglm.model.terms import Bce, Dice, Language
-from seglm.model.toy import BASES, toy_sized
+from seglm.model.toy import BASES, SAM2_SIDE, toy_sized
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Piece, Script, Slot, Turn, Window
 
-TINY_SIDE = 128  # px that the tiny SAM-2 sees: one cell of a SAM-2 is 16 of them
 CONTEXT, QUERIES = 4, 4  # frames (train_ds.py, --context_frame_num and --question_frame_num)
 CONTEXT_TASK = "\nPlease finished the following tasks on the context frames above.\n"
 """behind the context frames; the original's grammar, to which released weights are used (utils/utils.py)"""
@@ -236,7 +235,7 @@ def glus_tiny() -> Recipe:
     """
     parent = glus_s()
     recipe = toy_sized(parent, name="glus_tiny")
-    decoder = replace(parent.decoder, weights=str(BASES / "sam2"), image_size=TINY_SIDE)
+    decoder = replace(parent.decoder, weights=str(BASES / "sam2"), image_size=SAM2_SIDE)
     sets = {name: SETS[name] for name in ("sem_seg", "refer_seg", "reason_seg")}
     data = replace(
         recipe.data,

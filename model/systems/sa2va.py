@@ -47,7 +47,7 @@ from seglm.model.recipe import (
 )
 from seglm.model.scripts import ANSWERS, SEG, SENTENCE_QUESTIONS, drawn_frames
 from seglm.model.terms import Language
-from seglm.model.toy import BASES, toy_sized
+from seglm.model.toy import BASES, SAM2_SIDE, toy_sized
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Piece, Script, Slot, Target, Turn, Window
 
 FRAMES = 5  # of a video that the LLM is shown, and that are drawn in training (`sampled_frames`)
@@ -258,7 +258,7 @@ def sa2va_tiny() -> Recipe:
     full = Trainable().full
     trainable = replace(Trainable(), full=full, frozen=WITHOUT_GRADIENT)
     recipe = toy_sized(replace(parent, backbone=llava, trainable=trainable), name="sa2va_tiny")
-    points = Points(count=128)  # half of the pixels of its decoder's grid
+    points = Points(count=512)  # half of the pixels of its decoder's grid
     terms = tuple(
         replace(term, points=points) if isinstance(term, PointBce | PointDice) else term
         for term in recipe.terms
@@ -269,5 +269,5 @@ def sa2va_tiny() -> Recipe:
         rates=(*recipe.data.rates, 8.0),
         sets={**SETS, "refer_seg_video": ("ref_youtube_vos", "mevis")},
     )
-    decoder = replace(recipe.decoder, weights=str(BASES / "sam2"))
+    decoder = replace(recipe.decoder, weights=str(BASES / "sam2"), image_size=SAM2_SIDE)
     return replace(recipe, data=data, terms=terms, decoder=decoder)
