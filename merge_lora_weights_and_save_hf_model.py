@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seglm.model.build import Built
+from seglm.model.build import Built, base_weights
 from seglm.model.load import Chosen, choose_recipe, load_with_trained
 from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = with_settings(chosen.recipe, options.settings)
     check_rank(recipe, trained)
     backbone = replace(recipe.backbone, weights=options.version or recipe.backbone.weights)
-    base = recipe.decoder.complete(backbone.read())
+    base = base_weights(replace(recipe, backbone=backbone))
     built = load_with_trained(base, trained, recipe)
     print(f"{trained.source} on {' + '.join(base.places)}:\n{built.report}")
     content = described(recipe, base, trained, built)

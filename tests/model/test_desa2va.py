@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import merge_lora_weights_and_save_hf_model as merge
 from seglm.evaluation.asking.ask import ask
 from seglm.model.build import Built, assemble
 from seglm.model.decoders.sam2_memory import MemoryPolicy
@@ -272,6 +273,21 @@ def test_it_is_merged_opened_again_and_answers_the_same(base: Checkpoint, tmp_pa
     assert len(list(ask(model, video, "Please segment it.", max_new_tokens=3))) == 3
     with pytest.raises(ValueError, match="only an InternVL with a SAM-2 of one mask decoder"):
         export(built(RECIPE, base), tmp_path / "sa2va", manifest={}, kind="sa2va")
+
+
+def test_trained_weights_are_merged_onto_what_the_training_began_with(
+    base: Checkpoint, folder: Path, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, backbone=replace(RECIPE.backbone, weights=str(folder)))
+    made = built(recipe, base)
+    inside, state = names(made.model), made.model.state_dict()
+    trained = {name: state[inside[name]] for name in made.table.trained}
+    save_portable(tmp_path / "portable", trained, {"resolved": to_json(recipe), "recipe": recipe.name})
+    merge.main(["--weight", str(tmp_path / "portable"), "--save_path", str(tmp_path / "merged")])
+    opened = load(str(tmp_path / "merged"))[0].state_dict()
+    for name in trained:
+        if name.startswith("decoder."):
+            assert torch.equal(opened[inside[name]], trained[name]), name
 
 
 # ---- the text training ----------------------------------------------------------------------------------------------
