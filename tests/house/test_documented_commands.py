@@ -172,7 +172,7 @@ class Place:
 
     def my_data(self) -> None:
         """docs/own_data.md as it stands: its folders, its JSON."""
-        example, _ = self.own_jsons()
+        [example, *_] = self.own_jsons()
         for split, name in {"train": "0001", "val": "0101"}.items():
             folder = self.root / "my_data" / "reason_seg" / "ReasonSeg" / split
             folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ class Place:
 
     def my_videos(self) -> None:
         """The same page's videos: two things that change places with the background, in each frame that its JSON names."""
-        _, example = self.own_jsons()
+        [_, example, *_] = self.own_jsons()
         home = self.root / "my_videos" / "DAVIS17"
         for split, shade in {"train": 1, "valid": 101}.items():
             meta = home / "meta_expressions" / split / "meta_expressions.json"
@@ -199,7 +199,7 @@ class Place:
                         Image.fromarray(drawn).save(folder / f"{name}.{ending}")
 
     def own_jsons(self) -> list[str]:
-        """What docs/own_data.md prints, of a picture and of a folder of videos."""
+        """What docs/own_data.md prints, of a picture, of a folder of videos, and in Sa2VA's layout."""
         text = (self.root / "docs" / "own_data.md").read_text(encoding="utf-8")
         return re.findall(r"^```json\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
