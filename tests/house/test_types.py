@@ -20,7 +20,7 @@ from seglm.utils.did_you_mean import nearest
 
 count: int = nearest("a", ["b"])
 '''
-CORNER = ("pyproject.toml", "seglm/__init__.py", "utils/__init__.py", "utils/did_you_mean.py")
+CORNER = ("pyproject.toml", "utils/__init__.py", "utils/did_you_mean.py")
 """a part of the checkout that stands by itself"""
 IMPORTS = ("reportMissingImports", "reportMissingModuleSource")
 """what pyright calls an import that it cannot follow"""
@@ -32,6 +32,7 @@ def test_mypy_reports_a_planted_error_and_leaves_data_alone(tmp_path: Path) -> N
         (tmp_path / name).mkdir(parents=True)
     for name in CORNER:
         shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "seglm" / "__init__.py").write_text('"""The import name."""\n')
     for name in ("utils", "dataset"):
         (tmp_path / "seglm" / name).symlink_to(f"../{name}")
     (tmp_path / "dataset" / "ade20k" / "api" / "broken.py").write_text("this is not python\n")
