@@ -79,6 +79,12 @@ def drawn(parts: Sequence[Any], size: tuple[int, int]) -> Mask:
     return np.asarray(cv2.transpose(decoded.T)).view(np.bool_)
 
 
+def run_lengths(mask: Mask) -> dict[str, Any]:
+    """COCO's compressed run lengths with text counts, as JSON has them, of a mask bool [H, W]."""
+    coded = coco.encode(np.asfortranarray(mask.view(np.uint8)))
+    return {"size": [int(side) for side in coded["size"]], "counts": coded["counts"].decode("ascii")}
+
+
 def parts_of(annotation: dict[str, Any], size: Sequence[int]) -> list[Any]:
     """What `checked` makes of an annotation's `segmentation`, which has to be there. Raises ValueError."""
     return checked(take(annotation, "segmentation", list, dict), (size[0], size[1]))

@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from seglm.dataset.description import Description
-from seglm.dataset.faults import Fault, attempt, fault
+from seglm.dataset.faults import Fault, attempt
 from seglm.dataset.fields import is_number, shown, take, words
 from seglm.dataset.frames import Pixels
 from seglm.dataset.index import LeftOut, Listed, Record
-from seglm.dataset.readers.files import read_json
+from seglm.dataset.readers.files import list_of, read_json
 from seglm.dataset.readers.stills import NOTHING, Still, Stills, open_stills
 from seglm.dataset.readers.video import open_video
 from seglm.utils.types import Sample
@@ -78,10 +78,7 @@ def _nothing(key: str, frame: int) -> Pixels:
 
 
 def _records(path: Path, images: Path, talk: Talk, name: str) -> Iterator[Listed]:
-    content = read_json(path, name)
-    if not isinstance(content, list):
-        raise fault(name, path, f"is a list of conversations, not {shown(content)}")
-    for number, one in enumerate(content):
+    for number, one in enumerate(list_of(read_json(path, name), "conversations", name, path)):
         if isinstance(one, dict) and one.get(talk.field) is None and not talk.keeps_words:
             yield LeftOut(f"conversations without a {'picture' if talk.field == 'image' else talk.field}")
         else:

@@ -56,6 +56,13 @@ def read_json(path: Path, key: str) -> Any:
         return json.loads(text, object_pairs_hook=_once)
 
 
+def list_of(content: Any, what: str, key: str, path: Path) -> list[Any]:
+    """The content of a file that is a list of what `what` says. Raises Fault for anything else."""
+    if not isinstance(content, list):
+        raise fault(key, path, f"is a list of {what}, not {shown(content)}")
+    return content
+
+
 def _once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object with each name once: of two videos of one name, say, JSON's own reading keeps the last and says nothing."""
     found = dict(fields)

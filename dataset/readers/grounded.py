@@ -21,7 +21,7 @@ from seglm.dataset.faults import Fault, attempt, blamed, fault
 from seglm.dataset.fields import Entry, Id, Unique, image_size, shown, take, words
 from seglm.dataset.index import LeftOut, Listed, Record
 from seglm.dataset.masks import checked
-from seglm.dataset.readers.files import first_of, read_json
+from seglm.dataset.readers.files import first_of, list_of, read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Caption, Phrase, Sample, Target
 
@@ -96,7 +96,7 @@ def _records(file: Path, home: Path, images: Folders, entries: Entries, name: st
 # ---- how files lie ----------------------------------------------------------------------------------------------------
 def of_groundings(content: Any, name: str, file: Path) -> Iterator[Listed]:
     """GranD-f and OpenPSG: a list of `caption` and `groundings`, {phrase: {`token_positives`: [start, end], `rle_masks`}}."""
-    for number, entry in _numbered(content, name, file):
+    for number, entry in enumerate(list_of(content, "captions", name, file)):
         yield attempt(f"{name}/caption {number}", file, partial(_grounded, number, entry))
 
 
@@ -105,7 +105,7 @@ def of_refs(content: Any, name: str, file: Path) -> Iterator[Listed]:
 
     Neither sizes nor places are told: a phrase is where its words are found, and one that is nowhere is left out.
     """
-    for number, entry in _numbered(content, name, file):
+    for number, entry in enumerate(list_of(content, "captions", name, file)):
         yield attempt(f"{name}/caption {number}", file, partial(_referred, number, entry))
 
 
@@ -123,12 +123,6 @@ def of_annotations(content: Any, name: str, file: Path) -> Iterator[Listed]:
             found[image].append(annotation)
     for key in images.by_id:
         yield attempt(f"{name}/image {key}", file, partial(_annotated, images, key, found[key]))
-
-
-def _numbered(content: Any, name: str, file: Path) -> Iterator[tuple[int, Any]]:
-    if not isinstance(content, list):
-        raise fault(name, file, f"is a list of captions, not {shown(content)}")
-    yield from enumerate(content)
 
 
 def _grounded(number: int, entry: Any) -> Record | LeftOut:

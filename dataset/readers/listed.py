@@ -17,11 +17,11 @@ from typing import Any, Literal
 import numpy as np
 
 from seglm.dataset.description import Description
-from seglm.dataset.faults import attempt, blamed, fault
+from seglm.dataset.faults import attempt, blamed
 from seglm.dataset.fields import shown, take, texts
 from seglm.dataset.index import Listed, Record
 from seglm.dataset.masks import Mask, checked, drawn
-from seglm.dataset.readers.files import read_json
+from seglm.dataset.readers.files import list_of, read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.dataset.readers.video import open_video, within
 from seglm.utils.types import Sample, Target
@@ -89,10 +89,7 @@ def _parts(number: int, mask: Any, size: tuple[int, int]) -> list[Any]:
 
 
 def _records(file: Path, shows: Shown, name: str) -> Iterator[Listed]:
-    content = read_json(file, name)
-    if not isinstance(content, list):
-        raise fault(name, file, f"is a list of {shows}s, not {shown(content)}")
-    for number, entry in enumerate(content):
+    for number, entry in enumerate(list_of(read_json(file, name), f"{shows}s", name, file)):
         yield attempt(f"{name}/entry {number}", file, partial(_record, number, entry, shows))
 
 

@@ -21,7 +21,7 @@ from seglm.dataset.fields import Entry, Id, Unique, coco_id, image_size, is_numb
 from seglm.dataset.index import Listed, Record
 from seglm.dataset.masks import parts_of
 from seglm.dataset.readers.conversations import turns_of
-from seglm.dataset.readers.files import read_json
+from seglm.dataset.readers.files import list_of, read_json
 from seglm.dataset.readers.grounded import Folders
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Region, Sample
@@ -67,10 +67,7 @@ def read_regions(record: Record, still: Still) -> Sample:
 
 
 def _records(file: Path, home: Path, images: Folders, ends: str, name: str) -> Iterator[Listed]:
-    content = read_json(file, name)
-    if not isinstance(content, list):
-        raise fault(name, file, f"is a list of pictures, not {shown(content)}")
-    for number, entry in enumerate(content):
+    for number, entry in enumerate(list_of(read_json(file, name), "pictures", name, file)):
         yield attempt(f"{name}/picture {number}", file, partial(_record, number, entry, home, images, ends))
 
 
@@ -94,7 +91,7 @@ def _record(number: int, entry: Any, home: Path, images: Folders, ends: str) -> 
         turns = [[f"{question} {ends}".strip(), answer] for question, answer in turns]
     record = {"id": str(number), "image": images.place(home, image), "size": size}
     record |= {"turns": turns, "regions": regions}
-    return record | ({"coco": coco_id(image)} if is_number(Path(image).stem.rpartition("_")[2]) else {})
+    return record | _of_coco(image)
 
 
 def _captioned(file: Path, name: str) -> Iterator[Listed]:
@@ -128,7 +125,12 @@ def _told_regions(picture: str, keys: list[Id], images: Unique, annotations: Uni
         "turns": [],
         "regions": list(regions.values()),
     }
-    return record | ({"coco": coco_id(picture)} if is_number(Path(picture).stem.rpartition("_")[2]) else {})
+    return record | _of_coco(picture)
+
+
+def _of_coco(picture: str) -> dict[str, int]:
+    """The picture's id in COCO, if it is called as COCO's are."""
+    return {"coco": coco_id(picture)} if is_number(Path(picture).stem.rpartition("_")[2]) else {}
 
 
 def _plain(text: str, count: int) -> str:

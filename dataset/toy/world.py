@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from seglm.dataset.toy.layouts.shots import save_json
 from seglm.dataset.toy.scenes import Split
 
 
@@ -105,9 +106,7 @@ class Beside:
             root.mkdir(exist_ok=True)
             for name in self.folders:
                 (draft / name).replace(root / name)
-            (root / self.manifest).write_text(
-                json.dumps(asdict(world), separators=(",", ":")), encoding="utf-8"
-            )
+            save_json(asdict(world), root / self.manifest)
         return world
 
     def _check_room(self, root: Path) -> None:

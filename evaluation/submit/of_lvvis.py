@@ -19,11 +19,9 @@ from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-from pycocotools import mask as coco
 from tqdm import tqdm
 
-from seglm.dataset.masks import checked
+from seglm.dataset.masks import checked, run_lengths
 from seglm.dataset.readers.files import read_json
 from seglm.dataset.readers.stills import Stills
 from seglm.evaluation.asking.follow import asked_of
@@ -153,7 +151,8 @@ def _entries(
     for number in tqdm(range(len(selection)), desc="writing", unit="video", dynamic_ncols=True):
         sample = selection.sample(number)
         for target in sample.targets:
-            lengths = [_lengths(mask) for mask in masks_of(sample, target, predictions)]
+            masks = masks_of(sample, target, predictions)
+            lengths = [run_lengths(mask) if mask.any() else None for mask in masks]
             if any(lengths):
                 yield {
                     "video_id": instances.ids[video_name(sample)],
@@ -203,13 +202,6 @@ def _tube(one: Entry, instances: Instances, **more: Any) -> lvvis.Tube:
     video = instances.videos[one["video_id"]]
     size = (video["height"], video["width"])
     return lvvis.Tube([lvvis.run_lengths(mask, size) for mask in one["segmentations"]], **more)
-
-
-def _lengths(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Mapping[str, Any] | None:
-    if not mask.any():
-        return None
-    made = coco.encode(np.asfortranarray(mask.view(np.uint8)))
-    return {"size": [int(side) for side in made["size"]], "counts": made["counts"].decode("ascii")}
 
 
 def _fault(one: Any, instances: Instances) -> str:

@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = task.score(chosen, out if given.version is not None else given.predictions, alike)
     table = _table(name, found)
     if given.version is not None:
-        write_atomic(out / SCORES, json.dumps({kind: _fields(one) for kind, one in found.items()}, indent=1))
+        write_atomic(out / SCORES, json.dumps({kind: asdict(one) for kind, one in found.items()}, indent=1))
         table += f"\n\nfiles: {out}"
     sys.stdout.write(f"{table}\n")
 
@@ -94,7 +94,7 @@ def _table(name: str, found: Mapping[str, Score]) -> str:
     """The scores as a Markdown table, one row a kind."""
     lines: list[str] = []
     for kind, one in found.items():
-        fields = _fields(one)
+        fields = asdict(one)
         columns = [column for column in fields if column != "n"]
         if not lines:
             lines += [
@@ -108,10 +108,6 @@ def _table(name: str, found: Mapping[str, Score]) -> str:
         )
         lines.append(f"| {kind} | {one.n} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _fields(one: Score) -> dict[str, float]:
-    return asdict(one)
 
 
 def _parser() -> Parser:

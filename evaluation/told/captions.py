@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from pycocotools import mask as coco
-
 from seglm.dataset.faults import blamed
 from seglm.dataset.fields import take
-from seglm.dataset.masks import checked
+from seglm.dataset.masks import checked, run_lengths
 from seglm.dataset.pipeline import truth
 from seglm.dataset.readers.files import read_json
 from seglm.dataset.readers.stills import Stills
@@ -80,7 +76,7 @@ def picture_of(sample: Sample) -> str:
 def said(answer: Answer, size: tuple[int, int]) -> dict[str, Any]:
     """Caption, phrases and masks of an answer: `<p> phrase </p> [SEG]` is a phrase and its mask."""
     text = answer.spoken.text
-    masks = [run_of((mask > 0).numpy()) for mask in answer.masks if mask is not None]
+    masks = [run_lengths((mask > 0).numpy()) for mask in answer.masks if mask is not None]
     return {
         "caption": " ".join(TAG.sub(" ", text).split()).replace(" ,", ",").replace(" .", "."),
         "phrases": [" ".join(phrase.split()) for phrase in PHRASE.findall(text)],
@@ -107,15 +103,9 @@ def true_of(sample: Sample) -> Told:
     """The true caption of a sample with its phrases. Raises ValueError if it has none."""
     if sample.caption is None:
         raise ValueError(f"{sample.key}: has no caption with phrases")
-    masks = tuple(run_of(truth(sample, target, [0])[0]) for target in sample.targets)
+    masks = tuple(run_lengths(truth(sample, target, [0])[0]) for target in sample.targets)
     phrases = tuple(target.texts[0] for target in sample.targets)
     return Told(picture_of(sample), sample.caption.text, phrases, masks)
-
-
-def run_of(mask: NDArray[np.bool_]) -> Run:
-    """Run lengths of a mask, `counts` a text."""
-    coded = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": [int(side) for side in coded["size"]], "counts": coded["counts"].decode("ascii")}
 
 
 def encoded(run: Any) -> Run:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from seglm.dataset.masks import run_lengths
 from seglm.dataset.toy.layouts import pickles
-from seglm.dataset.toy.layouts.outlines import edge_polygons, pixel_polygons, plain_run_lengths, run_lengths
+from seglm.dataset.toy.layouts.outlines import edge_polygons, pixel_polygons, plain_run_lengths
 from seglm.dataset.toy.scenes import Mask, make_scene, visible_masks
 from tests.toy.fill import filled, painted
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from seglm.dataset.masks import run_lengths
 from seglm.dataset.toy.layouts.coco import name_2014, name_2017
-from seglm.dataset.toy.layouts.outlines import box_of, run_lengths, thing_polygons
+from seglm.dataset.toy.layouts.outlines import box_of, thing_polygons
 from seglm.dataset.toy.layouts.shots import Shot, save_json, save_shot
 from seglm.dataset.toy.scenes import Mask, visible_masks
 from seglm.dataset.toy.telling import Told, grounded_caption

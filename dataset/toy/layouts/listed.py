@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from seglm.dataset.masks import run_lengths
 from seglm.dataset.toy.clips import seen
-from seglm.dataset.toy.layouts.outlines import edge_polygons, run_lengths
+from seglm.dataset.toy.layouts.outlines import edge_polygons
 from seglm.dataset.toy.layouts.shots import Shot, mask_of, positives, save_json, save_shot
 from seglm.dataset.toy.layouts.takes import Take, asked, save_frames
 

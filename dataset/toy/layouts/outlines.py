@@ -9,7 +9,6 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from seglm.dataset.toy.scenes import Mask, Scene, visible_masks
 
@@ -38,12 +37,6 @@ def pixel_polygons(mask: Mask) -> list[list[list[float]]]:
         missing = 3 - len(points)  # readers may refuse a polygon of 1 or 2 points
         polygons.append(points + points[-1:] * missing)
     return polygons
-
-
-def run_lengths(mask: Mask) -> dict[str, object]:
-    """COCO's compressed run lengths with text counts."""
-    coded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": [int(side) for side in coded["size"]], "counts": coded["counts"].decode("ascii")}
 
 
 def plain_run_lengths(mask: Mask) -> dict[str, object]:

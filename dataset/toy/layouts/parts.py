@@ -6,8 +6,9 @@ LISA's loader asks for a class and draws one annotation of it, so a thing is wri
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from seglm.dataset.masks import run_lengths
 from seglm.dataset.toy.layouts.coco import name_2017
-from seglm.dataset.toy.layouts.outlines import box_of, edge_polygons, plain_run_lengths, run_lengths
+from seglm.dataset.toy.layouts.outlines import box_of, edge_polygons, plain_run_lengths
 from seglm.dataset.toy.layouts.shots import Shot, save_json, save_shot
 from seglm.dataset.toy.scenes import COLOURS, Mask, parts, visible_masks
 from seglm.dataset.toy.shapes import SHAPES, part_names

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from seglm.dataset.masks import run_lengths
 from seglm.dataset.toy.language import Phrase
 from seglm.dataset.toy.layouts.coco import name_2014
-from seglm.dataset.toy.layouts.outlines import box_of, run_lengths, thing_polygons
+from seglm.dataset.toy.layouts.outlines import box_of, thing_polygons
 from seglm.dataset.toy.layouts.pickles import dump
 from seglm.dataset.toy.layouts.shots import Shot, positives, save_json, save_shot
 from seglm.dataset.toy.scenes import Mask, visible_masks

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from seglm.dataset.masks import run_lengths
 from seglm.dataset.toy.asking import LOOK_QUESTIONS, spoken_spot
 from seglm.dataset.toy.layouts.coco import name_2014, name_2017
 from seglm.dataset.toy.layouts.conversations import dialogue
-from seglm.dataset.toy.layouts.outlines import box_of, edge_polygons, run_lengths, thing_polygons
+from seglm.dataset.toy.layouts.outlines import box_of, edge_polygons, thing_polygons
 from seglm.dataset.toy.layouts.shots import Shot, save_json, save_shot
 from seglm.dataset.toy.scenes import parts, parts_seen, visible_masks
 from seglm.dataset.toy.shapes import SHAPES

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from seglm.dataset.masks import run_lengths
 from seglm.dataset.toy.clips import draw_frames, seen
 from seglm.dataset.toy.film import save_mp4
 from seglm.dataset.toy.layouts.mevis import targets_of
-from seglm.dataset.toy.layouts.outlines import run_lengths
 from seglm.dataset.toy.layouts.shots import save_json, save_picture
 from seglm.dataset.toy.layouts.takes import Json, Take, asked, codes_of
 from seglm.dataset.toy.scenes import Picture

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from seglm.dataset.masks import run_lengths
 from seglm.dataset.toy.clips import Clip, draw_frames, make_clip, seen
-from seglm.dataset.toy.layouts.outlines import run_lengths
 from seglm.dataset.toy.layouts.shots import SEEDS_PER_WORLD, save_picture
 from seglm.dataset.toy.moving_language import Expression, expressions, fill
 from seglm.dataset.toy.scenes import Split
