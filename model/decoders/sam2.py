@@ -28,6 +28,8 @@ from seglm.utils.ranges import Count, Place
 from seglm.utils.resolve import resolve
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from seglm.model.recipe import Recipe
     from seglm.model.released.checkpoint import Checkpoint
 
@@ -51,6 +53,7 @@ class Sam2(DecoderChoice):
     """SAM-2 or SAM-2.1, any of its sizes; a picture is a video of one frame."""
 
     mark: ClassVar[str] = "memory_attention."
+    dims: ClassVar[type[TrackerDims]] = Sam2Dims
 
     weights: Place = "sam2.1_hiera_large.pt"
     """SAM-2's .pt, or a folder with config.json and model.safetensors"""
@@ -85,17 +88,23 @@ class Sam2(DecoderChoice):
 
     def complete(self, checkpoint: Checkpoint) -> Checkpoint:
         from seglm.model.released.errors import WeightsError
-        from seglm.model.released.sam2 import load_sam2
 
         if self._holds_another(checkpoint):
             raise WeightsError(
-                f"{checkpoint.source}: holds a mask decoder that is no SAM-2; train from it (train_ds.py --version), or give a "
-                "trained model of this recipe"
+                f"{checkpoint.source}: holds a mask decoder that is no {self.dims.kind}; train from it (train_ds.py --version), "
+                "or give a trained model of this recipe"
             )
-        whole = self._completed(checkpoint, load_sam2, "SAM-2")
+        whole = self._completed(checkpoint, self.load, self.dims.kind)
         if not self.keeps_original:
             return whole
-        return with_original(whole, lambda: load_sam2(resolve(self.weights, what=WITH_ORIGINAL)))
+        return with_original(whole, lambda: self.load(resolve(self.weights, what=WITH_ORIGINAL)))
+
+    @staticmethod
+    def load(path: Path) -> Checkpoint:
+        """The decoder of a file or folder, by its own names. Raises WrongNames, WeightsError."""
+        from seglm.model.released.sam2 import load_sam2
+
+        return load_sam2(path)
 
     def begin(self, checkpoint: Checkpoint) -> Checkpoint:
         """Another mask decoder stays behind, and the projection into the space of its prompts: GLUS starts from LISA so
@@ -107,14 +116,17 @@ class Sam2(DecoderChoice):
         return checkpoint.has("decoder.image_encoder.") and not checkpoint.has(f"decoder.{self.mark}")
 
     def build(self, sizes: Mapping[str, Any]) -> Sam2Decoder:
-        dims = Sam2Dims.of(sizes)
-        self._check_side(dims.image_size, "SAM-2")
         return Sam2Decoder(
-            dims,
+            self._sized(sizes),
             not_points=self.not_points,
             best_of_several=self.best_of_several,
             keeps_original=self.keeps_original,
         )
+
+    def _sized(self, sizes: Mapping[str, Any]) -> TrackerDims:
+        dims = self.dims.of(sizes)
+        self._check_side(dims.image_size, dims.kind)
+        return dims
 
 
 def resized(squares_J1hw: Tensor, side: int) -> Tensor:
@@ -252,9 +264,13 @@ class Sam2Decoder(SquareDecoder):
             found = self.candidates((fine, middle), self.without_memory(coarse), self._prompts(prompts_JPC))
         if not self.best_of_several:
             return found.logits, found.iou
+        chosen = self.chosen(found)
+        return found.logits[chosen][:, None], found.iou[chosen][:, None]
+
+    def chosen(self, found: Candidates) -> tuple[Tensor, Tensor]:
+        """int64 [J] and [J]: every job, and which of its masks is drawn."""
         jobs = torch.arange(len(found.iou), device=found.iou.device)
-        best = 1 + found.iou[:, 1:].argmax(1)
-        return found.logits[jobs, best][:, None], found.iou[jobs, best][:, None]
+        return jobs, 1 + found.iou[:, 1:].argmax(1) if self.best_of_several else torch.zeros_like(jobs)
 
     def _prompts(self, vectors_JPC: Tensor) -> Prompts:
         vectors = vectors_JPC.float()
@@ -278,8 +294,7 @@ class Sam2Decoder(SquareDecoder):
             return carried(self, features, prompts_JPC, memory, frame=frame)
         said = None if prompts_JPC is None else self._prompts(prompts_JPC)
         drawn, memory = step(self, features, memory, frame=frame, prompts=said)
-        score = drawn.score if memory.policy.occlusion else None
-        return Followed(drawn.logits, drawn.iou[:, None], score), memory
+        return drawn.followed(memory.policy), memory
 
     def without_memory(self, coarse: Tensor) -> Tensor:
         """The coarse features [J, C, g, g] of a frame that looks back on nothing."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from seglm.model.released.checkpoint import Checkpoint
 
 TRAINED, ORIGINAL = "decoder.mask_decoder.", "decoder.original_mask_decoder."
+KINDS = {"sam2", "sam3"}
+"""of checkpoints that hold such a mask decoder and nothing else"""
 CHANNELS = 7
 """times the prompt width: the levels of the trained one, and the two fine ones of the one that is kept"""
 
@@ -24,7 +26,7 @@ def with_original(checkpoint: Checkpoint, load: Callable[[], Checkpoint]) -> Che
     """
     if checkpoint.has(ORIGINAL):
         return checkpoint
-    fresh = checkpoint if "sam2" in checkpoint.joined_from else load()
+    fresh = checkpoint if KINDS & checkpoint.joined_from.keys() else load()
     kept = {
         ORIGINAL + name.removeprefix(TRAINED): tensor
         for name, tensor in fresh.tensors.items()

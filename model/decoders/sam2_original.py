@@ -25,8 +25,7 @@ def carried(
     original, own = original_of(decoder), features_of_original(decoder, features)
     if prompts_JPC is None:
         drawn, memory = step(original, own, memory, frame=frame)
-        score = drawn.score if memory.policy.occlusion else None
-        return Followed(drawn.logits, drawn.iou[:, None], score), memory
+        return drawn.followed(memory.policy), memory
     logits, iou = decoder.decode(features.expand(len(prompts_JPC), -1, -1, -1), prompts_JPC)
     logits, iou = logits[:, :1], iou[:, :1]
     masks = interpolate(logits, (decoder.image_size,) * 2, mode="bilinear", align_corners=False) > 0

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from seglm.model.decoders.base import Followed
 from seglm.model.decoders.sam2 import Candidates, Prompts, Sam2Decoder, resized
 from seglm.model.decoders.sam2_dims import MASK_LAYERS
 from seglm.model.decoders.sam2_memory import Entry, Memory, MemoryPolicy, Reading
@@ -38,6 +39,10 @@ class Drawn:
     """float32 [B, C, g, g]: the features that were drawn from"""
     pointer: Tensor
     """float32 [B, C]"""
+
+    def followed(self, policy: MemoryPolicy) -> Followed:
+        """The same as whoever follows objects is told it."""
+        return Followed(self.logits, self.iou[:, None], self.score if policy.occlusion else None)
 
 
 def step(

@@ -17,6 +17,8 @@ from seglm.model.decoders.sam2_memory import PREDICTING, TRAINING
 from seglm.utils.ranges import Count, Place
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from seglm.model.released.checkpoint import Checkpoint
 
 GREY = (127.5, 127.5, 127.5)  # mean and deviation, on the 0..255 scale (image_mean and image_std of 0.5)
@@ -67,19 +69,25 @@ class Sam3TrackerDims(TrackerDims):
 class Sam3Tracker(Sam2):
     """The tracker of SAM-3; a recipe that has SAM or SAM-2 picks it by its name."""
 
+    dims: ClassVar[type[TrackerDims]] = Sam3TrackerDims
+
     weights: Place = "facebook/sam3"
     """transformers' folder of a SAM-3 or of its tracker, or one of ours"""
     image_size: Count = 1008
 
-    def complete(self, checkpoint: Checkpoint) -> Checkpoint:
+    @staticmethod
+    def load(path: Path) -> Checkpoint:
         from seglm.model.released.sam3_tracker import load_sam3_tracker
 
-        return self._completed(checkpoint, load_sam3_tracker, Sam3TrackerDims.kind)
+        return load_sam3_tracker(path)
 
     def build(self, sizes: Mapping[str, Any]) -> Sam3TrackerDecoder:
-        dims = Sam3TrackerDims.of(sizes)
-        self._check_side(dims.image_size, dims.kind)
-        return Sam3TrackerDecoder(dims, not_points=self.not_points, best_of_several=self.best_of_several)
+        return Sam3TrackerDecoder(
+            self._sized(sizes),
+            not_points=self.not_points,
+            best_of_several=self.best_of_several,
+            keeps_original=self.keeps_original,
+        )
 
     def preprocessing(self) -> dict[str, Any]:
         return {**super().preprocessing(), "mean": list(GREY), "std": list(GREY)}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from seglm.model.decoders.base import Followed
 from seglm.model.decoders.sam2 import Candidates, Prompts, Sam2, Sam2Decoder
-from seglm.model.decoders.sam2_dims import Sam2Dims
+from seglm.model.decoders.sam2_dims import Sam2Dims, TrackerDims
 from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy
 from seglm.model.decoders.sam2_step import step
 
@@ -91,9 +91,7 @@ class TwoBranches(Sam2):
         return replace(whole, tensors=tensors)
 
     def build(self, sizes: Mapping[str, Any]) -> TwoBranchDecoder:
-        dims = Sam2Dims.of(sizes)
-        self._check_side(dims.image_size, "SAM-2")
-        return TwoBranchDecoder(dims, self)
+        return TwoBranchDecoder(self._sized(sizes), self)
 
 
 def _decouples(recipe: Recipe) -> bool:
@@ -144,7 +142,7 @@ class VisionBranch(nn.Module):
 class TwoBranchDecoder(Sam2Decoder):
     """See `TwoBranches`."""
 
-    def __init__(self, dims: Sam2Dims, choice: TwoBranches) -> None:
+    def __init__(self, dims: TrackerDims, choice: TwoBranches) -> None:
         super().__init__(
             dims,
             not_points=choice.not_points,
@@ -161,7 +159,7 @@ class TwoBranchDecoder(Sam2Decoder):
             fine, middle, coarse = self.levels(features.float())
             said = self._prompts(prompts_JPC)
             each = self._drawn_by_each((fine, middle), self.without_memory(coarse), said)
-        jobs, which = self._chosen(each[DRAWN])
+        jobs, which = self.chosen(each[DRAWN])
         logits, iou = (
             [part[jobs, which] for part in parts] for parts in zip(*map(_masks, each), strict=True)
         )
@@ -188,8 +186,7 @@ class TwoBranchDecoder(Sam2Decoder):
             conditioning = False
         drawn, walked = step(self, features, memory, frame=frame, prompts=said, conditioning=conditioning)
         assert isinstance(walked, SharedMemory), "what is written keeps its kind"
-        score = drawn.score if memory.policy.occlusion else None
-        return Followed(drawn.logits, drawn.iou[:, None], score), replace(walked, share=said.share)
+        return drawn.followed(memory.policy), replace(walked, share=said.share)
 
     # ---- masks -------------------------------------------------------------------------------------------------------
     def candidates(
@@ -229,13 +226,8 @@ class TwoBranchDecoder(Sam2Decoder):
 
     def _given_back(self, vision: Candidates) -> Tensor:
         """The vision's mask as the prompt that asks to improve it, float [J, C, g, g]."""
-        jobs, which = self._chosen(vision)
+        jobs, which = self.chosen(vision)
         return self.dense(vision.logits[jobs, which][:, None].clamp(-LARGEST, LARGEST))
-
-    def _chosen(self, found: Candidates) -> tuple[Tensor, Tensor]:
-        """int64 [J] and [J]: every job, and which of its masks is taken."""
-        jobs = torch.arange(len(found.iou), device=found.iou.device)
-        return jobs, 1 + found.iou[:, 1:].argmax(1) if self.best_of_several else torch.zeros_like(jobs)
 
 
 def _masks(found: Candidates) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ beside the weights has to say it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -238,7 +238,12 @@ def sam2_dims(
     ranked(sizes, tells, source=source)
     embed = sizes[f"{trunk}pos_embed"][1]
     stages = _stages(sizes, f"{trunk}blocks.")
-    said = _said(config or {}, RELEASED.get((embed, stages)), source, f"{embed} channels, blocks {stages}")
+    said = untold(
+        UNTOLD,
+        {"image_size": 1024, "dec_heads": HEADS, **RELEASED.get((embed, stages), {})},
+        config or {},
+        what=f"{source}: a SAM-2 of {embed} channels, blocks {stages} is none of the released ones (tiny, small, base+, large)",
+    )
     return {
         **shared_dims(sizes, source=source),
         **said,
@@ -292,17 +297,21 @@ def _stages(sizes: Mapping[str, tuple[int, ...]], blocks: str) -> tuple[int, ...
     return tuple(end - start for start, end in zip(starts, starts[1:], strict=False))
 
 
-def _said(config: Mapping[str, Any], known: dict[str, Any] | None, source: str, what: str) -> dict[str, Any]:
-    """What no shape tells."""
+def untold(
+    asked: Sequence[str], known: Mapping[str, Any], given: Mapping[str, Any], *, what: str
+) -> dict[str, Any]:
+    """Sizes that no shape tells: those that are given, else those that are known.
+
+    given: None is nothing. what: the weights, and why nothing is known of them. Raises WeightsError that lists what is absent.
+    """
     said = {
-        key: tuple(config[key]) if isinstance(config[key], list) else config[key]
-        for key in UNTOLD
-        if key in config
+        key: tuple(given[key]) if isinstance(given[key], list) else given[key]
+        for key in asked
+        if given.get(key) is not None
     }
-    found = {"image_size": 1024, "dec_heads": HEADS, **(known or {}), **said}
-    if absent := [key for key in UNTOLD if key not in found]:
+    found = {**known, **said}
+    if absent := [key for key in asked if key not in found]:
         raise WeightsError(
-            f"{source}: a SAM-2 of {what} is none of the released ones (tiny, small, base+, large), and no shape tells "
-            f"{', '.join(absent)}; put a config.json with them beside the weights"
+            f"{what}, and no shape tells {', '.join(absent)}; put a config.json with them beside the weights"
         )
     return found

@@ -15,10 +15,9 @@ from typing import Any
 
 from seglm.model.released.checkpoint import Checkpoint, count_layers
 from seglm.model.released.dims import ranked
-from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import config_of, read_tensors
 from seglm.model.released.keymap import Rule, mapped
-from seglm.model.released.sam2 import HF_NAMES, shared_dims
+from seglm.model.released.sam2 import HF_NAMES, shared_dims, untold
 
 OTHER_SAM3 = "Give transformers' folder of facebook/sam3 as --vision_pretrained."
 RELEASED: Mapping[tuple[int, int], dict[str, Any]] = {
@@ -27,6 +26,8 @@ RELEASED: Mapping[tuple[int, int], dict[str, Any]] = {
     },
 }  # fmt: skip
 """(channels, layers of the image encoder) -> what they do not tell (transformers 5.24, models/sam3/configuration_sam3.py)"""
+UNTOLD = ("vit_heads", "window_size", "global_attn_indexes", "image_size", "dec_heads")
+"""sizes that no shape tells"""
 ENCODER, NECK = "detector_model.vision_encoder.backbone.", "tracker_neck."
 WHOLE_NAMES: tuple[Rule, ...] = (
     (r"detector_model\.vision_encoder\.backbone\.(.+)", r"decoder.image_encoder.backbone.\1"),
@@ -75,7 +76,12 @@ def sam3_tracker_dims(
     dim, depth = sizes[patches][0], count_layers(sizes, f"{vit}layers.")
     return {
         **shared_dims(sizes, source=source),
-        **_said(config or {}, RELEASED.get((dim, depth)), source, f"{dim} channels, {depth} layers"),
+        **untold(
+            UNTOLD,
+            RELEASED.get((dim, depth), {}),
+            _said(config or {}),
+            what=f"{source}: a SAM-3 tracker of {dim} channels, {depth} layers is not the released one",
+        ),
         "vit_dim": dim,
         "vit_depth": depth,
         "vit_mlp": sizes[mlp][0],
@@ -84,9 +90,8 @@ def sam3_tracker_dims(
     }
 
 
-def _said(config: Mapping[str, Any], known: dict[str, Any] | None, source: str, what: str) -> dict[str, Any]:
-    """What no shape tells, in our words or transformers'."""
-    asked = ("vit_heads", "window_size", "global_attn_indexes", "image_size", "dec_heads")
+def _said(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `config.json` says of UNTOLD, in our words or transformers'; None of what it leaves out."""
     tracker = config.get("tracker_config") or config
     detector = config.get("detector_config") or config
     backbone = (detector.get("vision_config") or {}).get("backbone_config") or {}
@@ -97,16 +102,4 @@ def _said(config: Mapping[str, Any], known: dict[str, Any] | None, source: str, 
         "image_size": backbone.get("image_size"),
         "dec_heads": (tracker.get("mask_decoder_config") or {}).get("num_attention_heads"),
     }
-    said = {key: config.get(key, theirs[key]) for key in asked}
-    given = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in said.items()
-        if value is not None
-    }
-    found = {**(known or {}), **given}
-    if absent := [key for key in asked if key not in found]:
-        raise WeightsError(
-            f"{source}: a SAM-3 tracker of {what} is not the released one, and no shape tells {', '.join(absent)}; put a "
-            "config.json with them beside the weights"
-        )
-    return found
+    return {key: config.get(key, theirs[key]) for key in UNTOLD}

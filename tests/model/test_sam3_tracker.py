@@ -179,6 +179,22 @@ def test_a_command_picks_it_and_a_manifest_keeps_it() -> None:
     assert isinstance(picked.decoder, Sam2)
 
 
+def test_its_own_mask_decoder_is_kept_beside_the_trained_one(tmp_path: Path) -> None:
+    ours = {f"decoder.{name}": one for name, one in tiny_sam3().state_dict().items()}
+    choice = Sam3Tracker(
+        weights=str(written(tmp_path / "sam3", ours, CONFIG)), image_size=SIDE, keeps_original=True
+    )
+    completed = choice.complete(Checkpoint("", {}))
+    decoder = choice.build(completed.decoder or {})
+    decoder.load_state_dict(
+        {name.removeprefix("decoder."): value for name, value in completed.tensors.items()}
+    )
+    own, kept = decoder.mask_decoder.state_dict(), decoder.original_mask_decoder
+    assert kept is not None and all(
+        torch.equal(own[name], value) for name, value in kept.state_dict().items()
+    )
+
+
 def test_weights_for_another_square_are_refused_with_the_setting() -> None:
     with pytest.raises(ValueError, match="this SAM-3 tracker was made for 84; set decoder.image_size=84"):
         Sam3Tracker().build(asdict(SAM3))
