@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seglm.utils.command import BY_SIGNAL
+
 WARM_SHARE = 0.02  # of the run, linear
 FINAL_SHARE = 0.02  # of the peak rate, at the end of the cosine
 AVERAGE_DECAY = 0.998  # of the running average, per step
 CLIP_NORM = 1.0
-BY_SIGNAL = 128  # the exit status of a run that a signal stopped is this and its number
 StepFn = Callable[[int, float], tuple[Tensor, Mapping[str, float]]]
 
 

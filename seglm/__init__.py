@@ -12,9 +12,7 @@ from pathlib import Path as _Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from seglm.hf import SegLMModel
-    from seglm.model.precision import Precision
-    from seglm.model.quantize import Bits
+    from seglm.hf import load as load
 
 __version__ = "0.1.0"
 
@@ -43,35 +41,10 @@ if _is_command and (_absent := [name for name in ("torch", "numpy", "cv2", "PIL"
     )
 
 
-def load(
-    path: str | _Path,
-    *,
-    device: str | None = None,
-    precision: Precision | None = None,
-    bits: Bits | None = None,
-    recipe: str | None = None,
-    vision: str | None = None,
-    decoder: str | None = None,
-    revision: str | None = None,
-    max_length: int | None = None,
-) -> SegLMModel:
-    """A model that answers: `seglm.load("runs/lisa_tiny/merged").predict("cup.jpg", "Please segment the cup.").masks`.
+def __getattr__(name: str) -> object:
+    """`load` comes with PyTorch and transformers, which nobody waits for who asks for something else."""
+    if name == "load":
+        from seglm.hf import load
 
-    path: a merged folder or a released model, or a hub id. device: `cpu`, `cuda`, `cuda:1`; None: the GPU where there is one.
-    precision: `fp32`, `bf16`, `fp16`; bits: the LLM in `8bit` or `4bit`; vision, decoder: where CLIP and SAM lie, for releases
-    that hold none; revision: of a hub id. None always means: as the weights were trained.
-    Raises FileNotFoundError, WeightsError for weights that do not fit, ValueError for what this machine cannot do.
-    """
-    from seglm.hf import load
-
-    return load(
-        path,
-        device=device,
-        precision=precision,
-        bits=bits,
-        recipe=recipe,
-        vision=vision,
-        decoder=decoder,
-        revision=revision,
-        max_length=max_length,
-    )
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

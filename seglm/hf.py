@@ -183,7 +183,13 @@ def load(
     revision: str | None = None,
     max_length: int | None = None,
 ) -> SegLMModel:
-    """See `seglm.load`."""
+    """A model that answers: `seglm.load("runs/lisa_tiny/merged").predict("cup.jpg", "Please segment the cup.").masks`.
+
+    path: a merged folder or a released model, or a hub id. device: `cpu`, `cuda`, `cuda:1`; None: the GPU where there is one.
+    precision: `fp32`, `bf16`, `fp16`; bits: the LLM in `8bit` or `4bit`; vision, decoder: where CLIP and SAM lie, for releases
+    that hold none; revision: of a hub id. None always means: as the weights were trained.
+    Raises FileNotFoundError, WeightsError for weights that do not fit, ValueError for what this machine cannot do.
+    """
     segmenter, line = open_model(
         str(path),
         device=device,

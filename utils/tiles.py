@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 from seglm.utils.types import Images, Look, Script
@@ -30,19 +30,19 @@ def grid_of(size: tuple[int, int], *, most: int, side: int) -> tuple[int, int]:
     return best
 
 
+def images_in(script: Script) -> Iterator[Images]:
+    """Everything that is shown in it."""
+    for dialogue in script:
+        for turn in dialogue.turns:
+            yield from (piece for piece in (*turn.question, *turn.answer) if isinstance(piece, Images))
+
+
 def views(script: Script, num_seen: int, size: tuple[int, int], *, look: Look, side: int) -> tuple[int, ...]:
     """How many squares the vision tower sees of each of the frames that are shown: more than one of what is shown finely.
 
     size: (H, W) of the frames, original pixels. side: of the square, pixels.
     """
-    fine = {
-        frame
-        for dialogue in script
-        for turn in dialogue.turns
-        for piece in (*turn.question, *turn.answer)
-        if isinstance(piece, Images) and piece.fidelity == "fine"
-        for frame in piece.frames
-    }
+    fine = {frame for images in images_in(script) if images.fidelity == "fine" for frame in images.frames}
     if not fine or look.tiles == 1:
         return (1,) * num_seen
     count = squares(grid_of(size, most=look.tiles, side=side))

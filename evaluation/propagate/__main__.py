@@ -21,6 +21,7 @@ from seglm.dataset.given import sample_of_video
 from seglm.dataset.readers.video import Video, open_video
 from seglm.evaluation.asking.chat_files import claimed
 from seglm.evaluation.asking.chat_video import described_video, save_video
+from seglm.evaluation.asking.open_model import device_named
 from seglm.evaluation.propagate.answers import FramesOf, answer_of, in_order
 from seglm.evaluation.propagate.choice import HELP, SAM2, check_propagator, propagator
 from seglm.evaluation.propagate.objects import frames_of, read_objects
@@ -50,7 +51,7 @@ def _carry(given: argparse.Namespace) -> None:
     numbers, anchors = read_objects(masks, video.size)
     for frame, file in masks.items():
         print(f"{file}: frame {frame} of {video.num_frames} ({video.names[frame]})", flush=True)  # noqa: T201
-    carry = propagator(given.propagate, _device())
+    carry = propagator(given.propagate, device_named(None))
     sample = sample_of_video(video, str(given.video))
     walk = in_order(carry(FramesOf(sample), anchors))
     bar = tqdm(walk, total=video.num_frames, unit="frame", leave=False, disable=None)
@@ -67,12 +68,6 @@ def _written(
     drawn = (seen(one.frame, answer_of(spoken, [*one.masks], one.there), video.size) for one in walk)
     name = claimed(given.video, given.out)
     return described_video(save_video(drawn, video, sample.frame, name, given.out))[1:]
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _parser() -> argparse.ArgumentParser:

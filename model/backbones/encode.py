@@ -7,7 +7,7 @@ expand to any number of positions, and a literal "[SEG]" that a user types is no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isqrt
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from seglm.model.backbones.templates import Template, Written
 from seglm.model.backbones.tokenizer import token_ids
-from seglm.utils.tiles import views
+from seglm.utils.tiles import images_in, views
 from seglm.utils.types import (
     IGNORE_LABEL,
     IMAGE_POSITION,
@@ -66,7 +66,6 @@ class DialogueEncoder:
         Raises ValueError if a token is not one id of its own in the tokenizer, or if neither the end of the template's answers
         nor the tokenizer's own end is.
         """
-
         self.tokenizer = tokenizer
         self.template = template
         self.patches = patches
@@ -129,7 +128,7 @@ class DialogueEncoder:
 
         size: (H, W) of its frames, original pixels, by which those are cut that are shown finely.
         """
-        seen = 1 + max((frame for dialogue in script for frame in _frames(dialogue)), default=-1)
+        seen = 1 + max((frame for images in images_in(script) for frame in images.frames), default=-1)
         counts = views(script, seen, size, look=self.look, side=self.side)
         return tuple(
             self.encode(
@@ -275,14 +274,6 @@ class DialogueEncoder:
                 f"{self.decode(branch.ids.tolist())[-80:]!r}"
             )
         return Branch(branch.ids[:limit], labels, branch.frame[:limit], branch.patch[:limit], branch.slots)
-
-
-def _frames(dialogue: Dialogue) -> Iterator[int]:
-    """Every frame that is shown."""
-    for turn in dialogue.turns:
-        for piece in (*turn.question, *turn.answer):
-            if isinstance(piece, Images):
-                yield from piece.frames
 
 
 def _control(number: object, name: str) -> int:

@@ -68,7 +68,6 @@ class Sam2(DecoderChoice):
     """the same where drawing is learnt"""
     best_of_several: bool = False
     """the mask with the highest estimated IoU of those for an ambiguous prompt is drawn, not the one for a clear prompt"""
-
     keeps_original: bool = False
     """beside the mask decoder that is trained stands that of `weights`, which carries masks on (`MemoryPolicy.by_mask`)"""
 

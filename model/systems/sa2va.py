@@ -34,6 +34,7 @@ from seglm.model.backbones.llava import Llava
 from seglm.model.captions import caption_turn, region_turns, regions_shown
 from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Sam2
 from seglm.model.decoders.sam2_memory import PREDICTING
+from seglm.model.phrases import PHRASE
 from seglm.model.point_terms import PointBce, PointDice, Points
 from seglm.model.recipe import (
     SETS,
@@ -67,7 +68,7 @@ QUESTIONS = (*_QUESTIONS, *(question[:-1] for question in _QUESTIONS))
 """of stills and of videos, with and without their last sign (projects/llava_sam2/datasets/ReVOS_Dataset.py)"""
 VAL_STILL, VAL_VIDEO = " Please segment {} in this image.", "Please segment {}."
 """projects/llava_sam2/evaluation/dataset/{RES,refVOS}.py"""
-MARKS = ("<p>", "</p>", "<vp>", "</vp>")
+MARKS = (*PHRASE, "<vp>", "</vp>")
 """around a phrase that a slot follows, and around the patches of a region"""
 CARRIED = replace(PREDICTING, by_mask=True)
 """at inference: what the trained mask decoder draws is carried on by SAM-2's own, as in Sa2VA-i (arXiv 2509.19082)"""
