@@ -56,7 +56,7 @@ def regions_shown(clip: Clip) -> tuple[Piece, ...]:
 
 
 def region_turns(clip: Clip, rng: np.random.Generator) -> list[Turn]:
-    """The turns about the regions, or a question for a description of each that has one."""
+    """The clip's own turns, or a question for a description of each region that has one."""
     if clip.turns:
         return [Turn((question,), (answer,)) for question, answer in clip.turns]
     turns = []

@@ -26,7 +26,6 @@ from seglm.model.released.internvl import (
     INTERNLM,
     internvl_checkpoint,
     internvl_names,
-    language_section,
 )
 from seglm.model.released.internvl import original_names as internvl_back
 from seglm.model.released.llava import tokenizer_folder
@@ -43,17 +42,14 @@ SAM2_SIZES = "sam2_dims"
 def load_sa2va(path: str | Path) -> Checkpoint:
     """Reads a Sa2VA folder. Raises WrongNames for what looks like one and is not, and as InternVL and SAM-2 do."""
     source, config = str(path), config_of(path)
-    raw = read_tensors(path)
-    text = language_section(config, source)
-    tensors = sa2va_names(raw, source=source, text=text)
-    rest = {name: tensor for name, tensor in raw.items() if not name.startswith((SAM2, PROJECT))}
+    own, rest = _apart(read_tensors(path), source)
     base = internvl_checkpoint(rest, config, source=source, tokenizer=tokenizer_folder(path))
-    sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    sizes = {name: tuple(tensor.shape) for name, tensor in own.items()}
     hidden, width = sizes["project.0.weight"][0], sizes["project.2.weight"][0]
     return replace(
         base,
         kind="sa2va",
-        tensors={**tensors, **base.tensors},
+        tensors={**own, **base.tensors},
         decoder=sam2.sam2_dims(sizes, source=source, config=config.get(SAM2_SIZES)),
         project=(hidden, width),
         system="sa2va",
@@ -64,6 +60,12 @@ def sa2va_names(
     raw: Mapping[str, Tensor], *, source: str, text: Mapping[str, Any] | None = None
 ) -> dict[str, Tensor]:
     """Tensors of a Sa2VA under our names; text: the config of its language model. Raises WrongNames."""
+    own, rest = _apart(raw, source)
+    return {**(internvl_names(rest, text or {}, source=source) if rest else {}), **own}
+
+
+def _apart(raw: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What a Sa2VA has beside its InternVL, under our names, and the InternVL under its own. Raises WrongNames."""
     bare = {name.removeprefix(TRAINED): tensor for name, tensor in raw.items()}
     decoder = {name.removeprefix(SAM2): tensor for name, tensor in bare.items() if name.startswith(SAM2)}
     project = {name: tensor for name, tensor in bare.items() if name.startswith(PROJECT)}
@@ -74,11 +76,8 @@ def sa2va_names(
                 f"{source}: {part} is not in this checkpoint, so it is no Sa2VA; a plain InternVL is a base (--version), and is "
                 "trained with train_ds.py"
             )
-    return {
-        **(internvl_names(rest, text or {}, source=source) if rest else {}),
-        **sam2.sam2_names(decoder, source=source),
-        **{name.replace(PROJECT, "project."): tensor for name, tensor in project.items()},
-    }
+    projected = {name.replace(PROJECT, "project."): tensor for name, tensor in project.items()}
+    return {**sam2.sam2_names(decoder, source=source), **projected}, rest
 
 
 def original_names(

@@ -137,11 +137,9 @@ def _asked(clip: Clip, rng: np.random.Generator, targets: tuple[int, ...]) -> Sc
     if clip.caption is not None:
         turns = [caption_turn(clip, clip.caption, rng)]
         asked = tuple(phrase.target for phrase in clip.caption.phrases)
-    elif clip.regions:
-        start = (*start, *regions_shown(clip))
+    elif clip.regions or clip.turns:
+        start = (*start, *(regions_shown(clip) if clip.regions else ()))
         turns = region_turns(clip, rng)
-    elif clip.turns:
-        turns = [Turn((question,), (answer,)) for question, answer in clip.turns]
     else:
         turns, asked = [_turn(clip, target, rng) for target in targets], targets
     first = replace(turns[0], question=(*start, *turns[0].question))
