@@ -30,14 +30,14 @@ def cases(family: str, *, having: str = "io.safetensors") -> list[str]:
     return sorted({path.parent.name for path in (ROOT / family).glob(f"*/{having}*")})
 
 
-def each(names: str, values: Iterable[Any], *, ships: bool = True) -> pytest.MarkDecorator:
+def each(names: str, values: Iterable[Any]) -> pytest.MarkDecorator:
     """`pytest.mark.parametrize` over what the goldens hold.
 
-    Those that ship hold something for every test, or pytest ends with an error, but for what is too large to ship (`ships`); of
-    somebody's own, a test that they have nothing for is skipped and says so.
+    Those that ship hold something for every test, or pytest ends with an error; of somebody's own, a test that they have nothing
+    for is skipped and says so.
     """
     found = list(values)
-    if not found and (ROOT != SHIPPED or not ships):
+    if not found and ROOT != SHIPPED:
         nothing = pytest.mark.skip(reason=f"{ROOT} holds nothing for this test")
         found = [pytest.param(*[None] * len(names.split(",")), marks=nothing, id="none")]
     return pytest.mark.parametrize(names, found)

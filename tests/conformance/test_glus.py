@@ -20,14 +20,14 @@ from tests.conformance.lisa_golden import original_gradients
 TRAINING = cases(FAMILY, having="clip.safetensors")  # with the weights 3 MB, too large to ship
 
 
-@each("case", TRAINING, ships=False)
+@each("case", TRAINING)
 @pytest.mark.parametrize("share_prefix", [False, True])
 def test_losses_and_every_gradient_are_the_original_ones(case: str, share_prefix: bool) -> None:
     said = golden()
     check_training(said, original_gradients(FAMILY, case, said), share_prefix=share_prefix, clips=clips(said))
 
 
-@each("case", TRAINING, ships=False)
+@each("case", TRAINING)
 def test_every_forward_value_is_the_original_one(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     said = golden()
     written: list[tuple[Tensor, Tensor]] = []
@@ -66,7 +66,7 @@ def test_every_forward_value_is_the_original_one(case: str, monkeypatch: pytest.
         assert_close(got[name], value, name)
 
 
-@each("case", TRAINING, ships=False)
+@each("case", TRAINING)
 def test_gradients_through_memory_change_no_loss_and_reach_earlier_frames(case: str) -> None:
     end_to_end = released()
     decoder = replace(end_to_end.decoder, training_memory=END_TO_END)  # type: ignore[call-arg]

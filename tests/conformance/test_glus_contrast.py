@@ -68,7 +68,7 @@ def test_the_pools_of_a_slot_are_the_original_ones(case: str) -> None:
     assert set(dropped[:, 2].tolist()) == set(range(10)) - {3}
 
 
-@each("case", IN_TRAINING, ships=False)
+@each("case", IN_TRAINING)
 def test_a_batch_is_contrasted_with_the_bank_as_the_original_does(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
