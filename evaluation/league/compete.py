@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from seglm.evaluation.league.entrants import Budget, Entrant, fingerprint
+from seglm.evaluation.league.entrants import Budget, Entrant, fingerprint, stages
 from seglm.evaluation.league.work import Work
 from seglm.evaluation.scores.report import scores_of
 from seglm.evaluation.scores.results import Scores
@@ -27,12 +27,12 @@ class Played:
 
     row: str
     seed: int
-    steps: int
-    """optimizer steps, the same for all seeds of a row"""
-    seconds_per_step: float
-    """CPU seconds in the trial, from which `steps` follows"""
+    steps: tuple[int, ...]
+    """optimizer steps of each stage, the same for all seeds of a row"""
+    seconds_per_step: tuple[float, ...]
+    """CPU seconds in the trials, from which `steps` follow"""
     trained: float
-    """CPU seconds that the training took, starting and saving included; 0 if it was found done"""
+    """CPU seconds that the trainings took, starting and saving included; 0 if it was found done"""
     commit: str
     folder: str
     scores: Mapping[str, Scores]
@@ -59,7 +59,7 @@ def compete(
     failed: list[Failed] = []
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            trials = [(row, pool.submit(_trial, row, budget, work, out)) for row in rows]
+            trials = [(row, pool.submit(_trials, row, budget, work, out)) for row in rows]
             paces = {row.name: pace for row, trial in trials if (pace := _taken(trial, row, None, failed))}
             games = [
                 (row, seed, pool.submit(_game, row, seed, paces[row.name], budget, work, out))
@@ -76,9 +76,9 @@ def compete(
     return sorted(played, key=lambda game: (names.index(game.row), seeds.index(game.seed))), failed
 
 
-def steps_of(budget: Budget, seconds_per_step: float) -> int:
-    """How many steps fit into the budget; at least one."""
-    return max(1, int(budget.minutes * SECONDS / seconds_per_step))
+def steps_of(minutes: float, seconds_per_step: float) -> int:
+    """How many steps fit into the minutes; at least one."""
+    return max(1, int(minutes * SECONDS / seconds_per_step))
 
 
 def _taken(result: Future[T], row: Entrant, seed: int | None, failed: list[Failed]) -> T | None:
@@ -91,19 +91,30 @@ def _taken(result: Future[T], row: Entrant, seed: int | None, failed: list[Faile
         return None
 
 
+def _trials(row: Entrant, budget: Budget, work: Work, out: Path) -> tuple[float, ...]:
+    """CPU seconds a step of each stage."""
+    found = []
+    for one, share in stages(row):
+        pace = _trial(one, budget, work, out)
+        log.info(
+            "%s: %.3f CPU seconds a step, %d steps", one.name, pace, steps_of(share * budget.minutes, pace)
+        )
+        found.append(pace)
+    return tuple(found)
+
+
 def _trial(row: Entrant, budget: Budget, work: Work, out: Path) -> float:
     key = fingerprint(row, replace(budget, minutes=0, benchmarks=()))  # how fast it is depends on neither
     kept = out / "trials" / f"{row.slug}-{key}.json"
     if not kept.is_file():
         log.info("%s: how long does a step take?", row.name)
         _keep(kept, {"row": row.name, "seconds_per_step": work.seconds_per_step(row)})
-    pace = float(json.loads(kept.read_text(encoding="utf-8"))["seconds_per_step"])
-    log.info("%s: %.3f CPU seconds a step, %d steps", row.name, pace, steps_of(budget, pace))
-    return pace
+    return float(json.loads(kept.read_text(encoding="utf-8"))["seconds_per_step"])
 
 
-def _game(row: Entrant, seed: int, pace: float, budget: Budget, work: Work, out: Path) -> Played:
-    steps = steps_of(budget, pace)
+def _game(row: Entrant, seed: int, paces: tuple[float, ...], budget: Budget, work: Work, out: Path) -> Played:
+    shares = [share for _, share in stages(row)]
+    steps = tuple(steps_of(share * budget.minutes, pace) for share, pace in zip(shares, paces, strict=True))
     key = fingerprint(row, budget, seed=seed, steps=steps)
     kept = out / "results" / f"{row.slug}-seed{seed}-{key}.json"
     if not kept.is_file():
@@ -111,7 +122,7 @@ def _game(row: Entrant, seed: int, pace: float, budget: Budget, work: Work, out:
         folder.mkdir(parents=True, exist_ok=True)
         scores, trained = work.play(row, seed=seed, steps=steps, folder=folder)
         inside = str(folder.relative_to(out))
-        _keep(kept, asdict(Played(row.name, seed, steps, pace, trained, commit(), inside, scores)))
+        _keep(kept, asdict(Played(row.name, seed, steps, paces, trained, commit(), inside, scores)))
         log.info("%s, seed %d: done", row.name, seed)
     return _read(kept)
 
@@ -124,4 +135,5 @@ def _keep(path: Path, content: Mapping[str, object]) -> None:
 def _read(path: Path) -> Played:
     content = json.loads(path.read_text(encoding="utf-8"))
     scores = {spec: scores_of(values) for spec, values in content.pop("scores").items()}
-    return Played(**content, scores=scores)
+    stages_of = {name: tuple(content.pop(name)) for name in ("steps", "seconds_per_step")}
+    return Played(**content, **stages_of, scores=scores)

@@ -96,21 +96,44 @@ def resolved(entrant: Entrant, dataset_dir: Path, *, seed: int = 0, steps: int =
     )
 
 
+def stages(entrant: Entrant) -> list[tuple[Entrant, float]]:
+    """What is trained for a row, one after the other, and each one's share of the minutes: as their schedules have it.
+
+    A recipe that begins with another one's weights (`Recipe.after`) is the second of two; `:after=` takes it without the first.
+    Settings of the row are those of its own recipe alone.
+    """
+    own = with_settings(named(entrant.recipe), entrant.settings)
+    if not own.after:
+        return [(entrant, 1.0)]
+    before = named(own.after)
+    first, second = (one.schedule.epochs * one.schedule.steps_per_epoch for one in (before, own))
+    share = first / (first + second)
+    return [(Entrant(f"{entrant.name} ({own.after})", own.after), share), (entrant, 1 - share)]
+
+
 def settled(dataset_dir: Path, *, seed: int, steps: int) -> list[tuple[str, str]]:
     """What the league sets in every recipe, in the order of SETTLED; the loader works in the one thread that is counted."""
     return list(zip(SETTLED, ("1", str(steps), str(seed), "0", str(dataset_dir)), strict=True))
 
 
-def fingerprint(entrant: Entrant, budget: Budget, *, seed: int = 0, steps: int = 1) -> str:
-    """16 hexadecimal digits that change with whatever the result depends on, the code apart.
+def fingerprint(entrant: Entrant, budget: Budget, *, seed: int = 0, steps: Sequence[int] = ()) -> str:
+    """16 hexadecimal digits that change with whatever the result depends on, the code apart; steps: of each stage.
 
     Raises ValueError if there is no toy world at `budget.dataset_dir`.
     """
     world = _manifest(budget.dataset_dir)
-    recipe = resolved(entrant, Path("-"), seed=seed, steps=steps)  # where the world lies does not matter
-    weights = {recipe.backbone.weights, recipe.backbone.vision, recipe.decoder.weights}
+    trained = [one for one, _ in stages(entrant)]
+    found = [  # where the world lies does not matter
+        resolved(one, Path("-"), seed=seed, steps=count)
+        for one, count in zip(trained, steps or [1] * len(trained), strict=True)
+    ]
+    weights = {
+        one
+        for recipe in found
+        for one in (recipe.backbone.weights, recipe.backbone.vision, recipe.decoder.weights)
+    }
     facts = {
-        "recipe": to_json(recipe),
+        "recipes": [to_json(recipe) for recipe in found],
         "world": asdict(world),
         "videos": None if (videos := read_video_manifest(budget.dataset_dir)) is None else asdict(videos),
         "weights": sorted(json.dumps(weights_entry(resolve(one))["files"]) for one in weights),

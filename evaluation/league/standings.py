@@ -85,7 +85,8 @@ def _markdown(
         "",
         f"{budget.minutes:g} minutes of one core for the training steps of every row and seed (starting and scoring not "
         "counted), the same toy world for all. How many steps fit was found once for each row, so its seeds differ in nothing "
-        f"else. Percent; mean {SPREAD} standard deviation over seeds. A column under the name of a kind is the gIoU, of "
+        "else; a row with two numbers of steps was trained in two stages. "
+        f"Percent; mean {SPREAD} standard deviation over seeds. A column under the name of a kind is the gIoU, of "
         "videos the J&F, of its expressions.",
         "",
         "| row | steps | CPU seconds a step | seeds |",
@@ -94,7 +95,9 @@ def _markdown(
     for row in dict.fromkeys(game.row for game in games):
         own = [game for game in games if game.row == row]
         seeds = ", ".join(str(game.seed) for game in own)
-        lines.append(f"| {row} | {own[0].steps} | {own[0].seconds_per_step:.3f} | {seeds} |")
+        steps = " + ".join(map(str, own[0].steps))
+        paces = ", ".join(f"{pace:.3f}" for pace in own[0].seconds_per_step)
+        lines.append(f"| {row} | {steps} | {paces} | {seeds} |")
     for spec, rows in every.items():
         about = games[0].scores[spec]
         lines += ["", f"## {about.benchmark}", ""]

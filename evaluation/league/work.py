@@ -14,7 +14,7 @@ from typing import Protocol
 
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.evaluate import folder_name
-from seglm.evaluation.league.entrants import Budget, Entrant, settled
+from seglm.evaluation.league.entrants import Budget, Entrant, settled, stages
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
 from seglm.training import saves
@@ -41,9 +41,12 @@ class Work(Protocol):
         """CPU seconds of one optimizer step, from a short trial."""
 
     def play(
-        self, entrant: Entrant, *, seed: int, steps: int, folder: Path
+        self, entrant: Entrant, *, seed: int, steps: Sequence[int], folder: Path
     ) -> tuple[Mapping[str, Scores], float]:
-        """(benchmark as it was asked for -> scores, CPU seconds of the training); everything it leaves lies in `folder`."""
+        """(benchmark as it was asked for -> scores, CPU seconds of the training); everything it leaves lies in `folder`.
+
+        steps: of each stage of the row.
+        """
 
     def stop(self) -> None:
         """Ends what is still running."""
@@ -66,20 +69,24 @@ class Processes:
         spent = []
         for steps in TRIAL:
             shutil.rmtree(folder, ignore_errors=True)
-            spent.append(self._train(entrant, seed=0, steps=steps, folder=folder))
+            spent.append(self._train(entrant, seed=0, steps=steps, run=folder / "train"))
         shutil.rmtree(folder, ignore_errors=True)
         return max((spent[1] - spent[0]) / (TRIAL[1] - TRIAL[0]), 1e-3)
 
     def play(
-        self, entrant: Entrant, *, seed: int, steps: int, folder: Path
+        self, entrant: Entrant, *, seed: int, steps: Sequence[int], folder: Path
     ) -> tuple[Mapping[str, Scores], float]:
         """See `Work`. Goes on where a killed one stopped: at its newest checkpoint, or behind its merged folder."""
         merged, spent = folder / "merged", 0.0
+        trained = stages(entrant)
+        runs = [folder / ("train" if one is entrant else one.recipe) for one, _ in trained]
         if not merged.is_dir():
-            spent = self._train(entrant, seed=seed, steps=steps, folder=folder)
+            begun: Path | None = None
+            for (one, _), count, run in zip(trained, steps, runs, strict=True):
+                spent += self._train(one, seed=seed, steps=count, run=run, begun=begun)
+                begun = run / "portable"
             self._call(
-                [MERGE, "--weight", folder / "train" / "portable", "--save_path", merged],
-                folder / "merge.txt",
+                [MERGE, "--weight", runs[-1] / "portable", "--save_path", merged], folder / "merge.txt"
             )
         specs, out = self.budget.benchmarks, folder / "eval"
         self._call(
@@ -87,8 +94,8 @@ class Processes:
              "--val_dataset", ",".join(specs), "--protocol", "generate", "--out", out, "--overwrite"],
             folder / "eval.txt",
         )  # fmt: skip
-        for heavy in ("slots", "ckpt_model", "portable"):
-            _remove(folder / "train" / heavy)
+        for heavy in (run / name for run in runs for name in ("slots", "ckpt_model", "portable")):
+            _remove(heavy)
         return {spec: read_scores(scores_folder(folder, spec)) for spec in specs}, spent
 
     def stop(self) -> None:
@@ -98,15 +105,19 @@ class Processes:
             for process in self._running:
                 process.terminate()
 
-    def _train(self, entrant: Entrant, *, seed: int, steps: int, folder: Path) -> float:
-        run = folder / "train"
-        folder.mkdir(parents=True, exist_ok=True)
-        how = ["--resume", run] if run.is_dir() and saves.newest(run) is not None else ["--overwrite"]
+    def _train(
+        self, entrant: Entrant, *, seed: int, steps: int, run: Path, begun: Path | None = None
+    ) -> float:
+        """CPU seconds of a training, which may begin with the weights of another one."""
+        run.parent.mkdir(parents=True, exist_ok=True)
+        how: list[str | Path] = ["--overwrite", *([] if begun is None else ["--init_from", begun])]
+        if run.is_dir() and saves.newest(run) is not None:
+            how = ["--resume", run]
         settings = [*entrant.settings, *settled(self.budget.dataset_dir, seed=seed, steps=steps)]
         spent = self._call(
-            [TRAIN, "--recipe", entrant.recipe, "--exp_name", run.name, "--log_base_dir", folder, "--no_eval", *how,
+            [TRAIN, "--recipe", entrant.recipe, "--exp_name", run.name, "--log_base_dir", run.parent, "--no_eval", *how,
              *(f"{path}={text}" for path, text in settings)],
-            folder / "train.txt",
+            run.with_suffix(".txt"),
         )  # fmt: skip
         # A training that is asked to stop saves and ends well; what it saved is no result.
         done = saves.newest(run)

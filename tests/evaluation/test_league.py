@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,15 @@ from seglm.evaluation.league import entrants as league_entrants
 from seglm.evaluation.league import work as league_work
 from seglm.evaluation.league.__main__ import main
 from seglm.evaluation.league.compete import Played, compete, steps_of
-from seglm.evaluation.league.entrants import Budget, Entrant, entrants, fingerprint, resolved, seeds_of
+from seglm.evaluation.league.entrants import (
+    Budget,
+    Entrant,
+    entrants,
+    fingerprint,
+    resolved,
+    seeds_of,
+    stages,
+)
 from seglm.evaluation.league.picture import pick_questions
 from seglm.evaluation.league.standings import SPREAD, cells
 from seglm.evaluation.league.work import scores_folder
@@ -60,21 +68,21 @@ class Fake:
     budget: Budget
     broken: str = ""
     trials: list[str] = field(default_factory=list)
-    games: list[tuple[str, int, int]] = field(default_factory=list)
+    games: list[tuple[str, int, tuple[int, ...]]] = field(default_factory=list)
 
     def seconds_per_step(self, entrant: Entrant) -> float:
         self.trials.append(entrant.name)
         return 0.5 if entrant.settings else 0.25
 
     def play(
-        self, entrant: Entrant, *, seed: int, steps: int, folder: Path
+        self, entrant: Entrant, *, seed: int, steps: Sequence[int], folder: Path
     ) -> tuple[Mapping[str, Scores], float]:
-        self.games.append((entrant.name, seed, steps))
+        self.games.append((entrant.name, seed, tuple(steps)))
         if self.broken == f"{entrant.name} {seed}":
             raise RuntimeError(f"{folder}/train.txt ends, with status 1: error: no memory")
 
         ask = saying(lambda sample, number, mask: moved(mask, seed))
-        recipe = resolved(entrant, self.budget.dataset_dir, seed=seed, steps=steps)
+        recipe = resolved(entrant, self.budget.dataset_dir, seed=seed, steps=steps[-1])
         found = {}
         for spec in self.budget.benchmarks:
             asked = benchmark(spec)
@@ -171,7 +179,7 @@ def test_a_result_is_known_by_everything_it_depends_on(world: Path, tmp_path: Pa
         fingerprint(row, budget(world)),
         fingerprint(variant, budget(world)),
         fingerprint(row, budget(world), seed=1),
-        fingerprint(row, budget(world), steps=5),
+        fingerprint(row, budget(world), steps=[5]),
         fingerprint(row, budget(world, minutes=2.0)),
         fingerprint(row, budget(world, benchmarks=SPECS[:1])),
         fingerprint(row, budget(other)),
@@ -185,6 +193,16 @@ def test_a_result_is_known_by_everything_it_depends_on(world: Path, tmp_path: Pa
             ask()
 
 
+def test_a_recipe_that_begins_with_another_is_trained_in_two_stages() -> None:
+    whole, alone = entrants("desa2va_tiny:decoder.reprompt=false,desa2va_tiny:after=", NOWHERE)
+    (first, quarter), (second, rest) = stages(whole)
+    assert (first.recipe, first.settings, quarter) == ("desa2va_tiny_text", (), 0.25)
+    assert second is whole and rest == 0.75
+    assert first.slug != second.slug
+    assert stages(alone) == [(alone, 1.0)]
+    assert stages(entrants("lisa_tiny", NOWHERE)[0])[0][1] == 1.0
+
+
 # ---- what is done ----------------------------------------------------------------------------------------------------
 def test_steps_follow_from_one_trial_a_row_and_are_the_same_for_its_seeds(
     world: Path, tmp_path: Path, no_pictures: None
@@ -193,13 +211,14 @@ def test_steps_follow_from_one_trial_a_row_and_are_the_same_for_its_seeds(
     command(world, tmp_path, work)
     assert sorted(work.trials) == sorted(ROWS.split(","))
     assert sorted(work.games) == [
-        ("lisa_tiny", 0, 240), ("lisa_tiny", 1, 240), ("lisa_tiny:optim.lr=1e-4", 0, 120), ("lisa_tiny:optim.lr=1e-4", 1, 120),
+        ("lisa_tiny", 0, (240,)), ("lisa_tiny", 1, (240,)),
+        ("lisa_tiny:optim.lr=1e-4", 0, (120,)), ("lisa_tiny:optim.lr=1e-4", 1, (120,)),
     ]  # fmt: skip
     kept = [json.loads(path.read_text()) for path in sorted((tmp_path / "results").iterdir())]
-    assert {(one["row"], one["steps"], one["seconds_per_step"]) for one in kept} == {
+    assert {(one["row"], *one["steps"], *one["seconds_per_step"]) for one in kept} == {
         ("lisa_tiny", 240, 0.25), ("lisa_tiny:optim.lr=1e-4", 120, 0.5),
     }  # fmt: skip
-    assert steps_of(budget(world), 1e9) == 1
+    assert steps_of(1.0, 1e9) == 1
 
 
 def test_what_is_done_is_not_done_again_and_what_failed_is(
@@ -211,7 +230,7 @@ def test_what_is_done_is_not_done_again_and_what_failed_is(
     assert "**lisa_tiny:optim.lr=1e-4, seed 1, failed:**" in (tmp_path / "league.md").read_text()
     again = Fake(budget(world))
     command(world, tmp_path, again, "--jobs", "1")
-    assert again.trials == [] and again.games == [("lisa_tiny:optim.lr=1e-4", 1, 120)]
+    assert again.trials == [] and again.games == [("lisa_tiny:optim.lr=1e-4", 1, (120,))]
     third = Fake(budget(world))
     command(world, tmp_path, third)
     assert third.trials == [] and third.games == []
@@ -226,7 +245,7 @@ def test_an_interrupted_league_stops_its_work_and_goes_on_from_there(
 ) -> None:
     class Interrupted(Fake):
         def play(
-            self, entrant: Entrant, *, seed: int, steps: int, folder: Path
+            self, entrant: Entrant, *, seed: int, steps: Sequence[int], folder: Path
         ) -> tuple[Mapping[str, Scores], float]:
             if seed == 1:
                 raise KeyboardInterrupt
@@ -251,13 +270,13 @@ def test_a_command_that_fails_is_named_with_its_last_line(
     work = league_work.Processes(budget(world), tmp_path / "trials")
     [row] = entrants("lisa_tiny", NOWHERE)
     with pytest.raises(RuntimeError, match=r"train\.txt ends, with status 1: error: the disk is full"):
-        work.play(row, seed=0, steps=2, folder=tmp_path / "run")
+        work.play(row, seed=0, steps=[2], folder=tmp_path / "run")
     broken.write_text("print('asked to stop')")
     with pytest.raises(RuntimeError, match="was stopped at step 0 of 2; the same command goes on"):
-        work.play(row, seed=0, steps=2, folder=tmp_path / "run")
+        work.play(row, seed=0, steps=[2], folder=tmp_path / "run")
     work.stop()
     with pytest.raises(RuntimeError, match="the league was stopped"):
-        work.play(row, seed=0, steps=2, folder=tmp_path / "run")
+        work.play(row, seed=0, steps=[2], folder=tmp_path / "run")
 
 
 # ---- what is written -------------------------------------------------------------------------------------------------
@@ -317,9 +336,9 @@ def test_a_league_of_seconds_trains_merges_and_scores(world: Path, tmp_path: Pat
     work = league_work.Processes(budget(world), tmp_path / "trials")
     [row] = entrants("lisa_tiny:schedule.batch_size=2", NOWHERE)
     folder = tmp_path / "run"
-    scores, spent = work.play(row, seed=0, steps=3, folder=folder)
+    scores, spent = work.play(row, seed=0, steps=[3], folder=folder)
     assert set(scores) == set(SPECS) and spent > 1
     assert all(score.all.n > 0 and score.protocol == "generate" for score in scores.values())
     assert (folder / "merged" / "config.json").is_file() and not (folder / "train" / "slots").exists()
-    played = Played(row.name, 0, 3, 0.1, spent, "", "run", scores)
+    played = Played(row.name, 0, (3,), (0.1,), spent, "", "run", scores)
     assert cells([played], SPECS[2])[0][0].column == "gIoU"

@@ -41,7 +41,7 @@ def test_the_page_of_videos_has_a_strip_for_every_row(films: Path, tmp_path: Pat
     for row in ("one", "two"):
         out = scores_folder(tmp_path / row, SPEC)
         scores = evaluate_asker(still_frame(films), chosen, selection, recipe("lisa_tiny"), out_dir=out)
-        games.append(Played(row, 0, 1, 0.1, 0.1, "", row, {SPEC: scores}))
+        games.append(Played(row, 0, (1,), (0.1,), 0.1, "", row, {SPEC: scores}))
     written = save_pictures(tmp_path, games, Budget(1, films, (SPEC,)))
     assert [path.name for path in written] == ["league_videos.png"]
     page = cv2.imread(str(written[0]))
