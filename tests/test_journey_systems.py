@@ -14,6 +14,15 @@ pytestmark = [pytest.mark.slow, TIGHT]
 TRAIN, MERGE = ROOT / "train_ds.py", ROOT / "merge_lora_weights_and_save_hf_model.py"
 SHORT = ("--dataset_dir=data", "--epochs=1", "--steps_per_epoch=2", "--batch_size=2", "--no_eval")
 BENCHMARK = {"lisa_tiny": "ReasonSeg|val", "gsva_tiny": "grefcoco|unc|val", "keyseg_tiny": "ReasonSeg|val"}
+OF_VIDEOS = ("glus_tiny", "sa2va_tiny", "desa2va_tiny")
+
+
+def trained(recipe: str, folder: Path) -> None:
+    """Two steps, and the merge."""
+    run(TRAIN, f"--recipe={recipe}", f"--exp_name={recipe}", *SHORT, cwd=folder)
+    weight = f"runs/{recipe}/portable"
+    said = run(MERGE, "--weight", weight, "--save_path", f"merged/{recipe}", cwd=folder)
+    assert "verified against the un-merged model" in said
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +31,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = ("--images", "120", "--val_images", "4", "--test_images", "4")
     run("-m", "seglm.dataset.toy", "--dataset_dir", "data", *sizes, cwd=folder)
     for recipe in BENCHMARK:
-        run(TRAIN, f"--recipe={recipe}", f"--exp_name={recipe}", *SHORT, cwd=folder)
-        weight = f"runs/{recipe}/portable"
-        said = run(MERGE, "--weight", weight, "--save_path", f"merged/{recipe}", cwd=folder)
-        assert "verified against the un-merged model" in said
+        trained(recipe, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a toy world that moves."""
+    folder = tmp_path_factory.mktemp("videos")
+    sizes = ("--sets", "all", "--images", "60", "--val_images", "2", "--test_images", "2")
+    run("-m", "seglm.dataset.toy", "--dataset_dir", "data", *sizes, cwd=folder)
     return folder
 
 
@@ -68,3 +83,20 @@ def test_a_trained_file_of_gsva_is_scored_without_a_merge(place: Path) -> None:
         "--val_dataset", "grefcoco|unc|val", "--out", "eval/unmerged", cwd=place,
     )  # fmt: skip
     assert "N_acc" in said
+
+
+@pytest.mark.parametrize("recipe", OF_VIDEOS)
+def test_a_system_on_sam2_is_trained_merged_scored_and_answers_about_a_video(
+    videos: Path, recipe: str
+) -> None:
+    trained(recipe, videos)
+    version = ("--version", f"merged/{recipe}")
+    said = run(
+        "-m", "seglm.evaluation.run", *version, "--dataset_dir", "data", "--val_dataset", "mevis|valid_u", "--out",
+        f"eval/{recipe}", "--protocol", "forced", cwd=videos,
+    )  # fmt: skip
+    assert "J&F" in said
+    film = sorted((videos / "data" / "films").glob("*.mp4"))[0]
+    prompt = ("--prompt", "Please segment the ring.", "--vis_save_path", f"chat/{recipe}")
+    said = run(ROOT / "chat.py", *version, "--video", film, *prompt, cwd=videos)
+    assert "text_output" in said and f"recipe {recipe}" in said

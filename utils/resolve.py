@@ -28,8 +28,6 @@ FETCHED: Mapping[str, str] = {
     "sam2.1_hiera_large.pt": "curl -LO https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_large.pt",
 }
 """published files that recipes call by a name which is no hub id -> how they are fetched"""
-MADE: Mapping[tuple[str, ...], str] = {("bases", "sam2"): "python -m seglm.bases.make --only sam2"}
-"""the last parts of a path -> what makes what is there"""
 SMALL_FILES = ("*.json", "*.model", "*.txt")
 
 
@@ -117,8 +115,6 @@ def _complete(folder: Path) -> bool:
 
 def _message(text: str, what: str, looked: list[str], *, hub: str) -> str:
     places = "\n".join(f"  {place}" for place in looked)
-    if made := MADE.get(Path(text).parts[-2:]):
-        return f"{what}: {text!r} was not found, and does not ship.\nNext step: make it by {made}, or give another one"
     fetch = FETCHED.get(
         Path(text).name, f"hf download {text if HUB_ID.fullmatch(text) else '<owner>/<name>'}"
     )

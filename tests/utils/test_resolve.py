@@ -117,11 +117,6 @@ def test_a_published_file_that_is_no_hub_id_is_named_with_the_command_that_fetch
         assert str(caught.value).endswith(told) and name in told and "<owner>" not in told
 
 
-def test_weights_that_a_script_of_ours_makes_are_named_with_it(here: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="make it by python -m seglm.bases.make --only sam2, or give"):
-        resolve("/elsewhere/bases/sam2", what="the mask decoder")
-
-
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
