@@ -22,7 +22,7 @@ from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import config_of
 from seglm.model.released.folder import recipe_of
 from seglm.model.released.identify import WITHOUT_BASE, identify, layout_of, manifest_of
-from seglm.model.released.trained import Trained, compare_base, load_trained, read_trained
+from seglm.model.released.trained import Trained, compare_base, load_trained, on_base, read_trained
 from seglm.model.trainable import fate
 from seglm.utils.dist import World
 from seglm.utils.resolve import resolve
@@ -191,6 +191,7 @@ def load_with_trained(
         else trained
     )
     compare_base(base, trained)
+    trained = on_base(trained, base, recipe.trainable.lora)
     built = assemble(recipe, base, lora=True, device=device)
     required = built.table.trained
     if before is not None:

@@ -90,7 +90,7 @@ def beside(now: Outcome, before: Outcome) -> str:
     return "\n".join([*_head(f"{now.benchmark}, before and now", names), *rows, *leaks])
 
 
-def _spelt(value: float) -> str:
+def _spelt(value: int | float) -> str:
     """A number of things as it is, a score with four decimals."""
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
