@@ -157,7 +157,12 @@ def test_two_processes_write_what_one_writes_of_words(root: Path, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", ["my_qa|val", "my_video_qa|val"])
 def test_a_base_is_asked_before_it_learns_to_segment(spec: str, root: Path, tmp_path: Path) -> None:
-    base = ["--version", str(BASES / "llava"), "--recipe", "videolisa_tiny" if "video" in spec else "lisa_tiny"]
+    base = [
+        "--version",
+        str(BASES / "llava"),
+        "--recipe",
+        "videolisa_tiny" if "video" in spec else "lisa_tiny",
+    ]
     some = ["--dataset_dir", str(root), "--val_dataset", spec, "--limit", "2", "--max_new_tokens", "8"]
     main([*base, *some, "--out", str(tmp_path)])
     content = json.loads((tmp_path / spec.replace("|", "-") / "scores.json").read_text())
