@@ -11,15 +11,14 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import get_args
 
+from seglm.evaluation.asking import weights
 from seglm.evaluation.asking.ask import asker
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker, folder_name
-from seglm.evaluation.asking.leak import refuse_leak
-from seglm.evaluation.asking.parts import Parts
+from seglm.evaluation.asking.parts import PARTS, Parts, check_fresh
 from seglm.evaluation.asking.summary import check_convention
 from seglm.evaluation.propagate.anchors import asking_anchors
 from seglm.evaluation.propagate.answers import propagated
@@ -29,16 +28,13 @@ from seglm.evaluation.published.reproduce import as_published, check_count, comp
 from seglm.evaluation.scores.files import SAID
 from seglm.evaluation.scores.report import SCORES
 from seglm.evaluation.scores.results import Convention
-from seglm.model.precision import Precision
 from seglm.model.recipe import Protocol, Recipe
 from seglm.utils import dist
 from seglm.utils.command import command
 from seglm.utils.config import to_json
 from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
-from seglm.utils.ranges import Count, CountOrNone, place, typed
-
-PARTS = "parts"  # in a benchmark's folder, until everything is asked
+from seglm.utils.ranges import Count, place, typed
 
 
 @command
@@ -65,21 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(given: argparse.Namespace, world: dist.World, published: Row | None) -> bool:
     """Scores and prints; False if a published row was to be reproduced and was not."""
-    from seglm.model.load import load, load_unmerged
-    from seglm.model.released.identify import manifest_of
-    from seglm.utils.resolve import resolve
-
     check_writable(given.out, "--out")
     check_flags(given)
     chosen = [benchmark(spec) for spec in given.val_dataset.split(",")]
     for one in chosen if not given.inference_only else ():
         one.check_truth()
     folders = [_folder(given, one) for one in chosen]
-    scored = given.weight or given.version
-    manifest = manifest_of(resolve(scored, what="the weights to score (--weight, else --version)"))
-    leaks = [
-        refuse_leak(one.data, version=scored, manifest=manifest, allow=given.allow_leak) for one in chosen
-    ]
+    leaks = weights.leaks(given, *(one.data for one in chosen))
     selections = [one.open(given.dataset_dir) for one in chosen]
     for one, selection in zip(chosen if not given.inference_only else (), selections, strict=False):
         check_convention(one.average(given.convention), selection)
@@ -90,16 +78,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
             )
     if published is not None:
         check_count(published, selections[0])
-    load_any = load if given.weight is None else partial(load_unmerged, weight=given.weight)
-    model, recipe = load_any(
-        given.version,
-        recipe=given.recipe,
-        precision=given.precision,
-        device=str(world.device),
-        vision=given.vision_tower,
-        decoder=given.vision_pretrained,
-        world=world,
-    )
+    model, recipe = weights.opened(given, world)
     recipe = _with_flags(recipe, given)
     model.recipe = recipe
     protocol: Protocol = given.protocol or recipe.evaluate.protocol
@@ -111,7 +90,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
         ask = propagated(ask, how)
     is_inside = True
     for one, selection, folder, leak in zip(chosen, selections, folders, leaks, strict=True):
-        parts = _begun(folder, scored, recipe, protocol, one, given)
+        parts = _begun(folder, recipe, protocol, one, given)
         if given.inference_only:
             ask_everything(ask, selection, recipe, out_dir=folder, name=one.name, parts=parts)
             if world.is_main:
@@ -131,7 +110,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
             )
             message = f"{scores}\n\nfiles: {folder}"
             if published is not None:
-                outcome = compare(published, scores, version=scored)
+                outcome = compare(published, scores, version=weights.scored(given))
                 is_inside = outcome.is_inside
                 message = f"{message}\n\n{outcome}"
                 if world.is_main:
@@ -143,46 +122,24 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
 
 def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
     """Where a benchmark's files go. Raises ValueError if an earlier outcome lies there."""
-    folder: Path = given.out / (folder_name(given.weight or given.version, chosen) + named(given))
-    if (folder / SAID).exists() and not (folder / PARTS).exists() and not given.overwrite:
-        what = SCORES if (folder / SCORES).exists() else SAID
-        raise ValueError(
-            f"{folder / what} is there already; pass --overwrite to replace it, or another --out"
-        )
+    folder: Path = given.out / (folder_name(weights.scored(given), chosen) + named(given))
+    check_fresh(folder, (SCORES, SAID), overwrite=given.overwrite)
     return folder
 
 
 def _begun(
-    folder: Path,
-    scored: str,
-    recipe: Recipe,
-    protocol: Protocol,
-    chosen: Benchmark,
-    given: argparse.Namespace,
+    folder: Path, recipe: Recipe, protocol: Protocol, chosen: Benchmark, given: argparse.Namespace
 ) -> Parts:
     """The batches of an evaluation that are done. Raises ValueError, on every process, if they belong to another one."""
-    from seglm.utils.resolve import resolve
-
     parts = Parts(folder / PARTS)
-
-    def problem() -> str | None:
-        place = Path(resolve(scored, what="the weights to score"))
-        files = sorted(place.iterdir()) if place.is_dir() else [place]
-        about = {
-            "weights": {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in files},
-            "recipe": to_json(recipe),
-            "protocol": protocol,
-            "benchmark": chosen.name,
-            **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
-        }
-        try:
-            if done := parts.begin(about, overwrite=given.overwrite):
-                print(f"{folder}: goes on behind {done} batches that are done")  # noqa: T201
-        except ValueError as error:
-            return str(error)
-        return None
-
-    dist.refuse(problem)
+    about = {
+        "weights": weights.fingerprint(given),
+        "recipe": to_json(recipe),
+        "protocol": protocol,
+        "benchmark": chosen.name,
+        **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
+    }
+    parts.begin_together(about, overwrite=given.overwrite)
     return parts
 
 
@@ -236,24 +193,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=place, default=Path("runs/eval"), help="folder for results (default runs/eval)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier outcome in --out")
     parser.add_argument(
         "--inference_only", action="store_true", help="write masks and predictions.csv, score nothing"
     )
-    parser.add_argument("--allow_leak", action="store_true", help="score a split the weights were trained on")
-    parser.add_argument(
-        "--weight", help="trained weights that were never merged, with their base as --version (GSVA's .bin)"
-    )
-    parser.add_argument("--recipe", help="name of the recipe; found out from the weights if not given")
-    parser.add_argument("--precision", choices=get_args(Precision), help="default: the recipe's")
-    parser.add_argument("--vision_tower", "--vision-tower", help="CLIP, for releases that do not hold it")
-    parser.add_argument("--vision_pretrained", help="SAM's .pth, for releases that do not hold it")
+    weights.add_flags(parser)
     add_flags(parser)
     parser.add_argument("--batch_size", "--val_batch_size", type=typed(Count), help="pictures at once")
     parser.add_argument("--max_new_tokens", type=typed(Count), help="longest answer")
-    parser.add_argument(
-        "--local_rank", "--local-rank", type=typed(CountOrNone), help=argparse.SUPPRESS
-    )  # the launcher's; LOCAL_RANK says the same
     return parser
 
 

@@ -22,7 +22,7 @@ from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import config_of
 from seglm.model.released.folder import recipe_of
 from seglm.model.released.identify import WITHOUT_BASE, identify, layout_of, manifest_of
-from seglm.model.released.trained import Trained, compare_base, load_trained, read_trained
+from seglm.model.released.trained import Trained, compare_base, load_trained, on_base, read_trained
 from seglm.model.trainable import fate
 from seglm.utils.dist import World
 from seglm.utils.resolve import resolve
@@ -123,6 +123,28 @@ def load(
     return built.model, built.model.recipe
 
 
+def load_base(
+    path: str,
+    *,
+    recipe: str | None = None,
+    precision: Precision | None = None,
+    device: str = "cpu",
+    vision: str | None = None,
+    decoder: str | None = None,
+    world: World | None = None,
+) -> tuple[Segmenter, Recipe]:
+    """A base as a training begins with it, to be asked for words: its masks are those of a projection that was never trained.
+
+    Parameters as of `load`. Raises as `load`, and FileNotFoundError if the recipe's mask decoder is not there.
+    """
+    chosen = choose_recipe(resolve(path, what="the model (--version)"), name=recipe).recipe
+    chosen = _on_base(chosen, path, vision=vision, decoder=decoder)
+    _check(chosen, precision, world)
+    checkpoint = base_weights(chosen)
+    model = assemble(_used(chosen, checkpoint, precision), checkpoint, lora=False, device=device).model
+    return model, model.recipe
+
+
 def start(recipe: Recipe, init_from: str | None = None) -> Built:
     """The model a training starts from: the recipe's base, the base with trained weights on it, or a whole trained model.
 
@@ -169,6 +191,7 @@ def load_with_trained(
         else trained
     )
     compare_base(base, trained)
+    trained = on_base(trained, base, recipe.trainable.lora)
     built = assemble(recipe, base, lora=True, device=device)
     required = built.table.trained
     if before is not None:
@@ -195,18 +218,22 @@ def load_unmerged(
     """
     trained = read_trained(resolve(weight, what="the trained weights (--weight)"))
     chosen = choose_recipe(Path(trained.source), name=recipe).recipe
-    chosen = replace(
-        chosen,
-        backbone=replace(chosen.backbone, weights=base, vision=vision or chosen.backbone.vision),
-        decoder=replace(chosen.decoder, weights=decoder or chosen.decoder.weights),
-        trainable=replace(
-            chosen.trainable, lora=replace(chosen.trainable.lora, r=trained.lora_rank, dropout=0.0)
-        ),
-    )
+    lora = replace(chosen.trainable.lora, r=trained.lora_rank, dropout=0.0)
+    chosen = replace(chosen, trainable=replace(chosen.trainable, lora=lora))
+    chosen = _on_base(chosen, base, vision=vision, decoder=decoder)
     _check(chosen, precision, world)
     checkpoint = base_weights(chosen)
     used = _used(chosen, checkpoint, precision)
     return load_with_trained(checkpoint, trained, used, device=device).model, used
+
+
+def _on_base(recipe: Recipe, base: str, *, vision: str | None, decoder: str | None) -> Recipe:
+    """The recipe with its base from there, and CLIP and SAM from elsewhere where that is said."""
+    return replace(
+        recipe,
+        backbone=replace(recipe.backbone, weights=base, vision=vision or recipe.backbone.vision),
+        decoder=replace(recipe.decoder, weights=decoder or recipe.decoder.weights),
+    )
 
 
 def _check(recipe: Recipe, precision: Precision | None, world: World | None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seglm.dataset.sources import loaders
+from seglm.dataset.sources import describe, loaders
 from seglm.evaluation.asking.benchmark import benchmark
 
 log = logging.getLogger(__name__)
@@ -51,15 +51,25 @@ def refuse_leak(spec: str, *, version: str, manifest: Mapping[str, Any], allow: 
 def leak(spec: str, *, version: str, manifest: Mapping[str, Any]) -> str | None:
     """Why a score on a benchmark would be a score on training data, or None if nothing says so.
 
-    spec: e.g. `ReasonSeg|val`; a split that is called train is no exception. version: path or hub id of the weights.
-    manifest: what lies beside them (`utils.manifest`), or empty; the names in its `data` are the sources trained on.
+    spec: e.g. `ReasonSeg|val`, or `my_qa|val` of what is answered in words; a split that is called train is no exception.
+    version: path or hub id of the weights. manifest: what lies beside them (`utils.manifest`), or empty; the names in its `data`
+    are the sources trained on.
     """
-    data = benchmark(spec).data
+    data = _data(spec)
     wanted, about = _parts(data), Path(version).name
     if wanted & {part for source in manifest.get("data", ()) for part in _parts(str(source))}:
         return f"the manifest beside {version} lists {data} as training data"
     split, why = RELEASED.get(about.lower(), ("", ""))
     return f"{about}: {why}" if split and wanted & _parts(split) else None
+
+
+def _data(spec: str) -> str:
+    """What `open_source` opens; a data set without expressions is no benchmark, and has its own names of splits."""
+    known = loaders().get(spec.partition("|")[0].strip().lower())
+    if known is None or known.DESCRIPTION.scored is not None:
+        return benchmark(spec).data
+    about, split = describe(spec)
+    return f"{about.name}|{split}"
 
 
 def _parts(source: str) -> set[str]:

@@ -4,7 +4,8 @@
 #   bash evaluation/my_qa/run_inference_qa.sh --version MODEL --dataset_dir DATA [--val_dataset SPEC] [--out FOLDER] ...
 #
 # SPEC: "my_qa|val" (default), "my_video_qa|val"
-# One process. All flags: --help. What is written can be scored again: run_eval_qa.sh
+# All GPUs of this machine take samples in turn; after a kill the same command goes on. All flags: --help.
+# What is written can be scored again: run_eval_qa.sh
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
-"$PYTHON" -m seglm.evaluation.told --out runs/told --val_dataset "my_qa|val" "$@"
+seglm_on_all seglm.evaluation.told --out runs/told --val_dataset "my_qa|val" "$@"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,18 +44,26 @@ class Chosen:
     def __len__(self) -> int:
         return len(self.source) if self.limit is None else min(self.limit, len(self.source))
 
+    def sample(self, number: int) -> Sample:
+        """The number-th of them."""
+        return self.source.sample(number)
+
     def __iter__(self) -> Iterator[Sample]:
-        return (self.source.sample(number) for number in range(len(self)))
+        return map(self.sample, range(len(self)))
 
 
-def ask(model: Segmenter, chosen: Chosen, out: Path, *, max_new_tokens: int) -> None:
-    """Writes PICTURE.json for each picture, as Sa2VA does."""
+def ask(model: Segmenter, sample: Sample, *, max_new_tokens: int) -> list[Mapping[str, Any]]:
+    """The content of the picture's file."""
+    drawn = next(ask_model(model, sample, QUESTION, max_new_tokens=max_new_tokens))
+    [answer] = drawn.answers
+    return [{"image_id": picture_of(sample), **said(answer, sample.size)}]
+
+
+def write(rows: Iterable[Mapping[str, Any]], out: Path) -> None:
+    """PICTURE.json for each picture, as Sa2VA does."""
     (out / FOLDER).mkdir(exist_ok=True)
-    for sample in chosen:
-        drawn = next(ask_model(model, sample, QUESTION, max_new_tokens=max_new_tokens))
-        [answer] = drawn.answers
-        written = {"image_id": picture_of(sample), **said(answer, sample.size)}
-        (out / FOLDER / f"{picture_of(sample)}.json").write_text(json.dumps(written), encoding="utf-8")
+    for row in rows:
+        (out / FOLDER / f"{row['image_id']}.json").write_text(json.dumps(row), encoding="utf-8")
 
 
 def score(chosen: Chosen, place: Path, alike: Likeness) -> Mapping[str, Score]:

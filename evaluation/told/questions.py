@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seglm.evaluation.asking.ask import ask as ask_model
 from seglm.evaluation.scores.answers import Asked, Score, by_kind
 from seglm.evaluation.scores.answers import score as score_answers
 from seglm.evaluation.scores.grounded import Likeness
 from seglm.evaluation.told.captions import Chosen
+from seglm.utils.types import Sample
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
@@ -21,15 +22,22 @@ FILE = "answers.csv"
 FIELDS = ("key", "question", "answer")
 
 
-def ask(model: Segmenter, chosen: Chosen, out: Path, *, max_new_tokens: int) -> None:
-    """Asks each question alone, in a conversation of its own, and writes a line for each."""
+def ask(model: Segmenter, sample: Sample, *, max_new_tokens: int) -> list[Mapping[str, Any]]:
+    """A line of the file for each question about a sample; each is asked alone, in a conversation of its own."""
+    rows = []
+    for number, (question, _) in enumerate(sample.turns):
+        drawn = next(ask_model(model, sample, question, max_new_tokens=max_new_tokens))
+        line = (f"{sample.key}/{number}", question, drawn.answers[0].spoken.text)
+        rows.append(dict(zip(FIELDS, line, strict=True)))
+    return rows
+
+
+def write(rows: Iterable[Mapping[str, Any]], out: Path) -> None:
+    """FILE, a line for each question."""
     with (out / FILE).open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(FIELDS)
-        for sample in chosen:
-            for number, (question, _) in enumerate(sample.turns):
-                drawn = next(ask_model(model, sample, question, max_new_tokens=max_new_tokens))
-                table.writerow((f"{sample.key}/{number}", question, drawn.answers[0].spoken.text))
+        table = csv.DictWriter(file, FIELDS)
+        table.writeheader()
+        table.writerows(rows)
 
 
 def score(chosen: Chosen, place: Path, alike: Likeness) -> Mapping[str, Score]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seglm.dataset.faults import blamed
 from seglm.dataset.fields import take
@@ -40,18 +40,23 @@ class Score:
     """0 to 10"""
 
 
-def ask(model: Segmenter, chosen: Chosen, out: Path, *, max_new_tokens: int) -> None:
-    """Asks about each region alone and writes a list of `image_id` (the region's key) and `caption`.
+def ask(model: Segmenter, sample: Sample, *, max_new_tokens: int) -> list[Mapping[str, Any]]:
+    """Asks about each region of a sample alone: `image_id` (the region's key) and `caption` of each.
 
     Raises ValueError if the system cannot be pointed at a region.
     """
     if model.recipe.points is None:
         raise ValueError(f"recipe {model.recipe.name} cannot be pointed at a region; a Sa2VA can")
-    said = []
-    for key, sample in _each(chosen):
-        drawn = next(ask_model(model, sample, QUESTION, max_new_tokens=max_new_tokens))
-        said.append({"image_id": key, "caption": plain(drawn.answers[0].spoken.text)})
-    (out / FILE).write_text(json.dumps(said), encoding="utf-8")
+    rows = []
+    for key, alone in _alone(sample):
+        drawn = next(ask_model(model, alone, QUESTION, max_new_tokens=max_new_tokens))
+        rows.append({"image_id": key, "caption": plain(drawn.answers[0].spoken.text)})
+    return rows
+
+
+def write(rows: Iterable[Mapping[str, Any]], out: Path) -> None:
+    """FILE, the list of all regions."""
+    (out / FILE).write_text(json.dumps(list(rows)), encoding="utf-8")
 
 
 def score(chosen: Chosen, place: Path, alike: Likeness) -> Mapping[str, Score]:
@@ -60,7 +65,7 @@ def score(chosen: Chosen, place: Path, alike: Likeness) -> Mapping[str, Score]:
     content = read_json(file, "regions")
     with blamed("regions", file):
         told = {str(take(one, "image_id", str, int)): take(one, "caption", str) for one in content}
-    asked = list(_each(chosen))
+    asked = [one for sample in chosen for one in _alone(sample)]
     # Sa2VA's file calls a region as the data set does, ours by the sample's key, too.
     names = [key if key in told else sample.regions[0].key for key, sample in asked]
     if missing := [key for (key, _), name in zip(asked, names, strict=True) if name not in told]:
@@ -75,10 +80,9 @@ def plain(text: str) -> str:
     return OPENING.sub("", " ".join(TAG.sub(" ", text).split())).strip()
 
 
-def _each(chosen: Chosen) -> Iterator[tuple[str, Sample]]:
+def _alone(sample: Sample) -> Iterator[tuple[str, Sample]]:
     """Each region that has a caption, in a sample of its own."""
-    for sample in chosen:
-        for region in sample.regions:
-            if region.captions:
-                alone = replace(sample, regions=(region,), turns=(), turn_kinds=())
-                yield f"{sample.key}/{region.key}", alone
+    for region in sample.regions:
+        if region.captions:
+            alone = replace(sample, regions=(region,), turns=(), turn_kinds=())
+            yield f"{sample.key}/{region.key}", alone

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 PICKLED = (".bin", ".pth", ".pt")
 WRAPPERS = ("module.", "_orig_mod.", "_forward_module.")
 """what DistributedDataParallel, torch.compile and DeepSpeed put before every name"""
+INERT = ("mmengine.", "numpy.")
+"""whose objects may lie beside the tensors of a file: mmengine's history of losses. None of their code is run"""
 COMPARED = 4096  # elements of each tensor, spread over it and at its end, that two sets of weights in one folder must share
 Value = TypeVar("Value")
 
@@ -109,6 +111,11 @@ def _refuse_run(path: Path) -> None:
         raise WeightsError(
             f"{path}: DeepSpeed's own checkpoint; give the portable one beside it ({path.parent / 'portable'}), or consolidate: "
             f"cd {path} && python zero_to_fp32.py . ../pytorch_model.bin"
+        )
+    if any(path.glob("*_model_states.pt")):
+        raise WeightsError(
+            f"{path}: one save of DeepSpeed's own (mmengine calls it iter_N.pth, though it is a folder); consolidate it: "
+            f"python -m deepspeed.utils.zero_to_fp32 {path.parent} {path.parent / 'consolidated'} -t {path.name}"
         )
 
 
@@ -200,22 +207,40 @@ def _safetensors(file: Path, *, shapes_only: bool = False) -> dict[str, Any]:
         raise broken(file, what) from error
 
 
+class _Nothing:
+    """Stands for an object of INERT's code while a pickle is read: it takes what it is given, and does and keeps nothing."""
+
+    def __new__(cls, *arguments: object) -> _Nothing:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        """Forgets it."""
+
+
 def _unpickle(file: Path) -> object:
     import torch
 
     _whole(file)
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
-    except Exception as error:  # whatever an unpickler says of broken bytes
-        if isinstance(error, EOFError) or "truncated" in str(error) or "unexpected EOF" in str(error):
-            raise broken(file, "cut short") from error
-        code = re.search(r"GLOBAL (\S+)", str(error))
-        what = (
-            f"it holds {code[1]}, which is code and not a tensor" if code else "its bytes are no state dict"
-        )
-        raise WeightsError(
-            f"{file}: cannot be read as tensors alone ({what}); save it again as a plain state dict, or fetch it again"
-        ) from error
+    inert: list[Any] = []  # (what stands for it, its name)
+    while True:
+        try:
+            with torch.serialization.safe_globals(inert):
+                return torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
+        except Exception as error:  # whatever an unpickler says of broken bytes
+            if isinstance(error, EOFError) or "truncated" in str(error) or "unexpected EOF" in str(error):
+                raise broken(file, "cut short") from error
+            code = re.search(r"GLOBAL (\S+)", str(error))
+            if code and code[1].startswith(INERT) and code[1] not in {name for _, name in inert}:
+                inert.append((_Nothing, code[1]))
+                continue
+            what = (
+                f"it holds {code[1]}, which is code and not a tensor"
+                if code
+                else "its bytes are no state dict"
+            )
+            raise WeightsError(
+                f"{file}: cannot be read as tensors alone ({what}); save it again as a plain state dict, or fetch it again"
+            ) from error
 
 
 def _whole(file: Path) -> None:

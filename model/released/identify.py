@@ -29,6 +29,7 @@ Layout = Literal[
     "lisa_training",
     "training",
     "sa2va",
+    "sa2va_training",
     "llava",
     "internvl",
     "sam",
@@ -37,9 +38,9 @@ Layout = Literal[
     "clip",
 ]
 """`seglm`: our merged folder; `portable`: our trained weights with a manifest; `lisa`: a merged LISA folder;
-`lisa_training` and `training`: what zero_to_fp32 makes of the original's run or of ours; `sa2va`: a released Sa2VA; `llava`,
-`internvl`, `sam`, `sam2`, `sam3`, `clip`: bases"""
-WITHOUT_BASE: tuple[Layout, ...] = ("portable", "training", "lisa_training")
+`lisa_training` and `training`: what zero_to_fp32 makes of the original's run or of ours; `sa2va`: a released Sa2VA;
+`sa2va_training`: what xtuner makes of a run of its; `llava`, `internvl`, `sam`, `sam2`, `sam3`, `clip`: bases"""
+WITHOUT_BASE: tuple[Layout, ...] = ("portable", "training", "lisa_training", "sa2va_training")
 """layouts of trained weights that need their base beside them"""
 Shape = tuple[int, ...]
 MANIFEST = "manifest.json"
@@ -63,6 +64,8 @@ MARKS = {"keyseg": "keyword_fusion.", "glus": GLUS_MARK}
 """GSVA's files have LISA's names and one row more; these systems' have names besides"""
 SA2VA = {"qwen_chat": "sa2va_1b", "phi3_chat": "sa2va_4b", "internlm2_chat": "sa2va_8b"}
 """template in the config of a released Sa2VA -> recipe; sizes are the folder's own"""
+SA2VA_WIDTHS = {896: "sa2va_1b", 2048: "sa2va_4b", 4096: "sa2va_8b"}
+"""width of the LLM that a training of Sa2VA's has -> recipe (projects/llava_sam2/configs of magic-research/Sa2VA at d01bf3f)"""
 GENERATION = {1e-6: 1, 1e-5: 2}
 """rms_norm_eps of LLaMA and Llama 2; early configs of Llama 2 give LLaMA's context length, so that does not tell them
 apart"""
@@ -127,7 +130,8 @@ def layout_of(path: str | Path) -> Layout:
     if any(name.startswith(("model.visual_model.", "model.text_hidden_fcs.")) for name in bare):
         return "lisa_training" if wrapped else "lisa"
     if any(name.startswith("grounding_encoder.") for name in bare):
-        return "sa2va"
+        is_whole = "llm_config" in config or any("vision_model." in name for name in bare)
+        return "sa2va" if is_whole and not wrapped else "sa2va_training"
     if any(name.startswith("mlp1.") or "multi_modal_projector.layer_norm." in name for name in bare):
         return "internvl"
     if is_sam3(bare):
@@ -211,6 +215,16 @@ def _fitting(
     if layout == "sa2va":
         spoken = place_of(config, "template", source=str(path)) or ""
         return [("sa2va", name) for template, name in SA2VA.items() if template == spoken.replace("-", "_")]
+    if layout == "sa2va_training":
+        width = next(
+            (
+                shape[-1]
+                for name, shape in seen.items()
+                if shape and name.endswith("text_hidden_fcs.0.weight")
+            ),
+            0,
+        )
+        return [("sa2va", SA2VA_WIDTHS[width])] if width in SA2VA_WIDTHS else []
     width, generations = _width(config, seen), _generations(path, config)
     fitting = [
         (system, rows, recipe)
@@ -280,6 +294,7 @@ def _described(layout: Layout) -> str:
         "lisa": "a merged LISA model",
         "lisa_training": "trained weights of the original LISA",
         "sa2va": "a released Sa2VA",
+        "sa2va_training": "trained weights of the original Sa2VA",
         "llava": "a LLaVA base",
         "internvl": "an InternVL base",
         "sam": "a SAM",

@@ -159,7 +159,7 @@ def internvl_names(raw: Mapping[str, Tensor], text: Mapping[str, Any], *, source
     is_original = any(name.startswith("vision_model.") for name in raw)
     table = ORIGINAL if is_original else CONVERTED
     found = mapped(dict(raw), table, source=source, layout="InternVL", hint=OTHER_INTERNVL)
-    return dict(_apart(found, text, source))
+    return dict(parted(found, text, source))
 
 
 def original_names(tensors: Mapping[str, Tensor], *, is_internlm: bool, groups: int = 1) -> dict[str, Tensor]:
@@ -228,15 +228,22 @@ def _tie(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: config[key] for key in ("tie_word_embeddings",) if config.get(key) is not None}
 
 
-def _apart(
-    tensors: Mapping[str, Tensor], text: Mapping[str, Any], source: str
+def parted(
+    tensors: Mapping[str, Tensor], text: Mapping[str, Any] | None, source: str
 ) -> Iterator[tuple[str, Tensor]]:
-    """Fused matrices as queries, keys and values."""
+    """Fused matrices, and adapters of such, as those of queries, keys and values; text: None leaves the language model's fused.
+
+    Raises WrongShapes if the sizes of the language model do not fit.
+    """
     for name, tensor in tensors.items():
         if ".attention.qkv." in name:
             for part, rows in zip("qkv", tensor.chunk(3), strict=True):
                 yield name.replace(".qkv.", f".{part}_proj."), rows.contiguous()
-        elif ".self_attn.wqkv." in name:
+        elif text is None or ".self_attn.wqkv." not in name:
+            yield name, tensor
+        elif ".lora_A." in name:  # what the three are made of is the same
+            yield from ((name.replace(".wqkv.", f".{part}_proj."), tensor) for part in "qkv")
+        else:
             heads, groups = (
                 number(text, key, int, source=source) or 0
                 for key in ("num_attention_heads", "num_key_value_heads")
@@ -251,8 +258,6 @@ def _apart(
             parts = {"q": rows[:, :each], "k": rows[:, each], "v": rows[:, each + 1]}
             for part, own in parts.items():
                 yield name.replace(".wqkv.", f".{part}_proj."), own.reshape(-1, tensor.shape[1]).contiguous()
-        else:
-            yield name, tensor
 
 
 def _together(tensors: Mapping[str, Tensor], groups: int) -> Iterator[tuple[str, Tensor]]:

@@ -2,7 +2,8 @@
 
 InternVL's names, `text_hidden_fcs` beside them, and below `grounding_encoder.sam2_model` SAM-2's own, but for its `gamma`, which
 the converter calls `g_weight` (projects/llava_sam2/hf/convert_to_hf.py of magic-research/Sa2VA at d01bf3f). The vision tower is
-stored in bfloat16, all else in float32. A training's file (xtuner's `.pth`) has `mllm.model.` before the names of InternVL.
+stored in bfloat16, all else in float32. convert_to_pth.py of bytedance/Sa2VA puts `mllm.model.` before the names of InternVL;
+what a training leaves is in `sa2va_training.py`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ SAM2_SIZES = "sam2_dims"
 def load_sa2va(path: str | Path) -> Checkpoint:
     """Reads a Sa2VA folder. Raises WrongNames for what looks like one and is not, and as InternVL and SAM-2 do."""
     source, config = str(path), config_of(path)
-    own, rest = _apart(read_tensors(path), source)
+    own, rest = apart(read_tensors(path), source)
     base = internvl_checkpoint(rest, config, source=source, tokenizer=tokenizer_folder(path))
     sizes = {name: tuple(tensor.shape) for name, tensor in own.items()}
     hidden, width = sizes["project.0.weight"][0], sizes["project.2.weight"][0]
@@ -60,12 +61,17 @@ def sa2va_names(
     raw: Mapping[str, Tensor], *, source: str, text: Mapping[str, Any] | None = None
 ) -> dict[str, Tensor]:
     """Tensors of a Sa2VA under our names; text: the config of its language model. Raises WrongNames."""
-    own, rest = _apart(raw, source)
+    own, rest = apart(raw, source)
     return {**(internvl_names(rest, text or {}, source=source) if rest else {}), **own}
 
 
-def _apart(raw: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What a Sa2VA has beside its InternVL, under our names, and the InternVL under its own. Raises WrongNames."""
+def apart(
+    raw: Mapping[str, Tensor], source: str, *, partly: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What a Sa2VA has beside its InternVL, under our names, and the InternVL under its own.
+
+    partly: SAM-2 need not be whole. Raises WrongNames.
+    """
     bare = {name.removeprefix(TRAINED): tensor for name, tensor in raw.items()}
     decoder = {name.removeprefix(SAM2): tensor for name, tensor in bare.items() if name.startswith(SAM2)}
     project = {name: tensor for name, tensor in bare.items() if name.startswith(PROJECT)}
@@ -77,7 +83,7 @@ def _apart(raw: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], d
                 "trained with train_ds.py"
             )
     projected = {name.replace(PROJECT, "project."): tensor for name, tensor in project.items()}
-    return {**sam2.sam2_names(decoder, source=source), **projected}, rest
+    return {**sam2.sam2_names(decoder, source=source, partly=partly), **projected}, rest
 
 
 def original_names(

@@ -1,18 +1,21 @@
 """Trained weights apart from their base: our portable checkpoint, and whatever zero_to_fp32.py has made of a run.
 
 It may be a file, shards with an index, or a *folder* called `pytorch_model.bin`; trained weights only (ZeRO-1 leaves
-the frozen ones out) or all; with our canonical names, our module names, or the original LISA's.
+the frozen ones out) or all; with our canonical names, our module names, or the original LISA's. And what xtuner has saved of
+Sa2VA (`sa2va_training.py`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seglm.model.names import canonical, is_canonical, names
+from seglm.model.recipe import Lora
+from seglm.model.released import sa2va_training
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.config_keys import section
 from seglm.model.released.errors import WeightsError, WrongNames
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
+SA2VA = "grounding_encoder."
+"""how Sa2VA's mask decoder begins, in a release and in a training"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Trained:
 
 
 def read_trained(path: str | Path) -> Trained:
-    """Reads trained weights under any of the three spellings. Raises WrongNames for names of none of them."""
+    """Reads trained weights under any of the spellings. Raises WrongNames for names of none of them."""
     path = Path(path)
     if path.is_dir():
         refuse_adapter(path)
@@ -84,6 +89,12 @@ def compare_base(base: Checkpoint, trained: Trained) -> None:
         )
 
 
+def on_base(trained: Trained, base: Checkpoint, lora: Lora) -> Trained:
+    """Trained weights as a model on this base has them. lora: its alpha is the training's. Raises WrongNames, WrongShapes."""
+    tensors = sa2va_training.on_base(trained.tensors, base.llm or {}, lora, source=trained.source)
+    return replace(trained, tensors=tensors)
+
+
 def _bases(manifest: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Role -> name and fingerprint of its weight files, as a manifest has them."""
     bases = section(manifest, "bases", source=source)
@@ -115,6 +126,8 @@ def _canonical(raw: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
         return {canonical(name): tensor for name, tensor in bare.items()}
     if all(is_canonical(unwrapped(name)) for name in bare):
         return bare
+    if any(name.startswith(SA2VA) for name in bare):
+        return sa2va_training.sa2va_training_names(bare, source=source)
     return lisa_names(raw, source=source)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +10,9 @@ from seglm.evaluation.as_glus import SCRIPTS, main
 from seglm.evaluation.scores.files import MASKS
 from seglm.model.recipes import recipes
 from seglm.utils.cli import read
+from tests.evaluation.calls import ROOT, called, help_of
 from tests.evaluation.truths import toy_videos, write_truth
 
-ROOT = Path(__file__).resolve().parents[2]
 FILES = {
     "mevis": ("mevis/valid_u/meta_expressions.json", ["mevis/valid_u/mask_dict.json"]),
     "davis": ("DAVIS17/meta_expressions/valid/meta_expressions.json", ["DAVIS17/valid/Annotations"]),
@@ -63,45 +60,12 @@ def test_files_that_are_not_there_or_not_together_are_named(root: Path, tmp_path
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_in_utils_is_a_command_from_anywhere(name: str, tmp_path: Path) -> None:
     """Its folder holds a types.py, which is not Python's; and its flags are read before anything large is loaded."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", str(ROOT / "utils" / f"eval_{name}.py"), "--help"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"--{SCRIPTS[name].predictions}" in done.stdout
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "argparse" in loaded and not loaded & {"torch", "transformers", "scipy", "matplotlib"}
-
-
-def called(script: str, folder: Path, *arguments: str, **settings: str) -> tuple[int, list[list[str]], str]:
-    """Exit status, what is called in which order, and what is said; the Python there notes its arguments and does nothing."""
-    venv, notes = folder / "venv", folder / "notes"
-    (venv / "bin").mkdir(parents=True, exist_ok=True)
-    python = venv / "bin" / "python"
-    python.write_text(
-        f'#!/bin/sh\n[ "$1" = -c ] && exec "{sys.executable}" "$@"\n[ "$2" = pip ] || (IFS="\t"; echo "$*" >> "{notes}")\n'
-    )
-    python.chmod(0o755)
-    done = subprocess.run(
-        ["bash", str(ROOT / "scripts" / script), *arguments],
-        cwd=folder,
-        env={**os.environ, "VIRTUAL_ENV": str(venv), "NGPU": "1", **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = notes.read_text().splitlines() if notes.exists() else []
-    return done.returncode, [line.split("\t") for line in lines], done.stderr
+    assert f"--{SCRIPTS[name].predictions}" in help_of(f"utils/eval_{name}.py", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["glus_s", "glus_a"])
 def test_a_script_trains_and_then_merges_what_it_trained(name: str, tmp_path: Path) -> None:
-    status, [trained, merged], said = called(f"train_{name}.sh", tmp_path, "--epochs", "2")
+    status, [trained, merged], said = called(f"scripts/train_{name}.sh", tmp_path, "--epochs", "2")
     assert status == 0, said
     [launcher, *given] = trained[1:]
     assert launcher == "seglm.utils.launch" and given[0] == str(ROOT / "train_ds.py")
@@ -115,13 +79,15 @@ def test_a_script_trains_and_then_merges_what_it_trained(name: str, tmp_path: Pa
 
 def test_a_model_that_is_there_stops_before_anything_is_trained(tmp_path: Path) -> None:
     (tmp_path / "mine" / "model").mkdir(parents=True)
-    status, calls, said = called("train_glus_a.sh", tmp_path, SAVE_DIR="mine")
+    status, calls, said = called("scripts/train_glus_a.sh", tmp_path, SAVE_DIR="mine")
     assert (status, calls) == (2, []) and "mine/model is there already" in said
 
 
 def test_the_script_of_inference_has_its_benchmark_at_its_top(tmp_path: Path) -> None:
     assert "\nval_set=" in (ROOT / "scripts" / "inference.sh").read_text()
-    _, [call], _ = called("inference.sh", tmp_path, "--batch_size", "1", val_set="revos", set_name="valid")
+    _, [call], _ = called(
+        "scripts/inference.sh", tmp_path, "--batch_size", "1", val_set="revos", set_name="valid"
+    )
     assert call[:3] == ["-m", "seglm.evaluation.run", "--inference_only"]
     assert call[call.index("--val_dataset") + 1] == "revos|valid"
     assert call[call.index("--version") + 1] == "outputs/model" and call[-2:] == ["--batch_size", "1"]

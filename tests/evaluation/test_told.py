@@ -103,6 +103,11 @@ class Speaker:
         yield Drawn(0, 0, (Answer(spoken, tuple(torch.tensor(mask).float() - 0.5 for mask in self.masks)),))
 
 
+def asked(task: Any, speaker: Speaker, chosen: Chosen, folder: Path) -> None:
+    """Asks about every sample and writes what is said."""
+    task.write([row for sample in chosen for row in task.ask(speaker, sample, max_new_tokens=9)], folder)
+
+
 def test_an_answer_is_taken_apart_into_caption_phrases_and_masks(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +116,7 @@ def test_an_answer_is_taken_apart_into_caption_phrases_and_masks(
     masks = tuple(target.masks([0])[0] for target in sample.targets)
     speaker = Speaker("There is <p> a ring </p> [SEG] , and <p>two  dogs</p>[SEG].", masks)
     monkeypatch.setattr(captions, "ask_model", speaker.ask)
-    captions.ask(speaker, chosen, tmp_path, max_new_tokens=9)  # type: ignore[arg-type]
+    asked(captions, speaker, chosen, tmp_path)
     [file] = (tmp_path / "captions").iterdir()
     content = json.loads(file.read_text())
     assert (content["caption"], content["phrases"]) == (
@@ -128,7 +133,7 @@ def test_each_region_is_asked_about_alone(
     chosen = Chosen(open_source("osprey|description", root), None)
     speaker = Speaker("The region marked by region1 is a red ring.")
     monkeypatch.setattr(regions, "ask_model", speaker.ask)
-    regions.ask(speaker, chosen, tmp_path, max_new_tokens=9)  # type: ignore[arg-type]
+    asked(regions, speaker, chosen, tmp_path)
     assert speaker.asked and all(len(sample.regions) == 1 and not sample.turns for sample, _ in speaker.asked)
     said = json.loads((tmp_path / "regions.json").read_text())
     assert (
@@ -139,7 +144,7 @@ def test_each_region_is_asked_about_alone(
     assert found.n == len(said) and 0 < found.meteor < 1
     speaker.recipe.points = None  # type: ignore[assignment]
     with pytest.raises(ValueError, match="recipe fake cannot be pointed at a region"):
-        regions.ask(speaker, chosen, tmp_path, max_new_tokens=9)  # type: ignore[arg-type]
+        asked(regions, speaker, chosen, tmp_path)
 
 
 def test_true_captions_of_regions_score_by_either_name(root: Path, tmp_path: Path) -> None:
@@ -206,7 +211,7 @@ def test_every_question_is_asked_in_a_conversation_of_its_own(
     chosen = Chosen(open_source("my_qa|val", root), 2)
     speaker = Speaker("It is red.")
     monkeypatch.setattr(questions, "ask_model", speaker.ask)
-    questions.ask(speaker, chosen, tmp_path, max_new_tokens=9)  # type: ignore[arg-type]
+    asked(questions, speaker, chosen, tmp_path)
     assert [text for _, text in speaker.asked] == [
         question for sample in chosen for question, _ in sample.turns
     ]
