@@ -135,5 +135,5 @@ def _keep(path: Path, content: Mapping[str, object]) -> None:
 def _read(path: Path) -> Played:
     content = json.loads(path.read_text(encoding="utf-8"))
     scores = {spec: scores_of(values) for spec, values in content.pop("scores").items()}
-    stages_of = {name: tuple(content.pop(name)) for name in ("steps", "seconds_per_step")}
-    return Played(**content, **stages_of, scores=scores)
+    steps, paces = (tuple(content.pop(name)) for name in ("steps", "seconds_per_step"))
+    return Played(**content, steps=steps, seconds_per_step=paces, scores=scores)

@@ -110,7 +110,9 @@ class Processes:
     ) -> float:
         """CPU seconds of a training, which may begin with the weights of another one."""
         run.parent.mkdir(parents=True, exist_ok=True)
-        how: list[str | Path] = ["--overwrite", *([] if begun is None else ["--init_from", begun])]
+        how: list[str | Path] = ["--overwrite"]
+        if begun is not None:
+            how += ["--init_from", begun]
         if run.is_dir() and saves.newest(run) is not None:
             how = ["--resume", run]
         settings = [*entrant.settings, *settled(self.budget.dataset_dir, seed=seed, steps=steps)]

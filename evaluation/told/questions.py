@@ -24,7 +24,7 @@ FIELDS = ("key", "question", "answer")
 
 def ask(model: Segmenter, sample: Sample, *, max_new_tokens: int) -> list[Mapping[str, Any]]:
     """A line of the file for each question about a sample; each is asked alone, in a conversation of its own."""
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for number, (question, _) in enumerate(sample.turns):
         drawn = next(ask_model(model, sample, question, max_new_tokens=max_new_tokens))
         line = (f"{sample.key}/{number}", question, drawn.answers[0].spoken.text)

@@ -47,7 +47,7 @@ def ask(model: Segmenter, sample: Sample, *, max_new_tokens: int) -> list[Mappin
     """
     if model.recipe.points is None:
         raise ValueError(f"recipe {model.recipe.name} cannot be pointed at a region; a Sa2VA can")
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for key, alone in _alone(sample):
         drawn = next(ask_model(model, alone, QUESTION, max_new_tokens=max_new_tokens))
         rows.append({"image_id": key, "caption": plain(drawn.answers[0].spoken.text)})
