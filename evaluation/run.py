@@ -13,16 +13,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from seglm.evaluation.asking.ask import asker
+from seglm.evaluation.asking.ask import Asker, asker
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker, folder_name
 from seglm.evaluation.asking.leak import refuse_leak
 from seglm.evaluation.asking.parts import Parts
 from seglm.evaluation.asking.summary import check_convention
+from seglm.evaluation.keyframes.file import KeyFrames, read_key_frames
+from seglm.evaluation.keyframes.outwards import asking_from, check_outwards, from_key_frames, key_frames_of
 from seglm.evaluation.propagate.anchors import asking_anchors
-from seglm.evaluation.propagate.answers import propagated
+from seglm.evaluation.propagate.answers import Propagation, propagated
 from seglm.evaluation.propagate.choice import add_flags, check_flags, named, propagation
 from seglm.evaluation.published.records import Row, listing, row
 from seglm.evaluation.published.reproduce import as_published, check_count, compare, write_outcome
@@ -37,6 +39,9 @@ from seglm.utils.config import to_json
 from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, CountOrNone, place, typed
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
 
 PARTS = "parts"  # in a benchmark's folder, until everything is asked
 
@@ -83,11 +88,14 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     selections = [one.open(given.dataset_dir) for one in chosen]
     for one, selection in zip(chosen if not given.inference_only else (), selections, strict=False):
         check_convention(one.average(given.convention), selection)
-    for selection in selections if given.propagate else ():
+    for selection in selections if given.propagate or given.keyframes else ():
         if not selection.is_of_videos:
-            raise ValueError(
-                f"--propagate: {selection.name} is of pictures; leave the flag out, or score videos"
-            )
+            flag = "--propagate" if given.propagate else "--keyframes"
+            raise ValueError(f"{flag}: {selection.name} is of pictures; leave the flag out, or score videos")
+    keys = read_key_frames(given.keyframes) if given.keyframes else None
+    for selection in selections if keys is not None else ():
+        for number in range(len(selection)):
+            key_frames_of(selection.sample(number), keys)
     if published is not None:
         check_count(published, selections[0])
     load_any = load if given.weight is None else partial(load_unmerged, weight=given.weight)
@@ -101,14 +109,11 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
         world=world,
     )
     recipe = _with_flags(recipe, given)
+    recipe.check_draws()
     model.recipe = recipe
     protocol: Protocol = given.protocol or recipe.evaluate.protocol
     how = propagation(given, str(world.device))
-    if how is not None:
-        model.recipe = asking_anchors(recipe, how.anchors)
-    ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
-    if how is not None:
-        ask = propagated(ask, how)
+    ask = _asker(model, protocol, how, keys)
     is_inside = True
     for one, selection, folder, leak in zip(chosen, selections, folders, leaks, strict=True):
         parts = _begun(folder, scored, recipe, protocol, one, given)
@@ -139,6 +144,19 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
         if world.is_main:
             print(message, flush=True)  # noqa: T201
     return is_inside
+
+
+def _asker(model: Segmenter, protocol: Protocol, how: Propagation | None, keys: KeyFrames | None) -> Asker:
+    """The model, with what carries its masks and where it sets out. Raises ValueError if it can set out nowhere else."""
+    recipe, longest = model.recipe, model.recipe.evaluate.max_new_tokens
+    if keys is not None:
+        if how is None:
+            check_outwards(recipe)
+        return from_key_frames(asking_from(model, how, protocol=protocol, max_new_tokens=longest), keys)
+    if how is None:
+        return asker(model, protocol=protocol, max_new_tokens=longest)
+    model.recipe = asking_anchors(recipe, how.anchors)
+    return propagated(asker(model, protocol=protocol, max_new_tokens=longest), how)
 
 
 def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
@@ -174,6 +192,7 @@ def _begun(
             "protocol": protocol,
             "benchmark": chosen.name,
             **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
+            **({"keyframes": dict(read_key_frames(given.keyframes).frames)} if given.keyframes else {}),
         }
         try:
             if done := parts.begin(about, overwrite=given.overwrite):
