@@ -20,6 +20,7 @@ from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker, folder_name
 from seglm.evaluation.asking.leak import refuse_leak
 from seglm.evaluation.asking.parts import Parts
+from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.asking.summary import check_convention
 from seglm.evaluation.keyframes.file import KeyFrames, read_key_frames
 from seglm.evaluation.keyframes.outwards import asking_from, check_outwards, from_key_frames, key_frames_of
@@ -88,14 +89,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     selections = [one.open(given.dataset_dir) for one in chosen]
     for one, selection in zip(chosen if not given.inference_only else (), selections, strict=False):
         check_convention(one.average(given.convention), selection)
-    for selection in selections if given.propagate or given.keyframes else ():
-        if not selection.is_of_videos:
-            flag = "--propagate" if given.propagate else "--keyframes"
-            raise ValueError(f"{flag}: {selection.name} is of pictures; leave the flag out, or score videos")
-    keys = read_key_frames(given.keyframes) if given.keyframes else None
-    for selection in selections if keys is not None else ():
-        for number in range(len(selection)):
-            key_frames_of(selection.sample(number), keys)
+    keys = _key_frames(given, selections)
     if published is not None:
         check_count(published, selections[0])
     load_any = load if given.weight is None else partial(load_unmerged, weight=given.weight)
@@ -144,6 +138,21 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
         if world.is_main:
             print(message, flush=True)  # noqa: T201
     return is_inside
+
+
+def _key_frames(given: argparse.Namespace, selections: Sequence[Selection]) -> KeyFrames | None:
+    """Those of --keyframes. Raises ValueError for pictures, where only videos will do, and for an expression without one."""
+    for selection in selections if given.propagate or given.keyframes else ():
+        if not selection.is_of_videos:
+            flag = "--propagate" if given.propagate else "--keyframes"
+            raise ValueError(f"{flag}: {selection.name} is of pictures; leave the flag out, or score videos")
+    if given.keyframes is None:
+        return None
+    keys = read_key_frames(given.keyframes)
+    for selection in selections:
+        for number in range(len(selection)):
+            key_frames_of(selection.sample(number), keys)
+    return keys
 
 
 def _asker(model: Segmenter, protocol: Protocol, how: Propagation | None, keys: KeyFrames | None) -> Asker:

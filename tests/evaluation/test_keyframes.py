@@ -251,11 +251,6 @@ def test_each_expression_sets_out_from_its_own_key_frame(monkeypatch: pytest.Mon
 
 
 def test_what_waits_for_other_expressions_keeps_its_masks_and_words() -> None:
-    frames = {
-        0: (1, 3),
-        1: (2, 0),
-    }  # key frame -> which column and how many frames its walk is in another order
-
     def ask_from(key: int) -> Asker:
         def ask(samples: Sequence[Sample]) -> Iterator[Drawn]:
             [sample] = samples
@@ -271,7 +266,6 @@ def test_what_waits_for_other_expressions_keeps_its_masks_and_words() -> None:
 
         return ask
 
-    del frames
     keys = keys_of(**{"shelf/0_0": "0", "shelf/0_1": "00010", "shelf/0_2": "0"})
     found = list(from_key_frames(ask_from, keys)([Films().sample(0)]))
     assert [one.frame for one in found] == list(reversed(range(FRAMES)))  # as the last of the walks goes
