@@ -48,16 +48,17 @@ def context_and_one(num_frames: int, rng: np.random.Generator) -> Frames:
 def a_score_a_target(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> Script:
     """One dialogue for each target, whose slot is taught the IoU that the recipe's term has of it; or the clip's own turns.
 
+    A clip that does not say which frame of a video it shows, such as the golden probe's, teaches no number.
     Raises FileNotFoundError or ValueError if there are no IoUs of the clip.
     """
     if clip.turns:
         return (conversation(clip),)
-    ious = term_of(recipe.terms).ious()
-    [frame] = clip.frames
+    ious = term_of(recipe.terms).ious() if clip.frames else None
     said = []
     for number, target in enumerate(clip.targets):
         text = target.texts[rng.integers(len(target.texts))]
-        slot = Slot(SCORE, number, (), value=ious.of(clip.key, target.key, frame, text=text))
+        value = None if ious is None else ious.of(clip.key, target.key, clip.frames[0], text=text)
+        slot = Slot(SCORE, number, (), value=value)
         said.append(_dialogue(clip, number, text, (slot, ".")))
     return tuple(said)
 

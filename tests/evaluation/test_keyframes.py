@@ -26,6 +26,7 @@ from seglm.evaluation.propagate.choice import add_flags, check_flags
 from seglm.evaluation.propagate.choice import named as folder_named
 from seglm.evaluation.scores.video_predictions import write_frame
 from seglm.model.recipes import recipe as named
+from seglm.preflight import overfit
 from seglm.utils.answers import Drawn
 from seglm.utils.flags import Parser
 from seglm.utils.types import Sample, Target, Window
@@ -157,6 +158,8 @@ def test_the_key_frame_has_the_highest_number_the_first_of_equals() -> None:
         check_selector(tiny_model())
     with pytest.raises(ValueError, match="draws no mask"):
         question.predict_frames(model, FILM, "Segment the ring.")
+    with pytest.raises(ValueError, match="draws no mask"):
+        overfit(named("glus_tiny_key"))
 
 
 # ---- walks -------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import clip, example
 from seglm.evaluation.asking.ask import asker
 from seglm.model.frame_ious import opened, write
+from seglm.model.probe import sayings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.checkpoint import Checkpoint
@@ -96,6 +97,13 @@ def test_a_slot_is_taught_the_iou_of_its_own_expression_and_frame(file: Path) ->
         wanted = [np.nan if row[frame] is None else row[frame] for _, row in ROWS]
         np.testing.assert_array_equal(batch.values.numpy(), np.array(wanted, np.float32))
         assert batch.jobs == () and model.counts(batch)["score"] == 2 - np.isnan(wanted).sum()
+
+
+def test_what_it_says_can_be_kept_without_a_file() -> None:
+    said = {
+        name: bytes(words.tolist()).decode() for name, words in sayings(selector()).items() if "text" in name
+    }
+    assert said["training_text"].count("[SCORE].") == 2 and "[SCORE]" not in said["question_text"]
 
 
 # ---- what is learnt ----------------------------------------------------------------------------------------------------
