@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.chat_files import claimed, earlier
 from seglm.evaluation.asking.open_model import open_model
 from seglm.evaluation.asking.question import MAX_NEW_TOKENS, predict_frames
+from seglm.evaluation.keyframes.file import read_key_frames, video_called
+from seglm.evaluation.keyframes.outwards import check_outwards, walk_from
 from seglm.evaluation.propagate.anchors import asking_anchors
 from seglm.evaluation.propagate.answers import Propagation, carried
 from seglm.evaluation.propagate.choice import add_flags, check_flags, propagation
@@ -66,12 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_flags(given)
     if about is not None:
         look_at(about, "--image" if given.image else "--video")
-        if given.propagate and is_picture(about):
-            raise ValueError(f"--propagate: {about} is a picture; leave the flag out, or give a video")
+        flag = "--propagate" if given.propagate else "--keyframes" if given.keyframes else ""
+        if flag and is_picture(about):
+            raise ValueError(f"{flag}: {about} is a picture; leave the flag out, or give a video")
     _escape_what_is_no_utf8()
     model = _open(given)
     how = propagation(given, str(model.backbone.device))
-    if how is not None:
+    if given.keyframes and how is None:
+        check_outwards(model.recipe)
+    if how is not None and not given.keyframes:
         model.recipe = asking_anchors(model.recipe, how.anchors)
     if given.prompt is not None:
         answer(model, about, given.prompt, given, how)
@@ -86,7 +92,7 @@ def answer(
 ) -> None:
     """One question about one picture or video: prints what the model says and writes its masks.
 
-    how: its masks of a video are carried; then the model's recipe asks for the anchors only.
+    how: its masks of a video are carried; then the model's recipe asks for the anchors only, or sets out from a key frame.
     """
     check_text(prompt, "the prompt")
     before = earlier(about, given.vis_save_path)
@@ -133,8 +139,13 @@ def _about_video(
 
     video = open_video(about, str(about))
     asked = sample_of_video(video, str(about))
+    walk = None
+    if given.keyframes:
+        key = read_key_frames(given.keyframes).frame(video_called(about), prompt, video.names)
+        walk = walk_from(model.recipe, key, how)
+        how = None if how is None else replace(how, anchors=key)
     carry = None if how is None else partial(carried, how=how)
-    drawn = predict_frames(model, asked, prompt, max_new_tokens=given.max_new_tokens, carry=carry)
+    drawn = predict_frames(model, asked, prompt, max_new_tokens=given.max_new_tokens, carry=carry, walk=walk)
     bar = tqdm(drawn, total=video.num_frames, unit="frame", leave=False, disable=None)
     name = claimed(about, given.vis_save_path)
     found = save_video(bar, video, asked.frame, name, given.vis_save_path)

@@ -127,6 +127,7 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     recipe.check(dist.world())
     check_names_of_data(recipe)
     if not options.no_eval:
+        recipe.check_draws()
         benchmark(recipe.evaluate.dataset).check_truth()
     look_for(recipe, options.init_from)
     going_on, run = options.resume is not None, run_of(options, recipe.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +62,9 @@ def collate(
         slots=slots,
         slot_at=_indices([slot.row * text.ids.shape[1] + slot.place for slot in slots]),
         words=_indices([slot.word_id for slot in slots]),
+        values=torch.tensor(
+            [nan if slot.value is None else slot.value for slot in slots], dtype=torch.float32
+        ),
         about=told_of(slots, examples, first_drawn),
         job_slot=_indices([slot for slot, _ in jobs]),
         job_frame=_indices([frame for _, frame in jobs]),

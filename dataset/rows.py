@@ -197,6 +197,7 @@ class Rows:
                         start + placed.place,
                         frames,
                         placed.word_id,
+                        slot.value,
                     )
                 )
         return tuple(bound)

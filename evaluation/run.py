@@ -12,16 +12,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from seglm.evaluation.asking import weights
-from seglm.evaluation.asking.ask import asker
+from seglm.evaluation.asking.ask import Asker, asker
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker, folder_name
 from seglm.evaluation.asking.parts import PARTS, Parts, check_fresh
+from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.asking.summary import check_convention
+from seglm.evaluation.keyframes.file import KeyFrames, read_key_frames
+from seglm.evaluation.keyframes.outwards import asking_from, check_outwards, from_key_frames, key_frames_of
 from seglm.evaluation.propagate.anchors import asking_anchors
-from seglm.evaluation.propagate.answers import propagated
+from seglm.evaluation.propagate.answers import Propagation, propagated
 from seglm.evaluation.propagate.choice import add_flags, check_flags, named, propagation
 from seglm.evaluation.published.records import Row, listing, row
 from seglm.evaluation.published.reproduce import as_published, check_count, compare, write_outcome
@@ -35,6 +38,9 @@ from seglm.utils.config import to_json
 from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, place, typed
+
+if TYPE_CHECKING:
+    from seglm.model.segmenter import Segmenter
 
 
 @command
@@ -71,23 +77,16 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     selections = [one.open(given.dataset_dir) for one in chosen]
     for one, selection in zip(chosen if not given.inference_only else (), selections, strict=False):
         check_convention(one.average(given.convention), selection)
-    for selection in selections if given.propagate else ():
-        if not selection.is_of_videos:
-            raise ValueError(
-                f"--propagate: {selection.name} is of pictures; leave the flag out, or score videos"
-            )
+    keys = _key_frames(given, selections)
     if published is not None:
         check_count(published, selections[0])
     model, recipe = weights.opened(given, world)
     recipe = _with_flags(recipe, given)
+    recipe.check_draws()
     model.recipe = recipe
     protocol: Protocol = given.protocol or recipe.evaluate.protocol
     how = propagation(given, str(world.device))
-    if how is not None:
-        model.recipe = asking_anchors(recipe, how.anchors)
-    ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
-    if how is not None:
-        ask = propagated(ask, how)
+    ask = _asker(model, protocol, how, keys)
     is_inside = True
     for one, selection, folder, leak in zip(chosen, selections, folders, leaks, strict=True):
         parts = _begun(folder, recipe, protocol, one, given)
@@ -120,6 +119,34 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     return is_inside
 
 
+def _key_frames(given: argparse.Namespace, selections: Sequence[Selection]) -> KeyFrames | None:
+    """Those of --keyframes. Raises ValueError for pictures, where only videos will do, and for an expression without one."""
+    for selection in selections if given.propagate or given.keyframes else ():
+        if not selection.is_of_videos:
+            flag = "--propagate" if given.propagate else "--keyframes"
+            raise ValueError(f"{flag}: {selection.name} is of pictures; leave the flag out, or score videos")
+    if given.keyframes is None:
+        return None
+    keys = read_key_frames(given.keyframes)
+    for selection in selections:
+        for number in range(len(selection)):
+            key_frames_of(selection.sample(number), keys)
+    return keys
+
+
+def _asker(model: Segmenter, protocol: Protocol, how: Propagation | None, keys: KeyFrames | None) -> Asker:
+    """The model, with what carries its masks and where it sets out. Raises ValueError if it can set out nowhere else."""
+    recipe, longest = model.recipe, model.recipe.evaluate.max_new_tokens
+    if keys is not None:
+        if how is None:
+            check_outwards(recipe)
+        return from_key_frames(asking_from(model, how, protocol=protocol, max_new_tokens=longest), keys)
+    if how is None:
+        return asker(model, protocol=protocol, max_new_tokens=longest)
+    model.recipe = asking_anchors(recipe, how.anchors)
+    return propagated(asker(model, protocol=protocol, max_new_tokens=longest), how)
+
+
 def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
     """Where a benchmark's files go. Raises ValueError if an earlier outcome lies there."""
     folder: Path = given.out / (folder_name(weights.scored(given), chosen) + named(given))
@@ -140,6 +167,26 @@ def _begun(
         **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
     }
     parts.begin_together(about, overwrite=given.overwrite)
+
+    def problem() -> str | None:
+        place = Path(resolve(scored, what="the weights to score"))
+        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        about = {
+            "weights": {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in files},
+            "recipe": to_json(recipe),
+            "protocol": protocol,
+            "benchmark": chosen.name,
+            **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
+            **({"keyframes": dict(read_key_frames(given.keyframes).frames)} if given.keyframes else {}),
+        }
+        try:
+            if done := parts.begin(about, overwrite=given.overwrite):
+                print(f"{folder}: goes on behind {done} batches that are done")  # noqa: T201
+        except ValueError as error:
+            return str(error)
+        return None
+
+    dist.refuse(problem)
     return parts
 
 

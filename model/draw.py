@@ -6,7 +6,7 @@ Letters: J jobs (a slot in a frame), P prompt vectors, C their width, h w low re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
@@ -40,10 +40,10 @@ class Asked:
     size: tuple[int, int]
     """(H, W), original pixels"""
     spoken: tuple[Spoken, ...]
-    walk: int = 0
+    walk: Hashable = 0
     """whose frame it is: those of one walk are drawn in their order, with what is remembered of it"""
     frame: int = 0
-    """its number in the video"""
+    """its number on the walk, 0 for the one that it sets out from"""
     is_said: bool = True
     """False: its slots are found by what is remembered of them, their prompts are of another frame"""
 
@@ -127,8 +127,8 @@ class Walks:
         self._fresh = (
             None if policy is None or not isinstance(decoder, Remembers) else Tracks(decoder, policy)
         )
-        self._tracks: dict[int, Tracks] = {}
-        self._last: dict[int, int] = {}
+        self._tracks: dict[Hashable, Tracks] = {}
+        self._last: dict[Hashable, int] = {}
 
     @property
     def remember(self) -> bool:

@@ -235,6 +235,7 @@ def _batch(branch: Branch, *, vision: Tensor, drawn: Tensor) -> Batch:
         ),
         slot_at=torch.tensor([row * length + placed.place for row in range(rows) for placed in branch.slots]),
         words=torch.zeros(rows * len(branch.slots), dtype=torch.int64),
+        values=torch.full((rows * len(branch.slots),), torch.nan),
         about=torch.zeros((rows * len(branch.slots), 5), dtype=torch.int64),
         job_slot=row_ids * len(branch.slots),
         job_frame=row_ids,

@@ -46,7 +46,7 @@ Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
 LossNorm = Literal["global", "peer"]
 Protocol = Literal["generate", "forced"]
 Pixels = Literal["fast", "peer"]
-Role = Literal["draws", "rejects", "names", "marks"]
+Role = Literal["draws", "rejects", "names", "scores", "marks"]
 Beta = Annotated[float, between(least=0, below=1)]
 MAX_LOADERS = 200  # processes of one GPU; more are a slip
 WITH_TEXT = Rule(
@@ -64,7 +64,8 @@ class Token:
     """as it is written, `[SEG]`"""
     role: Role
     """`draws` a mask; `rejects`: says that its target is not there, and draws nothing; `names`: stands behind one that draws and
-    before the word for it; `marks`: is a word like any other and no slot, such as those around a phrase"""
+    before the word for it; `scores`: a number is read there, how well its target can be drawn in a frame; `marks`: is a word like
+    any other and no slot, such as those around a phrase"""
 
 
 @dataclass(frozen=True)
@@ -235,6 +236,9 @@ class Recipe:
     """the same with the answers filled in, for `evaluate.protocol=forced`; None gives every question one slot and a full stop"""
     walk: Callable[[int], Iterator[Window]] = each_frame
     """number of frames of a sample -> how it is gone through in evaluation and chat; a picture is a video of one frame"""
+    outwards: Callable[[int, int], Iterator[Window]] | None = None
+    """number of frames, key frame -> the same from that frame on, in both directions; None: it does not matter where this system
+    begins, or it cannot begin elsewhere"""
     shows: Callable[[int], tuple[Piece, ...]] = one_picture
     """how many frames a window shows -> what a typed question begins with"""
     typed: Callable[[Clip, str, Sequence[tuple[str, str]], Recipe], Dialogue] = typed_once
@@ -344,6 +348,19 @@ class Recipe:
     def key_token(self) -> str:
         """The token that a word for the target follows; empty for a system without one."""
         return self._token("names")
+
+    @property
+    def score_token(self) -> str:
+        """The token at which a number is read; empty for a system that scores nothing."""
+        return self._token("scores")
+
+    def check_draws(self) -> None:
+        """Raises ValueError for a recipe whose answers are numbers, where masks are asked for."""
+        if self.score_token:
+            raise ValueError(
+                f"recipe {self.name} scores frames by {self.score_token} and draws no mask; it is asked by python -m "
+                "seglm.evaluation.keyframes (and trained with --no_eval)"
+            )
 
     def _token(self, role: Role) -> str:
         return next((token.name for token in self.tokens if token.role == role), "")

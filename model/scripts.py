@@ -81,6 +81,11 @@ def conversation(clip: Clip) -> Dialogue:
     return Dialogue(turns)
 
 
+def phrase_of(text: str) -> str:
+    """As GLUS writes an expression into its question: without one full stop, in small letters."""
+    return text.removesuffix(".").strip().lower()
+
+
 def _explaining(clip: Clip, rng: np.random.Generator, words_only: float) -> str:
     if words_only < 0 or not any(target.explanation for target in clip.targets):
         return "mask"

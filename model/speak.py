@@ -13,6 +13,7 @@ from torch import Tensor
 
 from seglm.model.fusion import paired
 from seglm.model.generate import generate
+from seglm.model.score import ScoreModule, scores_of
 from seglm.model.segmenter import Segmenter
 from seglm.utils.answers import Spoken, status_of
 from seglm.utils.types import Batch
@@ -87,7 +88,7 @@ def speak_forced(model: Segmenter, batch: Batch) -> list[Spoken]:
             token=_written(model, slot.token, likely[number]) if likely else slot.token,
             example=slot.example,
             branch=dialogue_of[slot.example, slot.branch],
-            is_drawn=slot.token != recipe.key_token,
+            is_drawn=slot.token not in (recipe.key_token, recipe.score_token),
         )
         for number, slot in enumerate(batch.slots)
     ]
@@ -118,8 +119,12 @@ def _branches(batch: Batch) -> list[tuple[int, int]]:
 def _prompted(
     model: Segmenter, batch: Batch, mentions: Sequence[_Mention], states_SD: Tensor | None
 ) -> list[Spoken]:
-    """For each dialogue its slots with their prompts, without its text."""
-    prompts = () if states_SD is None else model.prompts(model.queries(states_SD), mentions).unbind(0)
+    """For each dialogue its slots with their prompts and numbers, without its text."""
+    queries = None if states_SD is None else model.queries(states_SD)
+    prompts = () if queries is None else model.prompts(queries, mentions).unbind(0)
+    values: list[float] = []
+    if queries is not None and isinstance(model.project, ScoreModule):
+        values = scores_of(model.project, queries).tolist()
     keys = paired(mentions, draws=model.recipe.seg_token, keys=model.recipe.key_token)
     found = []
     for dialogue in range(len(batch.ends)):
@@ -140,6 +145,7 @@ def _prompted(
                 keywords=tuple("" if key is None else _keyword(mentions[key].words) for key in key_of)
                 if model.recipe.key_token
                 else (),
+                values=tuple(values[slot] for slot in slots) if values else (),
             )
         )
     return found

@@ -62,6 +62,10 @@ class Term(Choice, ABC):
         nothing. width: of a slot's vector."""
         return None
 
+    def look(self) -> None:
+        """Raises FileNotFoundError or ValueError if a file that the term learns from is not there or another one; asked before a
+        model is loaded."""
+
     @abstractmethod
     def count(self, batch: Batch) -> int:
         """What the sum is divided by; host only."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from seglm.utils.types import Clip, Dialogue, Images, Piece, Turn, Window
 
 if TYPE_CHECKING:
@@ -18,6 +20,24 @@ def each_frame(num_frames: int) -> Iterator[Window]:
     """Every frame for itself, as if it were a picture."""
     for number in range(num_frames):
         yield Window(seen=(number,), asked=(number,))
+
+
+def one_of_each_part(num_frames: int, parts: int, rng: np.random.Generator) -> tuple[int, ...]:
+    """Training: a frame of each of some equal parts of a video, drawn."""
+    edges = np.linspace(0, num_frames, parts + 1, dtype=int)
+    return tuple(
+        min(int(rng.integers(left, max(left + 1, right))), num_frames - 1)
+        for left, right in zip(edges, edges[1:], strict=False)
+    )
+
+
+def middles_of_parts(num_frames: int, parts: int) -> tuple[int, ...]:
+    """Inference: a frame near the middle of each of some equal parts (inference_iter.py of GLUS, `inference_video`)."""
+    edges = np.linspace(0, num_frames, parts + 1, dtype=int)
+    offset = -(-num_frames // parts) // 2
+    return tuple(
+        max(0, min(int(left) + offset, int(right) - 1)) for left, right in zip(edges, edges[1:], strict=False)
+    )
 
 
 def one_picture(num_seen: int) -> tuple[Images, ...]:

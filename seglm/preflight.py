@@ -68,6 +68,7 @@ def overfit(
     import torch
 
     recipe.check(World(device=torch.device(device)))
+    recipe.check_draws()
     sources = training_sources(recipe)
     model = start(recipe).model.to(device)
     examples = first_with_masks(training_set(recipe, sources, model), samples)

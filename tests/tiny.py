@@ -77,9 +77,13 @@ def tiny_model(
     """
     recipe = recipe or tiny_recipe()
     encoder = tiny_encoder(
-        {"gsva": "gsva_7b", "keyseg": "keyseg_7b", "sa2va": "sa2va_tiny", "desa2va": "sa2va_tiny"}.get(
-            recipe.system, "lisa_7b"
-        )
+        {
+            "gsva": "gsva_7b",
+            "keyseg": "keyseg_7b",
+            "sa2va": "sa2va_tiny",
+            "desa2va": "sa2va_tiny",
+            "glus_key": "glus_key",
+        }.get(recipe.system, "lisa_7b")
     )
     llama = dict(
         vocab_size=len(encoder.tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,

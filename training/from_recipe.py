@@ -57,9 +57,12 @@ def check_names_of_data(recipe: Recipe) -> None:
 
 
 def training_sources(recipe: Recipe) -> tuple[Source, ...]:
-    """The data sets of the recipe's mixture. Raises ValueError also for a name in `data.sets` that means nothing here."""
+    """The data sets of the recipe's mixture. Raises ValueError also for a name in `data.sets` that means nothing here, and what
+    `Term.look` raises."""
     data = recipe.data
     check_names_of_data(recipe)
+    for term in recipe.terms:
+        term.look()
     return open_sources(Path(data.dataset_dir), data.families(), exclude_val=data.exclude_val)
 
 

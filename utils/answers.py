@@ -53,6 +53,8 @@ class Spoken:
     """for each of these slots float32 [P, C], what the mask decoder is asked; None where nothing is drawn"""
     keywords: tuple[str, ...] = ()
     """for each slot the words that the model wrote behind its `[KEY]`; empty for a system that has no such token"""
+    values: tuple[float, ...] = ()
+    """for each slot the number that is read there; empty for a system that scores nothing"""
 
 
 @dataclass(frozen=True)

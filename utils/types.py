@@ -132,6 +132,9 @@ class Window:
     walk turns, and looks back on the asked frames alone"""
     repeats: int = 0
     """how many of the windows right before this one its questions repeat, with what was answered there"""
+    begins: bool = False
+    """a walk sets out here, from the first of `asked`: what was drawn before is not remembered, and frames are counted from this
+    one on, whichever way. A frame that the walk before set out from, too, keeps what was drawn there"""
 
 
 class Pictures(Protocol):
@@ -195,6 +198,8 @@ class Slot:
     """positions in `Clip.drawn`; empty for a token that draws nothing"""
     word: str = ""
     """what the slot is taught to stand for, in a word or two (KeySeg's `[KEY]`)"""
+    value: float | None = None
+    """what a slot that scores is taught to say, 0 to 1 (`[SCORE]` of GLUS' key-frame selector); None teaches nothing"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,6 +306,8 @@ class Bound:
     """positions in the batch's drawn frames"""
     word_id: int = 0
     """see `Placed`"""
+    value: float | None = None
+    """see `Slot`"""
 
 
 @dataclass(frozen=True)
@@ -340,6 +347,8 @@ class Batch:
     """int64 [S], flat position of each slot's own token"""
     words: Tensor
     """int64 [S], `word_id` of each slot"""
+    values: Tensor
+    """float32 [S], `value` of each slot; NaN where it has none"""
     about: Tensor
     """int64 [S, 5], what each slot speaks of, as numbers: video, expression, frame, things, and a bit for each thing; the last
     two are 0 where the data set names no thing"""

@@ -6,18 +6,16 @@ Letters: H W original pixels.
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from seglm.dataset.collate import collate
-from seglm.dataset.pipeline import example, picture, shown, truth
-from seglm.dataset.pixels import decoder_pixels
+from seglm.dataset.pipeline import example, shown, truth
 from seglm.evaluation.asking.sight import SEEN, Seeing, Sight
-from seglm.evaluation.asking.turns import Answered, Seat, lots, told
+from seglm.evaluation.asking.turns import Answered, Seat, Walk, lots, told
+from seglm.evaluation.asking.walks import evaluating, walked
 from seglm.model.recipe import Protocol, Recipe
 from seglm.utils.answers import Answer, Drawn, Spoken, Status, status_of
 from seglm.utils.types import Clip, Dialogue, Example, Sample, Script, Slot, Turn, Window
@@ -25,7 +23,6 @@ from seglm.utils.types import Clip, Dialogue, Example, Sample, Script, Slot, Tur
 if TYPE_CHECKING:
     import torch
 
-    from seglm.model.draw import Asked
     from seglm.model.segmenter import Segmenter
 
 Asker = Callable[[Sequence[Sample]], Iterator[Drawn]]
@@ -48,19 +45,20 @@ def asker(
     protocol: Protocol,
     max_new_tokens: int,
     sees: Callable[[Sample], Sample] = lambda sample: sample,
+    walk: Walk | None = None,
 ) -> Asker:
     """The model as a thing that is asked the questions of its recipe.
 
     `generate`: the model writes its answer, and a target whose answer has no slot gets no mask. `forced`: the answer is given,
     one slot, as in the released code's validation; whether the model would have written it is not measured.
-    sees: what the LLM is shown instead of a sample; masks are drawn in the sample itself.
+    sees: what the LLM is shown instead of a sample; masks are drawn in the sample itself. walk: None takes the recipe's.
     """
     says = _given if protocol == "forced" else _open
     rejects = model.recipe.reject_token
 
     def ask_all(samples: Sequence[Sample]) -> Iterator[Drawn]:
-        samples = _remembering(samples)
-        sight = Sight(model, samples)
+        samples, goes = _remembering(samples), walk or model.recipe.walk
+        sight = Sight(model, samples, goes)
 
         def say(seats: Sequence[tuple[Seat, Answered]]) -> list[list[Spoken]]:
             asked = [
@@ -69,7 +67,7 @@ def asker(
             said = speak(model, asked, max_new_tokens=max_new_tokens, sight=sight.on(seats))
             return [_by_target(*pair, rejects=rejects) for pair in zip(asked, said, strict=True)]
 
-        yield from _draw(model, samples, told(lots(model.recipe, samples, most=SEEN_AT_ONCE), say))
+        yield from walked(model, samples, told(lots(goes, samples, most=SEEN_AT_ONCE), say))
 
     return ask_all
 
@@ -81,18 +79,19 @@ def ask(
     *,
     max_new_tokens: int,
     history: Sequence[tuple[str, str]] = (),
+    walk: Walk | None = None,
 ) -> Iterator[Drawn]:
     """One typed question about a picture or a video, or about nothing that is shown; every frame has one answer.
 
-    history: (question, answer) of the turns before it, about the same picture or video.
+    history: (question, answer) of the turns before it, about the same picture or video. walk: None takes the recipe's.
     The answer's `status` tells the two ways to get no mask apart: `no_seg_token`, the question speaks of one in English and the
     model answered in words only, and `not_asked`, whether it asks for one is not known.
     """
     if not sample.num_frames:
         yield Drawn(0, 0, (_in_words(model, sample, text, history, max_new_tokens),))
         return
-    samples = _remembering([sample])
-    sight = Sight(model, samples)
+    samples, goes = _remembering([sample]), walk or model.recipe.walk
+    sight = Sight(model, samples, goes)
 
     def say(seats: Sequence[tuple[Seat, Answered]]) -> list[list[Spoken]]:
         asked = [
@@ -103,7 +102,7 @@ def ask(
             return said
         return [[one if one.tokens else replace(one, status="not_asked")] for [one] in said]
 
-    yield from _draw(model, samples, told(lots(model.recipe, samples, most=SEEN_AT_ONCE), say))
+    yield from walked(model, samples, told(lots(goes, samples, most=SEEN_AT_ONCE), say))
 
 
 def _in_words(
@@ -146,7 +145,7 @@ def speak(
     clips = [clip for clip, _ in asked]
     examples = [_example(model, *pair, is_seen=sight is not None) for pair in asked]
     batch = collate(examples, share_prefix=model.recipe.engine.share_prefix).to(device_of(model))
-    with _evaluating(model):
+    with evaluating(model):
         if sight is not None:
             batch = replace(batch, vision=sight(clips))
         flat = (
@@ -167,40 +166,6 @@ def _remembering(samples: Sequence[Sample]) -> list[Sample]:
 def _whole(spoken: Spoken, dialogue: Dialogue) -> Spoken:
     """With what was put into the model's mouth."""
     return replace(spoken, text=dialogue.begun + spoken.text) if dialogue.begun else spoken
-
-
-def _draw(
-    model: Segmenter, samples: Sequence[Sample], said: Iterable[tuple[Seat, Sequence[Spoken]]]
-) -> Iterator[Drawn]:
-    """The frames that these windows ask for, with what was said in each; then those that are drawn by what is remembered."""
-    from seglm.model.draw import draw
-
-    places: deque[tuple[int, int]] = deque()
-
-    def frames() -> Iterator[Asked]:
-        for seat, spoken in said:
-            for frame in (*seat.window.asked, *seat.window.drawn):
-                places.append((seat.sample, frame))
-                asked = _asked(model, samples[seat.sample], frame, tuple(spoken))
-                yield replace(asked, walk=seat.sample, is_said=frame in seat.window.asked)
-
-    with _evaluating(model):
-        for answers in draw(model, frames()):
-            yield Drawn(*places.popleft(), answers)
-
-
-def _asked(model: Segmenter, sample: Sample, frame: int, spoken: tuple[Spoken, ...]) -> Asked:
-    import torch
-
-    from seglm.model.draw import Asked
-
-    pixels, resized = decoder_pixels(
-        picture(sample, frame),
-        model.decoder.image_size,
-        mode=model.recipe.data.pixels,
-        stretched=model.recipe.decoder.stretches,
-    )
-    return Asked(torch.from_numpy(pixels), resized, sample.size, spoken, frame=frame)
 
 
 def _shown(sample: Sample, window: Window, before: Answered) -> Clip:
@@ -233,22 +198,12 @@ def _given(sample: Sample, window: Window, before: Answered, recipe: Recipe) -> 
     return clip, recipe.forced(replace(clip, masks=true), recipe)
 
 
-@contextmanager
-def _evaluating(model: Segmenter) -> Iterator[None]:
-    """Inside, the model does not train."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-
-
 def filled_in(script: Script, recipe: Recipe) -> Script:
     """The same questions with the answer filled in: one slot for each target asked for."""
 
     def fill(dialogue: Dialogue) -> Dialogue:
-        slots = tuple(Slot(recipe.seg_token, target, ()) for target in dialogue.targets)
+        token = recipe.score_token or recipe.seg_token
+        slots = tuple(Slot(token, target, ()) for target in dialogue.targets)
         last = replace(dialogue.turns[-1], answer=(*slots, FORCED_END))
         return replace(dialogue, turns=(*dialogue.turns[:-1], last))
 
@@ -303,5 +258,6 @@ def _slot(spoken: Spoken, place: int, *, rejects: str) -> Spoken:
         prompts=spoken.prompts[only],
         tokens=tokens,
         keywords=spoken.keywords[only],
+        values=spoken.values[only],
         status=status_of(tokens, rejects),
     )

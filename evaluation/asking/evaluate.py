@@ -45,6 +45,7 @@ def evaluate(
     Whether the model was trained on this very split is for the caller to ask (`leak.py`).
     """
     recipe = model.recipe
+    recipe.check_draws()
     chosen = benchmark(spec or recipe.evaluate.dataset)
     selection = chosen.open(dataset_dir or recipe.data.dataset_dir)
     protocol = protocol or recipe.evaluate.protocol

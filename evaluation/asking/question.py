@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.given import is_video, regions_of, sample_of
 from seglm.evaluation.asking.ask import ask
+from seglm.evaluation.asking.turns import Walk
 from seglm.utils.answers import Drawn
 from seglm.utils.encoding import check_text
 from seglm.utils.prediction import FramePrediction, Prediction, seen
@@ -60,15 +61,18 @@ def predict_frames(
     history: Told = (),
     max_new_tokens: int = MAX_NEW_TOKENS,
     carry: Carry | None = None,
+    walk: Walk | None = None,
 ) -> Iterator[FramePrediction]:
     """Frame after frame in their order: pixels of a few are held, and run lengths of those that a walk draws before their turn.
 
-    carry: makes frames of which all are drawn of those that the model draws (`evaluation/propagate`).
+    carry: makes frames of which all are drawn of those that the model draws (`evaluation/propagate`). walk: how a video is gone
+    through; None takes the recipe's.
 
-    Raises ValueError at once for a blank question, a history that is none, no token to answer with and weights that were turned
-    into another type, and ValueError when it comes to a frame that cannot be decoded.
+    Raises ValueError at once for a blank question, a model that draws no mask, a history that is none, no token to answer
+    with and weights that were turned into another type, and ValueError when it comes to a frame that cannot be decoded.
     """
     check_question(text)
+    model.recipe.check_draws()
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens={max_new_tokens}; permitted are whole numbers from 1")
     _check_weights(model)
@@ -78,7 +82,7 @@ def predict_frames(
         early: dict[int, FramePrediction] = {}
         due = 0
         with of_no_data_set():
-            own = ask(model, sample, text, history=told, max_new_tokens=max_new_tokens)
+            own = ask(model, sample, text, history=told, max_new_tokens=max_new_tokens, walk=walk)
             for drawn in own if carry is None else carry(own, [sample]):
                 [answer] = drawn.answers
                 early[drawn.frame] = seen(drawn.frame, answer, sample.size)

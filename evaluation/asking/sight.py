@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seglm.dataset.pixels import vision_pixels
-from seglm.evaluation.asking.turns import Answered, Seat
+from seglm.evaluation.asking.turns import Answered, Seat, Walk
 from seglm.utils.types import Clip, Sample
 
 if TYPE_CHECKING:
@@ -29,11 +29,13 @@ SEEN = np.zeros((1, 1, 3), np.uint8)  # stands for a picture whose features are 
 class Sight:
     """Remembers the frames of the last windows of some samples, if their walks come back to any."""
 
-    def __init__(self, model: Segmenter, samples: Sequence[Sample]) -> None:
+    def __init__(self, model: Segmenter, samples: Sequence[Sample], walk: Walk) -> None:
         self.model = model
         self._held: dict[tuple[int, int], Tensor] = {}
         self._comes_back = any(
-            window.repeats for sample in samples for window in islice(model.recipe.walk(sample.num_frames), 2)
+            not set(window.seen).isdisjoint(following.seen)
+            for sample in samples
+            for window, following in pairwise(islice(walk(sample.num_frames), 2))
         )
 
     def on(self, seats: Sequence[tuple[Seat, Answered]]) -> Seeing | None:

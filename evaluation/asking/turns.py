@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from seglm.model.recipe import Recipe
 from seglm.utils.answers import Spoken
 from seglm.utils.types import Sample, Window
 
@@ -29,18 +28,20 @@ class Seat:
     window: Window
 
 
+Walk = Callable[[int], Iterator[Window]]
+"""number of frames -> how a sample is gone through (`Recipe.walk`)"""
 Say = Callable[[Sequence[tuple[Seat, Answered]]], list[list[Spoken]]]
 """windows with what was answered before them -> what is said in each, to each target"""
 
 
-def lots(recipe: Recipe, samples: Sequence[Sample], *, most: int) -> Iterator[list[Seat]]:
+def lots(walk: Walk, samples: Sequence[Sample], *, most: int) -> Iterator[list[Seat]]:
     """What the LLM is asked at once.
 
     The first windows of all samples, and behind them their second ones and so on as long as no more than `most` frames are shown,
     or dialogues held where windows repeat others and show the same frames; then those that follow.
     """
     lot: list[Seat] = []
-    for number, windows in enumerate(zip_longest(*(recipe.walk(sample.num_frames) for sample in samples))):
+    for number, windows in enumerate(zip_longest(*(walk(sample.num_frames) for sample in samples))):
         fresh = [Seat(sample, number, window) for sample, window in enumerate(windows) if window is not None]
         if lot and sum(_weight(seat, samples) for seat in (*lot, *fresh)) > most:
             yield lot

@@ -45,11 +45,11 @@ def read_written(
     missing_is_empty: an expression without a prediction has no result, else it is an error. processes: see `in_processes`.
     Raises ValueError that counts and names missing expressions, ValueError or FileNotFoundError that names the frame or the file.
     """
-    own = place / MASKS if (place / SAID).is_file() else place
-    predictions = renamed(open_predictions(own), selection)
+    predictions = opened(place, selection)
     if not missing_is_empty:
         check_all_there(selection, predictions)
-    lines = {line.file: line for line in read_said(place / SAID)} if own != place else {}
+    is_own = (place / SAID).is_file()
+    lines = {line.file: line for line in read_said(place / SAID)} if is_own else {}
     videos = in_processes(_Scorer(selection, predictions, lines), range(len(selection)), processes=processes)
     bar = tqdm(videos, total=len(selection), desc=selection.name, unit="video", dynamic_ncols=True)
     each = [one for video in bar for one in video]
@@ -59,6 +59,12 @@ def read_written(
         predictions=predictions,
         is_foreign=any(one.is_foreign for one in each),
     )
+
+
+def opened(place: Path, selection: Selection) -> Predictions:
+    """The masks in our own folder with predictions.csv, or in whatever `open_predictions` opens, by the benchmark's names."""
+    own = place / MASKS if (place / SAID).is_file() else place
+    return renamed(open_predictions(own), selection)
 
 
 def check_all_there(selection: Selection, predictions: Predictions) -> None:

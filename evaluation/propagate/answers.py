@@ -30,7 +30,7 @@ class Propagation:
     """How masks are carried."""
 
     propagator: Propagator
-    anchors: Anchors
+    anchors: Anchors | int
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _whole(number: int, sample: Sample, own: Mapping[int, Drawn], how: Propagati
         yield Drawn(number, frame, tuple(answers))
 
 
-def _thing(position: int, slot: int, said: ByFrame, size: tuple[int, int], anchors: Anchors) -> _Thing:
+def _thing(position: int, slot: int, said: ByFrame, size: tuple[int, int], anchors: Anchors | int) -> _Thing:
     masks, empty = dict[int, Mask](), np.zeros(size, np.bool_)
     is_rejected = True
     for frame, answer in said.items():

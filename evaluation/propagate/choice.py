@@ -7,9 +7,11 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
+from seglm.evaluation.keyframes.file import read_key_frames
 from seglm.evaluation.propagate.anchors import Anchors
 from seglm.evaluation.propagate.answers import Propagation
 from seglm.model.propagate import ByProgram, Propagator, check_program
+from seglm.utils.ranges import place
 from seglm.utils.resolve import resolve
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 SAM2, SAM3, PROGRAM = "sam2", "sam3", "program"
 FORMS = f'"{SAM2}", "{SAM3}", "{SAM2} WEIGHTS", "{SAM3} WEIGHTS" or "{PROGRAM} COMMAND"'
 DEFAULT: Anchors = "uniform"
+KEYFRAME: Anchors = "keyframe"
 HELP = (
     f"{FORMS}: SAM-2, or the tracker of SAM-3, with weights that no training has touched (default: those of SAM-2.1 large, "
     "facebook/sam3), or a program of yours"
@@ -25,7 +28,7 @@ HELP = (
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """`--propagate` and `--anchors`."""
+    """`--propagate`, `--anchors` and `--keyframes`."""
     parser.add_argument(
         "--propagate",
         metavar="HOW",
@@ -36,10 +39,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         choices=get_args(Anchors),
         help=f"with --propagate: the frames that the model draws (default {DEFAULT}); see docs/video_data.md",
     )
+    parser.add_argument(
+        "--keyframes",
+        type=place,
+        metavar="FILE",
+        help="videos: key frames that `seglm.evaluation.keyframes` has chosen, from which GLUS draws in both directions, or with "
+        "--propagate and --anchors keyframe SAM-2 carries the model's mask",
+    )
 
 
 def check_flags(given: argparse.Namespace) -> None:
     """Raises ValueError or FileNotFoundError for flags that name nobody, before anything is loaded."""
+    if given.keyframes is not None:
+        read_key_frames(given.keyframes)
+        if given.propagate and given.anchors != KEYFRAME:
+            raise ValueError(
+                f"--keyframes with --propagate: a mask is carried from the key frame alone; give --anchors {KEYFRAME}, not "
+                f"{given.anchors or DEFAULT}"
+            )
     if given.propagate is None:
         if given.anchors:
             raise ValueError(
@@ -55,8 +72,11 @@ def check_propagator(text: str) -> None:
 
 
 def named(given: argparse.Namespace) -> str:
-    """What the flags add to the name of a folder: `_sam2-uniform`, or nothing."""
-    return f"_{_parts(given.propagate)[0]}-{given.anchors or DEFAULT}" if given.propagate else ""
+    """What the flags add to the name of a folder: `_sam2-uniform`, `_keyframes`, or nothing."""
+    frames = "keyframes" if given.keyframes else given.anchors or DEFAULT
+    if given.propagate:
+        return f"_{_parts(given.propagate)[0]}-{frames}"
+    return f"_{frames}" if given.keyframes else ""
 
 
 def propagation(given: argparse.Namespace, device: str) -> Propagation | None:

@@ -28,9 +28,10 @@ from seglm.model.contrast import Contrast
 from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Sam2
 from seglm.model.decoders.sam2_memory import MemoryPolicy
 from seglm.model.recipe import SETS, Data, Evaluate, Recipe, Schedule, Token, Trainable
-from seglm.model.scripts import ANSWERS, SEG, conversation, drawn_frames
+from seglm.model.scripts import ANSWERS, SEG, conversation, drawn_frames, phrase_of
 from seglm.model.terms import Bce, Dice, Language
 from seglm.model.toy import BASES, SAM2_SIDE, toy_sized
+from seglm.model.walk import middles_of_parts, one_of_each_part
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Piece, Script, Slot, Turn, Window
 
 CONTEXT, QUERIES = 4, 4  # frames (train_ds.py, --context_frame_num and --question_frame_num)
@@ -64,11 +65,7 @@ AT_INFERENCE = replace(END_TO_END, stride=3, detach=True, stable=True)
 # ---- which frames ---------------------------------------------------------------------------------------------------
 def context_and_queries(num_frames: int, rng: np.random.Generator) -> Frames:
     """Training: a frame of each of four equal parts of the video, then four that follow each other; these are drawn."""
-    edges = np.linspace(0, num_frames, CONTEXT + 1, dtype=int)
-    context = [
-        min(int(rng.integers(left, max(left + 1, right))), num_frames - 1)
-        for left, right in zip(edges, edges[1:], strict=False)
-    ]
+    context = one_of_each_part(num_frames, CONTEXT, rng)
     start = int(rng.integers(max(1, num_frames - QUERIES + 1)))
     queries = tuple(range(start, min(start + QUERIES, num_frames)))
     return Frames(seen=(*context, *queries), drawn=queries)
@@ -84,7 +81,7 @@ def a_question_a_frame(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> 
 
 def _dialogue(clip: Clip, number: int, rng: np.random.Generator) -> Dialogue:
     texts = clip.targets[number].texts
-    phrase = _phrase(texts[rng.integers(len(texts))])
+    phrase = phrase_of(texts[rng.integers(len(texts))])
     turns = []
     for query in range(len(clip.drawn)):
         question = QUESTIONS[rng.integers(len(QUESTIONS))].format(phrase)
@@ -101,11 +98,6 @@ def _asked(clip: Clip, query: int, queries: int, question: str) -> tuple[Piece, 
     return (*begin, Images((context + query,)), question)
 
 
-def _phrase(text: str) -> str:
-    """As the original writes an expression into its question: without one full stop, in small letters."""
-    return text.removesuffix(".").strip().lower()
-
-
 # ---- inference ------------------------------------------------------------------------------------------------------
 BEGUN = "Sure, the segmentation result is "
 """how every answer begins; the model writes what follows (inference_iter.py)"""
@@ -113,27 +105,31 @@ DRAWN, NOT_DRAWN = f"{BEGUN}{SEG}.", f"{BEGUN}{SEG} ."
 """how an answer stands in later questions, whether the model wrote its `[SEG]` or another token"""
 
 
-def middles_of_parts(num_frames: int) -> tuple[int, ...]:
-    """The context at inference: a frame near the middle of each of four equal parts (inference_iter.py, `inference_video`)."""
-    edges = np.linspace(0, num_frames, CONTEXT + 1, dtype=int)
-    offset = -(-num_frames // CONTEXT) // 2
-    return tuple(
-        max(0, min(int(left) + offset, int(right) - 1)) for left, right in zip(edges, edges[1:], strict=False)
-    )
-
-
 def frame_by_frame(num_frames: int) -> Iterator[Window]:
     """Every frame in turn: the context, up to three frames before it with what was answered there, and itself."""
-    context = middles_of_parts(num_frames)
-    for frame in range(num_frames):
-        queries = tuple(range(max(0, frame - QUERIES + 1), frame + 1))
-        yield Window(seen=(*context, *queries), asked=(frame,), repeats=len(queries) - 1)
+    yield from _one_after_the_other(range(num_frames), num_frames)
+
+
+def outwards(num_frames: int, key: int) -> Iterator[Window]:
+    """From a key frame to the last frame, and then from it to the first: two walks with one context, of which neither knows what
+    the other said or drew (inference_iter.py, --use_kf)."""
+    yield from _one_after_the_other(range(key, num_frames), num_frames)
+    if key:
+        yield from _one_after_the_other(range(key, -1, -1), num_frames)
+
+
+def _one_after_the_other(frames: Sequence[int], num_frames: int) -> Iterator[Window]:
+    context = middles_of_parts(num_frames, CONTEXT)
+    for place, frame in enumerate(frames):
+        queries = tuple(frames[max(0, place - QUERIES + 1) : place + 1])
+        seen = (*context, *queries)
+        yield Window(seen=seen, asked=(frame,), repeats=len(queries) - 1, begins=place == 0 and frame > 0)
 
 
 def newest_frame(clip: Clip, recipe: Recipe) -> Script:
     """For each target the questions so far with their answers, and the one about the newest frame, its answer begun."""
     return tuple(
-        _going_on(clip, number, QUESTIONS[0].format(_phrase(target.texts[0])))
+        _going_on(clip, number, QUESTIONS[0].format(phrase_of(target.texts[0])))
         for number, target in enumerate(clip.targets)
     )
 
@@ -194,6 +190,7 @@ def glus_s() -> Recipe:
         prompt=newest_frame,
         forced=answer_given,
         walk=frame_by_frame,
+        outwards=outwards,
         typed=typed,
         terms=(Language(1.0, slots_only=True), Bce(2.0), Dice(0.5), Contrast(0.1)),
         trainable=replace(

@@ -22,7 +22,7 @@ from seglm.model.systems.keyseg import RestartedSam
 from seglm.utils.config import leaves, spell, to_json
 from seglm.utils.dist import World
 
-FUNCTIONS = ("frames", "script", "prompt", "forced", "walk", "shows", "typed", "points")
+FUNCTIONS = ("frames", "script", "prompt", "forced", "walk", "outwards", "shows", "typed", "points")
 
 
 def changed(name: str, *settings: str) -> Recipe:
