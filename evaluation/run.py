@@ -165,28 +165,9 @@ def _begun(
         "protocol": protocol,
         "benchmark": chosen.name,
         **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
+        **({"keyframes": dict(read_key_frames(given.keyframes).frames)} if given.keyframes else {}),
     }
     parts.begin_together(about, overwrite=given.overwrite)
-
-    def problem() -> str | None:
-        place = Path(resolve(scored, what="the weights to score"))
-        files = sorted(place.iterdir()) if place.is_dir() else [place]
-        about = {
-            "weights": {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in files},
-            "recipe": to_json(recipe),
-            "protocol": protocol,
-            "benchmark": chosen.name,
-            **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
-            **({"keyframes": dict(read_key_frames(given.keyframes).frames)} if given.keyframes else {}),
-        }
-        try:
-            if done := parts.begin(about, overwrite=given.overwrite):
-                print(f"{folder}: goes on behind {done} batches that are done")  # noqa: T201
-        except ValueError as error:
-            return str(error)
-        return None
-
-    dist.refuse(problem)
     return parts
 
 

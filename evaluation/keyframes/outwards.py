@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,8 +41,9 @@ def walk_from(recipe: Recipe, frame: int, how: Propagation | None) -> Walk:
     if how is not None:
         return asking_anchors(recipe, frame).walk
     check_outwards(recipe)
-    assert recipe.outwards is not None
-    return partial(recipe.outwards, key=frame)
+    outwards = recipe.outwards
+    assert outwards is not None
+    return lambda num_frames: outwards(num_frames, frame)
 
 
 def check_outwards(recipe: Recipe) -> None:
