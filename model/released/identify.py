@@ -15,6 +15,7 @@ from seglm.model.backbones.base import BackboneChoice
 from seglm.model.names import is_canonical
 from seglm.model.recipes import recipes
 from seglm.model.released.config_keys import place as place_of
+from seglm.model.released.config_keys import section
 from seglm.model.released.errors import AdapterOnly, Ambiguous
 from seglm.model.released.files import called, config_of, read_json, shapes
 from seglm.model.released.glus import MARK as GLUS_MARK
@@ -66,6 +67,8 @@ MARKS = {"keyseg": "keyword_fusion.", "glus": GLUS_MARK}
 """GSVA's files have LISA's names and one row more; these systems' have names besides"""
 SA2VA = {"qwen_chat": "sa2va_1b", "phi3_chat": "sa2va_4b", "internlm2_chat": "sa2va_8b"}
 """template in the config of a released Sa2VA -> recipe; sizes are the folder's own"""
+SA2VA_QWEN = {"qwen2_5_vl_text": "sa2va_qwen2_5_3b", "qwen3_vl_text": "sa2va_qwen3_4b"}
+"""`model_type` of the language model of one on a Qwen-VL -> recipe"""
 GENERATION = {1e-6: 1, 1e-5: 2}
 """rms_norm_eps of LLaMA and Llama 2; early configs of Llama 2 give LLaMA's context length, so that does not tell them
 apart"""
@@ -226,6 +229,9 @@ def _fitting(
             (one.system, one.name) for make in recipes().values() if type((one := make()).backbone) is own
         ]
     if layout == "sa2va":
+        kind = section(config, "text_config", source=str(path)).get("model_type")
+        if kind in SA2VA_QWEN:
+            return [("sa2va_qwen", SA2VA_QWEN[kind])]
         spoken = place_of(config, "template", source=str(path)) or ""
         return [("sa2va", name) for template, name in SA2VA.items() if template == spoken.replace("-", "_")]
     width, generations = _width(config, seen), _generations(path, config)

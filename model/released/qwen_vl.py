@@ -42,6 +42,8 @@ BACK: Mapping[str, tuple[Rule, ...]] = {
 }
 """ours -> as released, by `model_type`"""
 OTHER_QWEN = "Bases are Qwen2.5-VL and Qwen3-VL, those without experts. Give one of these as --version."
+SA2VA = "sa2va_chat"
+"""`model_type` of a system that holds a Qwen-VL"""
 TEXT_KEYS = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "hidden_act",
     "max_position_embeddings", "rms_norm_eps", "rope_parameters", "attention_dropout",
@@ -54,9 +56,17 @@ TOWER_KEYS = (
 
 def load_qwen_vl(path: str | Path) -> Checkpoint:
     """Reads a Qwen-VL. Raises WeightsError for a config of another model, WrongNames for tensors of one."""
-    source = str(path)
-    text, vision, is_tied = _sizes(config_of(path), source)
-    tensors = mapped(read_tensors(path), NAMES, source=source, layout="Qwen-VL", hint=OTHER_QWEN)
+    return qwen_vl_checkpoint(
+        read_tensors(path), config_of(path), source=str(path), tokenizer=tokenizer_folder(path)
+    )
+
+
+def qwen_vl_checkpoint(
+    raw: Mapping[str, Tensor], config: Mapping[str, Any], *, source: str, tokenizer: str | None = None
+) -> Checkpoint:
+    """The same from tensors in memory; config: of a Qwen-VL, or of a system that holds one and says so in its `text_config`."""
+    text, vision, is_tied = _sizes(config, source)
+    tensors = mapped(raw, NAMES, source=source, layout="Qwen-VL", hint=OTHER_QWEN)
     table = "llm.embed_tokens.weight"
     ranked({name: tuple(tensor.shape) for name, tensor in tensors.items()}, {table: 2}, source=source)
     return Checkpoint(
@@ -67,7 +77,7 @@ def load_qwen_vl(path: str | Path) -> Checkpoint:
         vision=vision,
         projector="in_tower",
         select_layer=-1,
-        tokenizer=tokenizer_folder(path),
+        tokenizer=tokenizer,
     )
 
 
@@ -114,16 +124,18 @@ def _sizes(config: Mapping[str, Any], source: str) -> tuple[dict[str, Any], dict
     """(arguments of the language model's config, of the tower's, whether the head is the embedding). Raises WeightsError."""
     import transformers
 
+    said = section(config, "text_config", source=source) or config
     kind = str(config.get("model_type"))
+    if kind == SA2VA:
+        kind = str(said.get("model_type")).removesuffix("_text")
     if kind not in GENERATIONS:
         raise WeightsError(
             f"{source}: config.json says model_type {kind!r}, known are {', '.join(GENERATIONS)}. {OTHER_QWEN}"
         )
-    said = section(config, "text_config", source=source) or config
     followed(said, source=source, kinds=(kind, f"{kind}_text"), also=("sliding_window",))
     own = GENERATIONS[kind]
     try:
-        parsed = getattr(transformers, f"{own.name}Config").from_dict(dict(config))
+        parsed = getattr(transformers, f"{own.name}Config").from_dict({**config, "model_type": kind})
         text, tower = parsed.text_config, parsed.vision_config
         sizes = {key: getattr(text, key) for key in (*TEXT_KEYS, *own.text_keys)}
         vision = {key: getattr(tower, key) for key in (*TOWER_KEYS, *own.tower_keys)}

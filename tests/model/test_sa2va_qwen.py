@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
@@ -20,6 +21,8 @@ from seglm.model.backbones.qwen_vl import QwenVL
 from seglm.model.build import assemble, base_weights
 from seglm.model.generate import generate
 from seglm.model.load import load
+from seglm.model.released.identify import identify
+from seglm.model.released.open import open_weights
 from seglm.model.released.qwen_vl import write_qwen_vl
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import (
@@ -32,6 +35,7 @@ from tests.tiny_qwen import (
     KINDS,
     LIKE_THEIRS,
     QUESTION,
+    RECIPES,
     SIZE,
     clip,
     picture,
@@ -221,6 +225,35 @@ def test_a_trained_model_is_merged_and_opens_here_and_in_transformers(
     with torch.no_grad():
         got = again.backbone.head(again.backbone.hidden(batch))
     torch.testing.assert_close(got[real], want[real], atol=1e-4, rtol=1e-4)
+
+
+def test_a_trained_model_is_a_released_folder_and_comes_back_from_it(
+    kind: str, folder: Path, tmp_path: Path
+) -> None:
+    model = trained(kind, folder)
+    recipe = model.recipe
+    batch = collate(rows(kind, model.encoder))
+    real = batch.group >= 0
+    with torch.no_grad():
+        want = model.backbone.head(model.backbone.hidden(batch))[real]
+    built = replace(assemble(recipe, base_weights(recipe)), model=model)
+    merge.export(built, tmp_path / "mine", manifest={}, kind="sa2va")
+    stored = load_file(tmp_path / "mine" / "model.safetensors")
+    of_llm = {name for name in stored if name.startswith("model.")}
+    assert of_llm == {f"model.{name}" for name in theirs(kind).state_dict()}
+    rest = {name.split(".")[0] for name in stored.keys() - of_llm}
+    assert rest == {"text_hidden_fcs", "grounding_encoder"}
+    assert not any(name.endswith(".gamma") for name in stored)
+    found = identify(tmp_path / "mine")
+    assert (found.layout, found.system, found.recipe) == ("sa2va", "sa2va_qwen", RECIPES[kind])
+    again = assemble(recipe, open_weights(str(tmp_path / "mine")), lora=False)
+    with torch.no_grad():
+        got = again.model.backbone.head(again.model.backbone.hidden(batch))[real]
+    torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
+    merge.export(again, tmp_path / "again", manifest={}, kind="sa2va")
+    second = load_file(tmp_path / "again" / "model.safetensors")
+    assert set(second) == set(stored)
+    assert all(torch.equal(second[name], stored[name]) for name in stored)
 
 
 @pytest.mark.parametrize("frames", [1, 3])
