@@ -75,6 +75,8 @@ def collate(
         ignore=tuple(_ignored(example, frame) for example in examples for frame in range(len(example.drawn))),
         ends=text.ends(examples),
         frame_example=tuple(number for number, example in enumerate(examples) for _ in example.drawn),
+        grids=tuple(grid for example in examples for grid in example.grids),
+        rotary=None if text.rotary is None else torch.from_numpy(text.rotary),
     )
 
 

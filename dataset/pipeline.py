@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from seglm.dataset.faults import blamed
 from seglm.dataset.mixture import LOOK, Order, rng_of
-from seglm.dataset.pixels import Mode, decoder_pixels, vision_pixels, vision_tiles
+from seglm.dataset.pixels import Mode, decoder_pixels, vision_cells, vision_pixels, vision_tiles
 from seglm.dataset.subjects import subjects
-from seglm.utils.tiles import first_rows, grid_of, views
+from seglm.utils.tiles import first_rows, grid_of, grids, shapes, views
 from seglm.utils.types import (
     PLAIN,
     Branch,
@@ -215,6 +215,7 @@ def example(
 ) -> Example:
     """The clip in the sizes that the encoders see, with its encoded script; stretched: see `decoder_pixels`."""
     counts = views(script, len(clip.seen), clip.size, look=look, side=vision_size)
+    cells = shapes(script, len(clip.seen), clip.size, look=look, side=vision_size)
     rows = first_rows(counts)
     vision = np.empty((sum(counts), 3, vision_size, vision_size), dtype=np.uint8)
     drawn: dict[int, tuple[NDArray[np.uint8], tuple[int, int]]] = {}
@@ -224,7 +225,11 @@ def example(
 
     for place in range(len(clip.seen)):
         frame = clip.seen[place]
-        if counts[place] == 1:
+        if look.fit == "cells":
+            vision[rows[place] : rows[place] + counts[place]] = vision_cells(
+                frame, vision_size, cells[place], mode=pixels
+            )
+        elif counts[place] == 1:
             vision[rows[place]] = vision_pixels(frame, vision_size, mode=pixels, fit=look.fit)
         else:
             grid = grid_of(clip.size, most=look.tiles, side=vision_size)
@@ -254,6 +259,7 @@ def example(
         kinds=tuple(target.kind for target in clip.targets),
         frames=clip.frames,
         subjects=subjects(clip.targets),
+        grids=grids(script, cells),
     )
 
 

@@ -59,6 +59,17 @@ def vision_tiles(image: Pixels, size: int, grid: tuple[int, int], *, mode: Mode)
     return [*(large[:, top : top + size, left : left + size] for top, left in places), whole]
 
 
+def vision_cells(image: Pixels, side: int, grid: tuple[int, int], *, mode: Mode) -> Pixels:
+    """The cells of a picture, row by row, uint8 [rows * columns, 3, side, side].
+
+    grid: rows and columns (`utils/tiles.py`), to whose pixels the picture is resized (bicubic), as Qwen-VL has it.
+    """
+    rows, columns = grid
+    whole = _resize(image, (rows * side, columns * side), "bicubic", mode)
+    parts = whole.reshape(3, rows, side, columns, side).transpose(1, 3, 0, 2, 4)
+    return np.ascontiguousarray(parts.reshape(rows * columns, 3, side, side))
+
+
 def decoder_pixels(
     image: Pixels, size: int, *, mode: Mode, stretched: bool = False
 ) -> tuple[Pixels, tuple[int, int]]:

@@ -109,6 +109,7 @@ class Rows:
     image_patch: list[int] = field(default_factory=list)
     labelled_at: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
+    rotary: NDArray[np.int64] | None = None
     starts: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     """(example, branch) -> row, and the column at which token 0 of the branch would stand if it were unshared"""
 
@@ -117,6 +118,8 @@ class Rows:
         shape = (len(rows), max(sum(stem.length for stem in row) for row in rows))
         zero = np.zeros(shape, np.int64)
         text = Rows(zero, zero.copy(), np.full(shape, -1, np.int64), zero.copy())
+        if any(branch.rotary is not None for example in examples for branch in example.branches):
+            text.rotary = np.zeros((3, *shape), np.int64)
         first_seen = list(accumulate((len(example.vision) for example in examples), initial=0))
         for row, stems in enumerate(rows):
             column = 0
@@ -166,6 +169,8 @@ class Rows:
         here = (row, slice(column, column + right - left))
         self.ids[here] = source.ids[left:right]
         self.positions[here] = np.arange(left, right)
+        if self.rotary is not None and source.rotary is not None:
+            self.rotary[:, row, column : column + right - left] = source.rotary[:, left:right]
         self.group[here] = group
         self.branch[here] = branch
         shown = left + np.flatnonzero(source.frame[left:right] != TEXT)

@@ -106,6 +106,8 @@ class _Layout:
     """int64 [R, B], -2 where a row has fewer dialogues"""
     next_branch: Tensor
     next_position: Tensor
+    next_rotary: Tensor
+    """int64 [R, B], the rotary position of the next token, one number for all axes: what is written is text"""
 
     @classmethod
     def of(cls, batch: Batch) -> _Layout:
@@ -134,6 +136,7 @@ class _Layout:
             seated(batch.group, -2),
             seated(batch.branch, 0),
             seated(batch.positions, 0) + 1,
+            seated(batch.positions if batch.rotary is None else batch.rotary.amax(0), 0) + 1,
         )
 
     def extended(self, chosen: Tensor) -> tuple[_Layout, Tensor]:
@@ -150,6 +153,7 @@ class _Layout:
             self.next_group,
             self.next_branch,
             self.next_position + 1,
+            self.next_rotary + 1,
         )
         return grown, ids
 
@@ -159,5 +163,5 @@ def _advance(model: Segmenter, ids: Tensor, layout: _Layout, cache: object) -> T
     seats = ids.shape[1]
     window = model.backbone.window
     free = allowed(layout.group, layout.branch, layout.positions, queries=seats, window=window)
-    states = model.backbone.go_on(ids, free=free, positions=layout.positions[:, -seats:], cache=cache)
+    states = model.backbone.go_on(ids, free=free, positions=layout.next_rotary - 1, cache=cache)
     return states[layout.row_of, layout.seat_of]

@@ -332,7 +332,7 @@ class Recipe:
     @property
     def look(self) -> Look:
         """How pictures come into the squares of the vision tower."""
-        return Look(self.backbone.fit, self.backbone.most_tiles)
+        return self.backbone.look
 
     @property
     def seg_token(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-ProjectorKind = Literal["linear", "mlp2x_gelu", "internvl_mlp"]
+ProjectorKind = Literal["linear", "mlp2x_gelu", "internvl_mlp", "in_tower"]
 BEFORE = {"llama": "llm", "clip": "vision", "sam": "decoder"}
 """names of the same in folders of the first versions"""
 
@@ -22,7 +22,7 @@ class Sizes:
     decoder: Mapping[str, Any]
     """sizes of the mask decoder"""
     projector: ProjectorKind = "linear"
-    """`linear` (LLaVA v1), `mlp2x_gelu` (LLaVA 1.5) or `internvl_mlp`"""
+    """`linear` (LLaVA v1), `mlp2x_gelu` (LLaVA 1.5), `internvl_mlp`, or `in_tower`: the vision tower ends in it"""
     select_layer: int = -2
     """which hidden state of the vision tower is shown to the LLM"""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from seglm.utils.grounding import Caption as Caption
 from seglm.utils.grounding import Phrase as Phrase
 from seglm.utils.grounding import Region as Region
+from seglm.utils.look import PLAIN as PLAIN
+from seglm.utils.look import Fidelity as Fidelity
+from seglm.utils.look import Grid as Grid
+from seglm.utils.look import Look as Look
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,24 +29,6 @@ IMAGE_POSITION = -200
 """The value that stands in `ids` where a visual feature is written: a sentinel, never a vocabulary id."""
 IGNORE_LABEL = -100
 """The label of a token that is not trained; PyTorch's own convention."""
-
-Fidelity = Literal["full", "pooled", "fine"]
-"""`full`: one token a patch; `pooled`: the mean of a frame's patches as one token; `fine`: in as many tiles as the language model
-takes (`Look.tiles`), each with one token a patch, and behind them the whole frame."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a picture comes into the squares that the vision tower sees."""
-
-    fit: Literal["crop", "fill"] = "crop"
-    """`crop`: its middle square, as CLIP's processor has it; `fill`: all of it, whatever its sides"""
-    tiles: int = 1
-    """most tiles of a picture that is shown finely; of one it is the whole picture alone"""
-
-
-PLAIN = Look()
-"""LISA's"""
 
 
 # ---- what a data set holds ------------------------------------------------------------------------------------------
@@ -260,6 +246,8 @@ class Branch:
     patch: NDArray[np.int64]
     """which patch of that frame, row-major; P (one past the last) means the mean of all; -1 for text"""
     slots: tuple[Placed, ...] = ()
+    rotary: NDArray[np.int64] | None = None
+    """int64 [3, L], see `Batch.rotary`; None: counted one after the other"""
 
 
 @dataclass(frozen=True)
@@ -269,7 +257,8 @@ class Example:
     key: str
     branches: tuple[Branch, ...]
     vision: NDArray[np.uint8]
-    """uint8 [N, 3, v, v], RGB, resized for the vision tower, not normalised: each frame, or its tiles and the whole of it"""
+    """uint8 [N, 3, v, v], RGB, resized for the vision tower, not normalised: each frame, or its tiles and the whole of it, or its
+    cells, row by row"""
     drawn: NDArray[np.uint8]
     """uint8 [M, 3, h, w], RGB, not normalised: of size `resized`, or smaller and to be enlarged to it by the model"""
     resized: tuple[int, int]
@@ -288,6 +277,8 @@ class Example:
     """which frame of the sample each of `drawn` is; empty if nobody asks"""
     subjects: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     """int64 [targets, 3]: expression, things and a bit for each thing, as numbers; empty if nobody asks"""
+    grids: tuple[Grid, ...] = ()
+    """how the cells of `vision` lie together, one after the other; empty where each of them is a picture for itself"""
 
 
 @dataclass(frozen=True)
@@ -319,7 +310,8 @@ class Batch:
     ids: Tensor
     """int64 [R, T]; IMAGE_POSITION where a visual feature is written, 0 on padding"""
     positions: Tensor
-    """int64 [R, T], rotary positions: a branch continues where its prefix ended"""
+    """int64 [R, T], which token of its dialogue it is, and its rotary position unless `rotary` says another: a branch continues
+    where its prefix ended"""
     group: Tensor
     """int64 [R, T], which example a token belongs to, -1 on padding"""
     branch: Tensor
@@ -370,6 +362,11 @@ class Batch:
     """for each branch, all examples in order: (example, row, column of its last token)"""
     frame_example: tuple[int, ...]
     """for each of the M drawn frames, the example it belongs to"""
+    grids: tuple[Grid, ...] = ()
+    """how the cells of `vision` lie together (`Example.grids`), all examples in order"""
+    rotary: Tensor | None = None
+    """int64 [3, R, T]: where a token stands in time, in height and in width, for a language model that turns its queries and keys
+    by all three; the tokens of a picture lie side by side there. None: `positions` in each"""
 
     def to(self, device: object) -> Batch:
         """The same batch with every tensor on `device` (non-blocking copies)."""

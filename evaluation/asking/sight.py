@@ -32,7 +32,8 @@ class Sight:
     def __init__(self, model: Segmenter, samples: Sequence[Sample], walk: Walk) -> None:
         self.model = model
         self._held: dict[tuple[int, int], Tensor] = {}
-        self._comes_back = any(
+        # A cell is seen among all of its picture's, and their number is no tower's own: they are encoded each time.
+        self._comes_back = model.recipe.look.fit != "cells" and any(
             not set(window.seen).isdisjoint(following.seen)
             for sample in samples
             for window, following in pairwise(islice(walk(sample.num_frames), 2))
@@ -48,6 +49,7 @@ class Sight:
 
         model = self.model
         backbone, mode, fit = model.backbone, model.recipe.data.pixels, model.recipe.look.fit
+        assert fit != "cells", "cells are never remembered"
         wanted = dict.fromkeys(place for own in places for place in own)
         new: dict[tuple[int, int], Tensor] = {}
         for own, clip in zip(places, clips, strict=True):

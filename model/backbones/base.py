@@ -11,9 +11,12 @@ from seglm.model.precision import Precision
 from seglm.model.sizes import Sizes
 from seglm.utils.config import Choice
 from seglm.utils.ranges import WRITTEN_OUT, Place
-from seglm.utils.types import Batch
+from seglm.utils.types import Batch, Look
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
     import torch
     from torch import Tensor
 
@@ -34,6 +37,11 @@ class BackboneChoice(Choice, ABC):
     """hub revision of `weights`"""
 
     @property
+    def look(self) -> Look:
+        """How pictures come into the squares of the vision tower."""
+        return Look(self.fit, tiles=self.most_tiles)
+
+    @property
     def fit(self) -> Literal["crop", "fill"]:
         """How a picture comes into the square of the vision tower (`Look.fit`)."""
         return "crop"
@@ -46,6 +54,16 @@ class BackboneChoice(Choice, ABC):
     def at(self, folder: str) -> Self:
         """The same with everything read from one folder, as a merged model holds it."""
         return replace(self, weights=folder, vision=folder, revision=None)
+
+    @classmethod
+    def knows(cls, names: Collection[str]) -> bool:
+        """Whether these names of tensors are those of a base in a layout that only this class reads, by `load`."""
+        return False
+
+    @classmethod
+    def load(cls, path: str | Path) -> Checkpoint:
+        """A base in the layout that `knows` recognises. Raises WeightsError (model/released/errors.py)."""
+        raise NotImplementedError(f"{cls.__name__} has no layout of its own; `knows` says so")
 
     @abstractmethod
     def read(self, model: str | None = None, *, vision: str | None = None) -> Checkpoint:
@@ -83,12 +101,12 @@ class Backbone(Protocol):
 
     @property
     def patches(self) -> int:
-        """Visual tokens of one frame."""
+        """Visual tokens of one frame, or of one of its cells (`Look.fit`)."""
         ...
 
     @property
     def vision_size(self) -> int:
-        """Side of the square that the vision tower sees, pixels."""
+        """Side of the square that the vision tower sees, or of a cell, pixels."""
         ...
 
     @property
@@ -100,7 +118,10 @@ class Backbone(Protocol):
     def device(self) -> torch.device: ...
 
     def see(self, pixels: Tensor) -> Tensor:
-        """uint8 [N, 3, v, v], or float already normalised -> what the vision tower makes of each, [N, P, width]; frozen."""
+        """uint8 [N, 3, v, v], or float already normalised -> what the vision tower makes of each, [N, P, width]; frozen.
+
+        Of cells each is a picture for itself here; `hidden` sees them as `Batch.grids` says.
+        """
         ...
 
     def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:
@@ -120,5 +141,6 @@ class Backbone(Protocol):
         ...
 
     def go_on(self, ids: Tensor, *, free: Tensor, positions: Tensor, cache: Any) -> Tensor:
-        """The states [R, Q, D] of ids int64 [R, Q] behind what the cache holds; free: bool [R, 1, Q, T], who may look at whom."""
+        """The states [R, Q, D] of ids int64 [R, Q] behind what the cache holds; free: bool [R, 1, Q, T], who may look at whom;
+        positions: int64 [R, Q], rotary ones."""
         ...

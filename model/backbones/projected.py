@@ -29,7 +29,7 @@ from seglm.utils.dist import is_sharded
 from seglm.utils.imports import importing
 from seglm.utils.ranges import FILLED, Count
 from seglm.utils.renamed import argument_of
-from seglm.utils.types import Batch, Look
+from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
@@ -107,9 +107,13 @@ class Projected(BackboneChoice):
             image_tokens=self.image_tokens,
             tokens=tokens,
             max_length=self.max_length,
-            look=Look(self.fit, tiles=self.most_tiles),
-            side=checkpoint.vision["image_size"],
+            look=self.look,
+            side=self.side(checkpoint.vision),
         )
+
+    def side(self, vision: Mapping[str, Any]) -> int:
+        """Side of a square, pixels; vision: the tower's sizes."""
+        return int(vision["image_size"])
 
     def patches(self, vision: Mapping[str, Any]) -> int:
         """Visual tokens of one square; vision: the tower's sizes."""

@@ -6,14 +6,16 @@ answers, or none, are an error that lists the candidates; nothing is ever guesse
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from seglm.model.backbones.base import BackboneChoice
 from seglm.model.names import is_canonical
 from seglm.model.recipes import recipes
 from seglm.model.released.config_keys import place as place_of
+from seglm.model.released.config_keys import section
 from seglm.model.released.errors import AdapterOnly, Ambiguous
 from seglm.model.released.files import called, config_of, read_json, shapes
 from seglm.model.released.glus import MARK as GLUS_MARK
@@ -21,6 +23,7 @@ from seglm.model.released.lisa import refuse_v0, unwrapped
 from seglm.model.released.sam import is_hf_sam
 from seglm.model.released.sam2 import is_sam2
 from seglm.model.released.sam3_tracker import is_sam3
+from seglm.utils.config import Choice, choices
 
 Layout = Literal[
     "seglm",
@@ -36,16 +39,18 @@ Layout = Literal[
     "sam2",
     "sam3",
     "clip",
+    "backbone",
 ]
 """`seglm`: our merged folder; `portable`: our trained weights with a manifest; `lisa`: a merged LISA folder;
 `lisa_training` and `training`: what zero_to_fp32 makes of the original's run or of ours; `sa2va`: a released Sa2VA;
-`sa2va_training`: what xtuner makes of a run of its; `llava`, `internvl`, `sam`, `sam2`, `sam3`, `clip`: bases"""
+`sa2va_training`: what xtuner makes of a run of its; `llava`, `internvl`, `sam`, `sam2`, `sam3`, `clip`: bases; `backbone`: one in
+a layout that a file of model/backbones reads itself"""
 WITHOUT_BASE: tuple[Layout, ...] = ("portable", "training", "lisa_training", "sa2va_training")
 """layouts of trained weights that need their base beside them"""
 Shape = tuple[int, ...]
 MANIFEST = "manifest.json"
 ADAPTER_FILE = "adapter_config.json"
-BASES: tuple[Layout, ...] = ("llava", "internvl")
+BASES: tuple[Layout, ...] = ("llava", "internvl", "backbone")
 """language models that a training begins with"""
 PARENT = "lisa"  # a base that several systems start from is taken for this one, whose descendants they are
 # (system, width of the LLM, generation of LLaMA or 0 for any, rows of the vocabulary) -> recipe
@@ -66,6 +71,8 @@ SA2VA = {"qwen_chat": "sa2va_1b", "phi3_chat": "sa2va_4b", "internlm2_chat": "sa
 """template in the config of a released Sa2VA -> recipe; sizes are the folder's own"""
 SA2VA_WIDTHS = {896: "sa2va_1b", 2048: "sa2va_4b", 4096: "sa2va_8b"}
 """width of the LLM that a training of Sa2VA's has -> recipe (projects/llava_sam2/configs of magic-research/Sa2VA at d01bf3f)"""
+SA2VA_QWEN = {"qwen2_5_vl_text": "sa2va_qwen2_5_3b", "qwen3_vl_text": "sa2va_qwen3_4b"}
+"""`model_type` of the language model of one on a Qwen-VL -> recipe"""
 GENERATION = {1e-6: 1, 1e-5: 2}
 """rms_norm_eps of LLaMA and Llama 2; early configs of Llama 2 give LLaMA's context length, so that does not tell them
 apart"""
@@ -144,12 +151,21 @@ def layout_of(path: str | Path) -> Layout:
         return "llava"
     if any(name.startswith(("vision_model.", "embeddings.patch_embedding")) for name in bare):
         return "clip"
+    if backbone_of(bare) is not None:
+        return "backbone"
     some = ", ".join(sorted(bare)[:5])
     raise Ambiguous(
         f"{path}: the names of the tensors are of no layout that is known (seglm, LISA, LLaVA, SAM, SAM-2, SAM-3, CLIP), e.g. "
         f"{some}; "
         f"a plain language model is no LLaVA: it has no mm_projector. Recipes: {', '.join(sorted(recipes()))}"
     )
+
+
+def backbone_of(names: Collection[str]) -> type[BackboneChoice] | None:
+    """The backbone that reads a base with tensors of these names itself (`BackboneChoice.knows`); None if there is none."""
+    recipes()  # reads the files of all backbones
+    known = (one for one in choices(Choice).values() if issubclass(one, BackboneChoice))
+    return next((one for one in known if one.knows(names)), None)
 
 
 def manifest_of(path: Path) -> dict[str, Any]:
@@ -212,7 +228,15 @@ def _fitting(
     """(system, recipe) of every released recipe that these weights fit."""
     if layout in ("sam", "sam2", "sam3", "clip"):
         return []
+    if layout == "backbone":
+        own = backbone_of(seen.keys())
+        return [
+            (one.system, one.name) for make in recipes().values() if type((one := make()).backbone) is own
+        ]
     if layout == "sa2va":
+        kind = section(config, "text_config", source=str(path)).get("model_type")
+        if kind in SA2VA_QWEN:
+            return [("sa2va_qwen", SA2VA_QWEN[kind])]
         spoken = place_of(config, "template", source=str(path)) or ""
         return [("sa2va", name) for template, name in SA2VA.items() if template == spoken.replace("-", "_")]
     if layout == "sa2va_training":
@@ -301,4 +325,5 @@ def _described(layout: Layout) -> str:
         "sam2": "a SAM-2",
         "sam3": "a SAM-3",
         "clip": "a CLIP vision tower",
+        "backbone": "a base of a kind of its own",
     }[layout]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import AdapterOnly, WeightsError
+from seglm.model.released.files import shapes
 from seglm.model.released.folder import load_folder
-from seglm.model.released.identify import WITHOUT_BASE, Layout, layout_of
+from seglm.model.released.identify import WITHOUT_BASE, Layout, backbone_of, layout_of
 from seglm.model.released.internvl import load_internvl
 from seglm.model.released.lisa import load_lisa
 from seglm.model.released.llava import load_clip, load_llava, with_vision
@@ -18,12 +19,21 @@ from seglm.utils.resolve import resolve
 
 log = logging.getLogger(__name__)
 
+
+def load_own(path: str | Path) -> Checkpoint:
+    """A base in the layout of the backbone that knows its names."""
+    own = backbone_of(shapes(Path(path)).keys())
+    assert own is not None, f"{path}: no backbone knows these names, although it has a layout of one"
+    return own.load(path)
+
+
 LOADERS: dict[Layout, Callable[[str | Path], Checkpoint]] = {
     "seglm": load_folder,
     "lisa": load_lisa,
     "llava": load_llava,
     "internvl": load_internvl,
     "sa2va": load_sa2va,
+    "backbone": load_own,
 }
 
 

@@ -1,9 +1,10 @@
-"""Released Sa2VA folders (ByteDance/Sa2VA-1B, -4B, -8B, Sa2VA-InternVL3-2B ...), read and written.
+"""Released Sa2VA folders (ByteDance/Sa2VA-1B, -4B, -8B, Sa2VA-InternVL3-2B, Sa2VA-Qwen3-VL-4B ...), read and written.
 
 InternVL's names, `text_hidden_fcs` beside them, and below `grounding_encoder.sam2_model` SAM-2's own, but for its `gamma`, which
 the converter calls `g_weight` (projects/llava_sam2/hf/convert_to_hf.py of magic-research/Sa2VA at d01bf3f). The vision tower is
 stored in bfloat16, all else in float32. convert_to_pth.py of bytedance/Sa2VA puts `mllm.model.` before the names of InternVL;
-what a training leaves is in `sa2va_training.py`.
+what a training leaves is in `sa2va_training.py`. On a Qwen-VL `model.` stands before what transformers calls its modules, all of
+it in float32 (tools/convert_to_hf.py of bytedance/Sa2VA at 9832e1a).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seglm.model.backbones.internvl import InternVL
+from seglm.model.backbones.qwen_vl import QwenVL
 from seglm.model.decoders.sam2_kept import ORIGINAL
 from seglm.model.recipe import Recipe
 from seglm.model.released import sam2
@@ -30,12 +32,17 @@ from seglm.model.released.internvl import (
 )
 from seglm.model.released.internvl import original_names as internvl_back
 from seglm.model.released.llava import tokenizer_folder
+from seglm.model.released.qwen_vl import SA2VA, qwen_vl_checkpoint
+from seglm.model.released.qwen_vl import original_names as original_names_of_qwen
+from seglm.model.released.qwen_vl import released_config as config_of_qwen
 from seglm.model.sizes import Sizes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SAM2, PROJECT, TRAINED = "grounding_encoder.sam2_model.", "text_hidden_fcs.", "mllm.model."
+QWEN, TREE = "model.", "qwen3_vl"
+"""before the names of a Qwen-VL's modules, and the generation whose release calls them as transformers does"""
 SAM2_SIZES = "sam2_dims"
 """ours, in config.json: the sizes of a SAM-2 that is none of the released ones"""
 
@@ -44,7 +51,10 @@ def load_sa2va(path: str | Path) -> Checkpoint:
     """Reads a Sa2VA folder. Raises WrongNames for what looks like one and is not, and as InternVL and SAM-2 do."""
     source, config = str(path), config_of(path)
     own, rest = apart(read_tensors(path), source)
-    base = internvl_checkpoint(rest, config, source=source, tokenizer=tokenizer_folder(path))
+    is_qwen = any(name.startswith(f"{QWEN}model.visual.") for name in rest)
+    read = qwen_vl_checkpoint if is_qwen else internvl_checkpoint
+    rest = {name.removeprefix(QWEN): tensor for name, tensor in rest.items()} if is_qwen else rest
+    base = read(rest, config, source=source, tokenizer=tokenizer_folder(path))
     sizes = {name: tuple(tensor.shape) for name, tensor in own.items()}
     hidden, width = sizes["project.0.weight"][0], sizes["project.2.weight"][0]
     return replace(
@@ -53,7 +63,7 @@ def load_sa2va(path: str | Path) -> Checkpoint:
         tensors={**own, **base.tensors},
         decoder=sam2.sam2_dims(sizes, source=source, config=config.get(SAM2_SIZES)),
         project=(hidden, width),
-        system="sa2va",
+        system="sa2va_qwen" if is_qwen else "sa2va",
     )
 
 
@@ -90,12 +100,16 @@ def original_names(
     tensors: Mapping[str, Tensor], *, is_internlm: bool = False, groups: int = 1
 ) -> dict[str, Tensor]:
     """Our tensors under the names of a released folder (see `internvl.original_names`), which keeps no untrained mask decoder."""
+    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(("decoder.", "project."))}
+    return {**internvl_back(rest, is_internlm=is_internlm, groups=groups), **_own_names(tensors)}
+
+
+def _own_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a Sa2VA has beside its language model, under its own names."""
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(ORIGINAL)}
     decoder = {name: tensor for name, tensor in tensors.items() if name.startswith("decoder.")}
     project = {name: tensor for name, tensor in tensors.items() if name.startswith("project.")}
-    rest = {name: tensor for name, tensor in tensors.items() if name not in decoder and name not in project}
     return {
-        **internvl_back(rest, is_internlm=is_internlm, groups=groups),
         **{
             SAM2 + name.replace(".gamma", ".g_weight"): tensor
             for name, tensor in sam2.original_names(decoder).items()
@@ -117,14 +131,20 @@ def write_sa2va(
 
     backbone = recipe.backbone
     is_sam2 = type(recipe.decoder) is Sam2
-    if not isinstance(backbone, InternVL) or not is_sam2:
+    if not isinstance(backbone, InternVL | QwenVL) or not is_sam2:
         raise ValueError(
-            f"recipe {recipe.name}: only an InternVL with a SAM-2 of one mask decoder has a place in Sa2VA's layout; export with "
-            "--format seglm"
+            f"recipe {recipe.name}: only an InternVL or a Qwen-VL with a SAM-2 of one mask decoder has a place in Sa2VA's "
+            "layout; export with --format seglm"
         )
-    groups = number(sizes.llm, "num_key_value_heads", int, source=recipe.name) or 1
-    is_internlm = sizes.llm["model_type"] == "llama"
-    named = original_names(tensors, is_internlm=is_internlm, groups=groups)
+    if isinstance(backbone, QwenVL):
+        inside = original_names_of_qwen(tensors, TREE)
+        named = {**{QWEN + name: tensor for name, tensor in inside.items()}, **_own_names(tensors)}
+        config = released_config_on_qwen(backbone, sizes, tokenizer)
+    else:
+        groups = number(sizes.llm, "num_key_value_heads", int, source=recipe.name) or 1
+        is_internlm = sizes.llm["model_type"] == "llama"
+        named = original_names(tensors, is_internlm=is_internlm, groups=groups)
+        config = released_config(recipe, backbone, sizes)
     stored = {
         name: tensor.detach()
         .to("cpu", torch.bfloat16 if name.startswith("vision_model.") else torch.float32)
@@ -132,7 +152,6 @@ def write_sa2va(
         for name, tensor in named.items()
     }
     folder.mkdir(parents=True)
-    config = released_config(recipe, backbone, sizes)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tokenizer.save_pretrained(folder)
     write_shards(folder, stored)
@@ -151,7 +170,7 @@ def released_config(recipe: Recipe, backbone: InternVL, sizes: Sizes) -> dict[st
             "AutoModel": "modeling_sa2va_chat.Sa2VAChatModel",
             "AutoModelForCausalLM": "modeling_sa2va_chat.Sa2VAChatModel",
         },
-        "model_type": "sa2va_chat",
+        "model_type": SA2VA,
         "template": backbone.template,
         "downsample_ratio": 0.5,
         "ps_version": "v2",
@@ -173,5 +192,21 @@ def released_config(recipe: Recipe, backbone: InternVL, sizes: Sizes) -> dict[st
             "qkv_bias": sizes.vision["attention_bias"],
             "qk_normalization": sizes.vision["use_qk_norm"],
         },
+        SAM2_SIZES: dict(sizes.decoder),
+    }
+
+
+def released_config_on_qwen(backbone: QwenVL, sizes: Sizes, tokenizer: Any) -> dict[str, Any]:
+    """`config.json` of a released Sa2VA on a Qwen-VL."""
+    code = {"AutoModel": "Sa2VAChatModelQwen", "AutoModelForCausalLM": "Sa2VAChatModelQwen"}
+    return {
+        **config_of_qwen(sizes, tokenizer),
+        "architectures": ["Sa2VAChatModelQwen"],
+        "auto_map": {
+            "AutoConfig": "configuration_sa2va_chat.Sa2VAChatConfigQwen",
+            **{auto: f"modeling_sa2va_qwen.{name}" for auto, name in code.items()},
+        },
+        "model_type": SA2VA,
+        "template": backbone.template,
         SAM2_SIZES: dict(sizes.decoder),
     }

@@ -271,7 +271,7 @@ def test_it_is_merged_opened_again_and_answers_the_same(base: Checkpoint, tmp_pa
     torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-3)
     video = Sample("a|b/0", (8, 12), lambda frame: RNG(frame).integers(0, 256, (8, 12, 3), "uint8"), 3)
     assert len(list(ask(model, video, "Please segment it.", max_new_tokens=3))) == 3
-    with pytest.raises(ValueError, match="only an InternVL with a SAM-2 of one mask decoder"):
+    with pytest.raises(ValueError, match="only an InternVL or a Qwen-VL with a SAM-2 of one mask decoder"):
         export(built(RECIPE, base), tmp_path / "sa2va", manifest={}, kind="sa2va")
 
 
