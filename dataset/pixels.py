@@ -114,7 +114,9 @@ def _resize(image: Pixels, size: tuple[int, int], how: Filter, mode: Mode) -> Pi
         return planes(image)
     is_enlarged = size[0] >= image.shape[0] and size[1] >= image.shape[1]
     if mode == "peer" or is_enlarged:  # a small picture: Pillow costs little, PyTorch is off by two levels
-        picture = Image.fromarray(image).resize((size[1], size[0]), PILLOW[how])
-        return planes(np.asarray(picture))
+        # The widths first, as Pillow 12 has it. 13 takes the cheaper order, and by what is rounded in between edges differ by ten
+        # levels: the same picture would be another one to the model.
+        picture = Image.fromarray(image).resize((size[1], image.shape[0]), PILLOW[how])
+        return planes(np.asarray(picture.resize((size[1], size[0]), PILLOW[how])))
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     return interpolate(pixels, size=size, mode=how, antialias=True, align_corners=False)[0].numpy()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +27,7 @@ SIZES = [
     (700, 1024),
     (224, 224),
     (225, 900),
+    (1285, 345),  # heights would be cheaper first
 ]
 VISION, SQUARE = 224, 1024
 
@@ -36,11 +40,28 @@ def picture(size: tuple[int, int], *, noise: float = 40) -> NDArray[np.uint8]:
     return np.clip(smooth + rng.normal(0, noise, smooth.shape), 0, 255).astype(np.uint8)
 
 
+@contextmanager
+def widths_first() -> Iterator[None]:
+    """The originals ran on a Pillow that resizes the widths of a picture first; 13 takes the cheaper order."""
+    at_once = Image.Image.resize
+
+    def in_two_passes(
+        self: Image.Image, size: tuple[int, int], resample: int | None = None, **named: Any
+    ) -> Image.Image:
+        one = at_once(self, (size[0], self.height), resample, **named)
+        return at_once(one, (size[0], size[1]), resample, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Image.Image, "resize", in_two_passes)
+        yield
+
+
 def longest_side(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """SAM's ResizeLongestSide.apply_image with torchvision's resize of a PIL image."""
     scale = SQUARE * 1.0 / max(image.shape[:2])
     height, width = int(image.shape[0] * scale + 0.5), int(image.shape[1] * scale + 0.5)
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    with widths_first():
+        return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def clip_processor(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -48,7 +69,8 @@ def clip_processor(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     from transformers import CLIPImageProcessorPil
 
     processor = CLIPImageProcessorPil(do_rescale=False, do_normalize=False)
-    pixels = processor.preprocess(image, return_tensors="np")["pixel_values"][0]
+    with widths_first():
+        pixels = processor.preprocess(image, return_tensors="np")["pixel_values"][0]
     return np.asarray(pixels, dtype=np.uint8)
 
 
