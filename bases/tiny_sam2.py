@@ -40,7 +40,7 @@ DIMS = Sam2Dims(
     dec_heads=4,
     dec_mlp=128,
     iou_hidden=64,
-    mask_in_chans=8,
+    mask_in_chans=16,
 )
 LOW = 4 * DIMS.grid  # side of the low-resolution masks
 FIRST_SEED = (

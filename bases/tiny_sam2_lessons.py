@@ -32,7 +32,10 @@ from seglm.model.decoders.sam2_memory import TRAINING, Memory
 from seglm.model.decoders.sam2_step import Drawn, step
 
 IMAGES, PROMPTS = 8, 4  # pictures of a step, and prompts of each
-CLIPS, OBJECTS, FRAMES = 3, 2, 8  # clips of a step, objects of each, frames that are walked
+OBJECTS = 2  # of a clip
+FRAMES, SHORT = 8, 3  # of a clip that are walked: SHORT as long as it has to learn what a memory is
+IN_STEP = 24  # frames of a step, of as many clips
+SHORT_UNTIL = 0.3  # share of the run
 HIDING = ("passing", "leaving", "going", "coming")  # families in which things are out of sight for a while
 HIDING_ODDS = 0.5
 HIDDEN_ODDS = 0.7  # that the objects of a clip are those that will be out of sight
@@ -83,18 +86,24 @@ def _thing_loss(
     return loss + ALIKE_WEIGHT * losses[:, 0], iou, like[:, 0]
 
 
-def clip_loss(base: TinySam2, rng: np.random.Generator, *, number: int) -> tuple[Tensor, Mapping[str, float]]:
+def clip_loss(
+    base: TinySam2, rng: np.random.Generator, *, number: int, share: float
+) -> tuple[Tensor, Mapping[str, float]]:
     """The loss of one step about clips: things that something is said of in the first frame, found again in the others."""
-    seen = [_walked(number * CLIPS + place, rng) for place in range(CLIPS)]
-    features = encode(base.sam, np.concatenate([one.pictures for one in seen])).unflatten(0, (CLIPS, FRAMES))
+    num_frames = SHORT if share < SHORT_UNTIL else FRAMES
+    clips = IN_STEP // num_frames
+    first = number * (IN_STEP // SHORT)
+    seen = [_walked(first + place, rng, num_frames) for place in range(clips)]
+    features = encode(base.sam, np.concatenate([one.pictures for one in seen]))
+    features = features.unflatten(0, (clips, num_frames))
     features = features.repeat_interleave(OBJECTS, 0)
     truth = torch.from_numpy(np.concatenate([one.masks for one in seen]))
     policy = replace(TRAINING, best_of_several=bool(rng.random() < 0.5))
-    memory = Memory(policy, num_frames=FRAMES)
+    memory = Memory(policy, num_frames=num_frames)
     said, given = _said(base.sam, truth[:, 0], rng)
     total, sums = torch.zeros(()), dict.fromkeys(("carried", "behind", "score"), (0.0, 0))
     was_hidden = torch.zeros(len(truth), dtype=torch.bool)
-    for frame in range(FRAMES):
+    for frame in range(num_frames):
         prompts, masks = (said, given) if frame == 0 else (None, None)
         drawn, memory = step(base.sam, features[:, frame], memory, frame=frame, prompts=prompts, masks=masks)
         if masks is not None:
@@ -108,7 +117,7 @@ def clip_loss(base: TinySam2, rng: np.random.Generator, *, number: int) -> tuple
             sums["behind"] = _added(sums["behind"], iou[there & was_hidden])
         was_hidden |= ~there
     values = {name: value / count for name, (value, count) in sums.items() if count}
-    return total / FRAMES, values
+    return total / num_frames, values
 
 
 @dataclass(frozen=True)
@@ -121,16 +130,16 @@ class Walked:
     """[OBJECTS, T, S, S]; of the first frame not empty"""
 
 
-def _walked(number: int, rng: np.random.Generator) -> Walked:
+def _walked(number: int, rng: np.random.Generator, num_frames: int) -> Walked:
     """Frames of a clip one after the other, or every other one, forwards or backwards, from one in which a thing is seen."""
     family = str(rng.choice(HIDING)) if rng.random() < HIDING_ODDS else None
     clip = make_clip(FIRST_SEED + number, family=family)
     masks = masks_of(clip)
     area = masks.sum((2, 3))
     while True:
-        pace = 2 if rng.random() < 0.5 and len(area) > 2 * (FRAMES - 1) else 1
-        first = int(rng.integers(0, len(area) - pace * (FRAMES - 1)))
-        frames = np.arange(FRAMES) * pace + first
+        pace = 2 if rng.random() < 0.5 and len(area) > 2 * (num_frames - 1) else 1
+        first = int(rng.integers(0, len(area) - pace * (num_frames - 1)))
+        frames = np.arange(num_frames) * pace + first
         frames = frames[::-1].copy() if rng.random() < 0.5 else frames
         things = rng.permutation(np.flatnonzero(area[frames[0]] >= SEEN_FROM))
         if len(things):
