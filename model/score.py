@@ -1,6 +1,6 @@
 """A number that is read at a slot, and how it is learnt: `[SCORE]` of GLUS' key frames (kfs/ of GLUS-video/GLUS at 8fd138b).
 
-Letters: S slots, D hidden size of the LLM, C width of a slot's vector.
+Letters: D hidden size of the LLM, C width of a slot's vector.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
-
 from seglm.model.frame_ious import FrameIous, opened
 from seglm.model.project import Project
-from seglm.model.projection import Projection
-from seglm.model.terms import Predicted, Term
+from seglm.model.terms import Term
 from seglm.utils.ranges import Names
-from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from seglm.model.recipe import Recipe
     from seglm.model.released.checkpoint import Checkpoint
+    from seglm.model.score_module import ScoreModule
     from seglm.model.segmenter import Segmenter
+    from seglm.model.terms import Predicted
+    from seglm.utils.types import Batch
 
 log = logging.getLogger(__name__)
 HEAD = "project.score."
@@ -34,6 +35,8 @@ class ScoreHead(Project):
     """Linear, ReLU, Linear, ReLU, Linear: D -> D -> C -> 1, as in the original, where C is SAM-2's 256."""
 
     def build(self, *, hidden: int, width: int) -> ScoreModule:
+        from seglm.model.score_module import ScoreModule
+
         return ScoreModule(hidden, width)
 
     def begin(self, checkpoint: Checkpoint) -> Checkpoint:
@@ -42,24 +45,6 @@ class ScoreHead(Project):
             return checkpoint
         log.info("%s: its projection is left out, the score's layers begin anew", checkpoint.source)
         return checkpoint.without(("project.",))
-
-
-class ScoreModule(nn.Module):
-    """float [..., D] -> float [..., C], a vector that nothing draws; `scores` makes numbers of such."""
-
-    def __init__(self, hidden: int, width: int) -> None:
-        super().__init__()
-        self.layers = Projection(hidden, width)
-        self.score = nn.Linear(width, 1)
-
-    def forward(self, states: Tensor) -> Tensor:
-        vectors: Tensor = self.layers(states)
-        return vectors
-
-    def scores(self, vectors_SC: Tensor) -> Tensor:
-        """float [S, C] -> float [S], not bounded: an estimate of IoU."""
-        found: Tensor = self.score(vectors_SC.relu())[:, 0]
-        return found
 
 
 @dataclass(frozen=True)
@@ -92,20 +77,14 @@ class Score(Term):
         return sum(slot.value is not None for slot in batch.slots)
 
     def total(self, batch: Batch, predicted: Predicted, model: Segmenter) -> Tensor:
+        from seglm.model.score_module import ScoreModule, scores_of
+
         assert isinstance(model.project, ScoreModule), "`check` sees to it"
         scores = scores_of(model.project, predicted.queries_SC)
         if not batch.slots:
             return 0 * scores.sum()
         is_taught = ~batch.values.isnan()
         return ((scores - batch.values.nan_to_num()).abs() * is_taught).sum()
-
-
-def scores_of(module: ScoreModule, queries_SC: Tensor) -> Tensor:
-    """float32 [S]: the numbers of slots' vectors, whatever the autocast."""
-    import torch
-
-    with torch.autocast(queries_SC.device.type, enabled=False):
-        return module.scores(queries_SC.float())
 
 
 def term_of(terms: Sequence[Term]) -> Score:

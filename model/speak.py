@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seglm.model.fusion import paired
 from seglm.model.generate import generate
-from seglm.model.score import ScoreModule, scores_of
+from seglm.model.score_module import ScoreModule, scores_of
 from seglm.model.segmenter import Segmenter
 from seglm.utils.answers import Spoken, status_of
 from seglm.utils.types import Batch

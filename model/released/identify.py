@@ -137,7 +137,9 @@ def layout_of(path: str | Path) -> Layout:
     if any(name.startswith(("model.visual_model.", "model.text_hidden_fcs.")) for name in bare):
         return "lisa_training" if wrapped else "lisa"
     if any(name.startswith("grounding_encoder.") for name in bare):
-        is_whole = "llm_config" in config or any("vision_model." in name for name in bare)
+        is_whole = "llm_config" in config or any(
+            "vision_model." in name or ".visual." in name for name in bare
+        )
         return "sa2va" if is_whole and not wrapped else "sa2va_training"
     if any(name.startswith("mlp1.") or "multi_modal_projector.layer_norm." in name for name in bare):
         return "internvl"

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from seglm.model.names import canonical, is_canonical, names
 from seglm.model.recipe import Lora
-from seglm.model.released import sa2va_training
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.config_keys import section
 from seglm.model.released.errors import WeightsError, WrongNames
@@ -91,6 +90,8 @@ def compare_base(base: Checkpoint, trained: Trained) -> None:
 
 def on_base(trained: Trained, base: Checkpoint, lora: Lora) -> Trained:
     """Trained weights as a model on this base has them. lora: its alpha is the training's. Raises WrongNames, WrongShapes."""
+    from seglm.model.released import sa2va_training  # which needs PyTorch
+
     tensors = sa2va_training.on_base(trained.tensors, base.llm or {}, lora, source=trained.source)
     return replace(trained, tensors=tensors)
 
@@ -127,6 +128,8 @@ def _canonical(raw: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     if all(is_canonical(unwrapped(name)) for name in bare):
         return bare
     if any(name.startswith(SA2VA) for name in bare):
+        from seglm.model.released import sa2va_training
+
         return sa2va_training.sa2va_training_names(bare, source=source)
     return lisa_names(raw, source=source)
 

@@ -19,7 +19,8 @@ from seglm.model.probe import sayings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.checkpoint import Checkpoint
-from seglm.model.score import Score, ScoreHead, scores_of
+from seglm.model.score import Score, ScoreHead
+from seglm.model.score_module import scores_of
 from seglm.model.segmenter import Segmenter
 from seglm.model.systems.glus_key import a_score_a_target, beside_the_context, context_and_one
 from seglm.utils.dist import World

@@ -82,7 +82,8 @@ def test_clips_of_all_lengths_are_drawn_as_each_would_be_alone() -> None:
                 own = collate([one], share_prefix=share_prefix)
                 alone.append(low_of(model, own, queries[slot : slot + len(own.slots)]))
                 slot += len(own.slots)
-    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
+    # a product of more rows is summed in another order, and what is remembered passes that on
+    torch.testing.assert_close(together, torch.cat(alone), atol=2e-4, rtol=2e-4)
 
 
 def test_a_frame_looks_back_on_the_ones_before_it_and_on_no_later_one() -> None:
