@@ -46,7 +46,7 @@ def test_both_bases_together_are_below_twelve_megabytes() -> None:
 def test_the_tiny_llava_is_a_llava_with_a_single_linear_projector() -> None:
     llava = tiny_llava.load(LLAVA)
     assert type(llava).__name__ == "LlavaForConditionalGeneration"
-    assert sum(p.numel() for p in llava.parameters()) < 2_500_000
+    assert sum(p.numel() for p in llava.parameters()) < 2_600_000
     second = llava.model.multi_modal_projector.linear_2
     assert torch.equal(second.weight, torch.eye(len(second.weight))) and not second.bias.any()
     assert llava.config.projector_hidden_act == "linear" and llava.config.vision_feature_layer == -2
