@@ -39,7 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a toy world that moves."""
     folder = tmp_path_factory.mktemp("videos")
-    sizes = ("--sets", "all", "--images", "60", "--val_images", "2", "--test_images", "2")
+    sizes = ("--sets", "all", "--images", "60", "--val_images", "4", "--test_images", "4")
     run("-m", "seglm.dataset.toy", "--dataset_dir", "data", *sizes, cwd=folder)
     return folder
 
