@@ -89,7 +89,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     ask = _asker(model, protocol, how, keys)
     is_inside = True
     for one, selection, folder, leak in zip(chosen, selections, folders, leaks, strict=True):
-        parts = _begun(folder, recipe, protocol, one, given)
+        parts = _begun(folder, recipe, protocol, one, given, keys)
         if given.inference_only:
             ask_everything(ask, selection, recipe, out_dir=folder, name=one.name, parts=parts)
             if world.is_main:
@@ -155,7 +155,12 @@ def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
 
 
 def _begun(
-    folder: Path, recipe: Recipe, protocol: Protocol, chosen: Benchmark, given: argparse.Namespace
+    folder: Path,
+    recipe: Recipe,
+    protocol: Protocol,
+    chosen: Benchmark,
+    given: argparse.Namespace,
+    keys: KeyFrames | None,
 ) -> Parts:
     """The batches of an evaluation that are done. Raises ValueError, on every process, if they belong to another one."""
     parts = Parts(folder / PARTS)
@@ -165,7 +170,7 @@ def _begun(
         "protocol": protocol,
         "benchmark": chosen.name,
         **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
-        **({"keyframes": dict(read_key_frames(given.keyframes).frames)} if given.keyframes else {}),
+        **({"keyframes": dict(keys.frames)} if keys is not None else {}),
     }
     parts.begin_together(about, overwrite=given.overwrite)
     return parts

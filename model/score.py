@@ -64,13 +64,12 @@ class Score(Term):
             )
 
     def look(self) -> None:
-        if not self.targets:
-            raise ValueError(f"terms.score.targets is empty: there is nothing to learn from; {MAKES}")
-        opened(self.targets)
+        self.ious()
 
     def ious(self) -> FrameIous:
         """What is taught. Raises as `look`."""
-        self.look()
+        if not self.targets:
+            raise ValueError(f"terms.score.targets is empty: there is nothing to learn from; {MAKES}")
         return opened(self.targets)
 
     def count(self, batch: Batch) -> int:

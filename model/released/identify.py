@@ -130,8 +130,9 @@ def layout_of(path: str | Path) -> Layout:
     config = config_of(path)
     if config.get("model_type") == "seglm":
         return "seglm"
-    bare = {unwrapped(name) for name in shapes(path)}
-    wrapped = any(name.startswith("base_model.model.") or ".lora_" in name for name in shapes(path))
+    names = shapes(path).keys()
+    bare = {unwrapped(name) for name in names}
+    wrapped = any(name.startswith("base_model.model.") or ".lora_" in name for name in names)
     if all(is_canonical(name) or name.startswith("backbone.") for name in bare):
         return _own(path, bare)
     if any(name.startswith(("model.visual_model.", "model.text_hidden_fcs.")) for name in bare):

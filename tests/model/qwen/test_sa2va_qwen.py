@@ -32,7 +32,6 @@ from seglm.utils.types import (
     Target,
 )
 from tests.tiny_qwen import (
-    KINDS,
     LIKE_THEIRS,
     QUESTION,
     RECIPES,
@@ -45,20 +44,8 @@ from tests.tiny_qwen import (
     their_inputs,
     theirs,
     tiny_recipe,
-    write,
 )
 from tests.tiny_sam2 import SIDE
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def folder(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Qwen-VL as transformers writes it."""
-    return write(tmp_path_factory.mktemp("bases") / kind, kind)
 
 
 # ---- answers --------------------------------------------------------------------------------------------------------

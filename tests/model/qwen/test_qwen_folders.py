@@ -18,7 +18,6 @@ from seglm.model.released.identify import identify, layout_of
 from seglm.model.released.open import open_weights
 from seglm.model.released.qwen_vl import write_qwen_vl
 from tests.tiny_qwen import (
-    KINDS,
     choice,
     sizes_of,
     theirs,
@@ -26,17 +25,6 @@ from tests.tiny_qwen import (
     tokenizer,
     write,
 )
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def folder(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Qwen-VL as transformers writes it."""
-    return write(tmp_path_factory.mktemp("bases") / kind, kind)
 
 
 # ---- folders --------------------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from seglm.utils.types import (
     Images,
 )
 from tests.tiny_qwen import (
-    KINDS,
     LIKE_THEIRS,
     PATCH,
     QUESTION,
@@ -36,17 +35,6 @@ from tests.tiny_qwen import (
     theirs,
     write,
 )
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def folder(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Qwen-VL as transformers writes it."""
-    return write(tmp_path_factory.mktemp("bases") / kind, kind)
 
 
 # ---- preprocessing --------------------------------------------------------------------------------------------------
