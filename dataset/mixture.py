@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -62,13 +63,39 @@ def rng_of(seed: int, number: int, purpose: int, attempt: int = 0) -> np.random.
     return np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, purpose, attempt]))
 
 
+def phases(
+    rates: Mapping[str, float], joins: Mapping[str, float]
+) -> tuple[tuple[float, Mapping[str, float]], ...]:
+    """(begin, rates from there on) for each part of a run in which the mixture is another one, the first at 0.
+
+    joins: family -> share of the run that goes by before it is drawn from; the others are there from the start, and if there are
+    none, the first that would join. What is no family of the mixture does not matter.
+    """
+    begins = sorted({joins.get(family, 0.0) for family, rate in rates.items() if rate})
+    return tuple(
+        (
+            begin if number else 0.0,
+            {family: rate * (joins.get(family, 0.0) <= begin) for family, rate in rates.items()},
+        )
+        for number, begin in enumerate(begins)
+    )
+
+
 class Mixture:
     """A family by its rate, a data set of the family evenly, a sample of the data set evenly: LISA's draw, but seeded.
 
-    Raises ValueError if rates and sources do not fit together.
+    joins: as in `phases`, of a run of `samples` samples. Raises ValueError if rates and sources do not fit together.
     """
 
-    def __init__(self, sources: Sequence[Sized], rates: Mapping[str, float], seed: int) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Sized],
+        rates: Mapping[str, float],
+        seed: int,
+        *,
+        joins: Mapping[str, float] = MappingProxyType({}),
+        samples: int = 0,
+    ) -> None:
         self.seed = seed
         self.sizes = tuple(len(source) for source in sources)
         members: defaultdict[str, list[int]] = defaultdict(list)
@@ -87,13 +114,17 @@ class Mixture:
         if not rates or min(rates.values()) < 0 or sum(rates.values()) <= 0:
             raise ValueError(f"sample rates {dict(rates)}: they are not negative, and one is larger than 0")
         self.members = tuple(tuple(members[family]) for family in self.families)
-        total = sum(rates.values())
-        self.upto = np.array([part / total for part in accumulate(rates.values())])
+        self.phases = tuple(
+            (int(begin * samples), np.array([part / sum(now.values()) for part in accumulate(now.values())]))
+            for begin, now in phases(rates, joins)
+        )
+        """(first sample number, the families' shares added up)"""
 
     def draw(self, number: int, attempt: int = 0) -> tuple[int, int]:
         """Global sample number -> (source, sample in it). attempt: for samples that hold nothing to ask for, the next draw."""
         rng = rng_of(self.seed, number, DRAW, attempt)
-        family = int(np.searchsorted(self.upto, rng.random(), side="right"))
+        upto = next(shares for first, shares in reversed(self.phases) if number >= first)
+        family = int(np.searchsorted(upto, rng.random(), side="right"))
         members = self.members[min(family, len(self.members) - 1)]
         source = members[int(rng.integers(len(members)))]
         return source, int(rng.integers(self.sizes[source]))

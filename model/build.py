@@ -90,6 +90,8 @@ def assemble(recipe: Recipe, checkpoint: Checkpoint, *, lora: bool = True, devic
     if lora and not checkpoint.lora_rank:
         fresh.append(r".+\.lora_[AB]\.weight")
     report = load_canonical(model, tensors, allow_missing=fresh, place=checkpoint.place)
+    if not checkpoint.has("project."):
+        recipe.project.start(model.project, model.decoder)
     return Built(model, table, replace(report, new_rows=drawn), sizes, checkpoint)
 
 

@@ -6,14 +6,14 @@ Letters: D hidden size of the LLM, C prompt width, S slots.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from seglm.model.project import Project
+from seglm.model.project import Prompting
 
 if TYPE_CHECKING:
     from seglm.model.released.checkpoint import Checkpoint
@@ -25,7 +25,7 @@ BRANCHES = ("project.text.", "project.vision.")
 
 
 @dataclass(frozen=True)
-class Decoupled(Project):
+class Decoupled(Prompting):
     """`Linear_text` and `Linear_vision` of the figure; the vectors of a slot are in this order."""
 
     behind_layer: bool = False
@@ -33,6 +33,9 @@ class Decoupled(Project):
 
     def build(self, *, hidden: int, width: int) -> DecoupledModule:
         return DecoupledModule(hidden, width, behind_layer=self.behind_layer)
+
+    def last(self, project: DecoupledModule) -> Sequence[nn.Linear]:
+        return project.text, project.vision
 
     def begin(self, checkpoint: Checkpoint) -> Checkpoint:
         """See `Project`; where the base begins with two linear maps of the state, both are drawn anew."""

@@ -6,14 +6,16 @@ Letters: D hidden size of the LLM, C prompt width, P prompt vectors of a slot.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seglm.utils.config import Choice
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from seglm.model.decoders.base import Decoder
     from seglm.model.released.checkpoint import Checkpoint
 
 
@@ -32,12 +34,37 @@ class Project(Choice, ABC):
         """The checkpoint for the start of a training: what it holds of another projection becomes this one's, or is left out."""
         return checkpoint
 
+    def start(self, project: nn.Module, decoder: Decoder) -> None:
+        """Changes fresh weights in place, with a look at the decoder that reads its prompts."""
+
 
 @dataclass(frozen=True)
-class TwoLayers(Project):
+class Prompting(Project, ABC):
+    """A projection whose vectors are prompts."""
+
+    as_point: bool = False
+    """fresh, it gives for every state the vector that SAM has for any point of a thing, to which SAM adds where the point is;
+    else, as LISA's, next to nothing, which the mask decoder was never shown"""
+
+    @abstractmethod
+    def last(self, project: Any) -> Sequence[nn.Linear]:
+        """The layers of the built module that make the vectors."""
+
+    def start(self, project: nn.Module, decoder: Decoder) -> None:
+        """See `Project`."""
+        if self.as_point:
+            for layer in self.last(project):
+                layer.bias.data.copy_(decoder.a_point())
+
+
+@dataclass(frozen=True)
+class TwoLayers(Prompting):
     """LISA's, and that of all its descendants."""
 
     def build(self, *, hidden: int, width: int) -> nn.Module:
         from seglm.model.projection import Projection
 
         return Projection(hidden, width)
+
+    def last(self, project: Any) -> Sequence[nn.Linear]:
+        return (project[-1],)

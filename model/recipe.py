@@ -48,6 +48,7 @@ Protocol = Literal["generate", "forced"]
 Pixels = Literal["fast", "peer"]
 Role = Literal["draws", "rejects", "names", "scores", "marks"]
 Beta = Annotated[float, between(least=0, below=1)]
+Portion = Annotated[float, between(least=0, below=1)]
 MAX_LOADERS = 200  # processes of one GPU; more are a slip
 WITH_TEXT = Rule(
     "texts with one {text} and no other braces",
@@ -110,6 +111,9 @@ class Data:
     the same, and those of a step that share a micro-batch are about equally long"""
     sets: Mapping[str, Names] = field(default_factory=lambda: SETS)
     """family -> its data sets, each of which says itself to which families it belongs; only those in `mixture` are drawn from"""
+    joins: Mapping[str, Portion] = field(default_factory=dict)
+    """family -> share of the run that goes by before it is drawn from; 0 for those that are not here. A step about pictures is
+    three times as fast as one about videos, and teaches sooner where a thing is"""
     targets_per_sample: Count = 3
     """at most this many classes or expressions of one image"""
     explanatory: Annotated[float, between(least=0, most=1, also=(-1,))] = 0.1
@@ -149,6 +153,11 @@ class Data:
                 f"data.rates (--sample_rates)={self.rates}: with data.order={self.order} a rate is how often a sample is taken "
                 "in a pass, a whole number"
             )
+        if self.order != "drawn" and any(self.joins.values()):
+            raise ValueError(
+                f"data.joins={dict(self.joins)}: with data.order={self.order} every sample is taken in each pass; give "
+                "data.order=drawn"
+            )
         return dict(zip(self.mixture, self.rates, strict=True))
 
 
@@ -162,6 +171,9 @@ class Optim:
     """optimizer steps of linear warm-up, then linear decay to zero"""
     clip: Weight = 1.0
     """largest gradient norm; 0 does not clip"""
+    decoder_waits: Portion = 0.0
+    """share of the run in which the mask decoder stays as it is. Until the LLM says where, the least loss that a decoder that may
+    change finds is to draw all things whatever its prompt says, and from there on a prompt learns nothing"""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from seglm.model.project import TwoLayers
 from seglm.model.recipe import Optim, Recipe, Schedule
 
 BASES = Path(__file__).resolve().parents[1] / "bases"
+WAITS, JOINS = 0.25, 0.4
+"""shares of a run: how long the mask decoder stays as it is (`Optim.decoder_waits`), and when videos come in (`Data.joins`).
+Without them the tiny models draw all things for hundreds of steps, and those on SAM-2, whose decoder waits as long as videos,
+to the end (docs/numbers.md)"""
 SAM2_SIDE = 128  # px that the tiny SAM-2 sees: one cell of a SAM-2 is 16 of them
 
 
@@ -23,6 +28,7 @@ def toy_sized(parent: Recipe, *, name: str) -> Recipe:
         parent=parent.name,
         backbone=replace(parent.backbone, weights=str(BASES / "llava"), vision=str(BASES / "llava")),
         decoder=replace(parent.decoder, weights=str(BASES / "sam"), image_size=64),
+        project=TwoLayers(as_point=True),
         data=replace(
             parent.data,
             dataset_dir="./data/toy",
@@ -30,7 +36,7 @@ def toy_sized(parent: Recipe, *, name: str) -> Recipe:
             targets_per_sample=4,
             exclude_val=True,
         ),
-        optim=Optim(lr=1e-3, warmup_steps=30),
+        optim=Optim(lr=1e-3, warmup_steps=30, decoder_waits=WAITS),
         schedule=Schedule(
             epochs=3, steps_per_epoch=360, batch_size=8, grad_accumulation_steps=1, world_size=1
         ),

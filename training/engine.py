@@ -15,7 +15,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from seglm.training import optim, out_of_memory, zero3
-from seglm.training.settings import Settings
+from seglm.training.settings import DECODER, Settings
 from seglm.utils import dist
 from seglm.utils.answers import Output
 from seglm.utils.memory import ran_out
@@ -72,10 +72,19 @@ class Engine:
         self.frozen = frozen_fingerprint(module)
         self.phase = "start"
         module.to(world.device)
+        begin = settings.decoder_begins
+        self.waiting = {name for name in self.trained if begin and name.startswith(DECODER)}
+        """of the trained weights, those that stay as they are in the first steps"""
         optimizer = optim.adamw(
-            module.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
+            module.parameters(),
+            lr=settings.lr,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            waiting=[p for name, p in module.named_parameters() if name in self.waiting],
         )
-        scheduler = optim.schedule(optimizer, total=settings.total_steps, warmup=settings.warmup_steps)
+        scheduler = optim.schedule(
+            optimizer, total=settings.total_steps, warmup=settings.warmup_steps, begin=begin
+        )
         self.deepspeed = _initialize(module, optimizer, scheduler, settings.deepspeed(module))
         if settings.precision == "fp16":
             optim.scale_losses(self.deepspeed.optimizer)

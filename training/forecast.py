@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
-from seglm.dataset.mixture import Sized
+from seglm.dataset.mixture import Sized, phases
 from seglm.dataset.sources import describe
 from seglm.model.recipe import Recipe
 from seglm.model.terms import Language
@@ -22,7 +22,13 @@ def shares(recipe: Recipe, sources: Sequence[Sized]) -> list[float]:
     if recipe.data.order != "drawn":  # every sample is taken, as often as the rate of its family says
         taken = [rates[source.family] * len(source) for source in sources]
         return [count / sum(taken) for count in taken]
-    return [rates[source.family] / sum(rates.values()) / members[source.family] for source in sources]
+    parts = phases(rates, recipe.data.joins)
+    ends = [begin for begin, _ in parts[1:]] + [1.0]
+    drawn = dict.fromkeys(rates, 0.0)
+    for (begin, now), end in zip(parts, ends, strict=True):
+        for family, rate in now.items():
+            drawn[family] += (end - begin) * rate / sum(now.values())
+    return [drawn[source.family] / members[source.family] for source in sources]
 
 
 def draws(recipe: Recipe, sources: Sequence[Sized], *, world_size: int) -> list[str]:

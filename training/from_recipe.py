@@ -110,9 +110,10 @@ def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) ->
 def order(recipe: Recipe, sources: Sequence[Source]) -> Order:
     """Which sample comes next. Raises ValueError if the rates do not fit."""
     data, schedule = recipe.data, recipe.schedule
-    if data.order == "drawn":
-        return Mixture(sources, data.shares(), recipe.engine.seed)
     per_step = schedule.batch_size * schedule.grad_accumulation_steps * dist.world().size
+    if data.order == "drawn":
+        samples = schedule.epochs * schedule.steps_per_epoch * per_step
+        return Mixture(sources, data.shares(), recipe.engine.seed, joins=data.joins, samples=samples)
     group = per_step if data.order == "by_length" else 0
     return Passes(sources, data.shares(), recipe.engine.seed, group=group)
 

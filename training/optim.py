@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,33 @@ FAR_BELOW = (
 
 
 def adamw(
-    parameters: Iterable[nn.Parameter], *, lr: float, betas: tuple[float, float], weight_decay: float
+    parameters: Iterable[nn.Parameter],
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    weight_decay: float,
+    waiting: Iterable[nn.Parameter] = (),
 ) -> torch.optim.AdamW:
     """PyTorch's AdamW. Given to DeepSpeed as the client's optimizer, so that DeepSpeed compiles none of its own.
 
-    Raises ValueError if nothing is to be trained.
+    waiting: those of the parameters that stay as they are for a while (`schedule`); they are a second group.
+    Raises ValueError if nothing is to be trained, or nothing from the start.
     """
     import torch
 
+    later = {id(parameter) for parameter in waiting}
     trained = [parameter for parameter in parameters if parameter.requires_grad]
+    at_once = [parameter for parameter in trained if id(parameter) not in later]
     if not trained:
         raise ValueError("no parameter is trained: check `trainable.full` and `trainable.lora` of the recipe")
-    return torch.optim.AdamW(trained, lr=lr, betas=betas, weight_decay=weight_decay)
+    if not at_once:
+        raise ValueError(
+            "nothing but the mask decoder is trained, so it cannot wait: set optim.decoder_waits=0"
+        )
+    groups = (at_once, [parameter for parameter in trained if id(parameter) in later])
+    return torch.optim.AdamW(
+        [{"params": group} for group in groups if group], lr=lr, betas=betas, weight_decay=weight_decay
+    )
 
 
 def warmup_decay(step: int, *, total: int, warmup: int) -> float:
@@ -45,13 +60,23 @@ def warmup_decay(step: int, *, total: int, warmup: int) -> float:
     return max(0.0, (total - iteration) / max(1.0, total - warmup))
 
 
+def after_waiting(step: int, *, total: int, warmup: int, begin: int) -> float:
+    """The same of weights that stay as they are in the first `begin` steps, and then have a warm-up of their own."""
+    own = min(1.0, max(0, step - begin) / max(1, warmup))
+    return own * warmup_decay(step, total=total, warmup=warmup)
+
+
 def schedule(
-    optimizer: torch.optim.Optimizer, *, total: int, warmup: int
+    optimizer: torch.optim.Optimizer, *, total: int, warmup: int, begin: int = 0
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """`warmup_decay` as a scheduler; it steps once after each optimizer step."""
+    """`warmup_decay` as a scheduler; it steps once after each optimizer step. begin: the first step of a second group."""
     import torch
 
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_decay, total=total, warmup=warmup))
+    rates: list[Callable[[int], float]] = [
+        partial(warmup_decay, total=total, warmup=warmup),
+        partial(after_waiting, total=total, warmup=warmup, begin=begin),
+    ]
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, rates[: len(optimizer.param_groups)])
 
 
 def scale_losses(zero_optimizer: Any, *, start: float = 2.0**16, window: int = 1000) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 Precision = Literal["fp32", "bf16", "fp16"]
+DECODER = "decoder."  # how the names of the mask decoder's weights begin
 BUCKET = 500_000_000  # elements DeepSpeed reduces at once, its own default; never more than there are trained weights
 
 
@@ -34,6 +35,13 @@ class Settings:
     warmup_steps: int = 100
     clip: float = 1.0
     """largest gradient norm; 0 does not clip"""
+    decoder_waits: float = 0.0
+    """share of the run in which the trained weights below `DECODER` stay as they are"""
+
+    @property
+    def decoder_begins(self) -> int:
+        """How many steps of the run the mask decoder waits."""
+        return int(self.decoder_waits * self.total_steps)
 
     def check(self, module: nn.Module, device: torch.device) -> None:
         """Raises ValueError for fp16 without a GPU and for a trained weight that is not float32."""

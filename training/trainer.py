@@ -59,7 +59,7 @@ class Trainer:
                 return self._end(done)
 
     def _loop(self) -> None:
-        tripwire, total = self._tripwire(), self.plan.steps
+        tripwires, total = self._tripwires(), self.plan.steps
         watchdog = Watchdog(lambda: self.engine.phase)
         with watchdog, _progress(self.engine.steps, total) as bar, closing(self._batches(watchdog)) as steps:
             with self._writing():
@@ -68,9 +68,8 @@ class Trainer:
                 step = self._step(batches)
                 watchdog.step_ends()
                 bar.update()
-                if tripwire is not None and step.number == self.plan.tripwire:
+                if tripwire := tripwires.pop(step.number, None):
                     tripwire.check(self.engine.shards(), step=step.number)
-                    tripwire = None
                 with self._writing():
                     self.run.describe(self.hooks.manifest)
                     if self.plan.reports(step.number):
@@ -150,10 +149,18 @@ class Trainer:
         # Another process may have been asked, and not this one.
         return None if done else self._stop.asked or SIGTERM
 
-    def _tripwire(self) -> Tripwire | None:
-        if self.engine.steps >= self.plan.tripwire:
-            return None
-        return Tripwire(self.engine.shards(), self.hooks.group_of)
+    def _tripwires(self) -> dict[int, Tripwire]:
+        """After which step which weights must have moved: those that wait a while later than the others."""
+        shards, waiting, look = self.engine.shards(), self.engine.waiting, self.plan.tripwire
+        due = {
+            look: {name: shard for name, shard in shards.items() if name not in waiting},
+            look + self.engine.settings.decoder_begins: shards,
+        }
+        return {
+            step: Tripwire(some, self.hooks.group_of)
+            for step, some in due.items()
+            if look and self.engine.steps < step
+        }
 
     # ---- reports -----------------------------------------------------------------------------------------------------
     def _read(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from seglm.evaluation.league.entrants import Budget, Entrant, fingerprint, stages
+from seglm.evaluation.league.entrants import Budget, Entrant, fingerprint, parts, stages
 from seglm.evaluation.league.work import Work
 from seglm.evaluation.scores.report import scores_of
 from seglm.evaluation.scores.results import Scores
@@ -108,7 +108,8 @@ def _trial(row: Entrant, budget: Budget, work: Work, out: Path) -> float:
     kept = out / "trials" / f"{row.slug}-{key}.json"
     if not kept.is_file():
         log.info("%s: how long does a step take?", row.name)
-        _keep(kept, {"row": row.name, "seconds_per_step": work.seconds_per_step(row)})
+        pace = sum(share * work.seconds_per_step(part) for part, share in parts(row))
+        _keep(kept, {"row": row.name, "seconds_per_step": pace})
     return float(json.loads(kept.read_text(encoding="utf-8"))["seconds_per_step"])
 
 

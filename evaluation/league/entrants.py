@@ -7,9 +7,10 @@ import json
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from seglm.dataset.mixture import phases
 from seglm.dataset.sources import describe, is_begun
 from seglm.dataset.toy.world import Manifest
 from seglm.dataset.toy.write import read_manifest
@@ -109,6 +110,32 @@ def stages(entrant: Entrant) -> list[tuple[Entrant, float]]:
     first, second = (one.schedule.epochs * one.schedule.steps_per_epoch for one in (before, own))
     share = first / (first + second)
     return [(Entrant(f"{entrant.name} ({own.after})", own.after), share), (entrant, 1 - share)]
+
+
+def parts(entrant: Entrant) -> list[tuple[Entrant, float]]:
+    """What a stage consists of where families join its mixture later (`Data.joins`): each part as a row that is like it from its
+    first step on, and its share of the steps, which take differently long."""
+    data = with_settings(named(entrant.recipe), entrant.settings).data
+    mixtures = phases(data.shares(), data.joins)
+    if len(mixtures) == 1:
+        return [(entrant, 1.0)]
+    ends = [*(begin for begin, _ in mixtures[1:]), 1.0]
+    at_once = [(f"data.joins.{family}", "0") for family in data.joins]
+    return [
+        (
+            replace(
+                entrant,
+                settings=(
+                    *entrant.settings,
+                    ("data.mixture", ",".join(family for family, rate in rates.items() if rate)),
+                    ("data.rates", ",".join(str(rate) for rate in rates.values() if rate)),
+                    *at_once,
+                ),
+            ),
+            end - begin,
+        )
+        for (begin, rates), end in zip(mixtures, ends, strict=True)
+    ]
 
 
 def settled(dataset_dir: Path, *, seed: int, steps: int) -> list[tuple[str, str]]:

@@ -141,6 +141,10 @@ class Decoder(Protocol):
         """
         ...
 
+    def a_point(self) -> Tensor:
+        """float [C]: what is added to the position of a point inside a thing, where points are prompts."""
+        ...
+
     def blank(self, device: torch.device) -> Tensor:
         """The features of one frame that nobody looks at."""
         ...

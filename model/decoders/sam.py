@@ -123,6 +123,10 @@ class SamDecoder(SquareDecoder):
             iou_head_hidden_dim=dims.iou_hidden,
         )
 
+    def a_point(self) -> Tensor:
+        """See `Decoder`."""
+        return self.prompt_encoder.point_embeddings[1].weight.detach()[0]  # type: ignore[no-any-return]
+
     def prompts_of_boxes(self, boxes_B4: Tensor) -> Tensor:
         """float [B, 4], (x0, y0, x1, y1), pixels of the padded square, half open -> prompts [B, 2, C]."""
         # SAM's prompt encoder adds half a pixel, for indices of pixels; these are edges.

@@ -39,7 +39,7 @@ ZERO_3 = 3
 WITH_ORIGINAL = (
     "SAM-2 with its own mask decoder (--vision_pretrained; decoder.keeps_original=false goes without)"
 )
-BOX_CORNERS = (2, 3)  # labels of points: 0 outside, 1 inside, these two the corners of a box, -1 none
+INSIDE, BOX_CORNERS = 1, (2, 3)  # labels of points: also 0 outside, -1 none
 NOT_POINTS = 2  # where no point is given: the one that says so, and the one that ends every list of points
 WITHOUT_GRADIENT = tuple(
     f"decoder.mask_decoder.{part}"
@@ -241,6 +241,10 @@ class Sam2Decoder(SquareDecoder):
         """
         sparse, _ = self.prompt_encoder(points_BN2[:, None].float(), labels_BN[:, None], None, None)
         return sparse[:, 0]  # type: ignore[no-any-return]
+
+    def a_point(self) -> Tensor:
+        """See `Decoder`."""
+        return self.prompt_encoder.point_embed.weight.detach()[INSIDE]  # type: ignore[no-any-return]
 
     def no_points(self, jobs: int) -> Tensor:
         """The prompt [jobs, 2, C] that says nothing."""

@@ -112,7 +112,7 @@ def _on(parent: str, *, name: str) -> Recipe:
         system="desa2va",
         parent=parent,
         after=f"{name}_text",
-        project=Decoupled(),
+        project=Decoupled(**vars(base.project)),
         decoder=TwoBranches(**vars(base.decoder)),
         terms=(*base.terms, *_of_branches(mixed)),
         trainable=replace(

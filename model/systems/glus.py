@@ -12,7 +12,7 @@ In `glus_s` and `glus_a` gradients pass through memory, as the paper says (`END_
 is the released code, which lets none through (model/GLUS.py:189 and 509-512). Deviations from it otherwise:
 - masks of several objects are a union, never a sum; a frame whose mask cannot be read is an error, not background;
 - dropout inside SAM-2's frozen memory attention is off;
-- a video of fewer than four frames is taken as it is;
+- a video of fewer than four frames is taken as it is, and a picture, which the original never sees, is asked about as LISA is;
 - all expressions of a video are asked together, and a frame is encoded once.
 """
 
@@ -30,7 +30,7 @@ from seglm.model.decoders.sam2_memory import MemoryPolicy
 from seglm.model.recipe import SETS, Data, Evaluate, Recipe, Schedule, Token, Trainable
 from seglm.model.scripts import ANSWERS, SEG, conversation, drawn_frames, phrase_of
 from seglm.model.terms import Bce, Dice, Language
-from seglm.model.toy import BASES, SAM2_SIDE, toy_sized
+from seglm.model.toy import BASES, JOINS, SAM2_SIDE, toy_sized
 from seglm.model.walk import middles_of_parts, one_of_each_part
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Piece, Script, Slot, Turn, Window
 
@@ -64,7 +64,12 @@ AT_INFERENCE = replace(END_TO_END, stride=3, detach=True, stable=True)
 
 # ---- which frames ---------------------------------------------------------------------------------------------------
 def context_and_queries(num_frames: int, rng: np.random.Generator) -> Frames:
-    """Training: a frame of each of four equal parts of the video, then four that follow each other; these are drawn."""
+    """Training: a frame of each of four equal parts of the video, then four that follow each other; these are drawn.
+
+    A picture has no context.
+    """
+    if num_frames == 1:
+        return Frames(seen=(0,), drawn=(0,))
     context = one_of_each_part(num_frames, CONTEXT, rng)
     start = int(rng.integers(max(1, num_frames - QUERIES + 1)))
     queries = tuple(range(start, min(start + QUERIES, num_frames)))
@@ -94,7 +99,8 @@ def _dialogue(clip: Clip, number: int, rng: np.random.Generator) -> Dialogue:
 def _asked(clip: Clip, query: int, queries: int, question: str) -> tuple[Piece, ...]:
     """A question about a query frame; before the first one stand the context frames and what they are for."""
     context = len(clip.seen) - queries
-    begin: tuple[Piece, ...] = (Images(tuple(range(context))), CONTEXT_TASK) if query == 0 else ()
+    begins = query == 0 and context > 0
+    begin: tuple[Piece, ...] = (Images(tuple(range(context))), CONTEXT_TASK) if begins else ()
     return (*begin, Images((context + query,)), question)
 
 
@@ -119,7 +125,7 @@ def outwards(num_frames: int, key: int) -> Iterator[Window]:
 
 
 def _one_after_the_other(frames: Sequence[int], num_frames: int) -> Iterator[Window]:
-    context = middles_of_parts(num_frames, CONTEXT)
+    context = middles_of_parts(num_frames, CONTEXT) if num_frames > 1 else ()
     for place, frame in enumerate(frames):
         queries = tuple(frames[max(0, place - QUERIES + 1) : place + 1])
         seen = (*context, *queries)
@@ -227,11 +233,12 @@ def glus_a() -> Recipe:
 def glus_tiny() -> Recipe:
     """GLUS on the committed tiny bases and the toy world.
 
-    It starts from bases that never wrote `[SEG]`, not from a trained LISA, so it is shown LISA's pictures, too; not those about
-    words alone, which it is not taught.
+    It starts from bases that never wrote `[SEG]`, not from a trained LISA, so it is shown LISA's pictures, too, and taught whole
+    answers as LISA is; not conversations, which GLUS never sees.
     """
     parent = glus_s()
-    recipe = toy_sized(parent, name="glus_tiny")
+    # The tower of the tiny LLaVA has 64 patches: a frame is 64 tokens without a pool.
+    recipe = toy_sized(replace(parent, backbone=Llava(weights=str(BASES / "llava"))), name="glus_tiny")
     decoder = replace(parent.decoder, weights=str(BASES / "sam2"), image_size=SAM2_SIDE)
     sets = {name: SETS[name] for name in ("sem_seg", "refer_seg", "reason_seg")}
     data = replace(
@@ -239,5 +246,9 @@ def glus_tiny() -> Recipe:
         mixture=(*sets, "refer_seg_video"),
         rates=(1.5, 3.0, 6.0, 8.0),
         sets={**sets, "refer_seg_video": ("ref_youtube_vos", "mevis")},
+        joins={"refer_seg_video": JOINS},
+        targets_per_sample=2,
     )
-    return replace(recipe, decoder=decoder, data=data)
+    optim = replace(recipe.optim, decoder_waits=JOINS)
+    terms = tuple(Language(1.0) if isinstance(term, Language) else term for term in recipe.terms)
+    return replace(recipe, decoder=decoder, data=data, optim=optim, terms=terms)

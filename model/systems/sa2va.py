@@ -48,7 +48,7 @@ from seglm.model.recipe import (
 )
 from seglm.model.scripts import ANSWERS, SEG, SENTENCE_QUESTIONS, drawn_frames
 from seglm.model.terms import Language
-from seglm.model.toy import BASES, SAM2_SIDE, toy_sized
+from seglm.model.toy import BASES, JOINS, SAM2_SIDE, toy_sized
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Piece, Script, Slot, Target, Turn, Window
 
 FRAMES = 5  # of a video that the LLM is shown, and that are drawn in training (`sampled_frames`)
@@ -267,6 +267,8 @@ def sa2va_tiny() -> Recipe:
         mixture=(*SETS, "refer_seg_video"),
         rates=(*recipe.data.rates, 8.0),
         sets={**SETS, "refer_seg_video": ("ref_youtube_vos", "mevis")},
+        joins={"refer_seg_video": JOINS},
     )
     decoder = replace(recipe.decoder, weights=str(BASES / "sam2"), image_size=SAM2_SIDE)
-    return replace(recipe, data=data, terms=terms, decoder=decoder)
+    optim = replace(recipe.optim, decoder_waits=JOINS)
+    return replace(recipe, data=data, terms=terms, decoder=decoder, optim=optim)

@@ -39,7 +39,7 @@ from seglm.model.scripts import (
     showing,
     shown,
 )
-from seglm.model.toy import BASES, toy_sized
+from seglm.model.toy import BASES, JOINS, toy_sized
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Script, Slot, Target, Turn, Window
 
 POOLED, WHOLE = 32, 4  # frames shown as one token each, and of these in full (run_train.sh)
@@ -187,5 +187,6 @@ def videolisa_tiny() -> Recipe:
         mixture=(*SETS, "vos", "refer_seg_video"),
         rates=(*recipe.data.rates, 1.0, 8.0),
         sets={**parent.data.sets, **SETS},
+        joins={"vos": JOINS, "refer_seg_video": JOINS},
     )
     return replace(recipe, data=data)

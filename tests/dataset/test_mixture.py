@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from seglm.dataset.mixture import LOOK, Mixture, Passes, names, rng_of
+from seglm.dataset.mixture import LOOK, Mixture, Passes, names, phases, rng_of
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,26 @@ def test_families_come_by_their_rates_and_their_data_sets_evenly() -> None:
     drawn = Counter(mixture.draw(number)[0] for number in range(count))
     shares = [drawn[number] / count for number in range(4)]
     assert shares == pytest.approx([9 / 24, 9 / 24, 3 / 12, 0], abs=0.02)
+
+
+def test_a_family_that_joins_later_is_drawn_from_there_on_and_the_others_as_their_rates_say() -> None:
+    rates = {"sem_seg": 1.0, "refer_seg": 1.0, "vqa": 2.0}
+    mixture = Mixture(SOURCES, rates, seed=1, joins={"vqa": 0.25, "elsewhere": 0.9}, samples=16000)
+    before = Counter(mixture.draw(number)[0] for number in range(4000))
+    after = Counter(mixture.draw(number)[0] for number in range(4000, 16000))
+    assert [before[source] / 4000 for source in range(4)] == pytest.approx([0.25, 0.25, 0.5, 0], abs=0.03)
+    assert [after[source] / 12000 for source in range(4)] == pytest.approx(
+        [1 / 8, 1 / 8, 1 / 4, 1 / 2], abs=0.02
+    )
+    plain = Mixture(SOURCES, rates, seed=1)
+    assert all(mixture.draw(number) == plain.draw(number) for number in range(4000, 4200))
+
+
+def test_where_all_would_join_later_the_first_of_them_are_there_from_the_start() -> None:
+    rates = {"sem_seg": 1.0, "refer_seg": 2.0, "vqa": 0.0}
+    first = (0.0, {"sem_seg": 1.0, "refer_seg": 0.0, "vqa": 0.0})
+    assert phases(rates, {"sem_seg": 0.1, "refer_seg": 0.5}) == (first, (0.5, rates))
+    assert phases(rates, {}) == ((0.0, rates),)
 
 
 def test_every_sample_of_a_data_set_is_drawn() -> None:

@@ -7,16 +7,26 @@ from pathlib import Path
 import cv2
 import pytest
 
+from seglm.dataset.mixture import phases
 from seglm.dataset.toy.write_videos import write_videos
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.asking.video_controls import still_frame
 from seglm.evaluation.league.compete import Played
-from seglm.evaluation.league.entrants import BENCHMARKS, VIDEOS, Budget, benchmarks_of
+from seglm.evaluation.league.entrants import (
+    BENCHMARKS,
+    VIDEOS,
+    Budget,
+    benchmarks_of,
+    entrants,
+    parts,
+    resolved,
+)
 from seglm.evaluation.league.picture import save_pictures
 from seglm.evaluation.league.standings import cells
 from seglm.evaluation.league.work import scores_folder
 from seglm.model.recipes import recipe
+from seglm.model.toy import JOINS
 
 SPEC = VIDEOS[0]
 
@@ -47,3 +57,16 @@ def test_the_page_of_videos_has_a_strip_for_every_row(films: Path, tmp_path: Pat
     page = cv2.imread(str(written[0]))
     assert page is not None and page.shape[0] > 4 * 200 and page.shape[1] > 6 * 200
     assert next(cell.column for cell in cells(games, SPEC)[0]) == "J&F"
+
+
+def test_the_pace_of_a_mixture_that_videos_join_later_is_that_of_its_parts() -> None:
+    (row,) = entrants("videolisa_tiny:data.rates.4=0", films_are_elsewhere := Path("-"))
+    (stills, before), (both, after) = parts(row)
+    first, then = (resolved(part, films_are_elsewhere) for part in (stills, both))
+    assert (before, after) == (JOINS, 1 - JOINS)
+    assert first.data.mixture == ("sem_seg", "refer_seg", "vqa", "reason_seg")
+    assert then.data.shares() == {**first.data.shares(), "refer_seg_video": 8.0}
+    assert phases(then.data.shares(), then.data.joins) == ((0.0, then.data.shares()),)
+    (plain,) = entrants("lisa_tiny", films_are_elsewhere)
+    ((same, whole),) = parts(plain)
+    assert whole == 1 and resolved(same, films_are_elsewhere) == resolved(plain, films_are_elsewhere)

@@ -13,14 +13,30 @@ from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import clip
 from seglm.model.backbones.projected import pooled, tokens_of
 from seglm.model.recipes import recipe as named
-from seglm.model.systems.glus import QUESTIONS, a_question_a_frame, context_and_queries
+from seglm.model.systems.glus import (
+    CONTEXT_TASK,
+    QUESTIONS,
+    a_question_a_frame,
+    context_and_queries,
+    frame_by_frame,
+)
 from seglm.model.terms import Language
 from seglm.utils.types import Images, Slot
 from tests.model.test_draw import VIDEO
 from tests.tiny import tiny_encoder, tiny_example, tiny_model, tiny_recipe
 
 
-@pytest.mark.parametrize("num_frames", [1, 2, 3, 4, 5, 9, 40])
+def test_a_picture_is_shown_once_and_asked_about_without_a_context() -> None:
+    frames = context_and_queries(1, np.random.default_rng(0))
+    assert frames.seen == frames.drawn == (0,)
+    picture = clip(replace(VIDEO, targets=VIDEO.targets[:1]), frames=frames)
+    [dialogue] = a_question_a_frame(picture, np.random.default_rng(2), named("glus_s"))
+    [turn] = dialogue.turns
+    assert turn.question[0] == Images((0,)) and not any(CONTEXT_TASK in str(piece) for piece in turn.question)
+    assert [window.seen for window in frame_by_frame(1)] == [(0,)]
+
+
+@pytest.mark.parametrize("num_frames", [2, 3, 4, 5, 9, 40])
 def test_a_frame_of_each_part_is_shown_and_four_in_a_row_are_drawn(num_frames: int) -> None:
     edges = np.linspace(0, num_frames, 5, dtype=int)
     starts = set()

@@ -21,7 +21,8 @@ from tests.tiny import tiny_model
 GOLDENS = Path(__file__).parents[1] / "goldens" / "49f5cfb"
 COMMON = (
     "--version bases/llava --vision-tower bases/clip --vision_pretrained bases/sam/sam.pth --dataset_dir data "
-    "--no_eval --epochs 1 --steps_per_epoch 2 --batch_size 2 --lora_r 2 --lora_alpha 4 optim.warmup_steps=2"
+    "--no_eval --epochs 1 --steps_per_epoch 2 --batch_size 2 --lora_r 2 --lora_alpha 4 optim.warmup_steps=2 "
+    "optim.decoder_waits=0 project.as_point=false"
 ).split()
 TYPED = {
     "lisa": ["--recipe", "lisa_tiny"],

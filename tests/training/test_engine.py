@@ -67,6 +67,37 @@ def test_the_engine_is_plain_pytorch_with_clipping_and_schedule() -> None:
     assert torch.allclose(weights, flat, rtol=1e-5, atol=1e-7)
 
 
+class WithDecoder(TwoTerms):
+    """The same, one of whose heads is called as a mask decoder is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder = nn.ModuleDict({"masks": self.masks})
+        del self.masks
+
+    @property
+    def masks(self) -> nn.Module:  # type: ignore[override]
+        return self.decoder["masks"]
+
+
+@pytest.mark.parametrize("zero", [1, 2, 3])
+def test_a_decoder_that_waits_stays_to_the_bit_and_then_learns(zero: int) -> None:
+    model = WithDecoder()
+    engine = Engine(model, replace(BASIC, total_steps=8, decoder_waits=0.5, zero=zero))  # type: ignore[arg-type]
+    assert engine.waiting == {"decoder.masks.weight", "decoder.masks.bias"}
+    seen = [engine.weights()]
+    for step in range(8):
+        engine.step(micro_batches(step, BASIC))
+        seen.append(engine.weights())
+    engine.close()
+    moved = [
+        {name for name in now if not torch.equal(now[name], before[name])}
+        for before, now in zip(seen, seen[1:], strict=False)
+    ]
+    assert all(not names & engine.waiting for names in moved[:4]) and "words.weight" in moved[3]
+    assert engine.waiting <= moved[6]
+
+
 def test_peer_takes_the_mean_of_the_micro_batches_means() -> None:
     settings = replace(BASIC, batch_size=4, accumulation=2, loss_norm="peer")
     batches = micro_batches(0, settings)

@@ -44,6 +44,14 @@ def test_each_source_is_told_with_its_draws() -> None:
     ]
 
 
+def test_a_family_that_joins_later_has_fewer_draws_and_the_others_more() -> None:
+    """Of 20 steps 5 are about ReasonSeg alone, and of the other 15 it has a quarter."""
+    recipe = mixed(reason_seg=1, refer_seg=3)
+    recipe = replace(recipe, data=replace(recipe.data, joins={"refer_seg": 0.25}))
+    parts = forecast.shares(recipe, [SEEN, *REFERRED])
+    assert parts == pytest.approx([(5 + 15 / 4) / 20, 15 * 3 / 8 / 20, 15 * 3 / 8 / 20])
+
+
 def test_a_mixture_without_words_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "outside", list)
     [doubt] = forecast.doubts(mixed(reason_seg=1), [SEEN], new_tokens=())
