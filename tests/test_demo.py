@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.house.tree import ROOT
+from tests.test_journey import run
+from tests.test_journey_systems import trained
 
 NEEDED = 'needs nbclient and ipykernel: pip install -e ".[dev]"'
-MERGED = ROOT / "tests" / "goldens" / "49f5cfb" / "merged_lisa"
 
 
 def executed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -32,9 +33,12 @@ def executed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_every_cell_of_the_notebook_runs_and_shows_its_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a merged folder that ships in place of the trained one."""
-    (tmp_path / "runs" / "lisa_tiny").mkdir(parents=True)
-    (tmp_path / "runs" / "lisa_tiny" / "merged").symlink_to(MERGED)
+    """With a model that was trained for two steps, in a small toy world."""
+    sizes = ("--sets", "all", "--images", "60", "--val_images", "4", "--test_images", "4")
+    run("-m", "seglm.dataset.toy", "--dataset_dir", "data", *sizes, cwd=tmp_path)
+    trained("desa2va_tiny", tmp_path)
+    (tmp_path / "data" / "toy").symlink_to(tmp_path / "data")
+    (tmp_path / "runs" / "desa2va_tiny" / "merged").symlink_to(tmp_path / "merged" / "desa2va_tiny")
     notebook = executed(tmp_path, monkeypatch)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
@@ -47,7 +51,7 @@ def test_without_a_model_its_first_cell_says_how_to_get_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("nbclient", reason=NEEDED)
-    with pytest.raises(Exception, match="runs/lisa_tiny/merged: run `bash run_train.sh` first"):
+    with pytest.raises(Exception, match="runs/desa2va_tiny/merged: the three commands above make it"):
         executed(tmp_path, monkeypatch)
 
 
