@@ -30,7 +30,7 @@ from seglm.model.decoders.sam2_memory import MemoryPolicy
 from seglm.model.recipe import SETS, Data, Evaluate, Recipe, Schedule, Token, Trainable
 from seglm.model.scripts import ANSWERS, SEG, conversation, drawn_frames, phrase_of
 from seglm.model.terms import Bce, Dice, Language
-from seglm.model.toy import BASES, JOINS, SAM2_SIDE, toy_sized
+from seglm.model.toy import BASES, SAM2_SIDE, toy_sized
 from seglm.model.walk import middles_of_parts, one_of_each_part
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Piece, Script, Slot, Turn, Window
 
@@ -233,10 +233,11 @@ def glus_a() -> Recipe:
 def glus_tiny() -> Recipe:
     """GLUS on the committed tiny bases and the toy world.
 
-    It starts from bases that never wrote `[SEG]`, not from a trained LISA, so it is shown LISA's pictures, too, and taught whole
-    answers as LISA is; not conversations, which GLUS never sees.
+    It starts from bases that never wrote `[SEG]`, not from a trained LISA, so it is shown LISA's pictures first; not those about
+    words alone, which it is not taught.
     """
     parent = glus_s()
+    pictures = 0.6  # share of the run; three times as long as it takes where whole answers are taught
     # The tower of the tiny LLaVA has 64 patches: a frame is 64 tokens without a pool.
     recipe = toy_sized(replace(parent, backbone=Llava(weights=str(BASES / "llava"))), name="glus_tiny")
     decoder = replace(parent.decoder, weights=str(BASES / "sam2"), image_size=SAM2_SIDE)
@@ -246,9 +247,8 @@ def glus_tiny() -> Recipe:
         mixture=(*sets, "refer_seg_video"),
         rates=(1.5, 3.0, 6.0, 8.0),
         sets={**sets, "refer_seg_video": ("ref_youtube_vos", "mevis")},
-        joins={"refer_seg_video": JOINS},
+        joins={"refer_seg_video": pictures},
         targets_per_sample=2,
     )
-    optim = replace(recipe.optim, decoder_waits=JOINS)
-    terms = tuple(Language(1.0) if isinstance(term, Language) else term for term in recipe.terms)
-    return replace(recipe, decoder=decoder, data=data, optim=optim, terms=terms)
+    optim = replace(recipe.optim, decoder_waits=pictures)
+    return replace(recipe, decoder=decoder, data=data, optim=optim)
