@@ -65,19 +65,16 @@ def rng_of(seed: int, number: int, purpose: int, attempt: int = 0) -> np.random.
 
 def phases(
     rates: Mapping[str, float], joins: Mapping[str, float]
-) -> tuple[tuple[float, Mapping[str, float]], ...]:
-    """(begin, rates from there on) for each part of a run in which the mixture is another one, the first at 0.
+) -> tuple[tuple[float, float, Mapping[str, float]], ...]:
+    """(begin, end, rates) for each part of a run in which the mixture is another one; the run goes from 0 to 1.
 
     joins: family -> share of the run that goes by before it is drawn from; the others are there from the start, and if there are
     none, the first that would join. What is no family of the mixture does not matter.
     """
-    begins = sorted({joins.get(family, 0.0) for family, rate in rates.items() if rate})
+    joined = sorted({joins.get(family, 0.0) for family, rate in rates.items() if rate})
     return tuple(
-        (
-            begin if number else 0.0,
-            {family: rate * (joins.get(family, 0.0) <= begin) for family, rate in rates.items()},
-        )
-        for number, begin in enumerate(begins)
+        (begin, end, {family: rate * (joins.get(family, 0.0) <= last) for family, rate in rates.items()})
+        for begin, end, last in zip([0.0, *joined[1:]], [*joined[1:], 1.0], joined, strict=True)
     )
 
 
@@ -116,7 +113,7 @@ class Mixture:
         self.members = tuple(tuple(members[family]) for family in self.families)
         self.phases = tuple(
             (int(begin * samples), np.array([part / sum(now.values()) for part in accumulate(now.values())]))
-            for begin, now in phases(rates, joins)
+            for begin, _, now in phases(rates, joins)
         )
         """(first sample number, the families' shares added up)"""
 

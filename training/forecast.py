@@ -22,10 +22,8 @@ def shares(recipe: Recipe, sources: Sequence[Sized]) -> list[float]:
     if recipe.data.order != "drawn":  # every sample is taken, as often as the rate of its family says
         taken = [rates[source.family] * len(source) for source in sources]
         return [count / sum(taken) for count in taken]
-    parts = phases(rates, recipe.data.joins)
-    ends = [begin for begin, _ in parts[1:]] + [1.0]
     drawn = dict.fromkeys(rates, 0.0)
-    for (begin, now), end in zip(parts, ends, strict=True):
+    for begin, end, now in phases(rates, recipe.data.joins):
         for family, rate in now.items():
             drawn[family] += (end - begin) * rate / sum(now.values())
     return [drawn[source.family] / members[source.family] for source in sources]

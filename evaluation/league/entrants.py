@@ -119,7 +119,6 @@ def parts(entrant: Entrant) -> list[tuple[Entrant, float]]:
     mixtures = phases(data.shares(), data.joins)
     if len(mixtures) == 1:
         return [(entrant, 1.0)]
-    ends = [*(begin for begin, _ in mixtures[1:]), 1.0]
     at_once = [(f"data.joins.{family}", "0") for family in data.joins]
     return [
         (
@@ -134,7 +133,7 @@ def parts(entrant: Entrant) -> list[tuple[Entrant, float]]:
             ),
             end - begin,
         )
-        for (begin, rates), end in zip(mixtures, ends, strict=True)
+        for begin, end, rates in mixtures
     ]
 
 

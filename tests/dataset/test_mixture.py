@@ -70,9 +70,9 @@ def test_a_family_that_joins_later_is_drawn_from_there_on_and_the_others_as_thei
 
 def test_where_all_would_join_later_the_first_of_them_are_there_from_the_start() -> None:
     rates = {"sem_seg": 1.0, "refer_seg": 2.0, "vqa": 0.0}
-    first = (0.0, {"sem_seg": 1.0, "refer_seg": 0.0, "vqa": 0.0})
-    assert phases(rates, {"sem_seg": 0.1, "refer_seg": 0.5}) == (first, (0.5, rates))
-    assert phases(rates, {}) == ((0.0, rates),)
+    first = (0.0, 0.5, {"sem_seg": 1.0, "refer_seg": 0.0, "vqa": 0.0})
+    assert phases(rates, {"sem_seg": 0.1, "refer_seg": 0.5}) == (first, (0.5, 1.0, rates))
+    assert phases(rates, {}) == ((0.0, 1.0, rates),)
 
 
 def test_every_sample_of_a_data_set_is_drawn() -> None:

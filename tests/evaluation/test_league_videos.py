@@ -66,7 +66,7 @@ def test_the_pace_of_a_mixture_that_videos_join_later_is_that_of_its_parts() -> 
     assert (before, after) == (JOINS, 1 - JOINS)
     assert first.data.mixture == ("sem_seg", "refer_seg", "vqa", "reason_seg")
     assert then.data.shares() == {**first.data.shares(), "refer_seg_video": 8.0}
-    assert phases(then.data.shares(), then.data.joins) == ((0.0, then.data.shares()),)
+    assert phases(then.data.shares(), then.data.joins) == ((0.0, 1.0, then.data.shares()),)
     (plain,) = entrants("lisa_tiny", films_are_elsewhere)
     ((same, whole),) = parts(plain)
     assert whole == 1 and resolved(same, films_are_elsewhere) == resolved(plain, films_are_elsewhere)
