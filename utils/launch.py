@@ -219,10 +219,13 @@ def run(line: Sequence[str]) -> int:
     Returns its exit status. By itself that launcher dies of a SIGTERM and leaves the training running, and after a Ctrl-C it
     gives the terminal back at once and kills whoever has not saved within 30 seconds.
     """
-    # A group of its own, which the terminal's Ctrl-C does not reach.
-    launcher = subprocess.Popen(line, start_new_session=True)
+    launcher: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # told before it is known whom to tell
 
     def pass_on(number: int, frame: FrameType | None) -> None:
+        if launcher is None:
+            early.append(number)
+            return
         told = training_processes(launcher.pid)
         for process in told:
             with suppress(psutil.NoSuchProcess):
@@ -234,6 +237,10 @@ def run(line: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
             signal.signal(number, pass_on)
+    # A group of its own, which the terminal's Ctrl-C does not reach.
+    launcher = subprocess.Popen(line, start_new_session=True)
+    for told in early:
+        pass_on(told, None)
     code = launcher.wait()
     # SLURM tells everybody, and the launcher is the first to go; this process is the last, for its end is that of the job.
     psutil.wait_procs(end_group(launcher.pid))

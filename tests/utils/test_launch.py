@@ -213,6 +213,26 @@ def test_a_training_whose_launcher_was_killed_is_stopped_and_waited_for() -> Non
     assert process.communicate(timeout=60)[0].startswith("told 15\n") and process.returncode == 128 + 9
 
 
+def test_what_is_told_while_the_launcher_starts_is_not_lost() -> None:
+    """Between its start and the next line of ours: before, it was left behind."""
+    at_once = """
+import os, subprocess
+begin = subprocess.Popen
+def and_ctrl_c(*line, **how):
+    process = begin(*line, **how)
+    os.kill(os.getpid(), signal.SIGINT)
+    return process
+subprocess.Popen = and_ctrl_c
+"""
+    line = [sys.executable, "-c", "import time; time.sleep(60)"]
+    ours = OURS.replace("sys.exit(", f"{at_once}sys.exit(")
+    env = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", ours, *line], env=env, timeout=50, capture_output=True, text=True
+    )
+    assert done.returncode == 128 + 15, done.stderr
+
+
 def test_a_launcher_that_has_started_nothing_yet_is_stopped() -> None:
     process = launched("print('here', flush=True); import time; time.sleep(60)")
     assert process.stdout is not None and process.stdout.readline()
