@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from seglm.model.decoders.base import Decoder, TakesPoints
 from seglm.utils.config import Choice
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from seglm.model.decoders.base import Decoder
     from seglm.model.released.checkpoint import Checkpoint
 
 
@@ -51,10 +51,16 @@ class Prompting(Project, ABC):
         """The layers of the built module that make the vectors."""
 
     def start(self, project: nn.Module, decoder: Decoder) -> None:
-        """See `Project`."""
-        if self.as_point:
-            for layer in self.last(project):
-                layer.bias.data.copy_(decoder.a_point())
+        """See `Project`. Raises ValueError for a decoder that knows no points."""
+        if not self.as_point:
+            return
+        if not isinstance(decoder, TakesPoints):
+            raise ValueError(
+                f"project.as_point=true: a {type(decoder).__name__} has no vector for points (a_point); set "
+                "project.as_point=false"
+            )
+        for layer in self.last(project):
+            layer.bias.data.copy_(decoder.a_point())
 
 
 @dataclass(frozen=True)

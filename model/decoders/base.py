@@ -141,10 +141,6 @@ class Decoder(Protocol):
         """
         ...
 
-    def a_point(self) -> Tensor:
-        """float [C]: what is added to the position of a point inside a thing, where points are prompts."""
-        ...
-
     def blank(self, device: torch.device) -> Tensor:
         """The features of one frame that nobody looks at."""
         ...
@@ -195,6 +191,15 @@ class TakesBoxes(Decoder, Protocol):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
 
     def eval(self) -> Self: ...
+
+
+@runtime_checkable
+class TakesPoints(Decoder, Protocol):
+    """A mask decoder that points can prompt, too."""
+
+    def a_point(self) -> Tensor:
+        """float [C]: what is added to the position of a point inside a thing."""
+        ...
 
 
 def restore(

@@ -124,7 +124,7 @@ class SamDecoder(SquareDecoder):
         )
 
     def a_point(self) -> Tensor:
-        """See `Decoder`."""
+        """See `TakesPoints`."""
         return self.prompt_encoder.point_embeddings[1].weight.detach()[0]  # type: ignore[no-any-return]
 
     def prompts_of_boxes(self, boxes_B4: Tensor) -> Tensor:

@@ -243,7 +243,7 @@ class Sam2Decoder(SquareDecoder):
         return sparse[:, 0]  # type: ignore[no-any-return]
 
     def a_point(self) -> Tensor:
-        """See `Decoder`."""
+        """See `TakesPoints`."""
         return self.prompt_encoder.point_embed.weight.detach()[INSIDE]  # type: ignore[no-any-return]
 
     def no_points(self, jobs: int) -> Tensor:

@@ -57,10 +57,6 @@ class SquareDecoder(nn.Module):
         """Of a frame's features."""
         return self.prompt_dim
 
-    def a_point(self) -> Tensor:
-        """See `Decoder`."""
-        raise NotImplementedError(f"{type(self).__name__} knows points")
-
     def blank(self, device: torch.device) -> Tensor:
         """Features [1, channels, g, g] of a frame that nobody looks at.
 

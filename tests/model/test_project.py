@@ -49,3 +49,9 @@ def test_a_fresh_projection_of_the_toy_world_says_a_point_of_everything(name: st
         begun = model.decoder.a_point() if project.as_point else torch.zeros(())
         said = model.project(states)
         assert (said - begun).norm(dim=-1).max() < 0.5 * model.decoder.a_point().norm()
+
+
+def test_a_decoder_without_points_is_named() -> None:
+    project = TwoLayers(as_point=True)
+    with pytest.raises(ValueError, match="an? Identity has no vector for points.*project.as_point=false"):
+        project.start(project.build(hidden=4, width=2), torch.nn.Identity())  # type: ignore[arg-type]

@@ -137,6 +137,7 @@ def dots_tiny() -> Recipe:
         sized,
         parent="dots_tiny",
         decoder=recipe.decoder,
+        project=recipe.project,  # there are no points that its prompts could begin as
         data=replace(recipe.data, targets_per_sample=1),
         schedule=Schedule(epochs=1, steps_per_epoch=2, batch_size=2, grad_accumulation_steps=1, world_size=1),
     )
