@@ -72,9 +72,10 @@ class Engine:
         self.frozen = frozen_fingerprint(module)
         self.phase = "start"
         module.to(world.device)
-        begin = settings.decoder_begins
-        self.waiting = {name for name in self.trained if begin and name.startswith(DECODER)}
-        """of the trained weights, those that stay as they are in the first steps"""
+        waits = settings.decoder_waits > 0
+        self.waiting = {name for name in self.trained if waits and name.startswith(DECODER)}
+        """of the trained weights, those that stay as they are in the first steps; also where there are none, because a run that
+        goes on with more steps has to have the same groups"""
         optimizer = optim.adamw(
             module.parameters(),
             lr=settings.lr,
@@ -83,7 +84,7 @@ class Engine:
             waiting=[p for name, p in module.named_parameters() if name in self.waiting],
         )
         scheduler = optim.schedule(
-            optimizer, total=settings.total_steps, warmup=settings.warmup_steps, begin=begin
+            optimizer, total=settings.total_steps, warmup=settings.warmup_steps, begin=settings.decoder_begins
         )
         self.deepspeed = _initialize(module, optimizer, scheduler, settings.deepspeed(module))
         if settings.precision == "fp16":

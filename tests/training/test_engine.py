@@ -98,6 +98,13 @@ def test_a_decoder_that_waits_stays_to_the_bit_and_then_learns(zero: int) -> Non
     assert engine.waiting <= moved[6]
 
 
+def test_a_run_too_short_to_wait_keeps_its_groups_for_a_longer_one() -> None:
+    engine = Engine(WithDecoder(), replace(BASIC, total_steps=2, decoder_waits=0.25))
+    groups = len(engine.deepspeed.optimizer.param_groups)
+    engine.close()
+    assert engine.settings.decoder_begins == 0 and groups == 2
+
+
 def test_peer_takes_the_mean_of_the_micro_batches_means() -> None:
     settings = replace(BASIC, batch_size=4, accumulation=2, loss_norm="peer")
     batches = micro_batches(0, settings)
