@@ -47,7 +47,6 @@ LossNorm = Literal["global", "peer"]
 Protocol = Literal["generate", "forced"]
 Pixels = Literal["fast", "peer"]
 Role = Literal["draws", "rejects", "names", "scores", "marks"]
-Beta = Annotated[float, between(least=0, below=1)]
 Portion = Annotated[float, between(least=0, below=1)]
 MAX_LOADERS = 200  # processes of one GPU; more are a slip
 WITH_TEXT = Rule(
@@ -76,7 +75,7 @@ class Lora:
     r: Annotated[int, between(least=-1, most=LARGEST)] = 8
     """rank; 0 leaves the LLM's layers frozen, below 0 they are trained in full (GSVA's rule)"""
     alpha: Count = 16
-    dropout: Annotated[float, between(least=0, below=1)] = 0.05
+    dropout: Portion = 0.05
     targets: Annotated[Names, FILLED] = ("q_proj", "v_proj")
     """linear layers inside each decoder layer of the LLM, by their last name"""
 
@@ -165,7 +164,7 @@ class Data:
 class Optim:
     lr: Positive = 3e-4
     """peak learning rate of every trainable weight"""
-    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    betas: tuple[Portion, Portion] = (0.9, 0.95)
     weight_decay: Weight = 0.0
     warmup_steps: CountOrNone = 100
     """optimizer steps of linear warm-up, then linear decay to zero"""
