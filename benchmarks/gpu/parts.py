@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.gpu.bench import Part, ceilings, needs_model
 from benchmarks.gpu.inference import encoder, generation
 from benchmarks.gpu.parity import parity
+from benchmarks.gpu.propagation import propagation
 from benchmarks.gpu.training import needs_gpu, syncs, training
 
 _PARTS = (
@@ -49,6 +50,14 @@ _PARTS = (
         80,
         drawn="tokens/s",
         obstacle=needs_model,
+    ),
+    Part(
+        "propagation",
+        "Masks carried through a video of 480p by SAM-2.1 large in bf16, frames made and masks fetched included; one object "
+        "after the other, with the video encoded for each, is the order of work of Sa2VA's release.",
+        propagation,
+        40,
+        drawn="frames/s",
     ),
 )
 PARTS = {part.name: part for part in _PARTS}

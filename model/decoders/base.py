@@ -120,9 +120,9 @@ class Decoder(Protocol):
     """Pixels and prompts in, masks out; an nn.Module whose `image_encoder` is frozen.
 
     Letters: M frames, J jobs, C channels, g grid side, P prompt vectors, K masks of a job, h w logits.
+    A submodule is no member of this protocol: since Python 3.12 `isinstance` does not find what nn.Module keeps for itself, and
+    no decoder would be a `Remembers`.
     """
-
-    image_encoder: Any
 
     @property
     def image_size(self) -> int:
