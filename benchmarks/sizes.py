@@ -6,7 +6,7 @@ followed here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
@@ -143,9 +143,10 @@ SIZES = {size.name: size for size in (TINY, SMALL, BASELINE, LISA_7B)}
 
 
 class _Ids:
-    """Stands in for the dialogue encoder where a benchmark has ids, no text, and never meets an end token."""
+    """Stands in for the dialogue encoder where a benchmark has ids, no text, and no answer ends by itself."""
 
-    eos = -1
+    def is_over(self, ids: Sequence[int]) -> bool:
+        return False
 
 
 def recipe_of(
