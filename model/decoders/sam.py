@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from seglm.model.decoders.base import DecoderChoice, sizes_of
+from seglm.model.decoders.sam_attention import SamAttention
 from seglm.model.decoders.sam_package import load_sam_package
 from seglm.model.decoders.squares import SquareDecoder
 from seglm.utils.dist import is_sharded
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
     from seglm.model.released.checkpoint import Checkpoint
 
 LAYER_NORM_EPS = 1e-6  # segment_anything/build_sam.py
-SCORES_ROOM = 2 << 30
-"""bytes of one layer's attention scores, which SAM holds as a whole and several times over: four pictures of a ViT-H in bf16 have
-room, while sixteen at once would take some 30 GB"""
+PIXELS_AT_ONCE = 4 << 20
+"""of the squares that the encoder takes in one call, four of 1024 pixels: what a layer holds grows with them, and speed hardly"""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,10 @@ class SamDims:
     def grid(self) -> int:
         return self.image_size // self.patch
 
-    def at_once(self, itemsize: int) -> int:
-        """How many pictures the encoder takes in one call; itemsize: bytes of a number."""
-        return max(1, SCORES_ROOM // (self.vit_heads * self.grid**4 * itemsize))
+    @property
+    def at_once(self) -> int:
+        """How many pictures the encoder takes in one call."""
+        return max(1, PIXELS_AT_ONCE // self.image_size**2)
 
     @classmethod
     def of(cls, config: Mapping[str, object]) -> SamDims:
@@ -104,6 +105,8 @@ class SamDecoder(SquareDecoder):
             window_size=dims.window_size,
             global_attn_indexes=dims.global_attn_indexes,
         )
+        for block in self.image_encoder.blocks:
+            block.attn = SamAttention(block.attn)
         self.prompt_encoder = sam.PromptEncoder(
             embed_dim=dims.prompt_dim,
             image_embedding_size=(dims.grid, dims.grid),
@@ -137,12 +140,13 @@ class SamDecoder(SquareDecoder):
     def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
         """M frames (see `normalise`) -> features [M, C, g, g] in the encoder's dtype; frozen, no gradient.
 
-        As many at once as SCORES_ROOM holds; under ZeRO-3 all, as every rank has to call the encoder equally often.
+        In its own precision whatever the autocast, which would have every norm in float32. A few at once (PIXELS_AT_ONCE); under
+        ZeRO-3 all, as every rank has to call the encoder equally often.
         """
-        dtype = self.image_encoder.patch_embed.proj.weight.dtype
-        squares = self.normalise(frames, resized).to(dtype)
-        at_once = len(squares) if is_sharded(self.image_encoder) else self.dims.at_once(dtype.itemsize)
-        return torch.cat([self.image_encoder(some) for some in squares.split(at_once)])
+        squares = self.normalise(frames, resized).to(self.image_encoder.patch_embed.proj.weight.dtype)
+        at_once = len(squares) if is_sharded(self.image_encoder) else self.dims.at_once
+        with torch.autocast(squares.device.type, enabled=False):
+            return torch.cat([self.image_encoder(some) for some in squares.split(at_once)])
 
     def decode(self, features_JCgg: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
         """Masks of all jobs in one call, in float32 whatever the autocast.

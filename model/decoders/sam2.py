@@ -204,12 +204,14 @@ class Sam2Decoder(SquareDecoder):
         """M frames (see `normalise`) -> features [M, 4 C, g, g]; frozen, no gradient.
 
         One tensor holds the three levels of the pyramid (see `levels`): the two fine ones as the mask decoder takes them, that
-        is behind its `conv_s0` and `conv_s1`, as in SAM-2's `forward_image`.
+        is behind its `conv_s0` and `conv_s1`, as in SAM-2's `forward_image`. The encoder runs in its own precision whatever the
+        autocast, which would have every norm in float32.
         """
         dtype = next(self.image_encoder.neck.parameters()).dtype
         pictures = self.normalise(frames, resized).to(dtype)
         at_once = len(pictures) if is_sharded(self.image_encoder) else FRAMES_AT_ONCE
-        return torch.cat([self.encode_squares(some) for some in pictures.split(at_once)])
+        with torch.autocast(pictures.device.type, enabled=False):
+            return torch.cat([self.encode_squares(some) for some in pictures.split(at_once)])
 
     def encode_squares(self, pictures: Tensor) -> Tensor:
         """The same of float [M, 3, I, I], normalised, and with gradient."""

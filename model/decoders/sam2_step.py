@@ -55,7 +55,8 @@ def step(
     masks: Tensor | None = None,
     conditioning: bool | None = None,
 ) -> tuple[Drawn, Memory]:
-    """Draws all objects in one frame, and remembers it; float32 whatever the autocast.
+    """Draws all objects in one frame, and remembers it; float32 whatever the autocast, which only memory attention follows: it
+    reads tens of thousands of tokens for each object, which is most of a step's work.
 
     features: [1 or B, 4 C, g, g] of the frame (`Sam2Decoder.encode`). prompts: of B objects; None: they are found by what is
     remembered. masks: bool or float [B, 1, I, I], 0 to 1, of the square: they are the answer. conditioning: the frame is
@@ -69,7 +70,9 @@ def step(
         raise ValueError(
             f"frame {frame} has no prompt and no mask, and nothing is remembered of another; begin at a frame with one"
         )
-    with torch.autocast(features.device.type, enabled=False):
+    device = features.device.type
+    mixed = torch.is_autocast_enabled(device)
+    with torch.autocast(device, enabled=False):
         objects = _objects(features, memory, prompts, masks)
         fine, middle, coarse = (
             level.expand(objects, -1, -1, -1) for level in decoder.levels(features.float())
@@ -81,11 +84,11 @@ def step(
             is_blind = (
                 conditioning or not reading.memories
             )  # also where no frame that is looked back on was drawn
-            conditioned = (
-                decoder.without_memory(coarse)
-                if is_blind
-                else recall(decoder, coarse, reading, memory.policy)
-            )
+            if is_blind:
+                conditioned = decoder.without_memory(coarse)
+            else:
+                with torch.autocast(device, enabled=mixed):
+                    conditioned = recall(decoder, coarse, reading, memory.policy)
             said = prompts or Prompts(decoder.no_points(objects))
             found = decoder.candidates((fine, middle), conditioned, said)
             drawn = _choose(decoder, found, conditioned, memory.policy, is_ambiguous=said.is_ambiguous)
@@ -107,7 +110,7 @@ def recall(decoder: Sam2Decoder, coarse: Tensor, reading: Reading, policy: Memor
         positions,
         pointers,
     )
-    return found.squeeze(0).transpose(1, 2).reshape(coarse.shape)  # type: ignore[no-any-return]
+    return found.squeeze(0).transpose(1, 2).reshape(coarse.shape).float()  # type: ignore[no-any-return]
 
 
 def remember(

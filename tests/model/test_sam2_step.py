@@ -80,8 +80,11 @@ def test_masks_and_memories_are_float32_under_autocast_and_from_features_in_bflo
         want, _ = walk(decoder, features.float(), said)
         with torch.autocast("cpu", torch.bfloat16):
             got, memory = walk(decoder, features, said)
-    for one, other in zip(got, want, strict=True):
-        assert one.logits.dtype == torch.float32 and torch.equal(one.logits, other.logits)
+    assert torch.equal(got[0].logits, want[0].logits)
+    # behind memory attention, which follows the autocast
+    for one, other in zip(got[1:], want[1:], strict=True):
+        assert one.logits.dtype == one.conditioned.dtype == torch.float32
+        assert 1e-5 < (one.conditioned - other.conditioned).norm() / other.conditioned.norm() < 2e-2
     written = [*memory.conditioning, *memory.recent]
     assert {entry.pointer.dtype for entry in written} == {torch.float32}
     assert {entry.features.dtype for entry in written if entry.features is not None} == {torch.float32}

@@ -36,7 +36,8 @@ def test_a_decoder_can_what_it_can_in_every_python(name: str) -> None:
     assert {"encode", "decode", "image_size"} <= members(Decoder)
     for protocol in (Remembers, TakesBoxes, TakesPoints):
         assert isinstance(decoder, protocol) == (protocol in CAN[name])
-        if protocol in CAN[name]:  # Python 3.12 and newer: no `__getattr__`, by which a module finds its submodules
+        if protocol in CAN[name]:
+            # As Python 3.12 and newer look: without `__getattr__`, by which a module finds its submodules.
             for member in members(protocol):
                 inspect.getattr_static(decoder, member)
 

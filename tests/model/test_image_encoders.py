@@ -1,26 +1,23 @@
-"""The image encoder takes as many pictures at once as their attention scores have room."""
+"""Image encoders take a few pictures at once, and run in their own precision."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from seglm.model.decoders import sam
 from seglm.model.decoders.sam import SamDecoder, SamDims
+from seglm.model.decoders.squares import SquareDecoder
 from tests.tiny import SAM
+from tests.tiny_sam2 import tiny_sam2
+from tests.tiny_sam3 import tiny_sam3
 
 
-@pytest.mark.parametrize(
-    ("dims", "itemsize", "count"),
-    [
-        (SamDims(), 2, 4),  # ViT-H at 1024 pixels: 16 heads x 4096 tokens squared, 0.5 GiB in bf16
-        (SamDims(), 4, 2),
-        (SamDims(vit_dim=768, vit_depth=12, vit_heads=12), 2, 5),
-        (SamDims(image_size=4096), 4, 1),
-    ],
-)
-def test_a_layer_s_scores_have_two_gib(dims: SamDims, itemsize: int, count: int) -> None:
-    assert dims.at_once(itemsize) == count
+@pytest.mark.parametrize(("side", "count"), [(1024, 4), (512, 16), (4096, 1)])
+def test_four_pictures_of_1024_pixels_go_in_one_call(side: int, count: int) -> None:
+    assert SamDims(image_size=side).at_once == count
 
 
 def test_pictures_that_fit_go_in_one_call_and_more_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +30,7 @@ def test_pictures_that_fit_go_in_one_call_and_more_in_several(monkeypatch: pytes
     whole = decoder.encode(pictures, resized)
     assert calls == [5]
     assert torch.equal(whole, decoder.image_encoder(decoder.normalise(pictures, resized)))
-    monkeypatch.setattr(sam, "SCORES_ROOM", 2 * SAM.vit_heads * SAM.grid**4 * 4)
+    monkeypatch.setattr(sam, "PIXELS_AT_ONCE", 2 * side**2)
     calls.clear()
     parts = decoder.encode(pictures, resized)
     assert calls == [2, 2, 1]
@@ -45,3 +42,20 @@ def test_pictures_that_fit_go_in_one_call_and_more_in_several(monkeypatch: pytes
     next(decoder.image_encoder.parameters()).ds_id = 0  # type: ignore[attr-defined]  # as ZeRO-3 marks them
     decoder.encode(pictures, resized)
     assert calls == [5]
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("make", [lambda: SamDecoder(SAM), tiny_sam2, tiny_sam3], ids=["sam", "sam2", "sam3"])
+def test_whatever_the_autocast_an_encoder_runs_in_its_own_precision(
+    make: Callable[[], SquareDecoder], precision: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    decoder = make().eval()
+    side = decoder.image_size
+    pictures, resized = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8), [(side, side)] * 2
+    whole = decoder.encode(pictures, resized)
+    decoder.image_encoder.to(precision)
+    alone = decoder.encode(pictures, resized)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(decoder.encode(pictures, resized), alone)
+    assert 1e-5 < (alone - whole).norm() / whole.norm() < 0.05
