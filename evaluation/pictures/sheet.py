@@ -87,7 +87,7 @@ def panel(picture: Picture, layers: Sequence[Layer], side: int = SIDE) -> Image.
 def sheet(
     path: Path, *, title: str, legend: Mapping[str, Colour], columns: Sequence[str], rows: Sequence[Row]
 ) -> None:
-    """Writes a PNG with one line a row: the panels under their column's name, the words at the right.
+    """Writes a PNG with one line a row: the panels under their column's name, the words at the right; both fit into a row.
 
     legend: what each colour means.
     Raises ValueError if a row has another number of panels than there are columns.
@@ -101,7 +101,9 @@ def sheet(
     sections = sum(
         row.section != before for row, before in zip(rows, ["", *(row.section for row in rows)], strict=False)
     )
-    height = HEAD + SUBHEAD + len(rows) * (SIDE + GAP) + sections * SUBHEAD + GAP
+    _, scratch = blank(1, 1)
+    heights = [max(SIDE, _words(scratch, row, left=0, top=0)) for row in rows]
+    height = HEAD + SUBHEAD + sum(heights) + len(rows) * GAP + sections * SUBHEAD + GAP
     image, pen = blank(width, height)
     write(pen, (GAP, 12), title, width=width - 2 * GAP, size=17, bold=True)
     _legend(pen, legend)
@@ -109,7 +111,7 @@ def sheet(
     for number, name in enumerate(columns):
         write(pen, (GAP + number * (SIDE + GAP), HEAD + 5), name, width=SIDE, size=13, bold=True)
     top, section = HEAD + SUBHEAD, ""
-    for row in rows:
+    for row, high in zip(rows, heights, strict=True):
         if row.section != section:
             section = row.section
             write(pen, (GAP, top + 5), section, width=width - 2 * GAP, size=15, bold=True)
@@ -122,8 +124,8 @@ def sheet(
             pen.rectangle((left, top, left + SIDE - 1, top + SIDE - 1), fill=BAND)
             image.paste(small, (left + (SIDE - small.width) // 2, top + (SIDE - small.height) // 2))
         _words(pen, row, left=GAP + len(columns) * (SIDE + GAP), top=top)
-        pen.line((GAP, top + SIDE + GAP // 2, width - GAP, top + SIDE + GAP // 2), fill=LINE)
-        top += SIDE + GAP
+        pen.line((GAP, top + high + GAP // 2, width - GAP, top + high + GAP // 2), fill=LINE)
+        top += high + GAP
     image.save(path, optimize=True)
 
 
@@ -143,10 +145,12 @@ def _with_note(small: Image.Image, text: str) -> Image.Image:
     return small
 
 
-def _words(pen: ImageDraw.ImageDraw, row: Row, *, left: int, top: int) -> None:
+def _words(pen: ImageDraw.ImageDraw, row: Row, *, left: int, top: int) -> int:
+    """Writes the words of a row; returns the y below them."""
     y = write(pen, (left, top), row.title, width=WORDS, size=14, bold=True, max_lines=4) + 6
     for line in row.lines:
         y = write(pen, (left, y), line, width=WORDS, size=12, colour=INK, max_lines=3) + 4
+    return y
 
 
 def _resized(mask: Mask, size: tuple[int, int]) -> Mask:

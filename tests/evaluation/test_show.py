@@ -262,6 +262,20 @@ def test_a_sheet_needs_a_panel_for_every_column(tmp_path: Path) -> None:
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------
+def test_a_row_of_a_sheet_is_as_high_as_its_words(tmp_path: Path) -> None:
+    picture, heights = np.full((40, 50, 3), 200, np.uint8), []
+    for count in (1, 20):
+        first = Row((Panel(picture),), title="first", lines=("one line",) * count)
+        path = tmp_path / f"{count}.png"
+        sheet(
+            path, title="T", legend={}, columns=("one",), rows=[first, Row((Panel(picture),), title="second")]
+        )
+        heights.append(cv2.imread(str(path)).shape[0])
+    assert (
+        heights[1] - heights[0] == 20 * 20 + 24 - 200
+    )  # a line of 12 px with its distance, and a title of 14 px, less a panel
+
+
 def fake_scores(folder: Path | None = None) -> Scores:
     selection = BENCHMARK.select(FakeSource(6))
     return evaluate_asker(near_the_truth, BENCHMARK, selection, named("lisa_tiny"), out_dir=folder)
