@@ -27,7 +27,9 @@ from seglm.dataset.toy.watching import DOES, WATCH, Watched, clip_questions, mea
 
 def questions_about(shown: Showing, rng: np.random.Generator, *, held_out: bool = False) -> list[Watched]:
     """The questions about a clip; `held_out`: with the wordings that training never uses."""
-    return clip_questions(shown.drawn.clip, shown.spots(), rng, split="val" if held_out else "train")
+    return clip_questions(
+        shown.drawn.clip, shown.spots(), rng, split="val" if held_out else "train", draw=True
+    )
 
 
 def meanings(rng: np.random.Generator) -> list[Watched]:

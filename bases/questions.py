@@ -34,7 +34,7 @@ def training_questions(
     scene: Scene, rng: np.random.Generator, *, share: float, captioned: bool
 ) -> list[Question]:
     """Training questions about a scene; at the beginning easy ones."""
-    asked = questions(scene, rng, split="train")
+    asked = questions(scene, rng, split="train", draw=True)
     talk = [q for q in asked if q.kind != "caption"]
     late = rng.random(len(talk)) / [FAVOUR if q.form in FAVOURED else 1.0 for q in talk]
     drawn = [talk[i] for i in np.argsort(late)]
@@ -57,7 +57,7 @@ def scores(
     for first in range(0, len(held_out.scenes), 10):
         scenes, pictures = held_out.scenes[first : first + 10], held_out.pictures[first : first + 10, 0]
         rows = [
-            questions(scene, np.random.default_rng([9, first + i]), split=split)
+            questions(scene, np.random.default_rng([9, first + i]), split=split, draw=True)
             for i, scene in enumerate(scenes)
         ]
         packed = packer.pack(rows)

@@ -38,12 +38,12 @@ def world_texts() -> Iterator[str]:
         rng, scene = np.random.default_rng([5, seed]), make_scene(seed)
         for phrase in phrases(scene, rng, split="test"):
             yield f"{phrase.text} {phrase.explanation or ''}".strip()
-        for question in questions(scene, rng, split="test"):
+        for question in questions(scene, rng, split="test", draw=True):
             yield f"{question.text} {question.answer}"
     for seed in range(SAMPLED_CLIPS):
         clip = make_clip(seed, split="test")
         spots = [(NOWHERE, NOWHERE)] * len(clip.things)
-        for watched in clip_questions(clip, spots, np.random.default_rng([5, seed]), split="test"):
+        for watched in clip_questions(clip, spots, np.random.default_rng([5, seed]), split="test", draw=True):
             yield f"{watched.text} {watched.answer}"
     for family in FAMILIES:
         for role in family.roles.values():

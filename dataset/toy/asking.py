@@ -139,13 +139,13 @@ def look_questions(
 
 
 def where_questions(
-    scene: Scene, phrased: Sequence[Phrase], rng: np.random.Generator, *, split: Split
+    scene: Scene, phrased: Sequence[Phrase], rng: np.random.Generator, *, split: Split, draw: bool
 ) -> list[Question]:
-    """Where the targets of each phrase are; "nowhere" for phrases without a referent."""
+    """Where the targets of each phrase are; "nowhere" for phrases without a referent. draw: some ask for a mask."""
     masks = visible_masks(scene)
     found = []
     for phrase in phrased[:MAX_WHERES]:
-        asked_to_draw = bool(rng.random() < DRAW_ODDS)
+        asked_to_draw = draw and bool(rng.random() < DRAW_ODDS)
         answer = "Sure, it is {b}." if asked_to_draw else "It is {b}."
         text = where_template(phrase, rng, split, draw=asked_to_draw).format(d=phrase.text)
         meant = [masks[i] for i in sorted(phrase.targets, key=lambda i: scene.things[i].x)]

@@ -53,13 +53,17 @@ def phrases(scene: Scene, rng: np.random.Generator, *, split: Split) -> list[Phr
     return [listed[i] for i in rng.permutation(len(listed))]
 
 
-def questions(scene: Scene, rng: np.random.Generator, *, split: Split) -> list[Question]:
-    """Questions of all kinds for a scene, with their answers, in random order; no text twice."""
+def questions(scene: Scene, rng: np.random.Generator, *, split: Split, draw: bool = False) -> list[Question]:
+    """Questions of all kinds for a scene, with their answers, in random order; no text twice.
+
+    draw: some ask for a mask. The talking base, which has none, learns from them to name the place; whoever learns to draw is not
+    told so.
+    """
     asked: dict[str, Question] = {}
     phrased = phrases(scene, rng, split=split)
     makers: tuple[Callable[[], list[Question]], ...] = (
         lambda: asking.look_questions(scene, phrased, rng, split=split),
-        lambda: asking.where_questions(scene, phrased, rng, split=split),
+        lambda: asking.where_questions(scene, phrased, rng, split=split, draw=draw),
         lambda: asking.spot_questions(scene, rng, split=split),
         lambda: asking.exist_questions(scene, rng, split=split),
         lambda: asking.count_questions(scene, rng, split=split),

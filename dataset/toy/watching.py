@@ -53,14 +53,20 @@ def order_of(scene: Scene, targets: Sequence[int]) -> list[int]:
 
 
 def clip_questions(
-    clip: Clip, spots: Sequence[tuple[str, str]], rng: np.random.Generator, *, split: Split
+    clip: Clip,
+    spots: Sequence[tuple[str, str]],
+    rng: np.random.Generator,
+    *,
+    split: Split,
+    draw: bool = False,
 ) -> list[Watched]:
     """Questions about a clip, with their answers, in random order.
 
-    spots: the cells in which each thing is in the first and in the last frame, NOWHERE if nothing of it is seen.
+    spots: the cells in which each thing is in the first and in the last frame, NOWHERE if nothing of it is seen. draw: some ask
+    for a mask, see `language.questions`.
     """
     asked = [
-        *_which(clip, spots, rng, split),
+        *_which(clip, spots, rng, split, draw),
         *_what_they_do(clip, rng, split),
         meaning_question(rng, split=split),
     ]
@@ -76,17 +82,17 @@ def deed_in_words(name: str, anchor: str) -> str:
 
 
 def _which(
-    clip: Clip, spots: Sequence[tuple[str, str]], rng: np.random.Generator, split: Split
+    clip: Clip, spots: Sequence[tuple[str, str]], rng: np.random.Generator, split: Split, draw: bool
 ) -> list[Watched]:
     """What an expression means, by name and by cells."""
     found = []
     for expression in expressions(clip, rng, split=split)[:MAX_WATCHED]:
         phrase = fill(expression.pair, rng)
-        draw = bool(rng.random() < DRAW_ODDS)
-        text = where_template(phrase, rng, split, draw=draw).format(d=phrase.text)
+        asked_to_draw = draw and bool(rng.random() < DRAW_ODDS)
+        text = where_template(phrase, rng, split, draw=asked_to_draw).format(d=phrase.text)
         order = order_of(clip.scenes[0], phrase.targets)
         named = [f"the {describe(clip.things[i], LOOK).say()}, {' to '.join(spots[i])}" for i in order]
-        answer = f"{'Sure, it' if draw else 'It'} is {' and '.join(named) or NOWHERE}."
+        answer = f"{'Sure, it' if asked_to_draw else 'It'} is {' and '.join(named) or NOWHERE}."
         is_deed = bool(order) and expression.family != "looks"
         until = text.index(phrase.text) + len(phrase.text.rstrip("?"))
         deed = deed_of(clip, order[0]) if is_deed else ""

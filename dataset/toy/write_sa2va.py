@@ -19,7 +19,7 @@ from seglm.dataset.toy.scenes import GRID
 from seglm.dataset.toy.world import Beside, Manifest, Pool, digest_of, manifest_in
 
 MANIFEST_NAME = "toy_sa2va.json"
-LAYOUT_VERSION = 3  # raise it when the files change though the language does not
+LAYOUT_VERSION = 4  # raise it when the files change though the language does not
 SHOT_POOLS = (
     Pool("grandf train", "train", 0.04, "images"),
     Pool("openpsg train", "train", 0.02, "images"),

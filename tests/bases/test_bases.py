@@ -72,7 +72,8 @@ def test_image_tokens_follow_the_pieces_and_llava_has_a_row_for_each() -> None:
 def test_packed_questions_give_the_states_that_each_gives_alone(packer: Packer, scenes: DrawnScenes) -> None:
     llava = tiny_llava.load(LLAVA).eval()
     rows = [
-        questions(scene, np.random.default_rng(i), split="val")[:6] for i, scene in enumerate(scenes.scenes)
+        questions(scene, np.random.default_rng(i), split="val", draw=True)[:6]
+        for i, scene in enumerate(scenes.scenes)
     ]
     features = tiny_llava.vision_features(llava, scenes.pictures[:, 0])
     packed = packer.pack(rows)

@@ -1,16 +1,19 @@
 """The toy world's language: what it says is true, what is held out stays out, and no text gives its answer away."""
 
 import math
+import re
 from collections import Counter
 
 import numpy as np
 import pytest
 
 from seglm.dataset.toy.asking import COLUMNS, count_questions, exist_questions, spoken_box
+from seglm.dataset.toy.clips import make_clip
 from seglm.dataset.toy.facts import FACTS
 from seglm.dataset.toy.language import FORMS, Phrase, phrases, questions
 from seglm.dataset.toy.scenes import COLOURS, MATERIALS, SIZES, Scene, Split, Thing, make_scene, visible_masks
 from seglm.dataset.toy.shapes import SHAPES
+from seglm.dataset.toy.watching import clip_questions
 from seglm.dataset.toy.words import is_held_out, pick
 
 KINDS = {"class", "attribute", "position", "relation", "superlative", "reasoning", "multi", "none", "part"}
@@ -142,7 +145,7 @@ def test_the_words_of_a_question_do_not_tell_how_many() -> None:
 def test_questions_have_one_answer_each_and_every_kind_is_asked() -> None:
     kinds = set()
     for seed in range(30):
-        asked = questions(make_scene(seed), np.random.default_rng(seed), split="train")
+        asked = questions(make_scene(seed), np.random.default_rng(seed), split="train", draw=True)
         assert len({question.text for question in asked}) == len(asked)
         kinds |= {question.kind for question in asked}
     assert kinds == {
@@ -159,6 +162,23 @@ def test_questions_have_one_answer_each_and_every_kind_is_asked() -> None:
     }
 
 
+@pytest.mark.parametrize("draw", [True, False])
+def test_only_who_has_no_masks_is_asked_for_one(draw: bool) -> None:
+    for about in ("still", "clip"):
+        said = [text for seed in range(20) for text in asked_about(about, seed, draw=draw)]
+        wanted = [text for text in said if re.search("segment", text)]
+        assert len(said) > 100 and (len(wanted) > 10 if draw else not wanted)
+
+
+def asked_about(about: str, seed: int, *, draw: bool) -> list[str]:
+    rng = np.random.default_rng(seed)
+    if about == "still":
+        return [one.text for one in questions(make_scene(seed), rng, split="train", draw=draw)]
+    clip = make_clip(seed, split="train")
+    spots = [("a1", "b1")] * len(clip.things)
+    return [one.text for one in clip_questions(clip, spots, rng, split="train", draw=draw)]
+
+
 def test_a_place_is_spoken_as_on_a_chess_board_of_sixteen_cells() -> None:
     mask = np.zeros((128, 128), dtype=bool)
     mask[48:64, 32:56] = True  # rows 6..8, columns 4..7 in cells of 8 px: the centre is at column 5.5, row 7
@@ -170,7 +190,7 @@ def test_where_answers_name_the_cell_of_the_target() -> None:
     scene = make_scene(5)
     boxes = {spoken_box(mask) for mask in visible_masks(scene)}
     for seed in range(20):
-        for question in questions(scene, np.random.default_rng(seed), split="train"):
+        for question in questions(scene, np.random.default_rng(seed), split="train", draw=True):
             if question.kind == "where" and question.form == "attribute":
                 assert any(question.answer in (f"It is {box}.", f"Sure, it is {box}.") for box in boxes)
 

@@ -23,7 +23,7 @@ from seglm.dataset.toy.words import describe, is_held_out
 def asked(seed: int, family: str | None = None, split: str = "train") -> tuple[object, list[Watched]]:
     clip = make_clip(seed, split=split, family=family)  # type: ignore[arg-type]
     spots = [(f"a{i + 1}", f"b{i + 1}") for i in range(len(clip.things))]
-    return clip, clip_questions(clip, spots, np.random.default_rng(seed), split=split)  # type: ignore[arg-type]
+    return clip, clip_questions(clip, spots, np.random.default_rng(seed), split=split, draw=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("family", [family.name for family in FAMILIES])
