@@ -113,12 +113,15 @@ def open_folder(folder: Path, key: str, names: Sequence[str] | None = None) -> F
 
 
 def is_picture(path: Path) -> bool:
-    """Whether it is a file that holds a single picture; an animation holds more, a film or a folder none."""
+    """Whether it is a file that holds a single picture; an animation holds more, a film or a folder none.
+
+    What a phone or a camera lays behind its JPEG (Pillow's MPO: a small copy, a map of depth or light, a second eye) is no film.
+    """
     if path.is_dir():
         return False
     try:
         with Image.open(path) as image:
-            return not getattr(image, "is_animated", False)
+            return image.format == "MPO" or not getattr(image, "is_animated", False)
     except (UnidentifiedImageError, Image.DecompressionBombError):
         return path.suffix.lower() in ENDINGS  # a broken one
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from seglm.dataset.faults import blamed, fault
 from seglm.dataset.frames import MOST_PIXELS, Pixels
-from seglm.dataset.readers.video import within
+from seglm.dataset.readers.video import is_picture, within
 from seglm.utils.containers import flaw
 from seglm.utils.regular import refuse_endless
 
@@ -175,7 +175,11 @@ def open_file(path: Path, key: str) -> VideoFile:
         with av.open(str(path), options=LOCAL) as container:
             formats = set(container.format.name.split(","))
             if any(one.endswith("_pipe") or one == "image2" for one in formats):
-                raise ValueError("is a picture, not a video")
+                raise ValueError(
+                    "is a picture, not a video"
+                    if is_picture(path)
+                    else "holds several pictures, and FFmpeg reads one; save them as a folder of frames, a GIF or an mp4"
+                )
             stream = film(container)
             if stream.codec_context.width * stream.codec_context.height > MOST_PIXELS:
                 raise ValueError(f"has frames of more than {MOST_PIXELS} pixels; make it smaller")
@@ -214,8 +218,9 @@ def film(container: Any) -> Any:
             stream.codec_context.options = STRICT
             stream.codec_context.thread_count = 1
             return stream
+    held = ", ".join(one.type for one in container.streams)
     raise ValueError(
-        "holds no video, only " + (", ".join(one.type for one in container.streams) or "nothing")
+        f"holds no video, only {held}" if held else "holds no video and nothing else; is the file whole?"
     )
 
 

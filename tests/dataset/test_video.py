@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seglm.dataset.faults import Fault
+from seglm.dataset.given import is_video, sample_of
 from seglm.dataset.readers import video_file
 from seglm.dataset.readers.video import Video, is_picture, open_folder, open_video
 from tests.dataset.films import CORNERS, KINDS, SIZE, STEP, TELLS, damage, film, only_sound, picture, turn
@@ -208,6 +209,33 @@ def test_a_picture_is_told_from_an_animation_and_from_a_film(tmp_path: Path) -> 
     Image.fromarray(picture(0)).save(still)
     assert is_picture(still)
     assert not is_picture(film(tmp_path / "a.gif", 3)) and not is_picture(film(tmp_path / "a.mp4", 3))
+
+
+def test_what_a_phone_lays_behind_its_picture_makes_no_film_of_it(tmp_path: Path) -> None:
+    shown, behind = (Image.fromarray(picture(number)) for number in range(2))
+    phone = tmp_path / "phone.jpg"
+    shown.save(phone, format="MPO", save_all=True, append_images=[behind.resize((8, 6))])
+    assert is_picture(phone) and not is_video(phone)
+    assert abs(sample_of(phone).frame(0).astype(int) - picture(0)).mean() < 6
+
+
+@pytest.mark.parametrize("ending", ["webp", "tiff"])
+def test_several_pictures_that_ffmpeg_does_not_read_are_told_with_what_to_do(
+    ending: str, tmp_path: Path
+) -> None:
+    first, *more = (Image.fromarray(picture(number)) for number in range(3))
+    path = tmp_path / f"a.{ending}"
+    first.save(path, save_all=True, append_images=more)
+    with pytest.raises(Fault, match="holds several pictures, .*; save them as a folder of frames, a GIF"):
+        open_video(path)
+
+
+def test_a_film_of_which_the_end_is_missing_is_not_told_to_hold_nothing_but_nothing(tmp_path: Path) -> None:
+    whole = film(tmp_path / "whole.mp4", 12).read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: whole.index(b"trak") - 4])
+    with pytest.raises(Fault, match="holds no video and nothing else; is the file whole?"):
+        open_video(cut)
 
 
 # ---- folders --------------------------------------------------------------------------------------------------------
