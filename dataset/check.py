@@ -15,7 +15,7 @@ from pathlib import Path
 
 from seglm.dataset import twins
 from seglm.dataset.description import Description
-from seglm.dataset.faults import Fault, Missing, without_advice
+from seglm.dataset.faults import Fault, Missing, fault, without_advice
 from seglm.dataset.mixture import names
 from seglm.dataset.pipeline import asks, clip
 from seglm.dataset.readers.refer import NO_TARGET
@@ -105,6 +105,13 @@ def _decode(sample: Sample) -> Iterator[str]:
             seen[region.key] = seen.get(region.key, False) or bool(masks.any())
     yield from (f"{sample.key}, region {key}" for key, is_seen in seen.items() if not is_seen)
     for index, is_shown in shown.items():
+        if is_shown and sample.num_frames > 1 and not sample.targets[index].objects:
+            raise fault(
+                sample.key,
+                sample.path,
+                f"target {sample.targets[index].key} has pixels and names no thing (`objects`), so that a score of videos would "
+                "take it to mean nothing",
+            )
         if not is_shown and sample.targets[index].kind != NO_TARGET:
             yield f"{sample.key}, target {sample.targets[index].key}"
 

@@ -59,7 +59,8 @@ class Target:
     known_frames: tuple[int, ...] | None = None
     """frames of a video whose mask is published, None for all; `masks` of another raises, and no metric looks there"""
     objects: tuple[str, ...] = ()
-    """the things in the video whose union the mask is, as the data set calls them; empty if it does not"""
+    """the things in the video whose union the mask is, as the data set calls them; empty if nothing is meant, by which scores of
+    videos tell N-acc from T-acc, and of a picture also if the data set names none"""
 
     def is_known(self, frame: int) -> bool:
         """Whether the mask in a frame is published, so that it may be asked for and a metric looks there."""

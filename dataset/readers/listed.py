@@ -65,8 +65,16 @@ def read_listed(record: Record, still: Still) -> Sample:
 
 
 def _targets(record: Record, masks: Sequence[Callable[[Sequence[int]], Mask]]) -> tuple[Target, ...]:
+    """The file names no thing: outlines that are the same are one thing, and where no frame has any, nothing is meant."""
+    outlines = record["masks"]
     return tuple(
-        Target((text,), mask, is_sentence=QUESTION in text, key=str(number))
+        Target(
+            (text,),
+            mask,
+            is_sentence=QUESTION in text,
+            key=str(number),
+            objects=(str(outlines.index(outlines[number])),) if any(outlines[number]) else (),
+        )
         for number, (text, mask) in enumerate(zip(record["texts"], masks, strict=True))
     )
 

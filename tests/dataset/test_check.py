@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seglm.dataset.check import check_source, main, report
+from seglm.dataset.readers import video_records
 from tests.dataset.mini import MINI, copy_of
 
 
@@ -73,3 +76,15 @@ def test_an_absent_folder_is_told_with_the_tree_that_is_expected(
 def test_an_unknown_name_ends_with_the_usage(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         main(["--dataset_dir", str(tmp_path), "--dataset", "refcocoq"])
+
+
+def test_an_expression_of_a_video_with_pixels_and_no_thing_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_records, "Target", partial(replaced, video_records.Target))
+    found = check_source("mevis|valid_u", MINI / "mevis", share=1)
+    assert found.faults and all("names no thing (`objects`)" in told for told in found.faults)
+
+
+def replaced(target: Any, **given: Any) -> Any:
+    return target(**{**given, "objects": ()})

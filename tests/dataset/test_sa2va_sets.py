@@ -16,6 +16,7 @@ from seglm.dataset.faults import Fault
 from seglm.dataset.pipeline import clip
 from seglm.dataset.readers import masklets
 from seglm.dataset.sources import describe, open_source
+from seglm.evaluation.asking.follow import asked_of
 from seglm.utils.types import Frames
 from tests.dataset.films import SIZE as FILM
 from tests.dataset.films import STEP, TELLS, film
@@ -341,6 +342,18 @@ def test_the_same_file_may_speak_of_videos(tmp_path: Path) -> None:
     assert first.targets[0].masks([0, 1, 2]).any(axis=(1, 2)).tolist() == [True, False, False]
     assert second.targets[0].masks([1])[0, 25, 25] and second.num_frames == 2
     expect("my_videos|train", tmp_path, 2, 2)
+
+
+def test_a_thing_of_an_own_video_is_known_by_its_outlines_and_no_outline_is_nothing(tmp_path: Path) -> None:
+    for number in range(2):
+        picture(tmp_path / f"my_data/videos/b/{number}.jpg")
+    man, dog, nothing = [[rle(MAN)], None], [None, [rle(DOG)]], [None, []]
+    entry = {"video": "b", "mask": [man, dog, man, nothing], "text": ["he", "it", "that man", "the cat"]}
+    save([entry], tmp_path / "my_data/video_annotations_val.json")
+    sample = open_source("my_videos|val", tmp_path).sample(0)
+    assert [target.objects for target in sample.targets] == [("0",), ("1",), ("0",), ()]
+    asked = [asked_of(sample, target) for target in sample.targets]
+    assert [one.is_empty for one in asked] == [False, False, False, True], "positives, and N-acc of one"
 
 
 @pytest.mark.parametrize(
