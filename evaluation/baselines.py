@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
         check_writable(given.out, "--out")
     recipe = _recipe(given.recipe)
     asked = benchmark(given.dataset)
+    asked.check_truth()
     selection = asked.open(given.dataset_dir)
     rows = controls(asked, selection, recipe, given.dataset_dir)
     if given.untrained:

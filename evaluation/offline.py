@@ -170,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     chosen = benchmark(given.val_dataset)
+    chosen.check_truth()
     out: Path = given.out or _beside(given.predictions, chosen)
     check_writable(out, "--out")
     if (out / SCORES).exists() and not given.overwrite:

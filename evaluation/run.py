@@ -87,13 +87,11 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     protocol: Protocol = given.protocol or recipe.evaluate.protocol
     how = propagation(given, str(world.device))
     ask = _asker(model, protocol, how, keys)
-    is_inside = True
+    is_inside, done = True, list[Parts]()
     for one, selection, folder, leak in zip(chosen, selections, folders, leaks, strict=True):
         parts = _begun(folder, recipe, protocol, one, given, keys)
         if given.inference_only:
             ask_everything(ask, selection, recipe, out_dir=folder, name=one.name, parts=parts)
-            if world.is_main:
-                parts.remove()
             message = f"masks and {SAID}: {folder}"
         else:
             scores = evaluate_asker(
@@ -114,8 +112,13 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
                 message = f"{message}\n\n{outcome}"
                 if world.is_main:
                     write_outcome(folder, outcome)
+        done.append(parts)
         if world.is_main:
             print(message, flush=True)  # noqa: T201
+    if world.is_main:
+        # The last thing: who is killed before it goes on by the same command, behind the benchmarks that are done, too.
+        for parts in done:
+            parts.remove()
     return is_inside
 
 

@@ -69,7 +69,7 @@ def evaluate_asker(
 ) -> Scores:
     """The same for anything that answers: a model, or one of the controls beside it (controls.py).
 
-    parts: see `ask_everything`. leak: why this is a score on training data, for the report.
+    parts: see `ask_everything`; the caller removes them. leak: why this is a score on training data, for the report.
     Raises ValueError for a convention that is not the benchmark's, or that needs masks on disk where there is no `out_dir`.
     """
     average = chosen.average(convention)
@@ -85,8 +85,6 @@ def evaluate_asker(
             results,
             shown=partial(shown, selection, out_dir / MASKS),
         )
-        if parts is not None:
-            parts.remove()  # the last thing: who is killed before it goes on, also with the report
     dist.barrier()
     return scores
 

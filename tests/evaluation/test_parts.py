@@ -9,13 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from seglm.evaluation import run as evaluating
+from seglm.evaluation.asking.benchmark import Benchmark
 from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.asking.parts import Parts
+from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.run import main as evaluate
 from seglm.model.recipe import Evaluate, Recipe
 from seglm.model.recipes import recipe as named
@@ -52,6 +56,7 @@ def run(folder: Path, stop_after: int | None = None, *, samples: int = SAMPLES) 
     parts.begin(ABOUT, overwrite=False)
     selection = BENCHMARK.select(FakeSource(samples))
     evaluate_asker(ask, BENCHMARK, selection, recipe(), out_dir=folder, parts=parts)
+    parts.remove()
     return asked
 
 
@@ -160,3 +165,43 @@ def test_an_evaluation_that_is_stopped_says_what_is_kept(
 
 if __name__ == "__main__":
     print(json.dumps(len(run(Path(sys.argv[1]), 200, samples=200))))
+
+
+def test_of_several_benchmarks_the_ones_that_are_done_are_not_in_the_way_of_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is killed in the second gives the same command again; nothing of the first is asked anew."""
+    asked: list[str] = []
+    dies = [True]
+
+    def ask(some: Sequence[Sample]) -> Iterator[Drawn]:
+        if dies[0] and len(asked) >= SAMPLES:
+            raise Killed
+        asked.extend(sample.key for sample in some)
+        return near_the_truth(some)
+
+    @dataclass(frozen=True)
+    class Fake(Benchmark):
+        def open(self, dataset_dir: Path | str) -> Selection:
+            return self.select(FakeSource(SAMPLES))
+
+    model = SimpleNamespace(recipe=recipe(), backbone=None)
+    fake = {one.name: getattr(BENCHMARK, one.name) for one in fields(BENCHMARK)}
+    monkeypatch.setattr(evaluating, "benchmark", lambda spec: Fake(**{**fake, "name": spec}))
+    monkeypatch.setattr(evaluating, "_asker", lambda *_: ask)
+    monkeypatch.setattr(evaluating.weights, "leaks", lambda _, *data: [""] * len(data))
+    monkeypatch.setattr(evaluating.weights, "opened", lambda *_: (model, model.recipe))
+    monkeypatch.setattr(evaluating.weights, "fingerprint", lambda _: {})
+    line = ["--version", "m", "--dataset_dir", str(tmp_path), "--out", str(tmp_path / "out")]
+    line += ["--val_dataset", "first|val,second|val"]
+    with pytest.raises(Killed):
+        evaluate(line)
+    dies[0] = False
+    evaluate(line)
+    assert len(asked) == 2 * SAMPLES
+    folders = sorted((tmp_path / "out").iterdir())
+    assert [folder.name for folder in folders] == ["m_first_val", "m_second_val"]
+    assert all((folder / "scores.json").is_file() for folder in folders)
+    assert not list((tmp_path / "out").glob("*/*parts*")), "nothing of it is left"
+    with pytest.raises(SystemExit, match=r"scores.json is there already; pass --overwrite"):
+        evaluate(line)

@@ -19,6 +19,8 @@ from seglm.evaluation.asking.ask import Asker
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.asking.parts import Parts
+from seglm.evaluation.baselines import main as baselines
+from seglm.evaluation.offline import main as offline
 from seglm.evaluation.offline import score_folder
 from seglm.evaluation.run import main as run
 from seglm.evaluation.scores import expressions, revos
@@ -183,7 +185,9 @@ def test_a_killed_one_goes_on_behind_its_finished_batches(recipe: Recipe, tmp_pa
     def evaluate(folder: Path, ask: Asker) -> Scores:
         parts = Parts(folder / "parts")
         parts.begin({"weights": "a"}, overwrite=False)
-        return evaluate_asker(ask, VIDEO, VIDEO.select(Films()), recipe, out_dir=folder, parts=parts)
+        scores = evaluate_asker(ask, VIDEO, VIDEO.select(Films()), recipe, out_dir=folder, parts=parts)
+        parts.remove()
+        return scores
 
     with pytest.raises(Killed):
         evaluate(tmp_path / "killed", dies)
@@ -247,8 +251,13 @@ def test_ref_sav_is_the_mean_of_long_and_short_expressions_whatever_their_number
 def test_a_split_that_only_a_server_scores_is_asked_but_not_scored(tmp_path: Path) -> None:
     benchmark("mevis|valid_u").check_truth()
     line = ["--version", str(tmp_path), "--dataset_dir", str(tmp_path), "--val_dataset", "mevis|valid"]
-    with pytest.raises(SystemExit, match=r"only the benchmark's server knows its truth.*--inference_only"):
+    told = r"only the benchmark's server knows its truth.*--inference_only"
+    with pytest.raises(SystemExit, match=told):
         run(line)
+    with pytest.raises(SystemExit, match=told):
+        offline(["--predictions", *line[1:]])
+    with pytest.raises(SystemExit, match=told):
+        baselines(["--dataset_dir", str(tmp_path), "--dataset", "mevis|valid"])
 
 
 def test_a_split_without_truth_is_no_zero(recipe: Recipe) -> None:
