@@ -28,7 +28,7 @@ from seglm.dataset.readers.video import is_picture, open_video
 from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.chat_files import claimed, earlier
 from seglm.evaluation.asking.open_model import open_model
-from seglm.evaluation.asking.question import MAX_NEW_TOKENS, predict_frames
+from seglm.evaluation.asking.question import LONGEST, predict_frames
 from seglm.evaluation.keyframes.file import read_key_frames, video_called
 from seglm.evaluation.keyframes.outwards import check_outwards, walk_from
 from seglm.evaluation.propagate.anchors import asking_anchors
@@ -228,12 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=PRECISIONS, help="default: the recipe's")
     parser.add_argument("--load_in_8bit", action="store_true", help="the LLM in 8 bit, by bitsandbytes")
     parser.add_argument("--load_in_4bit", action="store_true", help="the LLM in 4 bit, by bitsandbytes")
-    parser.add_argument(
-        "--max_new_tokens",
-        type=typed(Count),
-        default=MAX_NEW_TOKENS,
-        help="longest answer (default %(default)s)",
-    )
+    parser.add_argument("--max_new_tokens", type=typed(Count), help=LONGEST)
     add_flags(parser)
     parser.add_argument("--recipe", help="name of the recipe" + WEIGHTS_DECIDE)
     parser.add_argument("--conv_type", help="chat template, e.g. llava_v1, llava_llama_2" + WEIGHTS_DECIDE)

@@ -24,7 +24,7 @@ from seglm.dataset.given import sample_of
 from seglm.evaluation.asking.folder import predict_folder
 from seglm.evaluation.asking.open_model import device_named, open_model
 from seglm.evaluation.asking.predict_forward import predict_forward
-from seglm.evaluation.asking.question import MAX_NEW_TOKENS, Told, predict, predict_frames
+from seglm.evaluation.asking.question import Told, predict, predict_frames
 from seglm.model.load import load as load_segmenter
 from seglm.model.precision import Precision
 from seglm.model.quantize import Bits
@@ -125,7 +125,7 @@ class SegLMModel(PreTrainedModel):
         *,
         history: Told = (),
         regions: NDArray[np.bool_] | None = None,
-        max_new_tokens: int = MAX_NEW_TOKENS,
+        max_new_tokens: int | None = None,
     ) -> Prediction:
         """The answer to a question about a picture or a video.
 
@@ -133,6 +133,7 @@ class SegLMModel(PreTrainedModel):
         PyTorch, RGB; of a video also a list of these, or an array with one axis more in front. None: nothing is shown.
         history: `history` of an earlier answer about the same picture or video; the question then follows it.
         regions: bool [R, H, W], things that the question calls region1, region2, ...; for systems that read them (Sa2VA).
+        max_new_tokens: longest answer; default 512, of a system that is taught its slots alone (GLUS) what it is scored with.
         Raises FileNotFoundError, and ValueError for pixels of another type, range or order of axes (the message says what to
         write), for a file that cannot be read and for a blank question.
         """
@@ -141,7 +142,7 @@ class SegLMModel(PreTrainedModel):
         )
 
     def predict_frames(
-        self, video: Picture | Film, text: str, *, history: Told = (), max_new_tokens: int = MAX_NEW_TOKENS
+        self, video: Picture | Film, text: str, *, history: Told = (), max_new_tokens: int | None = None
     ) -> Iterator[FramePrediction]:
         """The same of a long video, one frame after the other while it is gone through; nothing of a frame is kept.
 
@@ -152,7 +153,7 @@ class SegLMModel(PreTrainedModel):
         return predict_frames(self.segmenter, sample, text, history=history, max_new_tokens=max_new_tokens)
 
     def predict_folder(
-        self, folder: str | Path, text: str, out: str | Path, *, max_new_tokens: int = MAX_NEW_TOKENS
+        self, folder: str | Path, text: str, out: str | Path, *, max_new_tokens: int | None = None
     ) -> list[dict[str, Any]]:
         """Asks about every picture and film below a folder; masks, overlays and JSONs go to `out`, a folder of their own.
 

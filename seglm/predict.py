@@ -16,7 +16,7 @@ from pathlib import Path
 
 from seglm.evaluation.asking.folder import ALL, files_below, predict_folder
 from seglm.evaluation.asking.open_model import open_model
-from seglm.evaluation.asking.question import MAX_NEW_TOKENS
+from seglm.evaluation.asking.question import LONGEST
 from seglm.model.precision import PRECISIONS
 from seglm.utils.command import command
 from seglm.utils.encoding import check_text
@@ -64,9 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=PRECISIONS, help="default: as the weights were trained")
     parser.add_argument("--bits", choices=("8bit", "4bit"), help="the LLM in 8 or 4 bit, by bitsandbytes")
     parser.add_argument("--recipe", help="name of the recipe; default: as the weights were trained")
-    parser.add_argument(
-        "--max_new_tokens", type=typed(Count), default=MAX_NEW_TOKENS, help="default %(default)s"
-    )
+    parser.add_argument("--max_new_tokens", type=typed(Count), help=LONGEST)
     return parser
 
 

@@ -21,7 +21,7 @@ from seglm.dataset.given import is_video, sample_of, sample_of_video
 from seglm.dataset.readers.video import ENDINGS, FILMS, open_video
 from seglm.evaluation.asking.chat_answer import write_masks
 from seglm.evaluation.asking.chat_video import save_video
-from seglm.evaluation.asking.question import MAX_NEW_TOKENS, check_question, predict_frames
+from seglm.evaluation.asking.question import check_question, longest, predict_frames
 from seglm.utils.atomic import write_atomic, write_folder
 from seglm.utils.folders import check_new
 from seglm.utils.prediction import FramePrediction, Segment
@@ -40,12 +40,12 @@ def predict_folder(
     text: str,
     out: Path,
     *,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    max_new_tokens: int | None = None,
     progress: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> list[Json]:
     """What `answers.json` holds: an answer for each file, in their order; one that is broken has `error` and nothing else.
 
-    progress: goes through the files, to show a bar.
+    progress: goes through the files, to show a bar. max_new_tokens: see `longest`.
     Raises ValueError if `out` holds answers to another question or anything else, FileNotFoundError for no folder; a
     KeyboardInterrupt says what is kept.
     """
@@ -53,13 +53,12 @@ def predict_folder(
     files = files_below(folder)
     if out.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{out} lies in {folder}, and would be asked about next time; give another folder")
-    _claim(out, {"text": text, "max_new_tokens": max_new_tokens, "weights": _fingerprint(model)})
+    most = longest(model.recipe, max_new_tokens)
+    _claim(out, {"text": text, "max_new_tokens": most, "weights": _fingerprint(model)})
     told: list[Json] = []
     try:
         for file in progress(files):
-            told.append(
-                _earlier(folder, file, out) or _answered(model, folder, file, text, out, max_new_tokens)
-            )
+            told.append(_earlier(folder, file, out) or _answered(model, folder, file, text, out, most))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"{len(told)} of {len(files)} files are answered in {out}; the same command goes on"

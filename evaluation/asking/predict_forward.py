@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.evaluation.asking.question import MAX_NEW_TOKENS, predict
+from seglm.evaluation.asking.question import predict
 from seglm.model.backbones.templates import Template
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def predict_forward(
     mask_prompts: NDArray[np.bool_] | None = None,
     tokenizer: object = None,
     processor: object = None,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    max_new_tokens: int | None = None,
 ) -> dict[str, Any]:
     """{"prediction": the words, "prediction_masks": for each `[SEG]` bool [T, H, W], T = 1 for an image, "past_text": for the
     next question}.

@@ -13,6 +13,8 @@ from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.given import is_video, regions_of, sample_of
 from seglm.evaluation.asking.ask import ask
 from seglm.evaluation.asking.turns import Walk
+from seglm.model.recipe import Recipe
+from seglm.model.terms import Language
 from seglm.utils.answers import Drawn
 from seglm.utils.encoding import check_text
 from seglm.utils.prediction import FramePrediction, Prediction, seen
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
 
 MAX_NEW_TOKENS = 512  # LISA's chat.py at 3cb2d43
+LONGEST = f"longest answer (default {MAX_NEW_TOKENS}; of a system that is taught its slots alone what it is scored with: GLUS, 1)"
+"""what `--max_new_tokens` is, for the commands that have it"""
 Told = Sequence[tuple[str, str]]
 """(question, answer) of the turns before"""
 Carry = Callable[[Iterator[Drawn], Sequence[Sample]], Iterator[Drawn]]
@@ -35,11 +39,11 @@ def predict(
     *,
     history: Told = (),
     regions: NDArray[np.bool_] | None = None,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    max_new_tokens: int | None = None,
 ) -> Prediction:
     """The whole answer.
 
-    regions: bool [R, H, W], things in the picture that the question calls region1, region2, ...
+    regions: bool [R, H, W], things in the picture that the question calls region1, region2, ... max_new_tokens: see `longest`.
     Raises as `predict_frames`, and ValueError for regions of another form, or where the model is not taught to read any.
     """
     with of_no_data_set():
@@ -59,22 +63,21 @@ def predict_frames(
     text: str,
     *,
     history: Told = (),
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    max_new_tokens: int | None = None,
     carry: Carry | None = None,
     walk: Walk | None = None,
 ) -> Iterator[FramePrediction]:
     """Frame after frame in their order: pixels of a few are held, and run lengths of those that a walk draws before their turn.
 
     carry: makes frames of which all are drawn of those that the model draws (`evaluation/propagate`). walk: how a video is gone
-    through; None takes the recipe's.
+    through; None takes the recipe's. max_new_tokens: see `longest`.
 
     Raises ValueError at once for a blank question, a model that draws no mask, a history that is none, no token to answer
     with and weights that were turned into another type, and ValueError when it comes to a frame that cannot be decoded.
     """
     check_question(text)
     model.recipe.check_draws()
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens={max_new_tokens}; permitted are whole numbers from 1")
+    most = longest(model.recipe, max_new_tokens)
     _check_weights(model)
     told = _checked(history)
 
@@ -82,7 +85,7 @@ def predict_frames(
         early: dict[int, FramePrediction] = {}
         due = 0
         with of_no_data_set():
-            own = ask(model, sample, text, history=told, max_new_tokens=max_new_tokens, walk=walk)
+            own = ask(model, sample, text, history=told, max_new_tokens=most, walk=walk)
             for drawn in own if carry is None else carry(own, [sample]):
                 [answer] = drawn.answers
                 early[drawn.frame] = seen(drawn.frame, answer, sample.size)
@@ -91,6 +94,20 @@ def predict_frames(
                     due += 1
 
     return frames()
+
+
+def longest(recipe: Recipe, asked: int | None = None) -> int:
+    """Tokens after which an answer stops: as many as are asked for, else MAX_NEW_TOKENS.
+
+    A system that is taught its slots alone never learnt where an answer ends, and writes slots up to any limit: it stops where it
+    does when it is scored. Raises ValueError for less than one.
+    """
+    if asked is None:
+        is_slots_alone = any(isinstance(term, Language) and term.slots_only for term in recipe.terms)
+        return recipe.evaluate.max_new_tokens if is_slots_alone else MAX_NEW_TOKENS
+    if asked < 1:
+        raise ValueError(f"max_new_tokens={asked}; permitted are whole numbers from 1")
+    return asked
 
 
 def check_question(text: Any) -> None:

@@ -16,7 +16,7 @@ from seglm.dataset.given import sample_of
 from seglm.dataset.pipeline import shown
 from seglm.evaluation.asking.ask import asker
 from seglm.evaluation.asking.predict_forward import history_of, written
-from seglm.evaluation.asking.question import predict, predict_frames
+from seglm.evaluation.asking.question import MAX_NEW_TOKENS, longest, predict, predict_frames
 from seglm.evaluation.scores.first_mask import mask_of
 from seglm.hf import SegLMConfig, SegLMModel
 from seglm.model.backbones import templates
@@ -73,6 +73,16 @@ def test_a_video_and_its_frames_one_by_one_are_the_same(name: str) -> None:
     apart = list(predict_frames(model, sample_of(FILM), "Segment it.", max_new_tokens=24))
     assert apart == list(whole.frames)
     np.testing.assert_array_equal(apart[2].masks, whole.masks[: len(apart[2].segments), 2])
+
+
+def test_a_system_that_is_taught_its_slots_alone_stops_behind_the_first() -> None:
+    """It never learnt where an answer ends, and each slot more would be one more mask through the whole video."""
+    model = talkative("glus_s")
+    one = predict(model, FILM, "Segment it.", max_new_tokens=1)
+    assert predict(model, FILM, "Segment it.").frames == one.frames
+    assert one.frames != predict(model, FILM, "Segment it.", max_new_tokens=24).frames
+    assert (longest(named("glus_s")), longest(named("glus_s"), 7)) == (1, 7)
+    assert longest(named("lisa_7b")) == longest(named("videolisa_3_8b")) == MAX_NEW_TOKENS
 
 
 def test_a_video_of_one_frame_is_a_video_with_the_picture_s_masks() -> None:
