@@ -67,11 +67,14 @@ def read_bytes(path: Path, key: str) -> bytes:
     return content
 
 
-def read_frame(path: Path | str, key: str, size: tuple[int, int] | None = None) -> Pixels:
+def read_frame(
+    path: Path | str, key: str, size: tuple[int, int] | None = None, *, whose: str = "its annotations are for"
+) -> Pixels:
     """uint8 [H, W, 3], RGB.
 
     The EXIF orientation is applied, as cv2.imread does in the original, unless only the stored orientation has the size that the
     annotations speak of.
+    whose: what is of `size`, for the message.
     Raises Fault if the file is missing, cut short or no image, has more than MOST_PIXELS, or is not of `size` (H, W).
     """
     path = Path(path)
@@ -91,7 +94,7 @@ def read_frame(path: Path | str, key: str, size: tuple[int, int] | None = None) 
         return frame
     if stored.shape[:2] == size:
         return stored
-    told = f"the image is {_size(frame)}, its annotations are for {size[0]} x {size[1]} (H x W)"
+    told = f"the image is {_size(frame)}, {whose} {size[0]} x {size[1]} (H x W)"
     raise fault(key, path, told)
 
 

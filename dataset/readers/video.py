@@ -68,7 +68,8 @@ class FrameFolder:
 
     def frame(self, index: int) -> Pixels:
         within(index, self.num_frames, self.key)
-        return read_frame(self.folder / self.files[index], f"{self.key}, frame {index}", self.size)
+        file = self.folder / self.files[index]
+        return read_frame(file, f"{self.key}, frame {index}", self.size, whose="the first frame is")
 
 
 def open_video(path: Path | str, key: str = "") -> Video:

@@ -18,9 +18,14 @@ MOST = 64
 def frames_of(masks: Sequence[Path], frames: Sequence[int] | None, names: Sequence[str]) -> dict[int, Path]:
     """Which frame each mask is of: those that are given, else the frame of its name, else the first.
 
-    names: of the video's frames. Raises ValueError.
+    names: of the video's frames. Raises ValueError, also for a mask that is called by a number and no frame is.
     """
     if frames is None:
+        if strays := [mask for mask in masks if mask.stem not in names and mask.stem.isdecimal()]:
+            raise ValueError(
+                f"{strays[0]}: no frame is called {strays[0].stem}, they are {names[0]} to {names[-1]}; call the mask as its "
+                "frame is called, or give the frame's number (--frame)"
+            )
         frames = [names.index(mask.stem) if mask.stem in names else 0 for mask in masks]
     if len(frames) != len(masks):
         raise ValueError(
