@@ -96,14 +96,23 @@ def _decode(sample: Sample) -> Iterator[str]:
     """Keys of targets and regions without a pixel that should have one. Raises Fault if anything cannot be decoded."""
     shown: dict[int, bool] = {}
     seen: dict[str, bool] = {}
+    is_ignoring = False
     for number in range(sample.num_frames):  # one after the other: a video may be long
         known = [index for index, target in enumerate(sample.targets) if target.is_known(number)]
         decoded = clip(sample, frames=Frames(seen=(number,), drawn=(number,)), targets=known)
         for index, mask in zip(known, decoded.masks, strict=True):
             shown[index] = shown.get(index, False) or bool(mask.any())
+        is_ignoring = is_ignoring or (decoded.ignore is not None and bool(decoded.ignore.any()))
         for region, masks in zip(sample.regions, decoded.pointed, strict=True):
             seen[region.key] = seen.get(region.key, False) or bool(masks.any())
     yield from (f"{sample.key}, region {key}" for key, is_seen in seen.items() if not is_seen)
+    if is_ignoring and sample.num_frames > 1 and not any(shown.values()):
+        raise fault(
+            sample.key,
+            sample.path,
+            "no frame has a pixel of any object, and some have pixels that are to be ignored (255); are the masks of 0 and 255? "
+            "An object's pixels are its own number, 1 to 254",
+        )
     for index, is_shown in shown.items():
         if is_shown and sample.num_frames > 1 and not sample.targets[index].objects:
             raise fault(

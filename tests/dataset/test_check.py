@@ -6,7 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from seglm.dataset.check import check_source, main, report
 from seglm.dataset.readers import video_records
@@ -88,3 +90,16 @@ def test_an_expression_of_a_video_with_pixels_and_no_thing_is_found(
 
 def replaced(target: Any, **given: Any) -> Any:
     return target(**{**given, "objects": ()})
+
+
+def test_masks_of_0_and_255_have_no_object_where_255_is_to_be_ignored(tmp_path: Path) -> None:
+    root = copy_of("ref_davis17", tmp_path)
+    files = list((root / "DAVIS17/valid/Annotations").glob("*/*.png"))
+    for file in files:
+        numbers = np.array(Image.open(file))
+        Image.fromarray(np.where(numbers > 0, 255, 0).astype(np.uint8)).save(file)
+    found = check_source("ref_davis17|valid", root, share=1)
+    assert len(found.faults) == len({file.parent for file in files})
+    assert all(
+        "are the masks of 0 and 255? An object's pixels are its own number" in one for one in found.faults
+    )
