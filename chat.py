@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.frames import read_frame
 from seglm.dataset.given import sample_of, sample_of_video
-from seglm.dataset.readers.video import is_picture, open_video
+from seglm.dataset.readers.video import Video, is_picture, open_video
 from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.chat_files import claimed, earlier
 from seglm.evaluation.asking.open_model import open_model
@@ -72,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         flag = "--propagate" if given.propagate else "--keyframes" if given.keyframes else ""
         if flag and is_picture(about):
             raise ValueError(f"{flag}: {about} is a picture; leave the flag out, or give a video")
+        if given.keyframes:
+            _key_frame(given.keyframes, about, given.prompt, open_video(about, str(about)))
     _escape_what_is_no_utf8()
     model = _open(given)
     how = propagation(given, str(model.backbone.device))
@@ -141,7 +143,7 @@ def _about_video(
     asked = sample_of_video(video, str(about))
     walk = None
     if given.keyframes:
-        key = read_key_frames(given.keyframes).frame(video_called(about), prompt, video.names)
+        key = _key_frame(given.keyframes, about, prompt, video)
         walk = walk_from(model.recipe, key, how)
         how = None if how is None else replace(how, anchors=key)
     carry = None if how is None else partial(carried, how=how)
@@ -150,6 +152,11 @@ def _about_video(
     name = claimed(about, given.vis_save_path)
     found = save_video(bar, video, asked.frame, name, given.vis_save_path)
     return described_video(found), bool(found.masks)
+
+
+def _key_frame(file: Path, about: Path, prompt: str, video: Video) -> int:
+    """The number of a question's key frame. Raises ValueError if the file has none."""
+    return read_key_frames(file).frame(video_called(about), prompt, video.names)
 
 
 def talk(reply: Callable[[Path, str], None], read: Callable[[str], str] = input) -> None:

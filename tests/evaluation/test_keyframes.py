@@ -355,5 +355,8 @@ def test_chat_sets_out_from_the_key_frame_of_its_question(
     chat.main([*place, "--prompt", "Segment it.", "--keyframes", str(keys)])
     assert asked == [2, 3, 1, 0]
     assert len(list((tmp_path / "out" / "clip_mask_0").glob("*.png"))) == 4
+    monkeypatch.setattr(
+        chat, "_open", lambda given: pytest.fail("a model is loaded for a question without a key frame")
+    )
     with pytest.raises(SystemExit, match="no key frame called 'clip_Segment that.'"):
         chat.main([*place, "--prompt", "Segment that.", "--keyframes", str(keys)])
