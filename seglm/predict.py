@@ -5,6 +5,7 @@ python -m seglm.predict --version runs/lisa_tiny/merged --folder imgs --text "Pl
 For FOLDER/a/cup.jpg there is a folder OUT/a/cup.jpg with the masks (PNG, 0 and 255), the picture under each, and answer.json;
 OUT/answers.json is all of them. A film has its masks frame by frame, and a film and a strip that show them. What is answered is
 not asked again: a command that was stopped goes on. Files that cannot be read are named at the end; the exit status is 1 then.
+What is neither a picture nor a film by its ending is left out, and said.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from seglm.evaluation.asking.folder import ALL, files_below, predict_folder
+from seglm.evaluation.asking.folder import ALL, files_below, others_below, predict_folder
 from seglm.evaluation.asking.open_model import open_model
 from seglm.evaluation.asking.question import LONGEST
 from seglm.model.precision import PRECISIONS
@@ -23,6 +24,8 @@ from seglm.utils.encoding import check_text
 from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, place, typed
+
+TOLD = 5  # files that are left out and named
 
 
 @command
@@ -41,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     broken = [answer for answer in told if "error" in answer]
     sys.stdout.write(f"{len(told) - len(broken)} of {len(told)} files answered: {given.out / ALL}\n")
+    if others := others_below(given.folder):
+        more = ", ..." if len(others) > TOLD else ""
+        sys.stdout.write(f"left out by their ending: {len(others)} ({', '.join(others[:TOLD])}{more})\n")
     for answer in broken:
         sys.stderr.write(f"broken: {answer['error']}\n")
     return 1 if broken else 0

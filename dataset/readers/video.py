@@ -17,7 +17,10 @@ from seglm.dataset.readers.files import files_in, the_one
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """of the pictures in a folder of frames, in any case"""
-FILMS = (".mp4", ".webm", ".mov", ".avi", ".mkv", ".m4v", ".mpg", ".mpeg", ".gif")
+FILMS = (
+    *(".mp4", ".webm", ".mov", ".avi", ".mkv", ".m4v", ".mpg", ".mpeg", ".gif"),
+    *(".wmv", ".flv", ".3gp", ".mts", ".m2ts", ".ogv"),
+)
 DIGITS = re.compile(r"(\d+)")
 TOLD = 5  # missing frames that are named
 

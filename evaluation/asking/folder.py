@@ -74,12 +74,25 @@ def files_below(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    below = (file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() in TAKEN)
-    found = [file for file in below if not any(part.startswith(".") for part in file.parts)]
-    files = sorted(file.as_posix() for file in found if (folder / file).is_file())
+    files = [file for file in _below(folder) if _is_taken(file)]
     if not files:
         raise ValueError(f"{folder}: no picture and no film in it; taken are {', '.join(TAKEN)}")
     return files
+
+
+def others_below(folder: Path) -> list[str]:
+    """The other files, which are not asked about because of their endings."""
+    return [file for file in _below(folder) if not _is_taken(file)]
+
+
+def _below(folder: Path) -> list[str]:
+    below = (file.relative_to(folder) for file in folder.rglob("*"))
+    shown = [file for file in below if not any(part.startswith(".") for part in file.parts)]
+    return sorted(file.as_posix() for file in shown if (folder / file).is_file())
+
+
+def _is_taken(file: str) -> bool:
+    return Path(file).suffix.lower() in TAKEN
 
 
 def _claim(out: Path, question: Json) -> None:

@@ -134,6 +134,7 @@ def test_broken_files_are_named_and_the_others_answered(
     assert command.main([*flags, "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr()
     assert said.out.startswith("a model\n2 of 5 files answered: ")
+    assert "left out by their ending: 1 (notes.txt)\n" in said.out
     for name in ("a.jpg", "cut.mp4", "more/c.png"):
         assert f"broken: {pictures / name}: " in said.err
     assert "dataset.check" not in said.err and not (tmp_path / "out" / "a.jpg").exists()
