@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from seglm.dataset.frames import EIGHT_BITS, MOST_PIXELS, Pixels, read_frame
-from seglm.dataset.readers.video import Video, is_picture, open_video, within
+from seglm.dataset.readers.video import Video, is_picture, open_whole, within
 from seglm.utils.types import Region, Sample
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def picture_of(given: Any, name: str) -> Pixels:
 def video_of(given: Film) -> Video:
     """The video, open. Raises ValueError for no frames, and for what cannot be asked for a frame by its number."""
     if isinstance(given, str | os.PathLike):
-        return open_video(there(given), str(given))
+        return open_whole(there(given), str(given))
     if hasattr(given, "num_frames"):
         return given  # type: ignore[return-value]
     if not (hasattr(given, "__getitem__") and hasattr(given, "__len__")):

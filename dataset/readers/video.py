@@ -99,6 +99,25 @@ def open_video(path: Path | str, key: str = "") -> Video:
     return open_file(path, key)
 
 
+def open_whole(path: Path | str, key: str = "") -> Video:
+    """The same of what a person asks about: of a folder every frame's head is looked at, and no pixel decoded, so that a frame
+    that is no picture or of another size is told before the others are answered.
+
+    Raises Fault as `open_video`, and for such a frame.
+    """
+    video = open_video(path, key)
+    if isinstance(video, FrameFolder):
+        for number, file in enumerate(video.files):
+            name = f"{video.key}, frame {number}"
+            (height, width), (first, second) = frame_size(video.folder / file, name), video.size
+            if sorted((height, width)) != sorted(
+                (first, second)
+            ):  # one that is only turned is told when it is decoded
+                told = f"the image is {height} x {width}, the first frame is {first} x {second} (H x W)"
+                raise fault(name, video.folder / file, told)
+    return video
+
+
 def open_folder(folder: Path, key: str, names: Sequence[str] | None = None) -> FrameFolder:
     """The frames in a folder: all of them in natural order, or those of these names, in that order.
 

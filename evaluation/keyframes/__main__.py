@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.given import sample_of_video
-from seglm.dataset.readers.video import open_video
+from seglm.dataset.readers.video import open_whole
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.keyframes.choose import Chosen, best_of, check_selector, choose, scores_of
@@ -105,7 +105,7 @@ def _of_benchmark(model: Segmenter, selection: Selection, world: dist.World) -> 
 def _of_film(model: Segmenter, given: argparse.Namespace) -> list[Chosen]:
     check_text(given.prompt, "--prompt")
     with of_no_data_set():
-        video = open_video(given.video, str(given.video))
+        video = open_whole(given.video, str(given.video))
         asked = Target((given.expression or given.prompt,), masks=_unknown, key=given.prompt)
         sample = replace(sample_of_video(video, str(given.video)), targets=(asked,))
         [scores] = scores_of(model, sample)

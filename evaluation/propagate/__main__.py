@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.given import sample_of_video
-from seglm.dataset.readers.video import Video, open_video
+from seglm.dataset.readers.video import Video, open_whole
 from seglm.evaluation.asking.chat_files import claimed
 from seglm.evaluation.asking.chat_video import described_video, save_video
 from seglm.evaluation.asking.open_model import device_named
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _carry(given: argparse.Namespace) -> None:
-    video = open_video(given.video, str(given.video))
+    video = open_whole(given.video, str(given.video))
     masks = frames_of(given.mask, given.frame, video.names)
     numbers, anchors = read_objects(masks, video.size)
     for frame, file in masks.items():

@@ -22,7 +22,7 @@ from PIL import Image
 from seglm.dataset.faults import Fault
 from seglm.dataset.given import is_video, sample_of
 from seglm.dataset.readers import video_file
-from seglm.dataset.readers.video import Video, is_picture, open_folder, open_video
+from seglm.dataset.readers.video import Video, is_picture, open_folder, open_video, open_whole
 from tests.dataset.films import CORNERS, KINDS, SIZE, STEP, TELLS, damage, film, only_sound, picture, turn
 from tests.dataset.memory import peak_growth
 
@@ -273,6 +273,20 @@ def test_a_folder_without_frames_or_with_two_for_one_name_is_refused(tmp_path: P
         open_video(empty)
     with pytest.raises(Fault, match="^two: .*a.jpg and a.png are files for one name"):
         open_video(folder(tmp_path / "two", "a.jpg", "a.png"))
+
+
+def test_what_a_person_asks_about_has_frames_of_one_size_before_the_first_is_answered(tmp_path: Path) -> None:
+    path = folder(tmp_path / "v", "0.png", "1.png", "2.png")
+    assert open_whole(path) == open_video(path)
+    Image.new("RGB", (5, 5)).save(path / "2.png")
+    assert open_video(path).num_frames == 3, (
+        "a data set's videos are opened often, and decoded when they are asked for"
+    )
+    with pytest.raises(Fault, match="^v, frame 2: the image is 5 x 5, the first frame is 8 x 12"):
+        open_whole(path)
+    (path / "1.png").write_bytes(b"")
+    with pytest.raises(Fault, match="v, frame 1: the file is empty"):
+        sample_of(path)
 
 
 def test_a_broken_frame_of_a_folder_is_an_error_with_its_number(tmp_path: Path) -> None:
