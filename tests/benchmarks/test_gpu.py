@@ -58,6 +58,11 @@ def test_every_part_runs_at_tiny_size_and_only_what_needs_a_gpu_is_skipped(
     assert "## training (done" in capsys.readouterr().out
 
 
+def test_answers_are_written_at_tiny_size(tmp_path: Path) -> None:
+    (table,) = _run(tmp_path, PARTS["generation"]).tables
+    assert table.status == "done" and all(row.numbers["tokens/s"] for row in table.rows)
+
+
 def test_seven_billion_weights_are_made_where_they_are_wanted_and_nowhere_else() -> None:
     model = segmenter(LISA_7B, recipe_of(LISA_7B), device="meta")
     assert {tensor.device.type for tensor in [*model.parameters(), *model.buffers()]} == {"meta"}
