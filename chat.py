@@ -183,7 +183,10 @@ def _ask_for_path(read: Callable[[str], str], before: Path | None) -> Path:
         path = Path(os.path.expanduser(text)) if text else before
         if path is not None and _is_there(path):
             return path
-        print(f"File not found: {path}" if path else "A picture or a video is needed.")
+        if "://" in text:
+            print(f"{text}: an address; download it first and give the file")
+        else:
+            print(f"File not found: {path}" if path else "A picture or a video is needed.")
 
 
 def _is_there(path: Path) -> bool:

@@ -64,13 +64,17 @@ WRITTEN_OUT = Rule(
     "paths without a leading ~ (the shell replaces it only at the beginning of a word)",
     lambda path: not path.startswith("~"),
 )
+ON_DISK = Rule(
+    "paths on this machine; what lies at an address has to be downloaded first",
+    lambda path: "://" not in path,
+)
 
 Count = Annotated[int, between(least=1, most=LARGEST)]
 CountOrNone = Annotated[int, between(least=0, most=LARGEST)]
 Positive = Annotated[float, between(above=0)]
 Weight = Annotated[float, between(least=0)]
 Share = Annotated[float, between(least=0, most=1)]
-Place = Annotated[str, FILLED, WRITTEN_OUT]
+Place = Annotated[str, FILLED, WRITTEN_OUT, ON_DISK]
 Names = Annotated[tuple[str, ...], DISTINCT]
 
 

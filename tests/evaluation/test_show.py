@@ -131,7 +131,9 @@ def test_the_loop_asks_again_for_a_picture_that_is_not_there(
 ) -> None:
     picture = tmp_path / "a cup.png"
     picture.write_bytes(b"")
-    typed: Iterator[str] = iter(["", "first", "nowhere.png", f"'{picture}'", "second", ""])
+    typed: Iterator[str] = iter(
+        ["", "first", "nowhere.png", "https://a.b/c.mp4", f"'{picture}'", "second", ""]
+    )
     seen: list[tuple[Path, str]] = []
 
     def read(prompt: str) -> str:
@@ -143,7 +145,10 @@ def test_the_loop_asks_again_for_a_picture_that_is_not_there(
     with pytest.raises(EOFError):
         chat.talk(lambda image, prompt: seen.append((image, prompt)), read)
     assert seen == [(picture, "first"), (picture, "second")]  # an empty path is the picture of before
-    assert "File not found: nowhere.png" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert (
+        "File not found: nowhere.png" in said and "https://a.b/c.mp4: an address; download it first" in said
+    )
 
 
 def test_a_broken_picture_is_said_and_the_loop_goes_on(capsys: pytest.CaptureFixture[str]) -> None:

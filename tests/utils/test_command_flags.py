@@ -15,6 +15,8 @@ WRONG = """
     chat                      | --image_size -1            | permitted are numbers from 1
     chat                      | --model_max_length 1.5     | invalid literal
     chat                      | --vis_save_path=           | permitted are values that are not empty
+    chat                      | --video https://a.b/c.mp4  | permitted are paths on this machine
+    seglm.dataset.check       | --dataset_dir s3://data    | permitted are paths on this machine
     merge_lora_weights_and_save_hf_model | --weight x --save_path= | permitted are values that are not empty
     seglm.model.released.delta | --base a --delta b --target= | permitted are values that are not empty
     seglm.dataset.check       | --decode 2                 | permitted are numbers from 0 up to 1
