@@ -26,6 +26,7 @@ CONVENTIONS: Mapping[Protocol, str] = {
 ANNOTATIONS = 4  # of an object
 BACKGROUND = 0.1  # probability that every object has to exceed
 LEAST = 0.5  # probability below which a pixel is no object's
+OWN = "videos of your own are scored expression by expression: `evaluation.run` or `evaluation.offline` without --convention"
 
 
 def object_and_annotation(expression: int) -> tuple[int, int]:
@@ -42,7 +43,7 @@ def by_annotator(sample: Sample) -> tuple[tuple[Target, ...], ...]:
     for target in sample.targets:
         if not target.key.isdecimal():
             raise ValueError(
-                f"{sample.key}: expression {target.key!r} has no number, by which its object and annotator are known"
+                f"{sample.key}: expression {target.key!r} has no number, by which its object and annotator are known; {OWN}"
             )
         number, annotation = object_and_annotation(int(target.key))
         of[annotation].append((number, target))
@@ -50,7 +51,7 @@ def by_annotator(sample: Sample) -> tuple[tuple[Target, ...], ...]:
     if there != [list(range(len(there[0])))] * ANNOTATIONS:
         raise ValueError(
             f"{sample.key}: annotators speak of {[len(some) for some in there]} objects; each speaks of all, "
-            "in the expressions 4 k + a from 0 on"
+            f"in the expressions 4 k + a from 0 on; {OWN}"
         )
     return tuple(tuple(target for _, target in sorted(some, key=_first)) for some in of)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from seglm.evaluation.asking.annotators import check_official
@@ -18,11 +19,12 @@ from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.offline import score_folder
 from seglm.evaluation.scores import expressions
 from seglm.evaluation.scores.files import MASKS
+from seglm.evaluation.scores.ref_davis17 import by_annotator
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.submit.__main__ import main
 from seglm.model.recipes import recipe as named
 from seglm.utils.answers import Drawn
-from seglm.utils.types import Sample
+from seglm.utils.types import Sample, Target
 from tests.evaluation.fakes import answered
 from tests.evaluation.truths import toy_videos, write_truth
 
@@ -273,3 +275,13 @@ def test_lvvis_a_zip_holds_the_file_alone(told: Print, tmp_path: Path) -> None:
                 archive.writestr(name, "[]")
         with pytest.raises(SystemExit, match=why):
             told("lvvis|val", "--validate", tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize(
+    "keys, told", [(("0", "1"), r"annotators speak of \[1, 1, 0, 0\] objects"), (("a",), "has no number")]
+)
+def test_videos_without_four_annotators_are_told_how_they_are_scored(keys: Sequence[str], told: str) -> None:
+    targets = tuple(Target(("a cup",), lambda _: np.zeros((0, 4, 4), np.bool_), key=key) for key in keys)
+    video = Sample("v", (4, 4), lambda _: np.zeros((4, 4, 3), np.uint8), 2, targets)
+    with pytest.raises(ValueError, match=f"^v: .*{told}.*; videos of your own are .* without --convention"):
+        by_annotator(video)
