@@ -109,11 +109,12 @@ def open_whole(path: Path | str, key: str = "") -> Video:
     if isinstance(video, FrameFolder):
         for number, file in enumerate(video.files):
             name = f"{video.key}, frame {number}"
-            (height, width), (first, second) = frame_size(video.folder / file, name), video.size
-            if sorted((height, width)) != sorted(
-                (first, second)
-            ):  # one that is only turned is told when it is decoded
-                told = f"the image is {height} x {width}, the first frame is {first} x {second} (H x W)"
+            size, first = frame_size(video.folder / file, name), video.size
+            if sorted(size) != sorted(first):
+                # One that is only turned is told when it is decoded.
+                told = (
+                    f"the image is {size[0]} x {size[1]}, the first frame is {first[0]} x {first[1]} (H x W)"
+                )
                 raise fault(name, video.folder / file, told)
     return video
 
