@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.sizes import Size
 from seglm.dataset.rows import shared_prefix
 from seglm.model.backbones.projected import ProjectedBackbone
+from seglm.model.decoders.sam import SamDims
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import IGNORE_LABEL, Example
 
@@ -31,7 +33,7 @@ def executed(run: Callable[[], object]) -> int:
 
 @dataclass(frozen=True)
 class Units:
-    """Operations of one image or mask, forward, as the model's own modules execute them."""
+    """Operations of one image or mask, forward, as the model's own modules execute them; SAM's without what is on top."""
 
     encode: int
     """SAM's image encoder"""
@@ -42,7 +44,7 @@ class Units:
 
 
 @torch.no_grad()
-def units(model: Segmenter, example: Example) -> Units:
+def units(model: Segmenter, size: Size, example: Example) -> Units:
     """Counted on one image, alone."""
     backbone, decoder = model.backbone, model.decoder
     assert isinstance(backbone, ProjectedBackbone), f"the sizes are those of LLaVA, not of {type(backbone)}"
@@ -51,10 +53,19 @@ def units(model: Segmenter, example: Example) -> Units:
     )
     prompt = torch.zeros((1, 1, decoder.prompt_dim), device=backbone.device)
     with model.autocast():
-        encode = executed(lambda: decoder.encode(drawn, [example.resized]))
+        encode = executed(lambda: decoder.encode(drawn, [example.resized])) - _widened(size.sam)
         see = executed(lambda: backbone.projector(backbone.see(vision)))
     features = decoder.blank(backbone.device)
     return Units(encode, see, executed(lambda: decoder.decode(features, prompt)))
+
+
+def _widened(dims: SamDims) -> int:
+    """What `SamAttention` computes on top: two products of queries and keys that are longer by both sides of their grid."""
+    sides = (
+        dims.grid if layer in dims.global_attn_indexes else dims.window_size
+        for layer in range(dims.vit_depth)
+    )
+    return sum(4 * dims.vit_heads * ceil(dims.grid / side) ** 2 * side**4 * 2 * side for side in sides)
 
 
 def least(size: Size, examples: Sequence[Example], counted: Units) -> int:
