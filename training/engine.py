@@ -95,6 +95,14 @@ class Engine:
         """Trained weights, those of all ranks under ZeRO-3."""
         return sum(map(prod, self.trained.values()))
 
+    def follow_settings(self) -> None:
+        """The optimizer does what this run's settings say, its next step included, where it was loaded with those of a save."""
+        settings, scheduler = self.settings, self.deepspeed.lr_scheduler
+        scheduler.base_lrs = [settings.lr] * len(scheduler.base_lrs)
+        for group, rate in zip(self.deepspeed.optimizer.param_groups, scheduler.lr_lambdas, strict=True):
+            group["lr"] = settings.lr * rate(scheduler.last_epoch)
+            group["betas"], group["weight_decay"] = settings.betas, settings.weight_decay
+
     # ---- a step ------------------------------------------------------------------------------------------------------
     @property
     def steps(self) -> int:

@@ -63,7 +63,7 @@ def _begin(run: Path, engine: Engine) -> tuple[Path, bool]:
 
 
 def load(saved: Save, engine: Engine) -> None:
-    """Puts a save's state into a fresh engine; all ranks call.
+    """Puts a save's state into a fresh engine; all ranks call. Rates are those of this engine's settings.
 
     At another number of processes the state goes through DeepSpeed's universal checkpoint, and dropout gets new streams.
     Raises ValueError if the save's state does not belong to this engine.
@@ -96,6 +96,7 @@ def _load(engine: Engine, folder: Path, tag: str) -> None:
     path, _ = engine.deepspeed.load_checkpoint(str(folder), tag=tag, load_module_strict=False)
     if path is None:
         raise RuntimeError(f"DeepSpeed found no state in {folder / tag}")
+    engine.follow_settings()
 
 
 def _check(saved: Save, engine: Engine) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from seglm.training import optim
+from seglm.training import engine_state, optim, saves
 from seglm.training.engine import Engine, frozen_fingerprint
 from seglm.training.settings import Settings
 from seglm.utils import dist
@@ -239,3 +242,45 @@ def test_frozen_weights_have_a_fingerprint() -> None:
     assert frozen_fingerprint(model(0)) != frozen_fingerprint(model(1))
     assert frozen_fingerprint(model(0)) != frozen_fingerprint(model(0, changed=1e-3))
     assert frozen_fingerprint(model(0)) != frozen_fingerprint(model(0).to(torch.bfloat16))
+
+
+# ---- a save -----------------------------------------------------------------------------------------------------------
+WAITED = replace(BASIC, total_steps=4, decoder_waits=0.25)
+
+
+@contextmanager
+def engine_of(settings: Settings) -> Iterator[Engine]:
+    engine = Engine(WithDecoder(), settings)
+    yield engine
+    engine.close()
+
+
+def saved(run: Path, settings: Settings) -> saves.Save:
+    """All steps of a run, and a save behind the last."""
+    with engine_of(settings) as engine:
+        for step in range(settings.total_steps):
+            engine.step(micro_batches(step, settings))
+        save = engine_state.save(run, engine, {})
+    assert save is not None
+    return save
+
+
+@pytest.mark.parametrize("zero", [1, 2, 3])
+def test_the_first_step_after_a_save_has_the_rates_of_the_settings_and_not_those_of_the_save(
+    zero: int, tmp_path: Path
+) -> None:
+    """Longer, slower, and with a decoder that waits for half of it: until step 8, and not until step 1."""
+    before = replace(WAITED, zero=zero)  # type: ignore[arg-type]
+    today = replace(before, total_steps=16, decoder_waits=0.5, lr=4e-3, betas=(0.8, 0.9), weight_decay=0.1)
+    save = saved(tmp_path, before)
+    with engine_of(today) as engine:
+        engine_state.load(save, engine)
+        groups: list[dict[str, Any]] = engine.deepspeed.optimizer.param_groups
+        assert [group["lr"] for group in groups] == pytest.approx([4e-3 * (16 - 3) / (16 - 2), 0])
+        assert all(group["betas"] == (0.8, 0.9) and group["weight_decay"] == 0.1 for group in groups)
+        weights = engine.weights()
+        rates = [engine.step(micro_batches(step, today)).lr for step in (4, 5)]
+        assert rates == pytest.approx([4e-3 * (16 - 3) / (16 - 2), 4e-3 * (16 - 4) / (16 - 2)])
+        now = engine.weights()
+    moved = {name for name in now if not torch.equal(now[name], weights[name])}
+    assert "words.weight" in moved and not moved & engine.waiting
