@@ -50,6 +50,7 @@ def save(run: Path, engine: Engine, facts: Mapping[str, Any]) -> Save | None:
             "trained": {name: list(shape) for name, shape in engine.trained.items()},
             "frozen": engine.frozen,
             "precision": engine.settings.precision,
+            "waits": bool(engine.waiting),
         }
         done = saves.commit(folder, step=step, facts={**facts, "engine": own}, expected=world.size)
     dist.barrier()
@@ -108,6 +109,13 @@ def _check(saved: Save, engine: Engine) -> None:
             f"between ZeRO-3 and the others; resume with --zero {stages[0]}, or start anew from the weights with --init_from"
         )
     _same_names(f"{saved.folder}", set(facts["trained"]), set(engine.trained))
+    waited, waits = facts.get("waits"), bool(engine.waiting)
+    if waited not in (None, waits):
+        raise ValueError(
+            f"{saved.folder} was saved with optim.decoder_waits {'above' if waited else 'at'} 0, this run has "
+            f"optim.decoder_waits={engine.settings.decoder_waits:g}: the optimizer keeps what waits apart, and nothing moves it "
+            "over; resume with the setting that the run was started with, or start anew from the weights with --init_from"
+        )
     shapes = [n for n, shape in facts["trained"].items() if tuple(shape) != engine.trained[n]]
     if shapes:
         raise ValueError(

@@ -251,8 +251,10 @@ WAITED = replace(BASIC, total_steps=4, decoder_waits=0.25)
 @contextmanager
 def engine_of(settings: Settings) -> Iterator[Engine]:
     engine = Engine(WithDecoder(), settings)
-    yield engine
-    engine.close()
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 def saved(run: Path, settings: Settings) -> saves.Save:
@@ -284,3 +286,14 @@ def test_the_first_step_after_a_save_has_the_rates_of_the_settings_and_not_those
         now = engine.weights()
     moved = {name for name in now if not torch.equal(now[name], weights[name])}
     assert "words.weight" in moved and not moved & engine.waiting
+
+
+@pytest.mark.parametrize("waited", [0.25, 0.0])
+def test_a_save_of_a_decoder_that_waited_is_refused_where_none_waits_and_the_other_way_round(
+    waited: float, tmp_path: Path
+) -> None:
+    save = saved(tmp_path, replace(WAITED, decoder_waits=waited))
+    today = replace(WAITED, decoder_waits=0.25 - waited)
+    said = f"saved with optim.decoder_waits {'above' if waited else 'at'} 0, this run has .*={0.25 - waited:g}: .*--init_from"
+    with engine_of(today) as engine, pytest.raises(ValueError, match=said):
+        engine_state.load(save, engine)
