@@ -146,8 +146,6 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
         for change in difference(before, recipe):
             log.warning("another setting than before the stop: %s", change)
     content = contents(recipe, sources, built)
-    if going_on:
-        run.describe(lambda: content, anew=True)
     schedule = recipe.schedule
     plan = Plan(
         schedule.epochs,

@@ -130,6 +130,8 @@ class Trainer:
             if world.is_main:
                 self.run.remove_halves()
                 self.run.go_back(step)
+            # Not before: a save that does not fit changes nothing.
+            self.run.describe(self.hooks.manifest, anew=True)
         dist.barrier()
         self._metrics = CsvTable(self.run.metrics, until=step if world.is_main else None)
         self._scores = CsvTable(self.run.scores, until=step if world.is_main else None)

@@ -196,5 +196,10 @@ def test_a_run_does_not_start_over_another(straight: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_a_checkpoint_of_zero_3_is_refused_by_the_others(tmp_path: Path) -> None:
     run_ranks(tmp_path, 1, tmp_path / "run", "zero=3", "epochs=1", "validate=0").result  # noqa: B018
+    manifest = tmp_path / "run" / "manifest.json"
+    manifest.write_text('{"recipe": "of the start"}')
     ended = run_ranks(tmp_path, 1, tmp_path / "run", "zero=1", "resume=1")
     assert ended.codes == (1,) and "saved under ZeRO-3, this run has --zero 1" in ended.text
+    assert manifest.read_text() == '{"recipe": "of the start"}', "the next --resume reads its settings there"
+    run_ranks(tmp_path, 1, tmp_path / "run", "zero=3", "resume=1").result  # noqa: B018
+    assert "of the start" not in manifest.read_text()
