@@ -53,6 +53,7 @@ def found_data(data: Data) -> Data:
 def check_names_of_data(recipe: Recipe) -> None:
     """Raises ValueError for a name of a data set or a family that means nothing; no file is opened."""
     check_families(recipe.data.sets, recipe.data.mixture)
+    check_families(recipe.data.joins, recipe.data.mixture, path="data.joins")
     check_names(recipe.data.families())
 
 

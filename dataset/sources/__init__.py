@@ -148,13 +148,16 @@ def check_names(families: Mapping[str, Sequence[str]]) -> None:
                 raise ValueError(f"{spec!r} belongs to {' and '.join(about.families)}, not to {family}")
 
 
-def check_families(named: Iterable[str], drawn: Collection[str]) -> None:
-    """Raises ValueError for a family whose data sets are named, that nobody draws from, and that no data set is of: a slip."""
+def check_families(named: Iterable[str], drawn: Collection[str], *, path: str = "data.sets") -> None:
+    """Raises ValueError for a family that a setting names, that nobody draws from, and that no data set is of: a slip.
+
+    path: of the setting.
+    """
     known = {family for about in descriptions() for family in (*about.families, about.name)}
     for family in named:
         if family not in drawn and family not in known:
             raise ValueError(
-                f"data.sets.{family} is drawn from by nobody; name it in data.mixture (--dataset), or it is a slip: data sets "
+                f"{path}.{family} is drawn from by nobody; name it in data.mixture (--dataset), or it is a slip: data sets "
                 f"are of {', '.join(sorted(known))}"
             )
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from seglm.dataset.mixture import Mixture
+from seglm.model.recipes import recipe as named
 from seglm.training import from_recipe
-from seglm.training.from_recipe import check_batch
+from seglm.training.from_recipe import check_batch, check_names_of_data
 from seglm.training.sampler import Feed
 from tests.evaluation.fakes import FakeSource
 from tests.tiny import tiny_example, tiny_model, tiny_recipe
@@ -76,3 +77,12 @@ def test_a_pass_by_length_takes_every_sample_once_in_the_numbers_that_a_loader_a
         ValueError, match="data.order=passes a rate is how often a sample is taken in a pass, a whole"
     ):
         replace(data, order="passes", rates=(0.5,)).shares()
+
+
+def test_a_family_that_joins_is_one_that_there_is() -> None:
+    recipe = named("sa2va_tiny")
+    check_names_of_data(replace(recipe, data=replace(recipe.data, joins={"davis": 0.1, "vqa": 0.2})))
+    with pytest.raises(
+        ValueError, match=r"data\.joins\.refer_seg_vidoe is drawn from by nobody; .*refer_seg_video"
+    ):
+        check_names_of_data(replace(recipe, data=replace(recipe.data, joins={"refer_seg_vidoe": 0.1})))
