@@ -30,6 +30,7 @@ from seglm.model.recipes import listing
 from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import BASES, WITHOUT_BASE, layout_of, manifest_of
 from seglm.model.trainable import fate
+from seglm.training import saves
 from seglm.training.engine import Engine
 from seglm.training.from_recipe import (
     check_batch,
@@ -188,7 +189,8 @@ def run_to_the_end(
     engine: Engine | None = None
     try:
         engine = Engine(built.model, settings(recipe, plan))
-        return Trainer(engine, feed(recipe, sources, built.model), run, plan, hooks).train(go_on=go_on)
+        batches = feed(recipe, sources, built.model, saves.newest(run.folder) if go_on else None)
+        return Trainer(engine, batches, run, plan, hooks).train(go_on=go_on)
     except BaseException as error:
         if not go_on and (engine is None or engine.steps == 0):
             forget(run)

@@ -81,7 +81,9 @@ def phases(
 class Mixture:
     """A family by its rate, a data set of the family evenly, a sample of the data set evenly: LISA's draw, but seeded.
 
-    joins: as in `phases`, of a run of `samples` samples. Raises ValueError if rates and sources do not fit together.
+    joins: as in `phases`, of a run of `samples` samples.
+    ahead: how many samples more than that the run took in its steps so far; fewer are negative.
+    Raises ValueError if rates and sources do not fit together.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Mixture:
         *,
         joins: Mapping[str, float] = MappingProxyType({}),
         samples: int = 0,
+        ahead: int = 0,
     ) -> None:
         self.seed = seed
         self.sizes = tuple(len(source) for source in sources)
@@ -112,7 +115,10 @@ class Mixture:
             raise ValueError(f"sample rates {dict(rates)}: they are not negative, and one is larger than 0")
         self.members = tuple(tuple(members[family]) for family in self.families)
         self.phases = tuple(
-            (int(begin * samples), np.array([part / sum(now.values()) for part in accumulate(now.values())]))
+            (
+                int(begin * samples) + ahead if begin else 0,
+                np.array([part / sum(now.values()) for part in accumulate(now.values())]),
+            )
             for begin, _, now in phases(rates, joins)
         )
         """(first sample number, the families' shares added up)"""

@@ -23,6 +23,7 @@ from seglm.model.recipes import recipe as named
 from seglm.training import forecast, optim
 from seglm.training.plan import Plan
 from seglm.training.sampler import Feed
+from seglm.training.saves import Save
 from seglm.training.settings import Settings
 from seglm.utils import dist
 from seglm.utils.config import difference, to_json
@@ -89,11 +90,13 @@ def check_batch(recipe: Recipe, sources: Sequence[Source]) -> None:
         )
 
 
-def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> TrainingSet:
-    """The recipe's training samples, as this model wants them."""
+def training_set(
+    recipe: Recipe, sources: Sequence[Source], model: Segmenter, since: Save | None = None
+) -> TrainingSet:
+    """The recipe's training samples, as this model wants them. since: as in `order`."""
     data = recipe.data
     return TrainingSet(
-        mixture=order(recipe, sources),
+        mixture=order(recipe, sources, since),
         sources=sources,
         frames=recipe.frames,
         script=partial(spoken, recipe=recipe),
@@ -108,13 +111,19 @@ def training_set(recipe: Recipe, sources: Sequence[Source], model: Segmenter) ->
     )
 
 
-def order(recipe: Recipe, sources: Sequence[Source]) -> Order:
-    """Which sample comes next. Raises ValueError if the rates do not fit."""
+def order(recipe: Recipe, sources: Sequence[Source], since: Save | None = None) -> Order:
+    """Which sample comes next. Raises ValueError if the rates do not fit.
+
+    since: what a run goes on from. Its steps may have taken more or fewer samples than those to come, and shares are of steps.
+    """
     data, schedule = recipe.data, recipe.schedule
     per_step = schedule.batch_size * schedule.grad_accumulation_steps * dist.world().size
     if data.order == "drawn":
         samples = schedule.epochs * schedule.steps_per_epoch * per_step
-        return Mixture(sources, data.shares(), recipe.engine.seed, joins=data.joins, samples=samples)
+        ahead = int(since.facts["samples"]) - since.step * per_step if since is not None else 0
+        return Mixture(
+            sources, data.shares(), recipe.engine.seed, joins=data.joins, samples=samples, ahead=ahead
+        )
     group = per_step if data.order == "by_length" else 0
     return Passes(sources, data.shares(), recipe.engine.seed, group=group)
 
@@ -124,11 +133,11 @@ def spoken(clip: Clip, rng: np.random.Generator, *, recipe: Recipe) -> Script:
     return recipe.script(clip, rng, recipe)
 
 
-def feed(recipe: Recipe, sources: Sequence[Source], model: Segmenter) -> Feed[Any]:
-    """The batches of this process."""
+def feed(recipe: Recipe, sources: Sequence[Source], model: Segmenter, since: Save | None = None) -> Feed[Any]:
+    """The batches of this process. since: as in `order`."""
     schedule, world = recipe.schedule, dist.world()
     return Feed(
-        training_set(recipe, sources, model),
+        training_set(recipe, sources, model, since),
         partial(
             collate, share_prefix=recipe.engine.share_prefix, row_tokens=recipe.engine.row_tokens or None
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from seglm.model.recipes import recipe as named
 from seglm.training import from_recipe
 from seglm.training.from_recipe import check_batch, check_names_of_data
 from seglm.training.sampler import Feed
+from seglm.training.saves import Save
 from tests.evaluation.fakes import FakeSource
 from tests.tiny import tiny_example, tiny_model, tiny_recipe
 
@@ -86,3 +88,24 @@ def test_a_family_that_joins_is_one_that_there_is() -> None:
         ValueError, match=r"data\.joins\.refer_seg_vidoe is drawn from by nobody; .*refer_seg_video"
     ):
         check_names_of_data(replace(recipe, data=replace(recipe.data, joins={"refer_seg_vidoe": 0.1})))
+
+
+@pytest.mark.parametrize("before", [4, 16])
+def test_a_family_joins_at_its_step_also_where_steps_took_other_numbers_of_samples_before_a_stop(
+    before: int,
+) -> None:
+    """Steps of 8 samples behind 10 of another size; of the 40 steps 20 go by until the pages join."""
+
+    class Pages(FakeSource):
+        family = "vqa"
+
+    recipe = tiny_recipe()
+    data = replace(recipe.data, mixture=("reason_seg", "vqa"), rates=(1.0, 1.0), joins={"vqa": 0.5})
+    schedule = replace(recipe.schedule, epochs=4, steps_per_epoch=10, batch_size=8, grad_accumulation_steps=1)
+    since = Save(Path(), 10, {"samples": 10 * before}, 0)
+    taking = from_recipe.order(
+        replace(recipe, data=data, schedule=schedule), [FakeSource(6), Pages(9)], since
+    )
+    joined = 10 * before + 10 * 8
+    assert {taking.draw(number)[0] for number in range(joined)} == {0}
+    assert {taking.draw(number)[0] for number in range(joined, joined + 8)} == {0, 1}
