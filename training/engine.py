@@ -76,12 +76,13 @@ class Engine:
         self.waiting = {name for name in self.trained if waits and name.startswith(DECODER)}
         """of the trained weights, those that stay as they are in the first steps; also where there are none, because a run that
         goes on with more steps has to have the same groups"""
+        named = list(module.named_parameters())
         optimizer = optim.adamw(
-            module.parameters(),
+            [parameter for name, parameter in named if name not in self.waiting],
             lr=settings.lr,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
-            waiting=[p for name, p in module.named_parameters() if name in self.waiting],
+            waiting=[parameter for name, parameter in named if name in self.waiting],
         )
         scheduler = optim.schedule(
             optimizer, total=settings.total_steps, warmup=settings.warmup_steps, begin=settings.decoder_begins

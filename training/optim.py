@@ -26,21 +26,20 @@ def adamw(
 ) -> torch.optim.AdamW:
     """PyTorch's AdamW. Given to DeepSpeed as the client's optimizer, so that DeepSpeed compiles none of its own.
 
-    waiting: those of the parameters that stay as they are for a while (`schedule`); they are a second group.
+    waiting: further parameters, which stay as they are for a while (`schedule`); they are a second group.
     Raises ValueError if nothing is to be trained, or nothing from the start.
     """
     import torch
 
-    later = {id(parameter) for parameter in waiting}
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    at_once = [parameter for parameter in trained if id(parameter) not in later]
-    if not trained:
+    groups = [
+        [parameter for parameter in group if parameter.requires_grad] for group in (parameters, waiting)
+    ]
+    if not any(groups):
         raise ValueError("no parameter is trained: check `trainable.full` and `trainable.lora` of the recipe")
-    if not at_once:
+    if not groups[0]:
         raise ValueError(
             "nothing but the mask decoder is trained, so it cannot wait: set optim.decoder_waits=0"
         )
-    groups = (at_once, [parameter for parameter in trained if id(parameter) in later])
     return torch.optim.AdamW(
         [{"params": group} for group in groups if group], lr=lr, betas=betas, weight_decay=weight_decay
     )

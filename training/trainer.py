@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from math import isfinite
 from signal import SIGTERM, Signals
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seglm.training import engine_state, saves
 from seglm.training.curve import CsvTable, Row, TensorBoard, draw
@@ -21,6 +22,9 @@ from seglm.training.watch import Tripwire, Watchdog
 from seglm.utils import dist, rng
 from seglm.utils.atomic import full_disk
 from seglm.utils.portable import refuse_not_finite, save_portable, step_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -153,11 +157,11 @@ class Trainer:
 
     def _tripwires(self) -> dict[int, Tripwire]:
         """After which step which weights must have moved: those that wait a while later than the others."""
-        shards, waiting, look = self.engine.shards(), self.engine.waiting, self.plan.tripwire
-        due = {
-            look: {name: shard for name, shard in shards.items() if name not in waiting},
-            look + self.engine.settings.decoder_begins: shards,
-        }
+        waiting, look = self.engine.waiting, self.plan.tripwire
+        later = look + self.engine.settings.decoder_begins
+        due: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
+        for name, shard in self.engine.shards().items():
+            due[later if name in waiting else look][name] = shard
         return {
             step: Tripwire(some, self.hooks.group_of)
             for step, some in due.items()

@@ -12,7 +12,11 @@ from torch import nn
 
 from seglm.training import engine_state, optim, saves
 from seglm.training.engine import Engine, frozen_fingerprint
+from seglm.training.plan import Hooks, Plan
+from seglm.training.run_folder import RunFolder
+from seglm.training.sampler import Feed
 from seglm.training.settings import Settings
+from seglm.training.trainer import Trainer
 from seglm.utils import dist
 from seglm.utils.answers import Output
 from tests.training.tiny import Gathering, Numbers, NumberSet, TwoTerms, collate
@@ -106,6 +110,24 @@ def test_a_run_too_short_to_wait_keeps_its_groups_for_a_longer_one() -> None:
     groups = len(engine.deepspeed.optimizer.param_groups)
     engine.close()
     assert engine.settings.decoder_begins == 0 and groups == 2
+
+
+@pytest.mark.parametrize(
+    ("total", "judged_at"), [(40, {5: "the others", 15: "the decoder"}), (3, {5: "both"})]
+)
+def test_each_weight_is_judged_once_and_kept_once_a_decoder_behind_its_wait(
+    total: int, judged_at: dict[int, str], tmp_path: Path
+) -> None:
+    engine = Engine(WithDecoder(), replace(BASIC, total_steps=total, decoder_waits=0.25))
+    feed: Feed[Numbers] = Feed(NumberSet(), collate, BASIC.batch_size)
+    plan = Plan(epochs=1, steps_per_epoch=total, seed=0, tripwire=5)
+    tripwires = Trainer(engine, feed, RunFolder(tmp_path), plan, Hooks())._tripwires()
+    engine.close()
+    others = set(engine.trained) - engine.waiting
+    names = {"the others": others, "the decoder": engine.waiting, "both": set(engine.trained)}
+    assert {step: set(one._before) for step, one in tripwires.items()} == {
+        step: names[who] for step, who in judged_at.items()
+    }
 
 
 def test_peer_takes_the_mean_of_the_micro_batches_means() -> None:

@@ -33,8 +33,9 @@ def test_nothing_to_train_is_an_error() -> None:
 
 def test_what_waits_has_a_warm_up_of_its_own_and_then_the_rate_of_the_others() -> None:
     head, later = nn.Linear(2, 2), nn.Linear(2, 2)
-    every = [*head.parameters(), *later.parameters()]
-    ours = optim.adamw(every, lr=1.0, betas=(0.9, 0.95), weight_decay=0, waiting=later.parameters())
+    ours = optim.adamw(
+        head.parameters(), lr=1.0, betas=(0.9, 0.95), weight_decay=0, waiting=later.parameters()
+    )
     rates = optim.schedule(ours, total=20, warmup=4, begin=8)
     first, second = [], []
     for _ in range(20):
@@ -46,7 +47,7 @@ def test_what_waits_has_a_warm_up_of_its_own_and_then_the_rate_of_the_others() -
     assert second[9:12] == pytest.approx([part * rate for part, rate in zip((0.25, 0.5, 0.75), first[9:])])
     assert second[12:] == first[12:] and first[12] > 0
     with pytest.raises(ValueError, match=r"nothing but the mask decoder is trained.*optim\.decoder_waits=0"):
-        optim.adamw(later.parameters(), lr=1, betas=(0, 0), weight_decay=0, waiting=later.parameters())
+        optim.adamw((), lr=1, betas=(0, 0), weight_decay=0, waiting=later.parameters())
 
 
 @pytest.mark.parametrize(
