@@ -325,6 +325,12 @@ class Recipe:
             )
         if not self.trainable.full and not self.trainable.lora.r:
             raise ValueError("trainable: nothing is trained with trainable.full empty and --lora_r 0")
+        decoder_alone = all(path.startswith("decoder.") for path in self.trainable.full)
+        if self.optim.decoder_waits and decoder_alone and not self.trainable.lora.r:
+            raise ValueError(
+                f"optim.decoder_waits={self.optim.decoder_waits:g}: nothing but the mask decoder is trained, so it cannot wait; "
+                "set optim.decoder_waits=0"
+            )
 
     def __post_init__(self) -> None:
         """Every value in its range, whether a command, code or a manifest gave it. Raises ValueError."""

@@ -10,6 +10,8 @@ from seglm.dataset.sources import describe
 from seglm.model.recipe import Recipe
 from seglm.model.terms import Language
 from seglm.model.trainable import fate
+from seglm.training import optim
+from seglm.training.settings import DECODER
 from seglm.utils.versions import outside
 
 LEAST_TALK = 0.01  # share of the draws in which nothing is segmented, which keeps a model talking
@@ -34,14 +36,31 @@ def draws(recipe: Recipe, sources: Sequence[Sized], *, world_size: int) -> list[
 
     Draws are random, so these are the numbers to be expected.
     """
-    schedule = recipe.schedule
-    steps = schedule.epochs * schedule.steps_per_epoch
+    schedule, steps = recipe.schedule, _steps(recipe)
+    begins = {
+        family: begin
+        for begin, _, now in reversed(phases(recipe.data.shares(), recipe.data.joins))
+        for family, rate in now.items()
+        if rate
+    }
     images = steps * schedule.batch_size * schedule.grad_accumulation_steps * world_size
     return [
         f"{source.name}: {len(source):,} samples, {100 * share:.1f} % of the draws: {share * images:,.0f} in {steps:,} steps, "
         f"each {share * images / len(source):.2g} times"
+        + (
+            f", from step {1 + optim.first_step(begin, total=steps):,} on"
+            if (begin := begins.get(source.family))
+            else ""
+        )
         for source, share in zip(sources, shares(recipe, sources), strict=True)
     ]
+
+
+def waiting(recipe: Recipe) -> str:
+    """When the mask decoder begins to learn, if it waits; else empty."""
+    if not recipe.optim.decoder_waits or not _trains_decoder(recipe):
+        return ""
+    return f"the mask decoder stays as it is for {_decoder_begins(recipe):,} of {_steps(recipe):,} steps"
 
 
 def doubts(recipe: Recipe, sources: Sequence[Sized], *, new_tokens: Collection[str]) -> Iterator[str]:
@@ -63,5 +82,22 @@ def doubts(recipe: Recipe, sources: Sequence[Sized], *, new_tokens: Collection[s
             f"{', '.join(new_tokens)} will never be written: new to these weights, and {why}; no generated answer will have "
             "a mask. Name llm.lm_head in trainable.full and give terms.language.weight, or score evaluate.protocol=forced"
         )
+    if _trains_decoder(recipe) and 0 < _decoder_begins(recipe) == _steps(recipe) - 1:
+        yield (
+            f"the mask decoder is never trained: optim.decoder_waits={recipe.optim.decoder_waits:g} leaves it one step of "
+            f"{_steps(recipe):,}, the first of its warm-up, whose rate is 0; give less"
+        )
     for line in outside():
         yield f"not the packages this was tried with: {line}"
+
+
+def _steps(recipe: Recipe) -> int:
+    return recipe.schedule.epochs * recipe.schedule.steps_per_epoch
+
+
+def _decoder_begins(recipe: Recipe) -> int:
+    return optim.first_step(recipe.optim.decoder_waits, total=_steps(recipe))
+
+
+def _trains_decoder(recipe: Recipe) -> bool:
+    return any(f"{path}.".startswith(DECODER) for path in recipe.trainable.full)

@@ -179,7 +179,7 @@ def heading(recipe: Recipe, reason: str, sources: Sequence[Source], built: Built
         ),
         ("weights", " + ".join(built.checkpoint.places)),
         ("trained", str(built.table)),
-        ("schedule", effective_batch(recipe)),
+        ("schedule", "\n".join(filter(None, (effective_batch(recipe), forecast.waiting(recipe))))),
         *(("WARNING", doubt) for doubt in doubts),
     ]
 

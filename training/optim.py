@@ -45,6 +45,11 @@ def adamw(
     )
 
 
+def first_step(share: float, *, total: int) -> int:
+    """How many of `total` steps go by before what waits for this share of them."""
+    return int(share * total)
+
+
 def warmup_decay(step: int, *, total: int, warmup: int) -> float:
     """What the learning rate is multiplied with in optimizer step `step` (0 is the first).
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from seglm.training import optim
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -41,7 +43,7 @@ class Settings:
     @property
     def decoder_begins(self) -> int:
         """How many steps of the run the mask decoder waits."""
-        return int(self.decoder_waits * self.total_steps)
+        return optim.first_step(self.decoder_waits, total=self.total_steps)
 
     def check(self, module: nn.Module, device: torch.device) -> None:
         """Raises ValueError for fp16 without a GPU and for a trained weight that is not float32."""

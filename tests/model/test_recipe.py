@@ -136,6 +136,11 @@ def test_every_shipped_recipe_is_fit_to_be_trained_and_used() -> None:
         ),
         ("lisa_7b", "trainable.lora.targets=query", "query would get no adapter"),
         ("lisa_7b", "trainable.lora.r=0 trainable.full=", "nothing is trained"),
+        (
+            "lisa_tiny",
+            "trainable.lora.r=0 trainable.full=decoder.mask_decoder",
+            "decoder_waits=0.25: nothing but the mask decoder is trained, so it cannot wait",
+        ),
         ("lisa_7b", "backbone.template=vicuna", "vicuna"),
         ("lisa_7b", "fusion=KeyFusion", "fuses the slots with a key token, and recipe lisa_7b has none"),
         ("keyseg_7b", "fusion=Identity", "terms.keyword aligns what fusion=KeyFusion projects"),

@@ -50,6 +50,26 @@ def test_a_family_that_joins_later_has_fewer_draws_and_the_others_more() -> None
     recipe = replace(recipe, data=replace(recipe.data, joins={"refer_seg": 0.25}))
     parts = forecast.shares(recipe, [SEEN, *REFERRED])
     assert parts == pytest.approx([(5 + 15 / 4) / 20, 15 * 3 / 8 / 20, 15 * 3 / 8 / 20])
+    first, *later = forecast.draws(recipe, [SEEN, *REFERRED], world_size=2)
+    assert first.endswith("times") and all(line.endswith("times, from step 6 on") for line in later)
+
+
+def test_a_decoder_that_waits_is_told_and_one_that_waits_to_the_end_doubted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forecast, "outside", list)
+    recipe, sources = mixed(reason_seg=1, vqa=1), [SEEN, TALKED]
+
+    def waits(share: float, **changes: object) -> Recipe:
+        optim = replace(recipe.optim, decoder_waits=share)
+        return replace(recipe, optim=optim, trainable=replace(recipe.trainable, **changes))  # type: ignore[arg-type]
+
+    assert forecast.waiting(waits(0.25)) == "the mask decoder stays as it is for 5 of 20 steps"
+    assert not forecast.waiting(recipe) and not forecast.waiting(waits(0.25, full=("project",)))
+    assert not list(forecast.doubts(waits(0.9), sources, new_tokens=()))
+    [doubt] = forecast.doubts(waits(0.95), sources, new_tokens=())
+    assert "never trained: optim.decoder_waits=0.95 leaves it one step of 20" in doubt
+    assert not list(forecast.doubts(waits(0.95, full=("project",)), sources, new_tokens=()))
 
 
 def test_a_mixture_without_words_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
