@@ -92,6 +92,8 @@ def parse(text: str, hint: Any, path: str) -> object:
     if dataclasses.is_dataclass(hint):
         names = ", ".join(f"{path}.{field.name}" for field in dataclasses.fields(hint))
         raise ValueError(f"{path} has fields of its own; set one of {names}")
+    if origin is Mapping:
+        raise ValueError(f"{path} has entries, each with a value of its own; set {path}.NAME={text}")
     raise ValueError(
         f"{path} holds a function and is chosen in code: write a variant of the recipe in model/systems"
     )

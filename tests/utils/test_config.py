@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pytest
@@ -36,6 +36,7 @@ class Run:
     optim: Optim = Optim()
     terms: tuple[Term, ...] = (Term("bce", 2.0), Term("dice", 0.5))
     draw: Callable[[Any], str] = spell
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 RUN = Run("base")
@@ -85,6 +86,7 @@ def test_a_field_takes_the_value_its_text_spells(path: str, text: str, want: obj
         ("optim.betas", "1", "has 1 values; it needs 2"),
         ("optim.lr+", "1", "only a tuple can be added to"),
         ("terms.dise.weight", "1", "unknown item of terms 'dise'; did you mean dice?"),
+        ("rates", "2", "set rates.NAME=2"),
         ("draw", "print", "chosen in code"),
         ("name.first", "x", "unknown setting 'name.first'"),
     ],
