@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
 SAMPLES, STEPS, ENOUGH = 8, 300, 0.9
 LOOK_EVERY = 20  # steps between two looks at the IoU; training stops as soon as it is reached
+LOOKED = 100  # samples that are looked at for each that is wanted
 LEARNING_RATE = 2e-3
 WARMUP = 10
 
@@ -64,9 +64,13 @@ def overfit(
     lr: float = LEARNING_RATE,
     device: str = "cpu",
 ) -> Outcome:
-    """Trains on the first samples that have masks, all in one batch, until their IoU is enough or the steps are used up."""
+    """Trains on the first samples that have masks, all in one batch, until their IoU is enough or the steps are used up.
+
+    Families that join a run later are there from the start. Raises ValueError if next to no sample has a mask.
+    """
     import torch
 
+    recipe = replace(recipe, data=replace(recipe.data, joins={}))
     recipe.check(World(device=torch.device(device)))
     recipe.check_draws()
     sources = training_sources(recipe)
@@ -96,16 +100,18 @@ def overfit(
 
 
 def first_with_masks(samples: TrainingSet, wanted: int) -> list[Example]:
-    """The first samples of the mixture that ask for a mask."""
-
-    def with_masks() -> Iterator[Example]:
-        for number in count():
-            example = samples[number]
-            if any(branch.slots for branch in example.branches):
-                yield example
-
-    source = with_masks()
-    return [next(source) for _ in range(wanted)]
+    """The first samples of the mixture that ask for a mask. Raises ValueError if there are not enough among LOOKED for each."""
+    found: list[Example] = []
+    for number in range(LOOKED * wanted):
+        example = samples[number]
+        if any(branch.slots for branch in example.branches):
+            found.append(example)
+        if len(found) == wanted:
+            return found
+    raise ValueError(
+        f"--samples {wanted}: of the first {LOOKED * wanted} samples of this mixture {len(found)} ask for a mask; name families "
+        "with masks in data.mixture, with a rate in data.rates"
+    )
 
 
 def _look(model: Segmenter, batch: Batch, step: int) -> Outcome:

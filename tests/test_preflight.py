@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from seglm import preflight
+from seglm.dataset.faults import Fault
+from seglm.dataset.pipeline import TrainingSet
 from seglm.dataset.toy.write import write
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
-from seglm.preflight import ENOUGH, main, overfit
+from seglm.preflight import ENOUGH, first_with_masks, main, overfit
 from seglm.utils.config import override
+from tests.tiny import tiny_example
 
 
 @pytest.mark.slow
@@ -36,3 +43,24 @@ def test_eight_samples_are_learnt_to_an_iou_above_0_9(
     ]
     assert main(arguments) == 1  # one step teaches nothing, and it says so
     assert "FAILED: IoU" in capsys.readouterr().out
+
+
+def test_families_that_join_a_run_later_are_among_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = named("sa2va_tiny")
+    assert recipe.data.joins
+
+    def look(recipe: Recipe) -> tuple[()]:
+        assert not recipe.data.joins
+        raise Fault("looked at")
+
+    monkeypatch.setattr(preflight, "training_sources", look)
+    with pytest.raises(Fault, match="looked at"):
+        overfit(recipe)
+
+
+def test_a_mixture_without_masks_is_refused_and_not_searched_for_ever() -> None:
+    example = tiny_example(("Sure, {}.",))
+    words = replace(example, branches=tuple(replace(branch, slots=()) for branch in example.branches))
+    samples = cast(TrainingSet, [words] * 200)
+    with pytest.raises(ValueError, match="of the first 200 samples of this mixture 0 ask for a mask"):
+        first_with_masks(samples, 2)
