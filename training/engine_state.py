@@ -97,6 +97,10 @@ def _load(engine: Engine, folder: Path, tag: str) -> None:
     path, _ = engine.deepspeed.load_checkpoint(str(folder), tag=tag, load_module_strict=False)
     if path is None:
         raise RuntimeError(f"DeepSpeed found no state in {folder / tag}")
+    # A universal checkpoint gives one tensor to all groups of ZeRO-3, so that a step would count in each of them for all.
+    for state in engine.deepspeed.basic_optimizer.state.values():
+        if "step" in state:
+            state["step"] = state["step"].clone()
     engine.follow_settings()
 
 

@@ -19,7 +19,7 @@ from seglm.training.settings import Settings
 from seglm.training.trainer import Trainer
 from seglm.utils import dist
 from seglm.utils.answers import Output
-from tests.training.tiny import Gathering, Numbers, NumberSet, TwoTerms, collate
+from tests.training.tiny import Gathering, Numbers, NumberSet, TwoTerms, WithDecoder, collate
 
 BASIC = Gathering(total_steps=6, batch_size=8, warmup_steps=2, lr=1e-2)
 pytestmark = pytest.mark.usefixtures("alone")
@@ -72,19 +72,6 @@ def test_the_engine_is_plain_pytorch_with_clipping_and_schedule() -> None:
     assert losses == pytest.approx(plain, rel=1e-6)
     flat = torch.cat([p.detach().flatten() for p in model.parameters() if p.requires_grad])
     assert torch.allclose(weights, flat, rtol=1e-5, atol=1e-7)
-
-
-class WithDecoder(TwoTerms):
-    """The same, one of whose heads is called as a mask decoder is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.decoder = nn.ModuleDict({"masks": self.masks})
-        del self.masks
-
-    @property
-    def masks(self) -> nn.Module:  # type: ignore[override]
-        return self.decoder["masks"]
 
 
 @pytest.mark.parametrize("zero", [1, 2, 3])

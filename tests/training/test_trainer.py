@@ -153,13 +153,14 @@ def test_zero_to_fp32_yields_the_trained_weights_exactly(zero: int, tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("waits", [0.0, 0.5])
 @pytest.mark.parametrize("zero, sizes", [(1, (2, 1)), (2, (1, 2)), (3, (2, 1))])
 def test_a_run_goes_on_at_another_number_of_processes(
-    zero: int, sizes: tuple[int, int], tmp_path: Path
+    zero: int, sizes: tuple[int, int], waits: float, tmp_path: Path
 ) -> None:
     """The same global batch: the losses go on as they would have, to rounding."""
     whole, run = tmp_path / "whole", tmp_path / "run"
-    options = (f"zero={zero}", "dropout=0")
+    options = (f"zero={zero}", "dropout=0", f"waits={waits}")
     run_ranks(tmp_path, 1, whole, *options).result  # noqa: B018
     run_ranks(tmp_path, sizes[0], run, *options, "die_step=8", "die_at=6")
     run_ranks(tmp_path, sizes[1], run, *options, "resume=1").result  # noqa: B018

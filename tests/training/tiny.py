@@ -61,6 +61,19 @@ class TwoTerms(nn.Module):
         return {"words": len(batch.inputs), "masks": int(batch.has_second.sum())}
 
 
+class WithDecoder(TwoTerms):
+    """The same, one of whose heads is called as a mask decoder is."""
+
+    def __init__(self, *, dropout: float = 0.0) -> None:
+        super().__init__(dropout=dropout)
+        self.decoder = nn.ModuleDict({"masks": self.masks})
+        del self.masks
+
+    @property
+    def masks(self) -> nn.Module:  # type: ignore[override]
+        return self.decoder["masks"]
+
+
 class NumberSet(torch.utils.data.Dataset[tuple[str, Tensor, bool]]):
     """Sample n is a function of n."""
 

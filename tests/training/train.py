@@ -25,7 +25,7 @@ from seglm.training.sampler import Feed
 from seglm.training.trainer import Trainer
 from seglm.utils import dist, log, rng
 from tests.training.processes import die_at
-from tests.training.tiny import Gathering, NumberSet, TwoTerms, collate
+from tests.training.tiny import Gathering, NumberSet, TwoTerms, WithDecoder, collate
 
 DEFAULTS: Mapping[str, float] = {
     "zero": 1,
@@ -34,6 +34,7 @@ DEFAULTS: Mapping[str, float] = {
     "per_epoch": 4,
     "accumulation": 1,
     "dropout": 0.3,
+    "waits": 0.0,
     "seconds": 0.0,
     "resume": 0,
     "overwrite": 0,
@@ -114,7 +115,7 @@ def main(folder: str, *settings: str) -> None:
     run = open_run(folder, resume=bool(options["resume"]), overwrite=bool(options["overwrite"]))
     log.start(run.log)
     rng.seed(1)
-    model = TwoTerms(dropout=options["dropout"])
+    model = (WithDecoder if options["waits"] else TwoTerms)(dropout=options["dropout"])
     if options["broken"]:
         model.masks.weight.register_hook(lambda gradient: 0 * gradient)
         model.masks.bias.register_hook(lambda gradient: 0 * gradient)
@@ -129,6 +130,7 @@ def main(folder: str, *settings: str) -> None:
             zero=int(options["zero"]),  # type: ignore[arg-type]
             warmup_steps=2,
             lr=1e-2,
+            decoder_waits=options["waits"],
         ),
     )
     feed = Feed(
