@@ -30,7 +30,7 @@ from seglm.model.recipes import listing
 from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import BASES, WITHOUT_BASE, layout_of, manifest_of
 from seglm.model.trainable import fate
-from seglm.training import saves
+from seglm.training import forecast, saves
 from seglm.training.engine import Engine
 from seglm.training.from_recipe import (
     check_batch,
@@ -156,6 +156,7 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
         save_every=SaveEvery.of(options.save_every),
         keep=options.keep,
         best_by="jf" if benchmark(recipe.evaluate.dataset).is_of_videos else "giou",
+        tripwire_behind=forecast.without_masks(recipe, sources),
     )
     hooks = Hooks(
         validate=None if options.no_eval else partial(validate, out_dir=run.evaluation("validation")),

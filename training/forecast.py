@@ -56,6 +56,17 @@ def draws(recipe: Recipe, sources: Sequence[Sized], *, world_size: int) -> list[
     ]
 
 
+def without_masks(recipe: Recipe, sources: Sequence[Sized]) -> int:
+    """How many steps of the run go by before the first family joins that has masks; 0 if none has."""
+    drawing = {source.family for source in sources if describe(source.name)[0].scored is not None}
+    begins = (
+        begin
+        for begin, _, now in phases(recipe.data.shares(), recipe.data.joins)
+        if any(now[family] for family in drawing)
+    )
+    return optim.first_step(next(begins, 0.0), total=_steps(recipe))
+
+
 def waiting(recipe: Recipe) -> str:
     """When the mask decoder begins to learn, if it waits; else empty."""
     if not recipe.optim.decoder_waits or not _trains_decoder(recipe):

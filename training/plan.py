@@ -43,6 +43,8 @@ class Plan:
     """the validation score that decides which state is the best; higher is better"""
     tripwire: int = 20
     """after this many steps every group of weights must have moved; 0 does not look"""
+    tripwire_behind: int = 0
+    """steps that do not count for it, because no sample of them asks for a mask"""
 
     @property
     def steps(self) -> int:

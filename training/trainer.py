@@ -157,11 +157,11 @@ class Trainer:
 
     def _tripwires(self) -> dict[int, Tripwire]:
         """After which step which weights must have moved: those that wait a while later than the others."""
-        waiting, look = self.engine.waiting, self.plan.tripwire
-        later = look + self.engine.settings.decoder_begins
+        waiting, look, behind = self.engine.waiting, self.plan.tripwire, self.plan.tripwire_behind
+        later = max(behind, self.engine.settings.decoder_begins)
         due: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
         for name, shard in self.engine.shards().items():
-            due[later if name in waiting else look][name] = shard
+            due[look + (later if name in waiting else behind)][name] = shard
         return {
             step: Tripwire(some, self.hooks.group_of)
             for step, some in due.items()

@@ -100,14 +100,20 @@ def test_a_run_too_short_to_wait_keeps_its_groups_for_a_longer_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "judged_at"), [(40, {5: "the others", 15: "the decoder"}), (3, {5: "both"})]
+    ("total", "behind", "judged_at"),
+    [
+        (40, 0, {5: "the others", 15: "the decoder"}),
+        (40, 8, {13: "the others", 15: "the decoder"}),
+        (40, 20, {25: "both"}),
+        (3, 0, {5: "both"}),
+    ],
 )
 def test_each_weight_is_judged_once_and_kept_once_a_decoder_behind_its_wait(
-    total: int, judged_at: dict[int, str], tmp_path: Path
+    total: int, behind: int, judged_at: dict[int, str], tmp_path: Path
 ) -> None:
     engine = Engine(WithDecoder(), replace(BASIC, total_steps=total, decoder_waits=0.25))
     feed: Feed[Numbers] = Feed(NumberSet(), collate, BASIC.batch_size)
-    plan = Plan(epochs=1, steps_per_epoch=total, seed=0, tripwire=5)
+    plan = Plan(epochs=1, steps_per_epoch=total, seed=0, tripwire=5, tripwire_behind=behind)
     tripwires = Trainer(engine, feed, RunFolder(tmp_path), plan, Hooks())._tripwires()
     engine.close()
     others = set(engine.trained) - engine.waiting

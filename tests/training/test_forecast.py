@@ -54,6 +54,17 @@ def test_a_family_that_joins_later_has_fewer_draws_and_the_others_more() -> None
     assert first.endswith("times") and all(line.endswith("times, from step 6 on") for line in later)
 
 
+@pytest.mark.parametrize(
+    ("joins", "steps"),
+    [({}, 0), ({"vqa": 0.5}, 0), ({"reason_seg": 0.25, "refer_seg": 0.5}, 5), ({"refer_seg": 0.5}, 0)],
+)
+def test_steps_before_the_first_masks_are_known(joins: dict[str, float], steps: int) -> None:
+    recipe = mixed(reason_seg=1, refer_seg=3, vqa=1)
+    recipe = replace(recipe, data=replace(recipe.data, joins=joins))
+    assert forecast.without_masks(recipe, [SEEN, *REFERRED, TALKED]) == steps
+    assert forecast.without_masks(mixed(vqa=1), [TALKED]) == 0
+
+
 def test_a_decoder_that_waits_is_told_and_one_that_waits_to_the_end_doubted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
