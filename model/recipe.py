@@ -155,7 +155,7 @@ class Data:
         if self.order != "drawn" and any(self.joins.values()):
             raise ValueError(
                 f"data.joins={dict(self.joins)}: with data.order={self.order} every sample is taken in each pass; give "
-                "data.order=drawn"
+                "data.order=drawn, or each of these families 0"
             )
         return dict(zip(self.mixture, self.rates, strict=True))
 

@@ -16,7 +16,8 @@ from seglm.utils.atomic import write_atomic
 
 Row = dict[str, float]
 COUNTERS = ("step", "epoch")
-ASIDE = (*COUNTERS, "lr", "grad_norm", "seconds", "images_per_second", "waiting")
+RATES = ("lr", "lr_decoder")
+ASIDE = (*COUNTERS, *RATES, "grad_norm", "seconds", "images_per_second", "waiting")
 """columns of metrics.csv that are no losses"""
 
 
@@ -95,11 +96,13 @@ def draw(path: Path, metrics: Sequence[Row], scores: Sequence[Row]) -> None:
     figure.subplots_adjust(left=0.12, right=0.97, top=0.98, bottom=0.07, hspace=0.1)
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 2))
-    losses = [name for name in (metrics[0] if metrics else {}) if name not in ASIDE]
+    columns_of_metrics = metrics[0] if metrics else {}
+    losses = [name for name in columns_of_metrics if name not in ASIDE]
+    rates = [name for name in RATES if name in columns_of_metrics]
     names = {name: None for row in scores for name in row if name not in ASIDE}
     for axis, rows, columns, title in (
         (axes[0], metrics, losses, "loss"),
-        (axes[1], metrics, ["lr"], "learning rate"),
+        (axes[1], metrics, rates, "learning rate"),
         (axes[2], scores, list(names), "validation"),
     ):
         for column in columns:

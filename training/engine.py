@@ -51,6 +51,8 @@ class Step:
     """the samples of each of this rank's micro-batches"""
     lr: float
     """the rate this step used"""
+    lr_decoder: float | None
+    """that of a mask decoder that waits, or waited; None where all have the same"""
     stop: bool
     """whether any rank was asked to stop"""
     save: bool
@@ -124,7 +126,7 @@ class Engine:
         )
         self.phase = f"step {self.steps + 1}: counting"
         counts, (any_stop, any_save) = self._count(batches, (stop, save))
-        lr = float(self.deepspeed.optimizer.param_groups[0]["lr"])
+        lr, *later = (float(group["lr"]) for group in self.deepspeed.optimizer.param_groups)
         numbers = []
         for index, batch in enumerate(batches):
             where = f"step {self.steps + 1}, micro-batch {index + 1} of {len(batches)}"
@@ -135,7 +137,8 @@ class Engine:
                     raise
                 raise MemoryError(out_of_memory.message(self.phase, batch, self.device)) from error
         keys = tuple(batch.keys for batch in batches)
-        step = Step(self.steps, torch.stack(numbers), counts, keys, lr, any_stop, any_save)
+        lr_decoder = later[0] if later else None
+        step = Step(self.steps, torch.stack(numbers), counts, keys, lr, lr_decoder, any_stop, any_save)
         self._account(step)
         return step
 

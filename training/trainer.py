@@ -183,7 +183,7 @@ class Trainer:
 
     def report(self) -> Row:
         """Writes one row of means over the steps since the last one; all ranks call. Raises as `_read`."""
-        lr = self._unread[-1].lr
+        last = self._unread[-1]
         self._read()
         since, seconds = self._since, time.monotonic() - self._began
         timed = len(since) - self._carried
@@ -194,7 +194,8 @@ class Trainer:
                 name: _mean([values[name] for values in since if name in values])
                 for name in dict.fromkeys(name for values in since for name in values)
             },
-            "lr": lr,
+            "lr": last.lr,
+            **({} if last.lr_decoder is None else {"lr_decoder": last.lr_decoder}),
             "grad_norm": self.engine.grad_norm(),
             "seconds": seconds / timed,
             "images_per_second": timed * self.feed.per_step / seconds,

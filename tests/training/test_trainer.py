@@ -34,6 +34,19 @@ def test_a_run_leaves_what_its_user_looks_for(straight: Path) -> None:
     assert "weights have moved by" in (straight / "log.txt").read_text()
 
 
+def test_the_rate_of_a_decoder_that_waits_has_its_own_column(straight: Path, tmp_path: Path) -> None:
+    """Of 12 steps it waits for 6; a warm-up of two steps begins with the rate 0."""
+    run_ranks(tmp_path, 1, tmp_path / "run", "waits=0.5", "validate=0").result  # noqa: B018
+    rows = read(tmp_path / "run" / "metrics.csv")
+    assert [row["lr"] for row in rows] == [row["lr"] for row in read(straight / "metrics.csv")]
+    assert [row["lr_decoder"] for row in rows] == [
+        *[0] * 7,
+        rows[7]["lr"] / 2,
+        *(row["lr"] for row in rows[8:]),
+    ]
+    assert "lr_decoder" not in read(straight / "metrics.csv")[0]
+
+
 def test_tensorboard_counts_optimizer_steps_of_the_whole_run(straight: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
