@@ -18,6 +18,7 @@ from typing import Annotated
 import cv2
 import numpy as np
 
+from seglm.dataset.mixture import phases
 from seglm.dataset.pipeline import TrainingSet
 from seglm.evaluation.pictures.masks import IGNORED, MASK_COLOURS, Mask, Picture
 from seglm.evaluation.pictures.sheet import Layer, Panel, Row, sheet
@@ -25,6 +26,7 @@ from seglm.evaluation.pictures.strip import spread
 from seglm.evaluation.pictures.text import PAPER
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.load import start
+from seglm.model.recipe import Recipe
 from seglm.preflight import add_recipe_flags, chosen_recipe
 from seglm.training.from_recipe import training_set, training_sources
 from seglm.utils.atomic import write_atomic
@@ -158,7 +160,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     examples = first(training_set(recipe, sources, model), options.samples)
     for path in write(options.out, examples, model.encoder, title=f"{recipe.name}: what it is taught"):
         sys.stdout.write(f"{path}\n")
+    if later := joining(recipe):
+        said = " ".join(f"data.joins.{family}=0" for family in later)
+        sys.stdout.write(
+            f"not among them, because a run draws them later: {', '.join(later)}; {said} shows them\n"
+        )
     return 0
+
+
+def joining(recipe: Recipe) -> list[str]:
+    """The families that are not drawn from at the start of a run."""
+    first = phases(rates := recipe.data.shares(), recipe.data.joins)[0][2]
+    return [family for family, rate in rates.items() if rate and not first[family]]
 
 
 if __name__ == "__main__":

@@ -73,6 +73,11 @@ def test_a_clip_is_a_strip_of_its_frames_each_with_its_own_masks(frames: int, sh
     assert len(row.panels) == 6
 
 
+def test_families_that_a_run_draws_later_are_named() -> None:
+    assert preview.joining(recipe("videolisa_tiny")) == ["vos", "refer_seg_video"]
+    assert preview.joining(recipe("lisa_tiny")) == []
+
+
 @pytest.mark.slow
 def test_the_first_samples_of_the_toy_mixture_are_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -86,3 +91,5 @@ def test_the_first_samples_of_the_toy_mixture_are_written(
     assert text.count("== ") == 5 and "[[" in text and recipe("lisa_tiny").seg_token in text
     with Image.open(out / "samples.png") as sheet:
         assert sheet.height > 5 * 100
+    assert preview.main([*flags, "data.joins.vqa=0.5"]) == 0
+    assert "later: vqa; data.joins.vqa=0 shows them" in capsys.readouterr().out
