@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from seglm.dataset.faults import of_no_data_set
 from seglm.dataset.frames import read_frame
 from seglm.dataset.given import sample_of, sample_of_video
-from seglm.dataset.readers.video import Video, is_picture, open_whole
+from seglm.dataset.readers.video import Video, is_picture, open_video, open_whole
 from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.chat_files import claimed, earlier
 from seglm.evaluation.asking.open_model import open_model
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if flag and is_picture(about):
             raise ValueError(f"{flag}: {about} is a picture; leave the flag out, or give a video")
         if given.keyframes:
-            _key_frame(given.keyframes, about, given.prompt, open_whole(about, str(about)))
+            _key_frame(given.keyframes, about, given.prompt, open_video(about, str(about)))
     _escape_what_is_no_utf8()
     model = _open(given)
     how = propagation(given, str(model.backbone.device))

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.sizes import Size
 from seglm.dataset.rows import shared_prefix
 from seglm.model.backbones.projected import ProjectedBackbone
-from seglm.model.decoders.sam import SamDims
+from seglm.model.decoders.sam import SamDecoder, SamDims
 from seglm.model.segmenter import Segmenter
 from seglm.utils.types import IGNORE_LABEL, Example
 
@@ -44,16 +44,17 @@ class Units:
 
 
 @torch.no_grad()
-def units(model: Segmenter, size: Size, example: Example) -> Units:
+def units(model: Segmenter, example: Example) -> Units:
     """Counted on one image, alone."""
     backbone, decoder = model.backbone, model.decoder
     assert isinstance(backbone, ProjectedBackbone), f"the sizes are those of LLaVA, not of {type(backbone)}"
+    assert isinstance(decoder, SamDecoder), f"the sizes are those of SAM, not of {type(decoder)}"
     drawn, vision = (
         torch.from_numpy(array[:1]).to(backbone.device) for array in (example.drawn, example.vision)
     )
     prompt = torch.zeros((1, 1, decoder.prompt_dim), device=backbone.device)
     with model.autocast():
-        encode = executed(lambda: decoder.encode(drawn, [example.resized])) - _widened(size.sam)
+        encode = executed(lambda: decoder.encode(drawn, [example.resized])) - _widened(decoder.dims)
         see = executed(lambda: backbone.projector(backbone.see(vision)))
     features = decoder.blank(backbone.device)
     return Units(encode, see, executed(lambda: decoder.decode(features, prompt)))

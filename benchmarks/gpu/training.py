@@ -114,7 +114,7 @@ class Trainer:
 def training(bench: Bench) -> Generator[Row, None, None]:
     """One optimizer step of the size's images: forward, backward, clipping, AdamW on float32 weights."""
     trainer = Trainer(bench)
-    minimum = least(bench.size, bench.examples, units(bench.model, bench.size, bench.examples[0]))
+    minimum = least(bench.size, bench.examples, units(bench.model, bench.examples[0]))
     try:
         for variant in VARIANTS:
             if reason := no_attention(variant.attention, bench.device):

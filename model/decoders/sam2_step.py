@@ -81,10 +81,7 @@ def step(
             drawn, high = _given(decoder, (fine, middle), coarse, masks.float())
         else:
             reading = memory.read(frame)
-            is_blind = (
-                conditioning or not reading.memories
-            )  # also where no frame that is looked back on was drawn
-            if is_blind:
+            if conditioning or not reading.memories:  # also where no frame that is looked back on was drawn
                 conditioned = decoder.without_memory(coarse)
             else:
                 with torch.autocast(device, enabled=mixed):
