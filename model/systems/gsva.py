@@ -193,5 +193,5 @@ def gsva_llama2_13b() -> Recipe:
 def gsva_tiny() -> Recipe:
     """The same system on the committed tiny bases and the toy world."""
     recipe = toy_sized(gsva_7b(), name="gsva_tiny")
-    data = replace(recipe.data, sets={**SETS, "refer_seg": ("grefcoco",)}, rates=(1.0, 6.0, 0.5, 2.5))
+    data = replace(recipe.data, sets={**SETS, "refer_seg": ("grefcoco",)}, rates=(1.0, 6.0, 2.5, 2.5))
     return replace(recipe, script=all_in_one_or_each, data=data)

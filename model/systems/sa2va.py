@@ -262,12 +262,10 @@ def sa2va_tiny() -> Recipe:
         replace(term, points=points) if isinstance(term, PointBce | PointDice) else term
         for term in recipe.terms
     )
-    # Conversations at six times the rate of the other toy recipes, with which it forgets to talk (docs/numbers.md).
-    sem_seg, refer_seg, _, reason_seg = recipe.data.rates
     data = replace(
         recipe.data,
         mixture=(*SETS, "refer_seg_video"),
-        rates=(sem_seg, refer_seg, 3.0, reason_seg, 8.0),
+        rates=(*recipe.data.rates, 8.0),
         sets={**SETS, "refer_seg_video": ("ref_youtube_vos", "mevis")},
         joins={"refer_seg_video": JOINS},
     )

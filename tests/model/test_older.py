@@ -24,12 +24,13 @@ COMMON = (
     "--no_eval --epochs 1 --steps_per_epoch 2 --batch_size 2 --lora_r 2 --lora_alpha 4 optim.warmup_steps=2 "
     "optim.decoder_waits=0 project.as_point=false"
 ).split()
+RATES = "data.rates=1.5,3,0.5,6"
 TYPED = {
-    "lisa": ["--recipe", "lisa_tiny"],
-    "gsva": ["--recipe", "gsva_tiny", "engine.rejected_masks=peer"],
-    "keyseg": ["--recipe", "keyseg_tiny", "fusion.hidden=16"],
+    "lisa": ["--recipe", "lisa_tiny", RATES],
+    "gsva": ["--recipe", "gsva_tiny", "data.rates=1,6,0.5,2.5", "engine.rejected_masks=peer"],
+    "keyseg": ["--recipe", "keyseg_tiny", RATES, "fusion.hidden=16"],
     "keyseg_faithful": [
-        "--recipe", "keyseg_tiny", "fusion.kind=faithful", "fusion.hidden=16", "decoder.restart=true",
+        "--recipe", "keyseg_tiny", RATES, "fusion.kind=faithful", "fusion.hidden=16", "decoder.restart=true",
     ],
 }  # fmt: skip
 """folder -> its command, but for what is COMMON; whoever changes a number of a recipe on purpose adds the old one here"""
