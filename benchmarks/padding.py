@@ -25,19 +25,20 @@ from seglm.model.build import build
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
 from seglm.training.from_recipe import training_set, training_sources
+from seglm.utils.batch import Batch
 from seglm.utils.flags import Parser
-from seglm.utils.types import Batch, Example
+from seglm.utils.types import Example
 
 TOLERANCE = 1e-5
 
 
-def toy(dataset_dir: str, batches: int) -> tuple[Segmenter, list[list[Example]]]:
-    """`gsva_tiny` on its bases, and its first micro-batches on the toy world."""
-    recipe = named("gsva_tiny")
+def toy(name: str, dataset_dir: str, batches: int) -> tuple[Segmenter, list[list[Example]]]:
+    """A toy recipe on its bases, and its first micro-batches on the toy world, all families from the start; no dropout."""
+    recipe = named(name)
     lora = replace(recipe.trainable.lora, dropout=0.0)
     recipe = replace(
         recipe,
-        data=replace(recipe.data, dataset_dir=dataset_dir),
+        data=replace(recipe.data, dataset_dir=dataset_dir, joins={}),
         trainable=replace(recipe.trainable, lora=lora),
     )
     model = build(recipe).model.train()
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if options.batches:
-        model, micro = toy(options.dataset_dir, options.batches)
+        model, micro = toy("gsva_tiny", options.dataset_dir, options.batches)
         report("gsva_tiny, toy world", model, micro, options.budgets, options.repeats)
     report(f"GSVA's lengths, size {options.size}", *made_up(options.size), options.budgets, options.repeats)
 

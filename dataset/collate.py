@@ -12,7 +12,8 @@ import numpy as np
 
 from seglm.dataset.rows import TEXT, Rows, rows_of, stems_of
 from seglm.dataset.subjects import told_of
-from seglm.utils.types import IGNORE_LABEL, Batch, Bound, Example
+from seglm.utils.batch import Batch, Bound
+from seglm.utils.types import IGNORE_LABEL, Example
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +74,7 @@ def collate(
         masks_counted=times.total(),
         masks=tuple(_masks(examples, first_drawn, slots, jobs)),
         ignore=tuple(_ignored(example, frame) for example in examples for frame in range(len(example.drawn))),
-        ends=text.ends(examples),
+        laid=text.dialogues(),
         frame_example=tuple(number for number, example in enumerate(examples) for _ in example.drawn),
         grids=tuple(grid for example in examples for grid in example.grids),
         rotary=None if text.rotary is None else torch.from_numpy(text.rotary),

@@ -15,7 +15,8 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.utils.types import IGNORE_LABEL, Bound, Branch, Example
+from seglm.utils.batch import Bound, Laid
+from seglm.utils.types import IGNORE_LABEL, Branch, Example
 
 TEXT = -1  # `Branch.frame` of a text token
 
@@ -110,8 +111,8 @@ class Rows:
     labelled_at: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     rotary: NDArray[np.int64] | None = None
-    starts: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
-    """(example, branch) -> row, and the column at which token 0 of the branch would stand if it were unshared"""
+    laid: dict[tuple[int, int], Laid] = field(default_factory=dict)
+    """(example, branch) -> where it stands"""
 
     @staticmethod
     def of(rows: list[list[Stem]], examples: Sequence[Example]) -> Rows:
@@ -134,10 +135,12 @@ class Rows:
         self._write(
             stem.branches[0], 0, prefix, row, column, group=stem.example, branch=0, first_seen=first_seen
         )
+        shared = (column, column + prefix)
         column += prefix
         for number, branch in zip(stem.numbers, stem.branches, strict=True):
-            start, length = column - prefix, len(branch.ids)
-            self.starts[stem.example, number] = (row, start)
+            length = len(branch.ids)
+            laid = Laid(stem.example, row, shared, (column, column + length - prefix))
+            self.laid[stem.example, number] = laid
             self._write(
                 branch,
                 prefix,
@@ -149,7 +152,7 @@ class Rows:
                 first_seen=first_seen,
             )
             trained = np.flatnonzero(branch.labels != IGNORE_LABEL)
-            self.labelled_at += (row * self.ids.shape[1] + start + trained - 1).tolist()
+            self.labelled_at += (row * self.ids.shape[1] + laid.origin + trained - 1).tolist()
             self.labels += branch.labels[trained].tolist()
             column += length - prefix
 
@@ -178,17 +181,14 @@ class Rows:
         self.image_frame += (first_seen + source.frame[shown]).tolist()
         self.image_patch += source.patch[shown].tolist()
 
-    def ends(self, examples: Sequence[Example]) -> tuple[tuple[int, int, int], ...]:
-        """For each dialogue (example, row, column of its last token)."""
-        return tuple(
-            (example, row, start + len(examples[example].branches[branch].ids) - 1)
-            for (example, branch), (row, start) in sorted(self.starts.items())
-        )
+    def dialogues(self) -> tuple[Laid, ...]:
+        """Where each stands, all examples in order."""
+        return tuple(laid for _, laid in sorted(self.laid.items()))
 
     def slots(self, examples: Sequence[Example], first_drawn: list[int]) -> tuple[Bound, ...]:
         """Every slot of every branch, in order, with its place in the rows."""
         bound: list[Bound] = []
-        for (example, branch), (row, start) in sorted(self.starts.items()):
+        for (example, branch), laid in sorted(self.laid.items()):
             for placed in examples[example].branches[branch].slots:
                 frames = tuple(first_drawn[example] + frame for frame in placed.slot.frames)
                 slot = placed.slot
@@ -198,8 +198,8 @@ class Rows:
                         example,
                         branch,
                         slot.target,
-                        row,
-                        start + placed.place,
+                        laid.row,
+                        laid.origin + placed.place,
                         frames,
                         placed.word_id,
                         slot.value,

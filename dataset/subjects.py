@@ -10,7 +10,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from seglm.utils.types import Bound, Example, Target
+from seglm.utils.batch import Bound
+from seglm.utils.types import Example, Target
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from seglm.utils.types import Batch
+from seglm.utils.batch import Batch
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,7 @@ IMPLEMENTATION = {"flex": "flex_attention"}
 def implementation(engine: Engine) -> str:
     """transformers' name of the attention to use.
 
-    `auto` is SDPA, which takes any mask and so shares prefixes, or flash-attn where it is installed with a GPU and
+    `auto` is SDPA that knows of shared prefixes (`prefix_attention`), or flash-attn where it is installed with a GPU and
     nothing is shared. Raises ImportError, with the install line, if flash-attn is asked for and absent.
     """
     import torch
@@ -36,7 +36,7 @@ def implementation(engine: Engine) -> str:
 
     flash = torch.cuda.is_available() and is_flash_attn_2_available()
     if engine.attention == "auto":
-        return "flash_attention_2" if flash and not (engine.share_prefix or engine.row_tokens) else "sdpa"
+        return "flash_attention_2" if flash and not (engine.share_prefix or engine.row_tokens) else "prefix"
     if engine.attention == "flash_attention_2" and not flash:
         raise ImportError(
             "engine.attention=flash_attention_2 needs flash-attn and a GPU; install it after torch with: "
@@ -67,27 +67,27 @@ def attention_mask(
 
     window: as in `allowed`; flash attention takes it from the model's own config.
 
-    sdpa: bool [R, 1, T, T]. eager: the same as 0 and the lowest `dtype`. flex_attention: a BlockMask. flash_attention_2:
-    bool [R, T] of real tokens; its kernels know causal rows only, so every dialogue needs a row of its own.
+    sdpa and prefix: bool [R, 1, T, T]. eager: the same as 0 and the lowest `dtype`. flex_attention: a BlockMask.
+    flash_attention_2: bool [R, T] of real tokens; its kernels know causal rows only, so every dialogue needs a row of its own.
     That flash attention and rows of several dialogues, which it would mix, do not meet is seen to by `check`.
     """
     if implementation == "flex_attention":
         return flex_mask(batch.group, batch.branch, batch.positions, window=window)
     if implementation == "flash_attention_2":
-        assert len(batch.ends) == batch.ids.shape[0], f"several dialogues share a row: samples {batch.keys}"
+        assert len(batch.laid) == batch.ids.shape[0], f"several dialogues share a row: samples {batch.keys}"
         return batch.group >= 0
     free = allowed(batch.group, batch.branch, batch.positions, window=window)
     return as_mask(free, implementation=implementation, dtype=dtype)
 
 
 def as_mask(free: Tensor, *, implementation: str, dtype: torch.dtype) -> Tensor:
-    """bool [R, 1, Q, T] as it is for SDPA; 0 and the lowest `dtype` for eager and flex attention, which add it to scores.
+    """bool [R, 1, Q, T] as it is for sdpa and prefix; as 0 and the lowest `dtype` for eager and flex attention, which add it.
 
     Raises ValueError for an implementation that takes no such mask; see `any_mask`.
     """
     import torch
 
-    if implementation == "sdpa":
+    if implementation in ("sdpa", "prefix"):
         return free
     if implementation not in ("eager", "flex_attention"):
         raise ValueError(
@@ -181,5 +181,10 @@ def _may_look(
     example.
     """
     related = (group_q == group_k) & (group_q >= 0) & ((branch_k == 0) | (branch_k == branch_q))
-    seen = related & (position_q >= position_k)
+    return related & in_time(position_q, position_k, window)
+
+
+def in_time(position_q: Tensor, position_k: Tensor, window: int | None) -> Tensor:
+    """Of two tokens of one dialogue: the key is not later, and not too long ago."""
+    seen = position_q >= position_k
     return seen if window is None else seen & (position_q - position_k < window)

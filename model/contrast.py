@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, normalize
 
 from seglm.model.terms import Predicted, Term
+from seglm.utils.batch import Batch
 from seglm.utils.ranges import FILLED, Count, Names, Positive
-from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter

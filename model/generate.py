@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seglm.model.attention import allowed
-from seglm.utils.types import Batch
+from seglm.utils.batch import Batch
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
@@ -41,7 +41,7 @@ def generate(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[_Wr
     A token is fed to the model after it was written, also the last one if it is a slot and the recipe reads the state at it.
     """
     layout = _Layout.of(batch)
-    written = [_Written(example, [], []) for example, _, _ in batch.ends]
+    written = [_Written(laid.example, [], []) for laid in batch.laid]
     with model.autocast(), model.backbone.generating() as cache:
         states = model.backbone.hidden(batch, cache=cache)
         heads = states.flatten(0, 1)[layout.last_at]
@@ -114,12 +114,12 @@ class _Layout:
         device, (rows, columns) = batch.ids.device, batch.ids.shape
         seats: list[int] = []
         taken = [0] * rows
-        for _, row, _ in batch.ends:
-            seats.append(taken[row])
-            taken[row] += 1
-        row_of = torch.tensor([row for _, row, _ in batch.ends], device=device)
+        for laid in batch.laid:
+            seats.append(taken[laid.row])
+            taken[laid.row] += 1
+        row_of = torch.tensor([laid.row for laid in batch.laid], device=device)
         seat_of = torch.tensor(seats, device=device)
-        last_at = row_of * columns + torch.tensor([column for _, _, column in batch.ends], device=device)
+        last_at = row_of * columns + torch.tensor([laid.last for laid in batch.laid], device=device)
 
         def seated(values: Tensor, empty: int) -> Tensor:
             table = torch.full((rows, max(taken)), empty, device=device)

@@ -24,8 +24,8 @@ from torch.nn.functional import cross_entropy, interpolate, normalize
 
 from seglm.model.fusion import Fusion, Mention, paired
 from seglm.model.terms import Predicted, Term
+from seglm.utils.batch import Batch
 from seglm.utils.ranges import Count, Positive
-from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
     from seglm.model.recipe import Recipe

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from seglm.model.terms import Predicted, Term
+from seglm.utils.batch import Batch
 from seglm.utils.ranges import CountOrNone, Weight, between
-from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
     import torch

@@ -19,7 +19,8 @@ from seglm.model.precision import Precision
 from seglm.model.released.errors import WeightsError
 from seglm.model.released.files import read_tensors
 from seglm.utils.atomic import follow_umask
-from seglm.utils.types import Batch, Bound, Branch, Clip, Dialogue, Images, Script, Slot, Target, Turn
+from seglm.utils.batch import Batch, Bound, Laid
+from seglm.utils.types import Branch, Clip, Dialogue, Images, Script, Slot, Target, Turn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -244,6 +245,6 @@ def _batch(branch: Branch, *, vision: Tensor, drawn: Tensor) -> Batch:
         masks_counted=rows,
         masks=(),
         ignore=(None,) * rows,
-        ends=tuple((row, row, length - 1) for row in range(rows)),
+        laid=tuple(Laid(row, row, prefix=(0, 0), own=(0, length)) for row in range(rows)),
         frame_example=tuple(range(rows)),
     )

@@ -42,7 +42,7 @@ from seglm.utils.ranges import (
 )
 from seglm.utils.types import Clip, Dialogue, Frames, Look, Piece, Script, Window
 
-Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
+Attention = Literal["auto", "sdpa", "prefix", "flash_attention_2", "flex", "eager"]
 LossNorm = Literal["global", "peer"]
 Protocol = Literal["generate", "forced"]
 Pixels = Literal["fast", "peer"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from seglm.model.score_module import ScoreModule
     from seglm.model.segmenter import Segmenter
     from seglm.model.terms import Predicted
-    from seglm.utils.types import Batch
+    from seglm.utils.batch import Batch
 
 log = logging.getLogger(__name__)
 HEAD = "project.score."

@@ -24,7 +24,7 @@ from seglm.model.recipe import Recipe
 from seglm.model.terms import Predicted, Term
 from seglm.model.tracks import drawn_in_order
 from seglm.utils.answers import Output, Part
-from seglm.utils.types import Batch
+from seglm.utils.batch import Batch
 
 
 class Segmenter(nn.Module):

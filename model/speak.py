@@ -16,7 +16,7 @@ from seglm.model.generate import generate
 from seglm.model.score_module import ScoreModule, scores_of
 from seglm.model.segmenter import Segmenter
 from seglm.utils.answers import Spoken, status_of
-from seglm.utils.types import Batch
+from seglm.utils.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class _Mention:
     token: str
     example: int
     branch: int
-    """which dialogue of the batch, in the order of `Batch.ends`"""
+    """which dialogue of the batch, in the order of `Batch.laid`"""
     is_drawn: bool
     words: str = ""
     """what stands behind it up to the next slot"""
@@ -36,7 +36,7 @@ class _Mention:
 def speak(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[Spoken]:
     """Generates the answer of every dialogue of the batch.
 
-    batch: open prompts, as `collate` makes them. Returns one Spoken a dialogue, in the order of `batch.ends`.
+    batch: open prompts, as `collate` makes them. Returns one Spoken a dialogue, in the order of `batch.laid`.
     `status` is "ok" with something to draw, "rejected" if the model wrote nothing but that it is not there, and "no_seg_token"
     without either; whether a mask was asked for at all is the caller's knowledge.
     Raises ValueError for a recipe that reads phrases, which no answer holds.
@@ -111,8 +111,8 @@ def _written(model: Segmenter, given: str, likely: int) -> str:
 
 
 def _branches(batch: Batch) -> list[tuple[int, int]]:
-    """(example, branch within the example) of every dialogue, in the order of `batch.ends`."""
-    examples = [example for example, _, _ in batch.ends]
+    """(example, branch within the example) of every dialogue, in the order of `batch.laid`."""
+    examples = [laid.example for laid in batch.laid]
     return [(example, examples[:number].count(example)) for number, example in enumerate(examples)]
 
 
@@ -127,7 +127,7 @@ def _prompted(
         values = scores_of(model.project, queries).tolist()
     keys = paired(mentions, draws=model.recipe.seg_token, keys=model.recipe.key_token)
     found = []
-    for dialogue in range(len(batch.ends)):
+    for dialogue in range(len(batch.laid)):
         slots = [
             number
             for number, one in enumerate(mentions)

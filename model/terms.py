@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+from seglm.utils.batch import Batch
 from seglm.utils.config import Choice
 from seglm.utils.ranges import Weight
-from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from seglm.model.decoders.base import Followed, Remembers
-from seglm.utils.types import Batch
+from seglm.utils.batch import Batch
 
 if TYPE_CHECKING:
     from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy

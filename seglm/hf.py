@@ -31,9 +31,9 @@ from seglm.model.quantize import Bits
 from seglm.model.recipe import Recipe
 from seglm.model.segmenter import Segmenter
 from seglm.utils.answers import Output
+from seglm.utils.batch import Batch
 from seglm.utils.prediction import FramePrediction, Prediction
 from seglm.utils.resolve import resolve
-from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
     from seglm.dataset.given import Film, Picture

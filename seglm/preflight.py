@@ -24,11 +24,12 @@ from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.training import optim
 from seglm.training.from_recipe import training_set, training_sources
+from seglm.utils.batch import Batch
 from seglm.utils.command import command
 from seglm.utils.dist import World
 from seglm.utils.flags import Parser
 from seglm.utils.ranges import Count, Positive, typed
-from seglm.utils.types import Batch, Example
+from seglm.utils.types import Example
 
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter

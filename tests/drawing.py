@@ -11,7 +11,7 @@ from seglm.model.draw import Asked, draw
 from seglm.model.segmenter import Segmenter
 from seglm.model.speak import speak, speak_forced
 from seglm.utils.answers import Answer, Spoken
-from seglm.utils.types import Batch
+from seglm.utils.batch import Batch
 
 
 def answer(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[Answer]:
@@ -30,7 +30,7 @@ def masks(given: Answer) -> Tensor:
 
 
 def _drawn(model: Segmenter, batch: Batch, spoken: Sequence[Spoken]) -> list[Answer]:
-    frames = [batch.frame_example.index(example) for example, _, _ in batch.ends]
+    frames = [batch.frame_example.index(laid.example) for laid in batch.laid]
     asked = [
         Asked(batch.drawn[frame], batch.resized[frame], batch.sizes[frame], (one,))
         for frame, one in zip(frames, spoken, strict=True)

@@ -32,17 +32,8 @@ from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.open import open_weights
 from seglm.model.sizes import Sizes
-from seglm.utils.types import (
-    IMAGE_POSITION,
-    Batch,
-    Clip,
-    Dialogue,
-    Example,
-    Images,
-    Piece,
-    Slot,
-    Turn,
-)
+from seglm.utils.batch import Batch
+from seglm.utils.types import IMAGE_POSITION, Clip, Dialogue, Example, Images, Piece, Slot, Turn
 from tests import tiny_internvl
 from tests.tiny_sam2 import SAM2_0, SIDE, tiny_sam2
 

@@ -1,15 +1,14 @@
 """The data that crosses module borders. Every border type is a frozen dataclass, every field says shape, dtype and frame.
 
-Axis letters used here and in the model: R packed rows, T tokens of a row, L tokens of one dialogue, N frames shown to the
-LLM, P patches of a frame, M frames in which masks are drawn, S slots, J jobs (slot, frame), D channels, H W original pixels,
-h w low resolution of the decoder.
+What a micro-batch is made of stands in `utils/batch.py`. Axis letters: T frames asked for, L tokens of a dialogue, N frames shown
+to the LLM, M frames in which masks are drawn, H W original pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,6 @@ from seglm.utils.look import PLAIN as PLAIN
 from seglm.utils.look import Fidelity as Fidelity
 from seglm.utils.look import Grid as Grid
 from seglm.utils.look import Look as Look
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 IMAGE_POSITION = -200
 """The value that stands in `ids` where a visual feature is written: a sentinel, never a vocabulary id."""
@@ -280,111 +276,3 @@ class Example:
     """int64 [targets, 3]: expression, things and a bit for each thing, as numbers; empty if nobody asks"""
     grids: tuple[Grid, ...] = ()
     """how the cells of `vision` lie together, one after the other; empty where each of them is a picture for itself"""
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A slot that knows where it stands in a batch."""
-
-    token: str
-    example: int
-    """position in the batch's examples"""
-    branch: int
-    target: int
-    row: int
-    place: int
-    """column of the slot's own token in row `row`"""
-    frames: tuple[int, ...]
-    """positions in the batch's drawn frames"""
-    word_id: int = 0
-    """see `Placed`"""
-    value: float | None = None
-    """see `Slot`"""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Tensors of one micro-batch; indices that the forward needs were computed on the host."""
-
-    keys: tuple[str, ...]
-    """one for each example"""
-    ids: Tensor
-    """int64 [R, T]; IMAGE_POSITION where a visual feature is written, 0 on padding"""
-    positions: Tensor
-    """int64 [R, T], which token of its dialogue it is, and its rotary position unless `rotary` says another: a branch continues
-    where its prefix ended"""
-    group: Tensor
-    """int64 [R, T], which example a token belongs to, -1 on padding"""
-    branch: Tensor
-    """int64 [R, T], 0 in the shared prefix, k + 1 in branch k of the example"""
-    image_at: Tensor
-    """int64 [V], flat positions (row * T + column) of the visual features"""
-    image_frame: Tensor
-    """int64 [V], frame of each in `vision`"""
-    image_patch: Tensor
-    """int64 [V], patch of each; P means the mean of the frame"""
-    labelled_at: Tensor
-    """int64 [K], flat positions whose NEXT token is trained"""
-    labels: Tensor
-    """int64 [K], the tokens to be predicted there"""
-    vision: Tensor
-    """uint8 [N, 3, v, v] (normalised by the model), float (already normalised), or [N, P, D], what the tower made of them"""
-    drawn: tuple[Tensor, ...]
-    """M frames: uint8 [3, h, w] (enlarged, normalised and padded by the model) or float [3, I, I] (that is already done)"""
-    resized: tuple[tuple[int, int], ...]
-    """(height, width) in the mask decoder's square, for each of the M frames"""
-    sizes: tuple[tuple[int, int], ...]
-    """(H, W) of the original, for each of the M frames"""
-    slots: tuple[Bound, ...]
-    slot_at: Tensor
-    """int64 [S], flat position of each slot's own token"""
-    words: Tensor
-    """int64 [S], `word_id` of each slot"""
-    values: Tensor
-    """float32 [S], `value` of each slot; NaN where it has none"""
-    about: Tensor
-    """int64 [S, 5], what each slot speaks of, as numbers: video, expression, frame, things, and a bit for each thing; the last
-    two are 0 where the data set names no thing"""
-    job_slot: Tensor
-    """int64 [J], the slot of each job; jobs are sorted by frame, and each is there once"""
-    job_frame: Tensor
-    """int64 [J], the drawn frame of each job"""
-    job_times: Tensor
-    """float32 [J], how often each job's mask counts: once, or as often as its slot names the frame"""
-    jobs: tuple[tuple[int, int], ...]
-    """the same as (slot, frame) on the host"""
-    masks_counted: int
-    """the sum of `job_times` on the host"""
-    masks: tuple[Tensor, ...]
-    """for each of the M frames bool [jobs of the frame, H, W], in the order of the jobs"""
-    ignore: tuple[Tensor | None, ...]
-    """for each of the M frames bool [H, W] or None"""
-    ends: tuple[tuple[int, int, int], ...]
-    """for each branch, all examples in order: (example, row, column of its last token)"""
-    frame_example: tuple[int, ...]
-    """for each of the M drawn frames, the example it belongs to"""
-    grids: tuple[Grid, ...] = ()
-    """how the cells of `vision` lie together (`Example.grids`), all examples in order"""
-    rotary: Tensor | None = None
-    """int64 [3, R, T]: where a token stands in time, in height and in width, for a language model that turns its queries and keys
-    by all three; the tokens of a picture lie side by side there. None: `positions` in each"""
-
-    def to(self, device: object) -> Batch:
-        """The same batch with every tensor on `device` (non-blocking copies)."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))  # type: ignore[call-overload]
-
-    def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory; PyTorch's loader calls it, and copies to a GPU then wait for nothing."""
-        from torch import Tensor
-
-        return self._each(Tensor.pin_memory)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        from torch import Tensor
-
-        def changed(value: object) -> object:
-            if isinstance(value, Tensor):
-                return change(value)
-            return tuple(map(changed, value)) if isinstance(value, tuple) else value
-
-        return replace(self, **{entry.name: changed(getattr(self, entry.name)) for entry in fields(self)})  # type: ignore[arg-type]

@@ -20,7 +20,8 @@ from benchmarks.gpu.record import Number, Row
 from benchmarks.sizes import attend, checkpointing
 from seglm.dataset.collate import collate
 from seglm.training.optim import adamw
-from seglm.utils.types import Batch, Example
+from seglm.utils.batch import Batch
+from seglm.utils.types import Example
 
 ORIGINALS_BATCH = 2  # images in a micro-batch of the released script
 ROW_TOKENS = 1024

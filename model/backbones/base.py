@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
 from seglm.model.precision import Precision
 from seglm.model.sizes import Sizes
+from seglm.utils.batch import Batch
 from seglm.utils.config import Choice
 from seglm.utils.ranges import WRITTEN_OUT, Place
-from seglm.utils.types import Batch, Look
+from seglm.utils.types import Look
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from seglm.model.backbones.projected import Projected, ProjectedBackbone
 from seglm.model.backbones.tokenizer import own_tokenizer
 from seglm.model.precision import Precision, computed_in, default_dtype
+from seglm.model.prefix_attention import attend_by
 from seglm.model.sizes import ProjectorKind, Sizes
 from seglm.utils.imports import importing
 from seglm.utils.ranges import FILLED, WRITTEN_OUT, Count
@@ -83,7 +84,7 @@ class InternVL(Projected):
             from transformers import InternVLVisionConfig, InternVLVisionModel
 
             config, language_model = self.language_model(sizes.llm)
-        config._attn_implementation = attention
+        attend_by(config, attention)
         tower = InternVLVisionConfig(**sizes.vision)
         tower._attn_implementation = "eager" if attention == "eager" else "sdpa"
         wide, hidden = SHUFFLED**2 * tower.hidden_size, config.hidden_size

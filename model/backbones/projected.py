@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from seglm.model.attention import any_mask, as_mask, attention_mask
+from seglm.model.attention import any_mask, as_mask
 from seglm.model.backbones.base import BackboneChoice
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.templates import template
 from seglm.model.precision import Precision, computed_in, default_dtype
+from seglm.model.prefix_attention import attend_by, how_to_attend
 from seglm.model.sizes import Sizes
+from seglm.utils.batch import Batch
 from seglm.utils.containers import WeightsError
 from seglm.utils.dist import is_sharded
 from seglm.utils.imports import importing
 from seglm.utils.ranges import FILLED, Count
 from seglm.utils.renamed import argument_of
-from seglm.utils.types import Batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
@@ -124,7 +125,7 @@ class Projected(BackboneChoice):
             from transformers import CLIPVisionConfig, CLIPVisionModel
 
             config, language_model = self.language_model(sizes.llm)
-        config._attn_implementation = attention
+        attend_by(config, attention)
         with default_dtype(computed_in(precision)):
             llm, vision = language_model(config), CLIPVisionModel(CLIPVisionConfig(**sizes.vision))
         projector = _projector(sizes.projector, int(sizes.vision["hidden_size"]), config.hidden_size)
@@ -244,15 +245,10 @@ class ProjectedBackbone(nn.Module):
 
     def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:
         """The state after the last norm, [R, T, D]; nothing of the layers below is kept."""
-        mask = attention_mask(
-            batch,
-            implementation=self.llm.config._attn_implementation,
-            dtype=self.dtype,
-            window=self.window,
-        )
+        how = self.llm.config._attn_implementation
         return self.llm.model(  # type: ignore[no-any-return]
             inputs_embeds=self.embed(batch),
-            attention_mask=mask,
+            **how_to_attend(batch, implementation=how, dtype=self.dtype, window=self.window),
             position_ids=batch.positions,
             use_cache=cache is not None,
             **{self._cache: cache},

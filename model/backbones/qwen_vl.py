@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from seglm.model.attention import attention_mask
 from seglm.model.backbones.internvl import LINEARS
 from seglm.model.backbones.projected import FEATURES_DIM, Projected, ProjectedBackbone
 from seglm.model.backbones.tokenizer import own_tokenizer
 from seglm.model.precision import Precision, computed_in, default_dtype
+from seglm.model.prefix_attention import attend_by, how_to_attend
 from seglm.model.sizes import Sizes
+from seglm.utils.batch import Batch
 from seglm.utils.containers import WeightsError
 from seglm.utils.dist import is_sharded
 from seglm.utils.imports import importing
 from seglm.utils.ranges import FILLED, WRITTEN_OUT, Count, Positive
 from seglm.utils.renamed import method_of
-from seglm.utils.types import Batch, Grid, Look
+from seglm.utils.types import Grid, Look
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
@@ -150,7 +151,7 @@ class QwenVL(Projected):
 
             config, language_model = self.language_model(sizes.llm)
         own = GENERATIONS[sizes.llm["model_type"]]
-        config._attn_implementation = attention
+        attend_by(config, attention)
         tower = getattr(transformers, f"{own.name}VisionConfig")(
             **{COUNTED.get(key, key): value for key, value in sizes.vision.items()}
         )
@@ -258,7 +259,6 @@ class QwenVLBackbone(ProjectedBackbone):
         """The state after the last norm, [R, T, D]; nothing of the layers below is kept."""
         embeds, depths = self._embed(batch)
         how = self.llm.config._attn_implementation
-        mask = attention_mask(batch, implementation=how, dtype=self.dtype, window=self.window)
         places = batch.positions.expand(3, -1, -1) if batch.rotary is None else batch.rotary
         rest: dict[str, Any] = {self._cache: cache}
         if depths:
@@ -269,7 +269,7 @@ class QwenVLBackbone(ProjectedBackbone):
             rest["deepstack_visual_embeds"] = [depth[order] for depth in depths]
         states: Tensor = self.llm.model(
             inputs_embeds=embeds,
-            attention_mask=mask,
+            **how_to_attend(batch, implementation=how, dtype=self.dtype, window=self.window),
             position_ids=places,
             use_cache=cache is not None,
             **rest,

@@ -40,7 +40,8 @@ from seglm.model.scripts import (
 )
 from seglm.model.terms import Bce, Dice, Language, MaskTerm
 from seglm.model.toy import toy_sized
-from seglm.utils.types import Batch, Clip, Dialogue, Piece, Script, Slot, Turn
+from seglm.utils.batch import Batch
+from seglm.utils.types import Clip, Dialogue, Piece, Script, Slot, Turn
 
 REJ = "[REJ]"
 QUESTIONS = (

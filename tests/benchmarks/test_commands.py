@@ -22,6 +22,7 @@ SMALL = {
     "benchmarks.jf": "--sizes 60x80 --frames 6 --objects 2 --repeats 1",
     "benchmarks.propagate": "--objects 2 --frames 3 --repeats 1 --long 1100",
     "benchmarks.padding": "--dataset_dir {folder}/toy --size tiny --budgets 400 --batches 2 --repeats 1",
+    "benchmarks.attention": "--dataset_dir {folder}/toy --recipes lisa_tiny --batches 1 --dialogues 4 --repeats 1",
     "benchmarks.gpu": "--size tiny --device cpu --minutes 60 --out {folder}",
     "benchmarks.compare": f"--other {shlex.quote(str(ROOT))} --repeats 1 --parts loader,train,evaluate --steps 6 --images 8",
 }
@@ -35,6 +36,7 @@ SAYS = {
     "benchmarks.jf": "PNGs 60x80",
     "benchmarks.propagate": "at the end",
     "benchmarks.padding": "row_tokens   400",
+    "benchmarks.attention": "4 dialogues, read",
     "benchmarks.gpu": "## generation (done",
     "benchmarks.compare": "evaluate",
 }

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from seglm.dataset.collate import collate
-from seglm.utils.types import Batch, Example
+from seglm.utils.batch import Batch
+from seglm.utils.types import Example
 from tests.conformance.goldens import GRADIENT_RELATIVE, LOSS_RELATIVE, assert_close
 from tests.conformance.lisa_golden import Golden, examples
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from seglm.model.segmenter import Segmenter
-from seglm.utils.types import Batch
+from seglm.utils.batch import Batch
 
 MOST_ROWS = 8  # more rows than this are no generator's doing but an error of ours
 CONTRADICTS = 1e-3

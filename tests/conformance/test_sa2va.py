@@ -25,7 +25,8 @@ from seglm.model.recipes import recipe as named
 from seglm.model.released.sa2va import original_names, sa2va_names
 from seglm.model.segmenter import Segmenter
 from seglm.model.trainable import apply
-from seglm.utils.types import IGNORE_LABEL, Batch, Branch, Example, Placed, Slot
+from seglm.utils.batch import Batch
+from seglm.utils.types import IGNORE_LABEL, Branch, Example, Placed, Slot
 from tests.conformance.goldens import (
     GRADIENT_RELATIVE,
     LOSS_RELATIVE,

@@ -11,7 +11,8 @@ import torch
 
 from seglm.dataset.collate import collate
 from seglm.dataset.rows import shared_prefix
-from seglm.utils.types import IGNORE_LABEL, IMAGE_POSITION, Batch, Bound, Branch, Example, Placed, Slot
+from seglm.utils.batch import Batch, Bound, Laid
+from seglm.utils.types import IGNORE_LABEL, IMAGE_POSITION, Branch, Example, Placed, Slot
 
 SIDE = 8  # of the square pictures below, pixels
 
@@ -104,7 +105,8 @@ def test_a_prefix_stands_once_and_its_branches_follow() -> None:
     assert batch.image_at.tolist() == [1, 2, 13, 14]
     assert batch.image_frame.tolist() == [0, 0, 1, 1]
     assert batch.image_patch.tolist() == [0, 1, 0, 1]
-    assert batch.ends == ((0, 0, 6), (1, 1, 7), (1, 1, 11))
+    assert batch.laid == (Laid(0, 0, (0, 0), (0, 7)), Laid(1, 1, (0, 4), (4, 8)), Laid(1, 1, (0, 4), (8, 12)))
+    assert [(laid.origin, laid.last) for laid in batch.laid] == [(0, 6), (0, 7), (4, 11)]
     assert batch.keys == ("e", "two")
 
 
@@ -116,7 +118,11 @@ def test_without_sharing_every_dialogue_has_a_row_to_itself() -> None:
     assert digits(batch.positions) == ["01234560", "01234567", "01234567"]
     assert predicted(batch) == predicted(collate([ONE, TWO]))
     assert batch.image_frame.tolist() == [0, 0, 1, 1, 1, 1]
-    assert batch.ends == ((0, 0, 6), (1, 1, 7), (1, 2, 7))
+    assert [(laid.row, laid.prefix, laid.last) for laid in batch.laid] == [
+        (0, (0, 0), 6),
+        (1, (0, 0), 7),
+        (2, (0, 0), 7),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -150,9 +156,9 @@ def test_a_row_budget_never_means_more_positions_than_a_row_each() -> None:
         assert int((packed.group >= 0).sum()) == lengths.sum()
 
 
-def dialogue_of(batch: Batch, end: tuple[int, int, int], number: int) -> Branch:
+def dialogue_of(batch: Batch, laid: Laid, number: int) -> Branch:
     """A dialogue read back from the rows, with nothing but what the batch says."""
-    _, row, column = end
+    row, column = laid.row, laid.last
     group, kind = batch.group[row], batch.branch[row]
     mine = (group == group[column]) & ((kind == 0) | (kind == kind[column]))
     order = torch.nonzero(mine).flatten()
@@ -162,7 +168,7 @@ def dialogue_of(batch: Batch, end: tuple[int, int, int], number: int) -> Branch:
     patches = dict(zip(batch.image_at.tolist(), batch.image_patch.tolist(), strict=True))
     trained = dict(zip(batch.labelled_at.tolist(), batch.labels.tolist(), strict=True))
     labels = [IGNORE_LABEL, *(trained.get(before, IGNORE_LABEL) for before, _ in pairwise(flat))]
-    slots = [slot for slot in batch.slots if (slot.example, slot.branch) == (end[0], number)]
+    slots = [slot for slot in batch.slots if (slot.example, slot.branch) == (laid.example, number)]
     placed = tuple(Placed(Slot(s.token, s.target, s.frames), order.tolist().index(s.place)) for s in slots)
     columns = (
         batch.ids[row, order].tolist(),
@@ -185,9 +191,9 @@ def test_every_dialogue_can_be_read_back_from_the_rows(options: dict[str, int]) 
         examples.append(example(*branches, key=f"e{number}"))
     batch = collate(examples, **options)
     wanted = [(n, k, one) for n, ex in enumerate(examples) for k, one in enumerate(ex.branches)]
-    for end, (number, k, one) in zip(batch.ends, wanted, strict=True):
-        got = dialogue_of(batch, end, k)
-        assert end[0] == number
+    for laid, (number, k, one) in zip(batch.laid, wanted, strict=True):
+        got = dialogue_of(batch, laid, k)
+        assert laid.example == number
         assert got.ids.tolist() == one.ids.tolist()
         assert got.labels.tolist() == one.labels.tolist()
         assert got.frame.tolist() == np.where(one.frame < 0, -1, one.frame + number).tolist()

@@ -82,7 +82,7 @@ def writing(model: Segmenter, silent: frozenset[int], monkeypatch: pytest.Monkey
 
     def hidden(batch, *, cache=None):  # type: ignore[no-untyped-def]
         states = real(batch, cache=cache)
-        lengths = [int(batch.positions[row, column]) + 1 for _, row, column in batch.ends]
+        lengths = [int(batch.positions[laid.row, laid.last]) + 1 for laid in batch.laid]
         chosen.append(torch.tensor([other if length % 7 in silent else slot for length in lengths]))
         return states
 

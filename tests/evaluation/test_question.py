@@ -23,7 +23,7 @@ from seglm.model.backbones import templates
 from seglm.model.decoders.sam2 import Sam2
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
-from seglm.utils.types import Batch
+from seglm.utils.batch import Batch
 from tests.evaluation.fakes import HEIGHT, WIDTH, FakeSource
 from tests.house.tree import ROOT
 from tests.tiny import tiny_model, tiny_recipe

@@ -159,9 +159,9 @@ def test_a_batch_places_every_dialogue_as_its_branch_does(share_prefix: bool) ->
     assert batch.grids == ((1, 2, 3),) * 3 and batch.rotary is not None
     assert batch.rotary.shape == (3, *batch.ids.shape) and len(batch.vision) == 18
     branches = [branch for one in examples for branch in one.branches]
-    for branch, (example_, row, column) in zip(branches, batch.ends, strict=True):
-        kind = batch.branch[row]
-        mine = (batch.group[row] == example_) & ((kind == 0) | (kind == kind[column]))
+    for branch, laid in zip(branches, batch.laid, strict=True):
+        kind = batch.branch[laid.row]
+        mine = (batch.group[laid.row] == laid.example) & ((kind == 0) | (kind == kind[laid.last]))
         assert branch.rotary is not None
-        assert torch.equal(batch.rotary[:, row, mine], torch.from_numpy(branch.rotary))
+        assert torch.equal(batch.rotary[:, laid.row, mine], torch.from_numpy(branch.rotary))
     assert sorted(set(batch.image_frame.tolist())) == list(range(18))

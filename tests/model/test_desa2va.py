@@ -28,10 +28,11 @@ from seglm.model.released.errors import WrongNames
 from seglm.model.released.sa2va import load_sa2va
 from seglm.model.segmenter import Segmenter
 from seglm.model.speak import speak, speak_forced
+from seglm.utils.batch import Batch
 from seglm.utils.config import to_json
 from seglm.utils.dist import World
 from seglm.utils.portable import save_portable
-from seglm.utils.types import Batch, Sample
+from seglm.utils.types import Sample
 from tests.model.test_released_sam2 import write as write_sam2
 from tests.model.test_sa2va import RNG, batch_of, clip, target, write
 from tests.model.test_sa2va import tiny_recipe as tiny_sa2va

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from seglm.dataset.collate import collate
+from seglm.model import prefix_attention
 from seglm.model.segmenter import Segmenter
-from seglm.utils.types import Batch, Example
+from seglm.utils.batch import Batch
+from seglm.utils.types import Example
 from tests.tiny import tiny_example, tiny_model, tiny_recipe
 
 THREE = tiny_example(("It is {}.", "Sure, the segmentation result is {}.", "{}."), key="three", seed=1)
@@ -44,10 +46,11 @@ def assert_same(model: Segmenter, batch: Batch, reference: Batch) -> None:
 
 @pytest.mark.parametrize("examples", [[THREE], [THREE, ALONE, WORDS]], ids=["one image", "three images"])
 @pytest.mark.parametrize("row_tokens", [None, 400], ids=["a row each", "packed"])
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "prefix"])
 def test_sharing_prefixes_changes_neither_loss_nor_gradients(
-    examples: list[Example], row_tokens: int | None, attention: str
+    examples: list[Example], row_tokens: int | None, attention: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(prefix_attention, "LONG", 0)
     recipe = tiny_recipe()
     recipe = replace(recipe, engine=replace(recipe.engine, attention=attention))  # type: ignore[arg-type]
     model = tiny_model(recipe).train()

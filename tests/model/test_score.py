@@ -23,8 +23,9 @@ from seglm.model.score import Score, ScoreHead
 from seglm.model.score_module import scores_of
 from seglm.model.segmenter import Segmenter
 from seglm.model.systems.glus_key import a_score_a_target, beside_the_context, context_and_one
+from seglm.utils.batch import Batch
 from seglm.utils.dist import World
-from seglm.utils.types import Batch, Frames, Images, Slot
+from seglm.utils.types import Frames, Images, Slot
 from tests.model.test_draw import VIDEO
 from tests.tiny import tiny_model, tiny_recipe
 from tests.tiny_sam2 import SAM2_0, SIDE

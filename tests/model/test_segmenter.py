@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from seglm.dataset.collate import collate
 from seglm.model.project import Project
 from seglm.model.segmenter import Segmenter
-from seglm.utils.types import Batch
+from seglm.utils.batch import Batch
 from tests.tiny import assert_same_gradients, tiny_example, tiny_model, tiny_recipe
 
 TALK = tiny_example(("It is a ring.",), key="talk")

@@ -18,8 +18,9 @@ from seglm.model.older import with_settings
 from seglm.model.recipe import Lora
 from seglm.model.segmenter import Segmenter
 from seglm.model.terms import Predicted
+from seglm.utils.batch import Batch
 from seglm.utils.dist import World
-from seglm.utils.types import Batch, Clip, Script, Slot, Target, Turn
+from seglm.utils.types import Clip, Script, Slot, Target, Turn
 from tests.drawing import answer, forced, masks
 from tests.tiny import SQUARE, VISION, tiny_model, tiny_recipe
 

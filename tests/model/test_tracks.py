@@ -14,8 +14,9 @@ from seglm.model.recipe import Recipe
 from seglm.model.segmenter import Segmenter
 from seglm.model.systems.glus import AT_INFERENCE, END_TO_END, RELEASED
 from seglm.model.tracks import Tracks
+from seglm.utils.batch import Batch
 from seglm.utils.dist import World
-from seglm.utils.types import Batch, Dialogue, Example, Images, Slot, Turn
+from seglm.utils.types import Dialogue, Example, Images, Slot, Turn
 from tests.tiny import tiny_encoder, tiny_example, tiny_model, tiny_recipe
 from tests.tiny_sam2 import SAM2_0, SIDE, features_of, pictures, tiny_sam2, vectors
 

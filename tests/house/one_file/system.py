@@ -21,7 +21,7 @@ from seglm.model.scripts import SEG, one_expression_a_dialogue, one_frame, one_q
 from seglm.model.segmenter import Segmenter
 from seglm.model.terms import Bce, Language, Predicted, Term
 from seglm.model.toy import toy_sized
-from seglm.utils.types import Batch
+from seglm.utils.batch import Batch
 
 SIDE, PATCH = 32, 8
 

@@ -13,6 +13,7 @@ from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoP
 
 from seglm.dataset.collate import collate
 from seglm.dataset.pixels import vision_cells
+from seglm.model import prefix_attention
 from seglm.model.backbones.qwen_vl import QwenVLBackbone, layers_of, patches_of
 from seglm.utils.tiles import cells_of
 from seglm.utils.types import (
@@ -121,12 +122,18 @@ def test_the_text_behind_a_long_piece_of_video_stands_behind_its_last_layer(tmp_
     assert theirs_at[:, 0, end + 1].tolist() == [begin + 3] * 3
 
 
-def test_attention_by_scores_says_the_same(kind: str, folder: Path) -> None:
+def test_attention_by_scores_and_by_prefixes_says_the_same(
+    kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefix_attention, "LONG", 0)
     batch = collate(rows(kind, encoder(folder)))
     real = batch.group >= 0
     with torch.no_grad():
-        got, want = (ours(folder, attention=attention).hidden(batch)[real] for attention in ("eager", "sdpa"))
-    torch.testing.assert_close(got, want, **LIKE_THEIRS)
+        want, *others = (
+            ours(folder, attention=attention).hidden(batch)[real] for attention in ("sdpa", "eager", "prefix")
+        )
+    for got in others:
+        torch.testing.assert_close(got, want, **LIKE_THEIRS)
 
 
 def test_dialogues_that_share_a_picture_say_what_they_say_alone(kind: str, folder: Path) -> None:

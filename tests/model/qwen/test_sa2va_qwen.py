@@ -25,12 +25,8 @@ from seglm.model.released.identify import identify
 from seglm.model.released.open import open_weights
 from seglm.model.released.qwen_vl import write_qwen_vl
 from seglm.model.segmenter import Segmenter
-from seglm.utils.types import (
-    Batch,
-    Images,
-    Sample,
-    Target,
-)
+from seglm.utils.batch import Batch
+from seglm.utils.types import Images, Sample, Target
 from tests.tiny_qwen import (
     LIKE_THEIRS,
     QUESTION,
