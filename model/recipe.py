@@ -367,6 +367,11 @@ class Recipe:
         return self._token("names")
 
     @property
+    def says_slots_alone(self) -> bool:
+        """In language it is taught its slots only, and so never learns where an answer ends."""
+        return any(isinstance(term, Language) and term.slots_only for term in self.terms)
+
+    @property
     def score_token(self) -> str:
         """The token at which a number is read; empty for a system that scores nothing."""
         return self._token("scores")

@@ -60,7 +60,12 @@ def speak(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[Spoken
             states.append(dialogue.states[place + 1 + read_at])
     prompted = _prompted(model, batch, mentions, torch.stack(states) if states else None)
     return [
-        replace(one, text=model.encoder.decode(dialogue.ids), ids=tuple(dialogue.ids))
+        replace(
+            one,
+            text=model.encoder.decode(dialogue.ids),
+            ids=tuple(dialogue.ids),
+            is_cut=not (model.recipe.says_slots_alone or model.encoder.is_over(dialogue.ids)),
+        )
         for dialogue, one in zip(written, prompted, strict=True)
     ]
 

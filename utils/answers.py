@@ -55,6 +55,8 @@ class Spoken:
     """for each slot the words that the model wrote behind its `[KEY]`; empty for a system that has no such token"""
     values: tuple[float, ...] = ()
     """for each slot the number that is read there; empty for a system that scores nothing"""
+    is_cut: bool = False
+    """more would have been written, but for the limit on tokens"""
 
 
 @dataclass(frozen=True)

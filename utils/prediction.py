@@ -82,6 +82,8 @@ class FramePrediction:
     """(H, W), original pixels"""
     segments: tuple[Segment, ...] = ()
     """one for each slot, in the order of the words"""
+    is_cut: bool = False
+    """the words end where they do because of the limit on tokens (`max_new_tokens`)"""
 
     @property
     def masks(self) -> Mask:
@@ -119,6 +121,11 @@ class Prediction:
     def status(self) -> Status:
         """Why there are masks or none, in the frame of `text`."""
         return self._first.status
+
+    @property
+    def is_cut(self) -> bool:
+        """The words end where they do because of the limit on tokens (`max_new_tokens`), in the frame of `text`."""
+        return self._first.is_cut
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -159,7 +166,7 @@ def seen(frame: int, answer: Answer, size: tuple[int, int]) -> FramePrediction:
             masks, answer.masks, scores, is_there, phrases, keywords, strict=True
         )
     )
-    return FramePrediction(frame, spoken.text, spoken.status, size, segments)
+    return FramePrediction(frame, spoken.text, spoken.status, size, segments, spoken.is_cut)
 
 
 def phrases_of(text: str, tokens: Sequence[str]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ NO_SEG = (
     "try another wording)"
 )
 EMPTY = "empty: the model drew nothing"
+CUT = " (cut off here; a larger --max_new_tokens lets it write on)"
 REJECTED = "rejected: the model says that it is not in the picture"
 
 
@@ -53,8 +54,7 @@ def described(answer: FramePrediction, paths: list[Path]) -> list[str]:
 
     paths: of the masks, from `save`.
     """
-    words = " ".join(answer.text.split())
-    lines = [f"text_output: {words}" if words else "text_output: (nothing)"]
+    lines = [f"text_output: {shown_words(answer)}"]
     if not answer.segments:
         return [*lines, NOT_ASKED if answer.status == "not_asked" else NO_SEG]
     for number, (segment, path) in enumerate(zip(answer.segments, paths, strict=True)):
@@ -69,6 +69,11 @@ def described(answer: FramePrediction, paths: list[Path]) -> list[str]:
         if segment.keyword:
             lines.append(f"keyword {number}: {segment.keyword}")
     return lines
+
+
+def shown_words(answer: FramePrediction) -> str:
+    """What was said on one line, and whether it was cut off."""
+    return (" ".join(answer.text.split()) or "(nothing)") + (CUT if answer.is_cut else "")
 
 
 def _write_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:

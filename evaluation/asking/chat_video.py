@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglm.dataset.readers.video import Video
-from seglm.evaluation.asking.chat_answer import NO_SEG, NOT_ASKED, REJECTED
+from seglm.evaluation.asking.chat_answer import NO_SEG, NOT_ASKED, REJECTED, shown_words
 from seglm.evaluation.asking.chat_files import replacing
 from seglm.evaluation.pictures.masks import MASK_COLOURS, Picture, overlay
 from seglm.evaluation.pictures.strip import spread, strip
@@ -92,9 +92,8 @@ def save_video(
 
 def described_video(answer: VideoAnswer) -> list[str]:
     """The lines a person reads: the model's words first, then a line for each slot, or why there is none, then the files."""
-    said = " ".join(answer.first.text.split()) or "(nothing)"
     more = f" (frame 0; {answer.num_words} different answers over the frames)" if answer.num_words > 1 else ""
-    lines = [f"text_output: {said}{more}"]
+    lines = [f"text_output: {shown_words(answer.first)}{more}"]
     if not answer.masks:
         return [*lines, NOT_ASKED if answer.first.status == "not_asked" else NO_SEG]
     for number, (folder, one) in enumerate(answer.masks):

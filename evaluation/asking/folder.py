@@ -165,7 +165,8 @@ def _kept(frames: Iterator[FramePrediction], seen: list[FramePrediction]) -> Ite
 
 def _told(said: FramePrediction, names: Sequence[str]) -> Json:
     masks = [_numbers(segment, name) for segment, name in zip(said.segments, names, strict=False)]
-    return {"text": said.text, "status": said.status, "size": list(said.size), "masks": masks}
+    cut = {"is_cut": True} if said.is_cut else {}
+    return {"text": said.text, "status": said.status, **cut, "size": list(said.size), "masks": masks}
 
 
 def _numbers(segment: Segment, name: str) -> Json:

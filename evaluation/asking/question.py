@@ -14,7 +14,6 @@ from seglm.dataset.given import is_video, regions_of, sample_of
 from seglm.evaluation.asking.ask import ask
 from seglm.evaluation.asking.turns import Walk
 from seglm.model.recipe import Recipe
-from seglm.model.terms import Language
 from seglm.utils.answers import Drawn
 from seglm.utils.encoding import check_text
 from seglm.utils.prediction import FramePrediction, Prediction, seen
@@ -99,12 +98,11 @@ def predict_frames(
 def longest(recipe: Recipe, asked: int | None = None) -> int:
     """Tokens after which an answer stops: as many as are asked for, else MAX_NEW_TOKENS.
 
-    A system that is taught its slots alone never learnt where an answer ends, and writes slots up to any limit: it stops where it
-    does when it is scored. Raises ValueError for less than one.
+    A system that is taught its slots alone writes them up to any limit: it stops where it does when it is scored. Raises
+    ValueError for less than one.
     """
     if asked is None:
-        is_slots_alone = any(isinstance(term, Language) and term.slots_only for term in recipe.terms)
-        return recipe.evaluate.max_new_tokens if is_slots_alone else MAX_NEW_TOKENS
+        return recipe.evaluate.max_new_tokens if recipe.says_slots_alone else MAX_NEW_TOKENS
     if asked < 1:
         raise ValueError(f"max_new_tokens={asked}; permitted are whole numbers from 1")
     return asked

@@ -20,6 +20,7 @@ from seglm.evaluation.asking.question import MAX_NEW_TOKENS, longest, predict, p
 from seglm.evaluation.scores.first_mask import mask_of
 from seglm.hf import SegLMConfig, SegLMModel
 from seglm.model.backbones import templates
+from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.decoders.sam2 import Sam2
 from seglm.model.recipes import recipe as named
 from seglm.model.segmenter import Segmenter
@@ -83,6 +84,18 @@ def test_a_system_that_is_taught_its_slots_alone_stops_behind_the_first() -> Non
     assert one.frames != predict(model, FILM, "Segment it.", max_new_tokens=24).frames
     assert (longest(named("glus_s")), longest(named("glus_s"), 7)) == (1, 7)
     assert longest(named("lisa_7b")) == longest(named("videolisa_3_8b")) == MAX_NEW_TOKENS
+
+
+def test_an_answer_that_the_limit_cut_off_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = talkative()
+    assert predict(model, FILM[0], "Segment it.", max_new_tokens=6).is_cut
+    slots_alone = talkative("glus_s")
+    assert not predict(
+        slots_alone, FILM[0], "Segment it.", max_new_tokens=6
+    ).is_cut  # it never ends by itself
+    monkeypatch.setattr(DialogueEncoder, "is_over", lambda self, ids: len(ids) == 6)
+    assert not predict(model, FILM[0], "Segment it.", max_new_tokens=6).is_cut  # just within it
+    assert not predict(model, FILM[0], "Segment it.", max_new_tokens=9).is_cut
 
 
 def test_a_video_of_one_frame_is_a_video_with_the_picture_s_masks() -> None:

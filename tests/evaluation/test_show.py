@@ -114,6 +114,13 @@ def test_words_beside_the_mask_are_shown(tmp_path: Path) -> None:
     assert lines[1].startswith("mask 0: 80 pixels, 10.4 % of the picture, estimated IoU 0.90: ")
 
 
+def test_words_that_were_cut_off_are_shown_as_such() -> None:
+    answer = replace(predicted(None), is_cut=True)
+    assert described(answer, [])[0] == (
+        "text_output: I do not know. (cut off here; a larger --max_new_tokens lets it write on)"
+    )
+
+
 def test_the_three_ways_to_get_no_mask_are_told_apart(tmp_path: Path) -> None:
     words = predicted(None)
     assert "no [SEG] was produced" in described(words, [])[1]
