@@ -7,7 +7,7 @@ Letters: M frames, J jobs, C channels of the features, g grid side, P prompt vec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,15 +19,12 @@ from seglm.model.decoders.base import DecoderChoice, sizes_of
 from seglm.model.decoders.sam_attention import SamAttention
 from seglm.model.decoders.sam_package import load_sam_package
 from seglm.model.decoders.squares import SquareDecoder
-from seglm.utils.dist import is_sharded
 from seglm.utils.ranges import Count, Place
 
 if TYPE_CHECKING:
     from seglm.model.released.checkpoint import Checkpoint
 
 LAYER_NORM_EPS = 1e-6  # segment_anything/build_sam.py
-PIXELS_AT_ONCE = 4 << 20
-"""of the squares that the encoder takes in one call, four of 1024 pixels: what a layer holds grows with them, and speed hardly"""
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,6 @@ class SamDims:
     @property
     def grid(self) -> int:
         return self.image_size // self.patch
-
-    @property
-    def at_once(self) -> int:
-        """How many pictures the encoder takes in one call."""
-        return max(1, PIXELS_AT_ONCE // self.image_size**2)
 
     @classmethod
     def of(cls, config: Mapping[str, object]) -> SamDims:
@@ -136,17 +128,9 @@ class SamDecoder(SquareDecoder):
         prompts, _ = self.prompt_encoder(points=None, boxes=boxes_B4 - 0.5, masks=None)
         return prompts  # type: ignore[no-any-return]
 
-    @torch.no_grad()
-    def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
-        """M frames (see `normalise`) -> features [M, C, g, g] in the encoder's dtype; frozen, no gradient.
-
-        In its own precision whatever the autocast, which would have every norm in float32. A few at once (PIXELS_AT_ONCE); under
-        ZeRO-3 all, as every rank has to call the encoder equally often.
-        """
-        squares = self.normalise(frames, resized).to(self.image_encoder.patch_embed.proj.weight.dtype)
-        at_once = len(squares) if is_sharded(self.image_encoder) else self.dims.at_once
-        with torch.autocast(squares.device.type, enabled=False):
-            return torch.cat([self.image_encoder(some) for some in squares.split(at_once)])
+    def encode_squares(self, pictures: Tensor) -> Tensor:
+        """float [M, 3, I, I], normalised -> features [M, C, g, g]."""
+        return self.image_encoder(pictures)  # type: ignore[no-any-return]
 
     def decode(self, features_JCgg: Tensor, prompts_JPC: Tensor) -> tuple[Tensor, Tensor]:
         """Masks of all jobs in one call, in float32 whatever the autocast.

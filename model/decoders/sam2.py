@@ -9,7 +9,7 @@ K masks a job, h w logits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,7 +23,6 @@ from seglm.model.decoders.sam2_dims import LEVELS, Sam2Dims, TrackerDims, make_m
 from seglm.model.decoders.sam2_kept import CHANNELS, packed, with_original
 from seglm.model.decoders.sam2_memory import Memory, MemoryPolicy
 from seglm.model.decoders.squares import SquareDecoder
-from seglm.utils.dist import is_sharded
 from seglm.utils.ranges import Count, Place
 from seglm.utils.resolve import resolve
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from seglm.model.recipe import Recipe
     from seglm.model.released.checkpoint import Checkpoint
 
-FRAMES_AT_ONCE = 4
-"""that the image encoder takes in one call"""
 ZERO_3 = 3
 WITH_ORIGINAL = (
     "SAM-2 with its own mask decoder (--vision_pretrained; decoder.keeps_original=false goes without)"
@@ -199,22 +196,12 @@ class Sam2Decoder(SquareDecoder):
     def channels(self) -> int:
         return (4 if self.original_mask_decoder is None else CHANNELS) * self.prompt_dim
 
-    @torch.no_grad()
-    def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
-        """M frames (see `normalise`) -> features [M, 4 C, g, g]; frozen, no gradient.
+    def encode_squares(self, pictures: Tensor) -> Tensor:
+        """float [M, 3, I, I], normalised -> features [M, 4 C, g, g].
 
         One tensor holds the three levels of the pyramid (see `levels`): the two fine ones as the mask decoder takes them, that
-        is behind its `conv_s0` and `conv_s1`, as in SAM-2's `forward_image`. The encoder runs in its own precision whatever the
-        autocast, which would have every norm in float32.
+        is behind its `conv_s0` and `conv_s1`, as in SAM-2's `forward_image`.
         """
-        dtype = next(self.image_encoder.neck.parameters()).dtype
-        pictures = self.normalise(frames, resized).to(dtype)
-        at_once = len(pictures) if is_sharded(self.image_encoder) else FRAMES_AT_ONCE
-        with torch.autocast(pictures.device.type, enabled=False):
-            return torch.cat([self.encode_squares(some) for some in pictures.split(at_once)])
-
-    def encode_squares(self, pictures: Tensor) -> Tensor:
-        """The same of float [M, 3, I, I], normalised, and with gradient."""
         fine, middle, coarse = self.image_encoder(pictures).fpn_hidden_states[:LEVELS]
         dtype = self.mask_decoder.conv_s0.weight.dtype
         levels = [*packed(self.mask_decoder, fine, middle), coarse.to(dtype)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from seglm.model.decoders.sam2 import FRAMES_AT_ONCE, Prompts, Sam2Decoder
+from seglm.model.decoders.sam2 import Prompts, Sam2Decoder
 from seglm.model.decoders.sam2_memory import PREDICTING, Memory, MemoryPolicy
 from seglm.model.decoders.sam2_step import Drawn, step
 from seglm.model.propagate import BOTH_WAYS, Carried, Direction, check_anchors, reached
@@ -25,6 +25,8 @@ from seglm.utils.types import Pictures
 
 Said = Prompts | Tensor
 """of all objects in one frame: prompts, or masks bool or float [N, 1, I, I] that are the answer"""
+FRAMES_AT_ONCE = 4
+"""that are encoded ahead of what is drawn"""
 OBJECTS_AT_ONCE = 32
 """that one call draws: each reads some 30,000 tokens, which are 60 MB in float32 on their way through a layer"""
 

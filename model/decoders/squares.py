@@ -12,6 +12,9 @@ from torch.nn.functional import interpolate
 from seglm.model.decoders.base import PIXEL_MEAN, PIXEL_STD
 from seglm.utils.dist import is_sharded
 
+PIXELS_AT_ONCE = 4 << 20
+"""of the squares that the encoder takes in one call, four of 1024 pixels: what a layer holds grows with them, and speed hardly"""
+
 
 class Sizes(Protocol):
     """What is asked of a decoder's sizes."""
@@ -27,7 +30,7 @@ class Sizes(Protocol):
 
 
 class SquareDecoder(nn.Module):
-    """A mask decoder, see `Decoder`, whose image encoder sees a picture as a padded square; `encode` and `decode` are its own.
+    """A mask decoder, see `Decoder`, whose image encoder sees padded squares; `encode_squares` and `decode` are its own.
 
     Letters: M frames, I side of the square, g grid side.
     """
@@ -53,6 +56,11 @@ class SquareDecoder(nn.Module):
         return self._sizes.prompt_dim
 
     @property
+    def at_once(self) -> int:
+        """How many pictures the encoder takes in one call."""
+        return max(1, PIXELS_AT_ONCE // self.image_size**2)
+
+    @property
     def channels(self) -> int:
         """Of a frame's features."""
         return self.prompt_dim
@@ -73,9 +81,21 @@ class SquareDecoder(nn.Module):
         """uint8 pictures -> float32 [M, 3, I, I], normalised (see `squares`)."""
         return squares(frames, resized, side=self.image_size, mean=self.pixel_mean, std=self.pixel_std)
 
+    @torch.no_grad()
     def encode(self, frames: Sequence[Tensor] | Tensor, resized: Sequence[tuple[int, int]]) -> Tensor:
-        """See `Decoder`."""
-        raise NotImplementedError(f"{type(self).__name__} encodes frames")
+        """M frames (see `normalise`) -> features [M, channels, g, g] in the encoder's dtype; frozen, no gradient.
+
+        In its own precision whatever the autocast, which would have every norm in float32. A few at once (`at_once`); under
+        ZeRO-3 all, as every rank has to call the encoder equally often.
+        """
+        pictures = self.normalise(frames, resized).to(next(self.image_encoder.parameters()).dtype)
+        at_once = len(pictures) if is_sharded(self.image_encoder) else self.at_once
+        with torch.autocast(pictures.device.type, enabled=False):
+            return torch.cat([self.encode_squares(some) for some in pictures.split(at_once)])
+
+    def encode_squares(self, pictures: Tensor) -> Tensor:
+        """float [M, 3, I, I], normalised -> their features, with gradient."""
+        raise NotImplementedError(f"{type(self).__name__} encodes squares")
 
 
 def squares(

@@ -7,30 +7,34 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from seglm.model.decoders import sam
-from seglm.model.decoders.sam import SamDecoder, SamDims
+from seglm.model.decoders import squares
+from seglm.model.decoders.sam import SamDecoder
 from seglm.model.decoders.squares import SquareDecoder
 from tests.tiny import SAM
 from tests.tiny_sam2 import tiny_sam2
 from tests.tiny_sam3 import tiny_sam3
 
+ALL = pytest.mark.parametrize(
+    "make", [lambda: SamDecoder(SAM), tiny_sam2, tiny_sam3], ids=["sam", "sam2", "sam3"]
+)
 
-@pytest.mark.parametrize(("side", "count"), [(1024, 4), (512, 16), (4096, 1)])
-def test_four_pictures_of_1024_pixels_go_in_one_call(side: int, count: int) -> None:
-    assert SamDims(image_size=side).at_once == count
 
-
-def test_pictures_that_fit_go_in_one_call_and_more_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+@ALL
+def test_pictures_that_fit_go_in_one_call_and_more_in_several(
+    make: Callable[[], SquareDecoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
-    decoder, side = SamDecoder(SAM).eval(), SAM.image_size
+    assert squares.PIXELS_AT_ONCE == 4 * 1024**2
+    decoder = make().eval()
+    side = decoder.image_size
     pictures = torch.randint(0, 256, (5, 3, side, side), dtype=torch.uint8)
     resized = [(side, side)] * 5
     calls: list[int] = []
     decoder.image_encoder.register_forward_hook(lambda module, given, result: calls.append(len(given[0])))
     whole = decoder.encode(pictures, resized)
     assert calls == [5]
-    assert torch.equal(whole, decoder.image_encoder(decoder.normalise(pictures, resized)))
-    monkeypatch.setattr(sam, "PIXELS_AT_ONCE", 2 * side**2)
+    assert torch.equal(whole, decoder.encode_squares(decoder.normalise(pictures, resized)))
+    monkeypatch.setattr(squares, "PIXELS_AT_ONCE", 2 * side**2)
     calls.clear()
     parts = decoder.encode(pictures, resized)
     assert calls == [2, 2, 1]
@@ -45,7 +49,7 @@ def test_pictures_that_fit_go_in_one_call_and_more_in_several(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("make", [lambda: SamDecoder(SAM), tiny_sam2, tiny_sam3], ids=["sam", "sam2", "sam3"])
+@ALL
 def test_whatever_the_autocast_an_encoder_runs_in_its_own_precision(
     make: Callable[[], SquareDecoder], precision: torch.dtype
 ) -> None:
