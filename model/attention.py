@@ -67,9 +67,9 @@ def attention_mask(
 
     window: as in `allowed`; flash attention takes it from the model's own config.
 
-    sdpa and prefix: bool [R, 1, T, T]. eager: the same as 0 and the lowest `dtype`. flex_attention: a BlockMask.
-    flash_attention_2: bool [R, T] of real tokens; its kernels know causal rows only, so every dialogue needs a row of its own.
-    That flash attention and rows of several dialogues, which it would mix, do not meet is seen to by `check`.
+    sdpa, prefix and eager: [R, 1, T, T], see `added`. flex_attention: a BlockMask. flash_attention_2: bool [R, T] of real
+    tokens; its kernels know causal rows only, so every dialogue needs a row of its own. That it and rows of several dialogues,
+    which it would mix, do not meet is seen to by `check`.
     """
     if implementation == "flex_attention":
         return flex_mask(batch.group, batch.branch, batch.positions, window=window)
@@ -81,21 +81,26 @@ def attention_mask(
 
 
 def as_mask(free: Tensor, *, implementation: str, dtype: torch.dtype) -> Tensor:
-    """bool [R, 1, Q, T] as it is for sdpa and prefix; as 0 and the lowest `dtype` for eager and flex attention, which add it.
+    """bool [R, 1, Q, T] for an attention that takes a mask over (query, key): `added`.
 
-    Raises ValueError for an implementation that takes no such mask; see `any_mask`.
+    Raises ValueError for an implementation that takes none; see `any_mask`.
     """
-    import torch
-
-    if implementation in ("sdpa", "prefix"):
-        return free
-    if implementation not in ("eager", "flex_attention"):
+    if implementation == "flash_attention_2":
         raise ValueError(
             f"attention {implementation!r} takes no mask over (query, key); run it inside `any_mask(llm)`"
         )
-    return torch.zeros(free.shape, dtype=dtype, device=free.device).masked_fill_(
-        ~free, torch.finfo(dtype).min
-    )
+    return added(free, dtype)
+
+
+def added(free: Tensor, dtype: torch.dtype) -> Tensor:
+    """bool -> 0 where it is True and the lowest number elsewhere, of the same shape: what is added to the scores.
+
+    SDPA takes bool as well, and turns it into this in every layer.
+    """
+    import torch
+
+    lowest = torch.finfo(dtype).min
+    return torch.zeros(free.shape, dtype=dtype, device=free.device).masked_fill_(~free, lowest)
 
 
 @contextmanager

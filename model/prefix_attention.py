@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seglm.model.attention import attention_mask, in_time
+from seglm.model.attention import added, attention_mask, in_time
 from seglm.utils.batch import Batch, Laid
 from seglm.utils.imports import importing
 
@@ -32,14 +32,14 @@ class Plan:
 
     alone: Tensor
     """int64 [A, P], prefixes, and dialogues that share none"""
-    alone_free: Tensor | None
-    """bool [A, 1, P, P], True where a query may look at a key; None: at all that are not later"""
+    alone_mask: Tensor | None
+    """[A, 1, P, P], added to the scores (`attention.added`); None: everything that is not later is seen"""
     asking: Tensor
     """int64 [B, Q], what is a dialogue's own"""
     seen: Tensor
     """int64 [B, K], its prefix, and behind it the same"""
-    seen_free: Tensor
-    """bool [B, 1, Q, K]"""
+    seen_mask: Tensor
+    """[B, 1, Q, K]"""
     back: Tensor
     """int64 [R * T], where each token's answer stands among A * P and then B * Q; 0 for padding"""
 
@@ -58,13 +58,16 @@ def how_to_attend(
 ) -> dict[str, Any]:
     """The rule of `attention` as arguments of a language model of transformers. window: as in `attention.allowed`."""
     if implementation == NAME and batch.ids.shape[1] >= LONG:
-        return {"attention_mask": None, "prefix_plan": plan(batch.laid, batch.positions, window=window)}
+        return {
+            "attention_mask": None,
+            "prefix_plan": plan(batch.laid, batch.positions, dtype, window=window),
+        }
     return {
         "attention_mask": attention_mask(batch, implementation=implementation, dtype=dtype, window=window)
     }
 
 
-def plan(laid: Sequence[Laid], positions: Tensor, *, window: int | None = None) -> Plan:
+def plan(laid: Sequence[Laid], positions: Tensor, dtype: torch.dtype, *, window: int | None = None) -> Plan:
     """laid, positions: as in `Batch`; window: as in `attention.allowed`. The tensors are on the device of `positions`."""
     rows, length = positions.shape
     behind = [one for one in laid if one.prefix[0] < one.prefix[1]]
@@ -83,19 +86,19 @@ def plan(laid: Sequence[Laid], positions: Tensor, *, window: int | None = None) 
     def sent(values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(values).to(positions.device, non_blocking=True)
 
-    def free(query: Tensor, key: Tensor, is_there: NDArray[np.bool_]) -> Tensor:
+    def mask(query: Tensor, key: Tensor, is_there: NDArray[np.bool_]) -> Tensor:
         position_q, position_k = (positions.flatten()[places] for places in (query, key))
         seen_in_time = in_time(position_q[:, None, :, None], position_k[:, None, None], window)
-        return seen_in_time & sent(is_there)[:, None, None]
+        return added(seen_in_time & sent(is_there)[:, None, None], dtype)
 
     alone_at, asking_at, seen_at = sent(alone), sent(asking), sent(seen)
     reaches_all = window is None or window >= alone.shape[1]
     return Plan(
         alone=alone_at,
-        alone_free=None if reaches_all else free(alone_at, alone_at, is_alone),
+        alone_mask=None if reaches_all else mask(alone_at, alone_at, is_alone),
         asking=asking_at,
         seen=seen_at,
-        seen_free=free(asking_at, seen_at, is_seen),
+        seen_mask=mask(asking_at, seen_at, is_seen),
         back=sent(back),
     )
 
@@ -132,20 +135,20 @@ def attend(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **rest)
     by_token = [each.transpose(1, 2).flatten(0, 1) for each in (query, key, value)]  # each [R * T, H, d]
 
-    def answers(queries: Tensor, keys: Tensor, free: Tensor | None) -> Tensor:
+    def answers(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
         """[N * Q, H, d]"""
         asks, holds, gives = (
             each.index_select(0, places.flatten()).unflatten(0, places.shape).transpose(1, 2)
             for each, places in zip(by_token, (queries, keys, keys), strict=True)
         )
         out: Tensor = sdpa_attention_forward(
-            module, asks, holds, gives, free, is_causal=free is None, **rest
+            module, asks, holds, gives, mask, is_causal=mask is None, **rest
         )[0]
         return out.flatten(0, 1)
 
     at = prefix_plan
-    found = [answers(at.alone, at.alone, at.alone_free)]
+    found = [answers(at.alone, at.alone, at.alone_mask)]
     if at.asking.shape[0]:
-        found.append(answers(at.asking, at.seen, at.seen_free))
+        found.append(answers(at.asking, at.seen, at.seen_mask))
     rows, _, length, _ = query.shape
     return torch.cat(found).index_select(0, at.back).unflatten(0, (rows, length)), None

@@ -64,12 +64,12 @@ def test_flex_attention_follows_the_same_rule() -> None:
     assert kept.tolist() == [[True, False], [True, True]]
 
 
-def test_eager_attention_gets_the_lowest_number_where_nothing_may_be_seen() -> None:
+@pytest.mark.parametrize("name", ["eager", "sdpa", "prefix"])
+def test_the_lowest_number_is_added_where_nothing_may_be_seen(name: str) -> None:
     free = allowed(GROUP, BRANCH, POSITIONS)
-    mask = as_mask(free, implementation="eager", dtype=torch.float32)
+    mask = as_mask(free, implementation=name, dtype=torch.float32)
     assert torch.equal(mask == 0, free)
     assert torch.equal(mask == torch.finfo(torch.float32).min, ~free)
-    assert as_mask(free, implementation="sdpa", dtype=torch.float32) is free
 
 
 def with_attention(name: str) -> Segmenter:

@@ -11,7 +11,7 @@ import torch
 
 from seglm.dataset.collate import collate
 from seglm.model import prefix_attention
-from seglm.model.attention import allowed
+from seglm.model.attention import added, allowed
 from seglm.model.build import build
 from seglm.model.generate import generate
 from seglm.model.prefix_attention import attend, how_to_attend, plan
@@ -70,10 +70,10 @@ def test_answers_and_gradients_are_those_of_the_mask(layout: str, window: int | 
         for heads in (4, 2, 2)
     )
     module = SimpleNamespace(num_key_value_groups=2, is_causal=True)
-    mask = allowed(batch.group, batch.branch, batch.positions, window=window)
+    mask = added(allowed(batch.group, batch.branch, batch.positions, window=window), torch.float32)
     real = batch.group >= 0
     found = []
-    for prefix_plan in (None, plan(batch.laid, batch.positions, window=window)):
+    for prefix_plan in (None, plan(batch.laid, batch.positions, torch.float32, window=window)):
         out, _ = attend(module, query, key, value, mask, prefix_plan=prefix_plan)  # type: ignore[arg-type]
         gradients = torch.autograd.grad(out[real].square().sum(), (query, key, value))
         found.append((out[real], *gradients))
@@ -83,11 +83,11 @@ def test_answers_and_gradients_are_those_of_the_mask(layout: str, window: int | 
 
 def test_no_dialogue_is_held_against_another() -> None:
     """Two rows: one prefix of 5 with dialogues of 2, 3 and 1 behind it, one of 2 with 4 and 4."""
-    made = plan(LAYOUTS["behind prefixes"].laid, LAYOUTS["behind prefixes"].positions)
-    assert made.alone.tolist() == [[0, 1, 2, 3, 4], [11, 12, 12, 12, 12]] and made.alone_free is None
+    made = plan(LAYOUTS["behind prefixes"].laid, LAYOUTS["behind prefixes"].positions, torch.float32)
+    assert made.alone.tolist() == [[0, 1, 2, 3, 4], [11, 12, 12, 12, 12]] and made.alone_mask is None
     assert made.asking.tolist()[1:4] == [[7, 8, 9, 9], [10, 10, 10, 10], [13, 14, 15, 16]]
     assert made.seen.tolist()[3] == [11, 12, 13, 14, 15, 16, 16, 16]
-    assert made.seen_free[3, 0].int().tolist() == [
+    assert made.seen_mask[3, 0].eq(0).int().tolist() == [
         [1, 1, 1, 0, 0, 0, 0, 0],
         [1, 1, 1, 1, 0, 0, 0, 0],
         [1, 1, 1, 1, 1, 0, 0, 0],
