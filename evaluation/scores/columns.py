@@ -8,7 +8,9 @@ from seglm.evaluation.scores import expressions, iou
 
 Score = iou.Score | expressions.Score
 POSITIVES, EMISSION, N_ACC, T_ACC = "positives", "[SEG] rate", "N-acc", "T-acc"
-OF_ABSENT = (POSITIVES, N_ACC, T_ACC)
+OUT_OF_SIGHT = BEHIND, ABSENT = "J behind", "absent"
+"""of videos: how good masks are of what is back after it was out of sight, and how often nothing is drawn while it is"""
+OF_EMPTY = (POSITIVES, N_ACC, T_ACC)
 """what is of interest only where some expressions mean nothing"""
 
 
@@ -24,13 +26,14 @@ class Column:
 def columns(score: Score, *, short: bool = False) -> tuple[Column, ...]:
     """All numbers of a score; the first is the one that a benchmark is known by: gIoU, or J&F.
 
-    short: without the precisions, and without what has no meaning here because every expression means something.
+    short: without the precisions, and without what has no meaning here, because every expression means something, or nothing is
+    ever out of sight.
     """
     positives = score.n - score.num_empty
     front = (Column(name_of(score), score.n, main(score)), Column(POSITIVES, positives, score.positives))
     parts = {"cIoU": score.ciou} if isinstance(score, iou.Score) else {"J": score.j, "F": score.f}
     own = [Column(name, score.n, value) for name, value in parts.items()]
-    precision = () if short or isinstance(score, expressions.Score) else _precision(score)
+    precision = _precision(score) if isinstance(score, iou.Score) and not short else ()
     every = (
         *front,
         *own,
@@ -38,8 +41,16 @@ def columns(score: Score, *, short: bool = False) -> tuple[Column, ...]:
         *precision,
         Column(N_ACC, score.num_empty, score.n_acc),
         Column(T_ACC, positives, score.t_acc),
+        *(_out_of_sight(score) if isinstance(score, expressions.Score) else ()),
     )
-    return every if score.num_empty or not short else tuple(one for one in every if one.name not in OF_ABSENT)
+    if not short:
+        return every
+    idle = () if score.num_empty else OF_EMPTY
+    return tuple(one for one in every if one.name not in idle and (one.n or one.name not in OUT_OF_SIGHT))
+
+
+def _out_of_sight(score: expressions.Score) -> tuple[Column, Column]:
+    return Column(BEHIND, score.num_behind, score.behind), Column(ABSENT, score.num_absent, score.absent)
 
 
 def main(score: Score) -> float:

@@ -10,6 +10,9 @@ prediction is:
   found   it is left out of the mean (evaluation/mevis_val_u/eval_mevis.py:28-29 of showlab/VideoLISA at 146f2bc, and the
           scripts for ReasonVOS of VideoLISA and GLUS), which flatters a model that fails.
 
+Two numbers of ours say what a memory is for: how good masks are of what is back after it was out of sight, and whether nothing is
+drawn while it is.
+
 Ref-YouTube-VOS' and MeViS' servers are closed; papers report J, F and J&F, and `every` is what they are taken to be. Frames
 without a truth are not scored: ReasonVOS annotates some frames only, Ref-YouTube-VOS every fifth.
 """
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -60,6 +64,10 @@ class Track:
     """how many were scored; 0 where no frame has a truth, and then there is no score"""
     is_drawn: bool
     """whether a mask of any frame has a pixel"""
+    behind: float | None = None
+    """mean J of the frames in which it is seen again, behind one in which it was not; None if there are none"""
+    absent: float | None = None
+    """share of the frames in which nothing of it is seen whose mask is empty; None if there are none, or if it is never seen"""
 
     @property
     def jf(self) -> float:
@@ -89,6 +97,14 @@ class Score:
     """J&F of the expressions that mean something alone; None if there are none"""
     emission: float | None = None
     """share of the answers in which a mask token was written, 0 to 1; None where the answers were given and not written"""
+    behind: float | None = None
+    """mean of `Track.behind` over the expressions that have it"""
+    num_behind: int = 0
+    """how many these are"""
+    absent: float | None = None
+    """mean of `Track.absent` over the expressions that have it"""
+    num_absent: int = 0
+    """how many these are"""
 
     @property
     def jf(self) -> float:
@@ -97,19 +113,29 @@ class Score:
 
 
 def track(asked: Asked, frames: Iterable[FrameCounts]) -> Track:
-    """The score of one expression, from frames that may be counted as they come: nothing but two numbers of each is kept.
+    """The score of one expression, from its frames in their order, which may be counted as they come: a few numbers are kept.
 
     Raises ValueError if there is no frame.
     """
-    pairs, is_drawn = [], False
+    pairs, behind, absent = [], list[float](), list[bool]()
+    is_drawn = was_seen = was_away = False
     for frame in frames:
         pairs.append((frame.j, frame.f))
         is_drawn = is_drawn or frame.predicted > 0
+        if frame.target:
+            was_seen = True
+            behind += [frame.j] * was_away
+        else:
+            was_away = was_seen
+            absent.append(not frame.predicted)
     if not pairs:
         raise ValueError(f"{asked}: no frame to score; a video has one at least")
     # As the originals do it: NumPy's mean adds in an order of its own, which the last bit shows.
     j, f = (float(np.mean(np.array(values))) for values in zip(*pairs, strict=True))
-    return Track(asked, j, f, len(pairs), is_drawn)
+    back = fmean(behind) if behind else None
+    return Track(
+        asked, j, f, len(pairs), is_drawn, back, share(sum(absent), len(absent)) if was_seen else None
+    )
 
 
 def score(tracks: Iterable[Track], asked: Sequence[Asked], *, convention: Convention = "every") -> Score:
@@ -128,6 +154,9 @@ def score(tracks: Iterable[Track], asked: Sequence[Asked], *, convention: Conven
     shown = [drawn[one] for one in counted if not one.is_empty]
     positives = [value for one, value in zip(counted, values, strict=True) if not one.is_empty]
     j, f = means(values)
+    tracks_in_order = [found[one] for one in asked if one in found]
+    behind = [one.behind for one in tracks_in_order if one.behind is not None]
+    absent = [one.absent for one in tracks_in_order if one.absent is not None]
     return Score(
         j=j,
         f=f,
@@ -137,6 +166,10 @@ def score(tracks: Iterable[Track], asked: Sequence[Asked], *, convention: Conven
         n_acc=share(sum(silent), len(silent)),
         t_acc=share(sum(shown), len(shown)),
         positives=sum(means(positives)) / 2 if positives else None,
+        behind=fmean(behind) if behind else None,
+        num_behind=len(behind),
+        absent=fmean(absent) if absent else None,
+        num_absent=len(absent),
     )
 
 

@@ -35,6 +35,20 @@ def test_a_track_is_the_mean_over_its_frames_which_are_not_kept() -> None:
         track(ASKED[0], [])
 
 
+def test_what_is_back_and_what_is_away_are_scored_apart() -> None:
+    seen, away, drawn = frame((1, 2), (1, 4)), frame((0, 0), (0, 0)), FrameCounts(100, 0, 3, 0, 1, 0, 0, 0)
+    good = frame((3, 4), (1, 4))
+    got = track(ASKED[0], [away, seen, seen, drawn, away, good, seen, away])
+    assert (got.behind, got.absent) == ((0.75 + 0.5) / 2, 0.75)
+    late = track(ASKED[1], [away, seen, seen])  # it comes in, and was never seen before
+    assert (late.behind, late.absent) == (None, 1.0)
+    never = track(ASKED[3], [away, drawn])  # N-acc speaks of these
+    assert (never.behind, never.absent) == (None, None)
+    whole = score([got, late, never, POOR], ASKED)
+    assert (whole.behind, whole.num_behind, whole.absent, whole.num_absent) == (0.625, 1, (0.75 + 1) / 2, 2)
+    assert (score([POOR], ASKED).behind, score([POOR], ASKED).num_absent) == (None, 0)
+
+
 def test_missing_predictions_score_nothing_or_are_left_out_and_are_listed_in_both_cases() -> None:
     every = score([GOOD, POOR], ASKED)
     assert (every.n, every.j, every.f, every.jf) == (4, 1.25 / 4, 0.5 / 4, 1.75 / 8)
