@@ -158,7 +158,7 @@ def recipe_of(
     return replace(
         base,
         decoder=replace(base.decoder, image_size=size.sam.image_size),
-        engine=replace(base.engine, precision=precision, gradient_checkpointing=False, attention="sdpa"),
+        engine=replace(base.engine, precision=precision, gradient_checkpointing=False, attention="prefix"),
         trainable=replace(base.trainable, lora=lora),
     )
 
