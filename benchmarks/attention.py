@@ -18,9 +18,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.measure import in_turn
-from benchmarks.padding import toy
-from benchmarks.sizes import SIZES, Talk, examples_of, recipe_of, segmenter
+from benchmarks.measure import in_turn, ratios
+from benchmarks.padding import toy, trained
+from benchmarks.sizes import SIZES, Talk, attend, examples_of, recipe_of, segmenter
 from seglm.dataset.collate import collate
 from seglm.model import prefix_attention
 from seglm.model.segmenter import Segmenter
@@ -37,14 +37,9 @@ def steps(model: Segmenter, batches: Sequence[Batch], repeats: int) -> str:
     losses: dict[str, float] = {}
 
     def run(kind: str) -> None:
-        model.backbone.llm.config._attn_implementation = kind
-        losses[kind] = 0.0
+        attend(model, kind)
         torch.manual_seed(0)  # Sa2VA's losses are taken at random points
-        for batch in batches:
-            model.zero_grad()
-            loss = model(batch).loss
-            loss.backward()
-            losses[kind] += loss.item() / len(batches)
+        losses[kind] = trained(model, batches)
 
     taken = in_turn({kind: partial(run, kind) for kind in KINDS}, repeats)
     off = abs(losses["prefix"] - losses["sdpa"]) / abs(losses["sdpa"])
@@ -59,7 +54,7 @@ def reading(model: Segmenter, batch: Batch, repeats: int) -> str:
 
     @torch.inference_mode()
     def run(kind: str) -> None:
-        model.backbone.llm.config._attn_implementation = kind
+        attend(model, kind)
         states[kind] = model.backbone.hidden(batch)[batch.group >= 0]
 
     taken = in_turn({kind: partial(run, kind) for kind in KINDS}, repeats)
@@ -71,11 +66,7 @@ def reading(model: Segmenter, batch: Batch, repeats: int) -> str:
 
 def compared(taken: dict[str, list[float]], share: int) -> str:
     masked, split = (statistics.median(taken[kind]) / share for kind in KINDS)
-    ratios = [before / after for before, after in zip(*(taken[kind] for kind in KINDS), strict=True)]
-    return (
-        f"sdpa {masked:7.3f}  prefix {split:7.3f} CPU s  x{statistics.median(ratios):.2f} "
-        f"({min(ratios):.2f}-{max(ratios):.2f})"
-    )
+    return f"sdpa {masked:7.3f}  prefix {split:7.3f} CPU s  {ratios(*(taken[kind] for kind in KINDS))}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

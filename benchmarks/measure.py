@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +22,12 @@ def in_turn(sides: Mapping[str, Callable[[], object]], repeats: int) -> dict[str
             if number:
                 taken[name].append(time.process_time() - began)
     return taken
+
+
+def ratios(before: Sequence[float], after: Sequence[float]) -> str:
+    """How many times faster: the median over repeats, and the least and the largest."""
+    found = [one / other for one, other in zip(before, after, strict=True)]
+    return f"x{statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f})"
 
 
 def peak_mebibytes() -> float:

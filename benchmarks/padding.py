@@ -18,7 +18,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.measure import in_turn
+from benchmarks.measure import in_turn, ratios
 from benchmarks.sizes import GSVA_MIX, SIZES, examples_of, recipe_of, segmenter
 from seglm.dataset.collate import collate
 from seglm.model.build import build
@@ -67,12 +67,7 @@ def report(
     losses: dict[str, float] = {}
 
     def run(name: str) -> None:
-        losses[name] = 0.0
-        for batch in layouts[name]:
-            model.zero_grad()
-            loss = model(batch).loss
-            loss.backward()
-            losses[name] += loss.item()
+        losses[name] = trained(model, layouts[name])
 
     taken = in_turn({name: partial(run, name) for name in layouts}, repeats)
     print(f"\n{title}: {len(micro)} micro-batches of {len(micro[0])} images")
@@ -82,11 +77,21 @@ def report(
             raise RuntimeError(f"row_tokens={name} changes the loss by {off:.1e} (allowed {TOLERANCE})")
         rows = statistics.mean(batch.ids.shape[0] for batch in batches)
         seconds = statistics.median(taken[name]) / len(micro)
-        ratios = [before / after for before, after in zip(taken["-"], taken[name], strict=True)]
         print(
             f"  row_tokens {name:>5}  rows {rows:4.1f}  padding {100 * padding(batches):5.1f} %"
-            f"  {seconds:7.3f} CPU s a step  x{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+            f"  {seconds:7.3f} CPU s a step  {ratios(taken['-'], taken[name])}"
         )
+
+
+def trained(model: Segmenter, batches: Sequence[Batch]) -> float:
+    """Forward and backward of each batch; the sum of their losses."""
+    total = 0.0
+    for batch in batches:
+        model.zero_grad()
+        loss = model(batch).loss
+        loss.backward()
+        total += loss.item()
+    return total
 
 
 def shapes(batches: Sequence[Batch]) -> list[torch.Size]:

@@ -124,7 +124,8 @@ def track(asked: Asked, frames: Iterable[FrameCounts]) -> Track:
         is_drawn = is_drawn or frame.predicted > 0
         if frame.target:
             was_seen = True
-            behind += [frame.j] * was_away
+            if was_away:
+                behind.append(frame.j)
         else:
             was_away = was_seen
             absent.append(not frame.predicted)
@@ -132,9 +133,14 @@ def track(asked: Asked, frames: Iterable[FrameCounts]) -> Track:
         raise ValueError(f"{asked}: no frame to score; a video has one at least")
     # As the originals do it: NumPy's mean adds in an order of its own, which the last bit shows.
     j, f = (float(np.mean(np.array(values))) for values in zip(*pairs, strict=True))
-    back = fmean(behind) if behind else None
     return Track(
-        asked, j, f, len(pairs), is_drawn, back, share(sum(absent), len(absent)) if was_seen else None
+        asked,
+        j,
+        f,
+        len(pairs),
+        is_drawn,
+        behind=_mean(behind),
+        absent=_mean(absent) if was_seen else None,
     )
 
 
@@ -166,9 +172,9 @@ def score(tracks: Iterable[Track], asked: Sequence[Asked], *, convention: Conven
         n_acc=share(sum(silent), len(silent)),
         t_acc=share(sum(shown), len(shown)),
         positives=sum(means(positives)) / 2 if positives else None,
-        behind=fmean(behind) if behind else None,
+        behind=_mean(behind),
         num_behind=len(behind),
-        absent=fmean(absent) if absent else None,
+        absent=_mean(absent),
         num_absent=len(absent),
     )
 
@@ -199,6 +205,11 @@ def by_expression(tracks: Iterable[Track], asked: Sequence[Asked]) -> dict[Asked
             )
         found[one.asked] = one
     return found
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    """None if there is nothing to take a mean of."""
+    return fmean(values) if values else None
 
 
 def means(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:

@@ -245,14 +245,18 @@ class ProjectedBackbone(nn.Module):
 
     def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:
         """The state after the last norm, [R, T, D]; nothing of the layers below is kept."""
-        how = self.llm.config._attn_implementation
         return self.llm.model(  # type: ignore[no-any-return]
             inputs_embeds=self.embed(batch),
-            **how_to_attend(batch, implementation=how, dtype=self.dtype, window=self.window),
+            **self._attending(batch),
             position_ids=batch.positions,
             use_cache=cache is not None,
             **{self._cache: cache},
         ).last_hidden_state
+
+    def _attending(self, batch: Batch) -> dict[str, Any]:
+        """Who may look at whom, as arguments of the language model."""
+        how = self.llm.config._attn_implementation
+        return how_to_attend(batch, implementation=how, dtype=self.dtype, window=self.window)
 
     def head(self, states: Tensor) -> Tensor:
         """The language head: [..., D] -> vocabulary logits [..., V]."""

@@ -20,7 +20,7 @@ from seglm.model.backbones.internvl import LINEARS
 from seglm.model.backbones.projected import FEATURES_DIM, Projected, ProjectedBackbone
 from seglm.model.backbones.tokenizer import own_tokenizer
 from seglm.model.precision import Precision, computed_in, default_dtype
-from seglm.model.prefix_attention import attend_by, how_to_attend
+from seglm.model.prefix_attention import attend_by
 from seglm.model.sizes import Sizes
 from seglm.utils.batch import Batch
 from seglm.utils.containers import WeightsError
@@ -258,7 +258,6 @@ class QwenVLBackbone(ProjectedBackbone):
     def hidden(self, batch: Batch, *, cache: Any = None) -> Tensor:
         """The state after the last norm, [R, T, D]; nothing of the layers below is kept."""
         embeds, depths = self._embed(batch)
-        how = self.llm.config._attn_implementation
         places = batch.positions.expand(3, -1, -1) if batch.rotary is None else batch.rotary
         rest: dict[str, Any] = {self._cache: cache}
         if depths:
@@ -269,7 +268,7 @@ class QwenVLBackbone(ProjectedBackbone):
             rest["deepstack_visual_embeds"] = [depth[order] for depth in depths]
         states: Tensor = self.llm.model(
             inputs_embeds=embeds,
-            **how_to_attend(batch, implementation=how, dtype=self.dtype, window=self.window),
+            **self._attending(batch),
             position_ids=places,
             use_cache=cache is not None,
             **rest,
