@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 from seglm.dataset.pipeline import Source, clip
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.evaluate import evaluate
-from seglm.evaluation.asking.leak import refuse_leak
+from seglm.evaluation.asking.leak import refuse_leak, seen
 from seglm.evaluation.scores import iou
 from seglm.model.build import Built
 from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, look_for, start
@@ -143,10 +143,12 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     open_run(run.folder, resume=going_on, overwrite=options.overwrite)
     logs.write_to(run.log)
     logs.first_lines(heading(recipe, reason, sources, built))
-    if going_on and (before := kept_recipe(run.folder)):
-        for change in difference(before, recipe):
+    if going_on and (earlier := kept_recipe(run.folder)):
+        for change in difference(earlier, recipe):
             log.warning("another setting than before the stop: %s", change)
-    content = contents(recipe, sources, built)
+    # A run that goes on is not told again what it began with.
+    before = {**manifest_of(run.folder).get("before", {})} if going_on else {}
+    content = contents(recipe, sources, built, before=before | seen_before(recipe, options))
     schedule = recipe.schedule
     plan = Plan(
         schedule.epochs,
@@ -231,9 +233,14 @@ def look_at_validation(recipe: Recipe, sources: Sequence[Source], options: cli.O
     look_at(recipe)
     spec, names = recipe.evaluate.dataset, [source.name for source in sources]
     refuse_leak(spec, version=recipe.name, manifest={"data": names}, allow=options.allow_leak)
-    begun = options.init_from or recipe.backbone.weights
     # What the weights have seen before is not this run's doing: KeySeg sets out from a LISA that was trained on ReasonSeg's val.
-    refuse_leak(spec, version=begun, manifest=manifest_of(resolve(begun)), allow=True)
+    refuse_leak(spec, version=recipe.name, manifest={"before": seen_before(recipe, options)}, allow=True)
+
+
+def seen_before(recipe: Recipe, options: cli.Options) -> dict[str, str]:
+    """What the weights have seen that a training begins with: the model's and those of --init_from."""
+    begun = [recipe.backbone.weights, *([options.init_from] if options.init_from else [])]
+    return {source: how for one in begun for source, how in seen(one, manifest_of(resolve(one))).items()}
 
 
 def score(recipe: Recipe, options: cli.Options) -> None:

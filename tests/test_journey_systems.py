@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,10 @@ def test_keyseg_sets_out_from_a_trained_lisa(place: Path) -> None:
         TRAIN, "--recipe=keyseg_tiny", "--init_from=merged/lisa_tiny", "--exp_name=on lisa", *SHORT, cwd=place
     )
     assert "it starts from weights of lisa_tiny" in said and "done after step 2 of 2" in said
+    manifest = json.loads(
+        (place / "runs" / "on lisa" / "portable" / "manifest.json").read_text(encoding="utf-8")
+    )
+    assert "merged/lisa_tiny lists ReasonSeg|train" in manifest["before"]["ReasonSeg|train"]
 
 
 def test_a_trained_file_of_gsva_is_scored_without_a_merge(place: Path) -> None:

@@ -198,8 +198,10 @@ def effective_batch(recipe: Recipe) -> str:
     return f"{line}\n  WARNING: {warning}" if warning else line
 
 
-def contents(recipe: Recipe, sources: Sequence[Source], built: Built) -> Mapping[str, Any]:
-    """The manifest: what the run is made of."""
+def contents(
+    recipe: Recipe, sources: Sequence[Source], built: Built, *, before: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """The manifest: what the run is made of. before: what the weights that it begins with have seen (`leak.seen`)."""
     shares = recipe.data.shares()
     data = {
         source.name: {**describe_ids(source.keys()), "family": source.family, "rate": shares[source.family]}
@@ -212,4 +214,5 @@ def contents(recipe: Recipe, sources: Sequence[Source], built: Built) -> Mapping
         bases=built.checkpoint.bases,
         data=data,
         trainable=[asdict(row) for row in built.table.rows],
+        before=dict(before),
     )

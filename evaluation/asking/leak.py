@@ -1,6 +1,7 @@
 """Whether a score would be one on data the weights were trained on.
 
-The manifest beside the weights lists what they were trained on; for released weights that have none, what their authors said.
+The manifest beside the weights lists what they were trained on, and what those were that the training began with; for released
+weights that have none, what their authors said.
 """
 
 from __future__ import annotations
@@ -55,12 +56,25 @@ def leak(spec: str, *, version: str, manifest: Mapping[str, Any]) -> str | None:
     version: path or hub id of the weights. manifest: what lies beside them (`utils.manifest`), or empty; the names in its `data`
     are the sources trained on.
     """
-    data = _data(spec)
-    wanted, about = _parts(data), Path(version).name
-    if wanted & {part for source in manifest.get("data", ()) for part in _parts(str(source))}:
-        return f"the manifest beside {version} lists {data} as training data"
+    wanted = _parts(_data(spec))
+    return next((why for source, why in seen(version, manifest).items() if wanted & _parts(source)), None)
+
+
+def seen(version: str, manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Every source that the weights have seen -> how that is known; see `leak`.
+
+    A training writes that of the weights it begins with into its own manifest, as `before`.
+    """
+    about = Path(version).name
     split, why = RELEASED.get(about.lower(), ("", ""))
-    return f"{about}: {why}" if split and wanted & _parts(split) else None
+    return {
+        **{source: f"{about} began with others: {how}" for source, how in manifest.get("before", {}).items()},
+        **({split: f"{about}: {why}"} if split else {}),
+        **{
+            source: f"the manifest beside {version} lists {source} as training data"
+            for source in manifest.get("data", ())
+        },
+    }
 
 
 def _data(spec: str) -> str:

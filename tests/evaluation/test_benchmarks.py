@@ -12,7 +12,7 @@ from seglm.dataset import sources
 from seglm.dataset.description import Description, Scored, is_for_training
 from seglm.evaluation.asking import benchmark as asking
 from seglm.evaluation.asking.benchmark import benchmark
-from seglm.evaluation.asking.leak import leak, refuse_leak
+from seglm.evaluation.asking.leak import leak, refuse_leak, seen
 from seglm.evaluation.asking.predict import predict
 from seglm.evaluation.scores.results import CONVENTIONS
 from seglm.model.recipes import recipe as named
@@ -196,16 +196,16 @@ MANIFEST = {"data": {"ReasonSeg|train": {"samples": 3}, "refcoco|unc|train": {}}
             "ReasonSeg|val",
             "runs/a",
             {"data": {"reasonseg|VAL": {}}},
-            "the manifest beside runs/a lists ReasonSeg|val",
+            "the manifest beside runs/a lists reasonseg|VAL as",
         ),
         (
             "ReasonSeg|val",
             "a",
             {"data": {"ReasonSeg|train_val": {}}},
-            "the manifest beside a lists ReasonSeg|val",
+            "the manifest beside a lists ReasonSeg|train_val as",
         ),
         *(
-            ("ReasonSeg|train", "a", {"data": {trained: {}}}, "the manifest beside a lists ReasonSeg|train")
+            ("ReasonSeg|train", "a", {"data": {trained: {}}}, f"the manifest beside a lists {trained} as")
             for trained in ("ReasonSeg|train", "ReasonSeg|train_val")
         ),
         ("ReasonSeg|train", "a", {"data": {"refcoco|unc|train": {}}}, ""),
@@ -243,13 +243,13 @@ MANIFEST = {"data": {"ReasonSeg|train": {"samples": 3}, "refcoco|unc|train": {}}
             "mevis|v2|valid_u",
             "a",
             {"data": {"mevis|valid_u": {}}},
-            "the manifest beside a lists mevis|v2|valid_u",
+            "the manifest beside a lists mevis|valid_u as",
         ),
         (
             "mevis|valid_u",
             "a",
             {"data": {"mevis|v2|valid_u": {}}},
-            "the manifest beside a lists mevis|valid_u",
+            "the manifest beside a lists mevis|v2|valid_u as",
         ),
         (
             "mevis|valid_u",
@@ -277,3 +277,12 @@ def test_a_score_on_training_data_is_refused_unless_it_is_asked_for(caplog: pyte
     why = refuse_leak("refcoco|val", **about, allow=True)  # type: ignore[arg-type]
     assert "LEAK" in caplog.text and "lists refcoco|unc|val as training data" in why
     assert refuse_leak("refcoco|testA", **about, allow=False) == ""  # type: ignore[arg-type]
+
+
+def test_what_weights_saw_before_a_training_is_still_a_leak_behind_it() -> None:
+    lisa = seen("xinlai/LISA-7B-v1", {})
+    keyseg = seen("runs/keyseg", {"data": {"refcoco|unc|train": {}}, "before": lisa})
+    again = {"data": {"my_data|train": {}}, "before": keyseg}
+    assert "LISA-7B-v1: its authors" in str(leak("ReasonSeg|val", version="runs/c", manifest=again))
+    assert "beside runs/keyseg lists" in str(leak("refcoco|train", version="runs/c", manifest=again))
+    assert leak("ReasonSeg|test", version="runs/c", manifest=again) is None
