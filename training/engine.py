@@ -63,7 +63,7 @@ class Engine:
     """Trains a module in place. `close` it: DeepSpeed's threads must end before the process does."""
 
     def __init__(self, module: nn.Module, settings: Settings) -> None:
-        """Moves the module to this process's device and hands it to DeepSpeed.
+        """Moves the module to this process's device, into train mode, and hands it to DeepSpeed.
 
         Raises ValueError for fp16 without a GPU and for a trained weight that is not float32.
         """
@@ -73,11 +73,14 @@ class Engine:
         self.trained = {name: tuple(p.shape) for name, p in module.named_parameters() if p.requires_grad}
         self.frozen = frozen_fingerprint(module)
         self.phase = "start"
-        module.to(world.device)
+        module.to(
+            world.device
+        ).train()  # a model is built and loaded in eval mode, without dropout and checkpointing
         waits = settings.decoder_waits > 0
         self.waiting = {name for name in self.trained if waits and name.startswith(DECODER)}
         """of the trained weights, those that stay as they are in the first steps; also where there are none, because a run that
         goes on with more steps has to have the same groups"""
+        self._decayed = [0.0, 0.0]
         named = list(module.named_parameters())
         optimizer = optim.adamw(
             [parameter for name, parameter in named if name not in self.waiting],
@@ -126,7 +129,7 @@ class Engine:
         )
         self.phase = f"step {self.steps + 1}: counting"
         counts, (any_stop, any_save) = self._count(batches, (stop, save))
-        lr, *later = (float(group["lr"]) for group in self.deepspeed.optimizer.param_groups)
+        lr, *later = rates = [float(group["lr"]) for group in self.deepspeed.optimizer.param_groups]
         numbers = []
         for index, batch in enumerate(batches):
             where = f"step {self.steps + 1}, micro-batch {index + 1} of {len(batches)}"
@@ -136,6 +139,8 @@ class Engine:
                 if not ran_out(error):
                     raise
                 raise MemoryError(out_of_memory.message(self.phase, batch, self.device)) from error
+        for waits, rate in enumerate(rates):
+            self._decayed[waits] += rate * self.settings.weight_decay
         keys = tuple(batch.keys for batch in batches)
         lr_decoder = later[0] if later else None
         step = Step(self.steps, torch.stack(numbers), counts, keys, lr, lr_decoder, any_stop, any_save)
@@ -152,6 +157,10 @@ class Engine:
             if step.counts[name]
         }
         return {"loss": totals[0] / dist.world().size, **means}
+
+    def decayed(self, name: str) -> float:
+        """The share of a trained weight that decay alone has taken off since this engine began; it needs no gradient for that."""
+        return self._decayed[name in self.waiting]
 
     def grad_norm(self) -> float:
         """The gradient norm of the last step before clipping."""

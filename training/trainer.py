@@ -73,7 +73,7 @@ class Trainer:
                 watchdog.step_ends()
                 bar.update()
                 if tripwire := tripwires.pop(step.number, None):
-                    tripwire.check(self.engine.shards(), step=step.number)
+                    tripwire.check(self.engine.shards(), step=step.number, decayed=self.engine.decayed)
                 with self._writing():
                     self.run.describe(self.hooks.manifest)
                     if self.plan.reports(step.number):

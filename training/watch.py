@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 REMEMBERED = 50  # steps whose durations make the median
+BEYOND_DECAY, ROUNDING = 1.1, 2e-7
+"""how much more than weight decay takes off a group has to move, and what float32 may add to that; a gradient moves it many times
+as much"""
 SUSPECTS = (
     "the learning rate is 0 (a schedule that is over, or warm-up longer than the run)",
     "no gradient reaches the group (no sample of the data asks for it: no masks, no text answers; or a detached tensor)",
@@ -91,34 +94,41 @@ class Watchdog:
 
 
 class Tripwire:
-    """Compares trained weights with what they were: a group that has not moved at all stops the run."""
+    """Compares trained weights with what they were: a group that has not moved, or by weight decay alone, stops the run."""
 
     def __init__(self, shards: Mapping[str, Tensor], group_of: Callable[[str], str]) -> None:
         """shards: this rank's part of each trained weight, by name; copied to the host. group_of: name -> group."""
         self._before = {name: tensor.to("cpu", copy=True) for name, tensor in shards.items()}
         self._group_of = group_of
 
-    def check(self, shards: Mapping[str, Tensor], *, step: int) -> dict[str, float]:
+    def check(
+        self, shards: Mapping[str, Tensor], *, step: int, decayed: Callable[[str], float] = lambda name: 0.0
+    ) -> dict[str, float]:
         """|change| / |weight| of each group, over all ranks; it is logged as well.
 
+        decayed: the share of a weight, by its name, that weight decay has taken off.
         Raises RuntimeError with a list of suspects if a group has not changed.
         """
         groups = sorted({self._group_of(name) for name in self._before})
         sums = {group: [0.0, 0.0] for group in groups}
+        least = dict.fromkeys(groups, 0.0)
         for name, before in self._before.items():
             now, pair = shards[name].cpu(), sums[self._group_of(name)]
             pair[0] += float((now - before).double().square().sum())
             pair[1] += float(before.double().square().sum())
+            if share := decayed(name):
+                least[self._group_of(name)] = BEYOND_DECAY * share + ROUNDING
         flat = dist.all_sum([value for group in groups for value in sums[group]])
         ratios = {
             group: (flat[2 * i] / flat[2 * i + 1]) ** 0.5 if flat[2 * i + 1] else float(flat[2 * i] > 0)
             for i, group in enumerate(groups)
         }
-        dead = [group for group, ratio in ratios.items() if ratio == 0]
+        dead = [group for group, ratio in ratios.items() if ratio <= least[group]]
         if dead:
             listed = "\n".join(f"  - {suspect}" for suspect in SUSPECTS)
+            but = ", but for weight decay" if any(least.values()) else ""
             raise RuntimeError(
-                f"after {step} steps these weights have not changed: {', '.join(dead)}. Suspects:\n{listed}"
+                f"after {step} steps these weights have not changed{but}: {', '.join(dead)}. Suspects:\n{listed}"
             )
         said = ", ".join(f"{group} {ratio:.1e}" for group, ratio in ratios.items())
         log.info("weights have moved by (|change| / |weight| after %d steps): %s", step, said)

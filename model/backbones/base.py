@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
 
 from seglm.model.precision import Precision
 from seglm.model.sizes import Sizes
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class BackboneChoice(Choice, ABC):
     """A multimodal LLM as a recipe names it; `build` makes the module."""
+
+    trains_tower: ClassVar[bool] = False
+    """whether a gradient can reach the vision tower"""
 
     weights: Place
     """folder or hub id of the language model with its projector and tokenizer"""

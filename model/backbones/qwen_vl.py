@@ -77,6 +77,7 @@ class QwenVL(Projected):
     """Qwen2.5-VL or Qwen3-VL, in the layout of its release or of transformers."""
 
     adapted = LINEARS
+    trains_tower = True
     original: ClassVar[tuple[str, str]] = ("Qwen2_5_VLForConditionalGeneration", "qwen2_5_vl")
 
     vision: Annotated[str, WRITTEN_OUT] = ""

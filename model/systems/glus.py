@@ -241,8 +241,13 @@ def glus_tiny() -> Recipe:
     pictures = 0.6  # share of the run; three times as long as it takes where whole answers are taught
     # The tower of the tiny LLaVA has 64 patches: a frame is 64 tokens without a pool.
     recipe = toy_sized(replace(parent, backbone=Llava(weights=str(BASES / "llava"))), name="glus_tiny")
-    memory = replace(AT_INFERENCE, stable=False)
-    decoder = replace(parent.decoder, weights=str(BASES / "sam2"), image_size=SAM2_SIDE, memory=memory)
+    assert isinstance(parent.decoder, Sam2)
+    decoder = replace(
+        parent.decoder,
+        weights=str(BASES / "sam2"),
+        image_size=SAM2_SIDE,
+        memory=replace(AT_INFERENCE, stable=False),
+    )
     sets = {name: SETS[name] for name in ("sem_seg", "refer_seg", "reason_seg")}
     data = replace(
         recipe.data,

@@ -137,6 +137,13 @@ def test_every_shipped_recipe_is_fit_to_be_trained_and_used() -> None:
         ("lisa_7b", "trainable.lora.targets=query", "query would get no adapter"),
         ("lisa_7b", "trainable.lora.r=0 trainable.full=", "nothing is trained"),
         (
+            "lisa_7b",
+            "trainable.full+=decoder.image_encoder.neck",
+            "of decoder.image_encoder.neck .* without a gradient",
+        ),
+        ("lisa_7b", "trainable.full+=decoder", "add trainable.frozen\\+=decoder.image_encoder"),
+        ("sa2va_4b", "trainable.full+=vision", "of vision something would be trained without a gradient"),
+        (
             "lisa_tiny",
             "trainable.lora.r=0 trainable.full=decoder.mask_decoder",
             "decoder_waits=0.25: nothing but the mask decoder is trained, so it cannot wait",

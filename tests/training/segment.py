@@ -30,6 +30,8 @@ def main(folder: str, zero: str, checkpointing: str) -> None:
     recipe = replace(recipe, engine=replace(recipe.engine, gradient_checkpointing=checkpointing == "1"))
     model = tiny_model(recipe)
     size = 4 // world.size
+    runs: list[int] = []
+    model.backbone.llm.model.layers[0].mlp.register_forward_pre_hook(lambda *_: runs.append(1))
     engine = Engine(
         model,
         Gathering(total_steps=STEPS, batch_size=size, zero=int(zero), warmup_steps=2, lr=1e-3),  # type: ignore[arg-type]
@@ -40,5 +42,5 @@ def main(folder: str, zero: str, checkpointing: str) -> None:
     engine.close()
     if world.is_main:
         total = sum(float(tensor.double().abs().sum()) for tensor in weights.values())
-        print(json.dumps({"read": read, "weights": total, "kept_whole": kept}))
+        print(json.dumps({"read": read, "weights": total, "kept_whole": kept, "runs": len(runs)}))
     dist.stop()

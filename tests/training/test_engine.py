@@ -74,6 +74,14 @@ def test_the_engine_is_plain_pytorch_with_clipping_and_schedule() -> None:
     assert torch.allclose(weights, flat, rtol=1e-5, atol=1e-7)
 
 
+def test_a_model_is_trained_in_train_mode_however_it_was_handed_over() -> None:
+    """Dropout acts, and what a model does in training alone."""
+    without, _ = train(BASIC, TwoTerms().eval())
+    assert without == train(BASIC)[0]
+    model = TwoTerms(dropout=0.9).eval()
+    assert train(BASIC, model)[0] != without and model.training
+
+
 @pytest.mark.parametrize("zero", [1, 2, 3])
 def test_a_decoder_that_waits_stays_to_the_bit_and_then_learns(zero: int) -> None:
     model = WithDecoder()

@@ -32,5 +32,6 @@ def test_a_rank_without_masks_hangs_nobody_and_changes_nothing(zero: int, tmp_pa
 def test_gradient_checkpointing_under_zero_3_as_well(tmp_path: Path) -> None:
     one, two = trained(tmp_path, 1, 1), trained(tmp_path, 2, 3, checkpointing=1)
     assert not two["kept_whole"]
+    assert two["runs"] == 2 * one["runs"]  # a layer is run again in the backward pass
     for alone, together in zip(one["read"], two["read"], strict=True):
         assert together == pytest.approx(alone, rel=1e-5)

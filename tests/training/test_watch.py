@@ -43,3 +43,15 @@ def test_a_group_that_has_not_moved_stops_the_run_with_suspects() -> None:
     ratios = tripwire.check(weights, step=20)
     assert ratios["lora"] == pytest.approx(0.02)
     assert ratios["project"] == pytest.approx(0.1)
+
+
+def test_weight_decay_alone_moves_no_group() -> None:
+    weights = {"decoder.w": torch.randn(100), "project.w": torch.randn(100)}
+    tripwire = Tripwire(weights, lambda name: name.split(".")[0])
+    for _ in range(20):
+        weights["decoder.w"] *= 1 - 4e-5 * 0.05
+        weights["project.w"] *= 1 - 4e-5 * 0.05
+        weights["project.w"] += 4e-5 * torch.randn(100).sign()
+    with pytest.raises(RuntimeError, match=r"not changed, but for weight decay: decoder\. Suspects"):
+        tripwire.check(weights, step=20, decayed=lambda name: 20 * 4e-5 * 0.05)
+    assert tripwire.check(weights, step=20)["decoder"] > 0  # which is why it has to be told
