@@ -128,7 +128,8 @@ class Walks:
             None if policy is None or not isinstance(decoder, Remembers) else Tracks(decoder, policy)
         )
         self._tracks: dict[Hashable, Tracks] = {}
-        self._last: dict[Hashable, int] = {}
+        self._last: dict[Hashable, tuple[int, bool]] = {}
+        """frame of each walk that was drawn last of those of which nothing is said, and whether numbers were falling there"""
 
     @property
     def remember(self) -> bool:
@@ -145,9 +146,10 @@ class Walks:
         ]
         tracks = self._tracks.get(asked.walk, self._fresh)
         if not asked.is_said:
-            last = self._last.get(asked.walk, asked.frame)
-            tracks = tracks.turned() if asked.frame < last else tracks
-            self._last[asked.walk] = asked.frame
+            last, fell = self._last.get(asked.walk, (asked.frame, False))
+            falls = asked.frame < last
+            tracks = tracks if falls == fell else tracks.turned()
+            self._last[asked.walk] = asked.frame, falls
         said = prompts_JPC if asked.is_said else None
         drawn, self._tracks[asked.walk] = tracks.draw(slots, features, said, frame=asked.frame)
         return drawn

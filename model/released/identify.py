@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seglm.model.backbones.base import BackboneChoice
-from seglm.model.names import is_canonical
+from seglm.model.names import OF_TRAINING, is_canonical
 from seglm.model.recipes import recipes
 from seglm.model.released.config_keys import place as place_of
 from seglm.model.released.config_keys import section
@@ -131,7 +131,7 @@ def layout_of(path: str | Path) -> Layout:
     if config.get("model_type") == "seglm":
         return "seglm"
     names = shapes(path).keys()
-    bare = {unwrapped(name) for name in names}
+    bare = {own for name in names if not (own := unwrapped(name)).startswith(OF_TRAINING)}
     wrapped = any(name.startswith("base_model.model.") or ".lora_" in name for name in names)
     if all(is_canonical(name) or name.startswith("backbone.") for name in bare):
         return _own(path, bare)

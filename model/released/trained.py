@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seglm.model.names import canonical, is_canonical, names
+from seglm.model.names import OF_TRAINING, canonical, is_canonical, names
 from seglm.model.recipe import Lora
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.config_keys import section
@@ -122,7 +122,8 @@ def load_trained(model: nn.Module, trained: Trained, *, required: Sequence[str])
 
 
 def _canonical(raw: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    bare = {name.removeprefix("module."): tensor for name, tensor in raw.items()}
+    own = {name.removeprefix("module."): tensor for name, tensor in raw.items()}
+    bare = {name: tensor for name, tensor in own.items() if not name.startswith(OF_TRAINING)}
     if any(name.startswith("backbone.") for name in bare):
         return {canonical(name): tensor for name, tensor in bare.items()}
     if all(is_canonical(unwrapped(name)) for name in bare):

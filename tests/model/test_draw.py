@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from seglm.evaluation.asking.ask import ask, asker
 from seglm.model import draw as stage
-from seglm.model.decoders.sam2_memory import PREDICTING
+from seglm.model.decoders.sam2_memory import PREDICTING, Memory
 from seglm.model.draw import Asked, draw
 from seglm.utils.answers import Drawn, Spoken
 from seglm.utils.types import Sample, Target
@@ -141,3 +141,28 @@ def test_what_the_decoder_says_of_being_there_reaches_the_answer(occlusion: bool
         all(mask is None or not (mask > 0).any() for answer in found for mask in answer.masks)
         or not occlusion
     )
+
+
+def test_a_walk_that_turns_stays_turned_and_remembers_what_it_draws_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = with_sam2()
+    recipe = replace(recipe, decoder=replace(recipe.decoder, memory=PREDICTING))
+    model = tiny_model(recipe, decoder=asdict(SAM2)).eval()
+    follow, seen = model.decoder.follow, []
+
+    def spied(features: torch.Tensor, said: torch.Tensor | None, memory: Memory, *, frame: int) -> object:
+        seen.append((frame, memory.backwards, [entry.frame for entry in memory.recent]))
+        return follow(features, said, memory, frame=frame)
+
+    monkeypatch.setattr(model.decoder, "follow", spied)
+    said = torch.randn(1, SAM2.prompt_dim, generator=torch.Generator().manual_seed(0))
+    order = (2, 3, 4, 1, 0, 5)
+    frames = [
+        replace(asked(n, said), resized=(SIDE, SIDE), frame=n, is_said=place == 0)
+        for place, n in enumerate(order)
+    ]
+    list(draw(model, frames))
+    assert seen == [
+        (2, False, []), (3, False, []), (4, False, [3]), (1, True, []), (0, True, [1]), (5, False, []),
+    ]  # fmt: skip

@@ -18,8 +18,10 @@ from seglm.model import merge, probe
 from seglm.model.build import base_weights
 from seglm.model.load import load, load_with_trained
 from seglm.model.recipe import Recipe
-from seglm.model.released.errors import WrongRank
+from seglm.model.released.errors import WeightsError, WrongRank
+from seglm.model.released.identify import layout_of
 from seglm.model.released.open import open_weights
+from seglm.model.released.trained import Trained, read_trained
 from seglm.model.segmenter import Segmenter
 from tests.model.layouts import canonical_tensors, trainable_only, training_state, write_bases, write_llava
 from tests.tiny import tiny_model
@@ -248,6 +250,21 @@ def test_a_trained_weight_that_is_not_in_the_file_is_never_filled_from_the_base(
         SystemExit, match=rf"{len(pair)} of \d+ trained weights are not in the file:\n  {lost}"
     ):
         script.main(flags(recipe, weight, tmp_path / "out"))
+
+
+def test_what_a_term_remembers_is_no_part_of_the_trained_weights(tmp_path: Path, trained: Segmenter) -> None:
+    """The contrast's bank of GLUS, in what zero_to_fp32.py makes of a run."""
+    own = module_names(trainable_only(canonical_tensors(trained)))
+    weight = as_file(tmp_path, own | {"banks.contrast.vectors": torch.ones(3, 4)})
+    assert layout_of(weight) == "training"
+    assert set(read_trained(weight).tensors) == set(trainable_only(canonical_tensors(trained)))
+
+
+def test_an_llm_that_was_trained_in_full_has_no_adapters_to_be_missed(recipe: Recipe) -> None:
+    full = replace(recipe, trainable=replace(recipe.trainable, lora=replace(recipe.trainable.lora, r=-1)))
+    script.check_rank(full, Trained("runs/a", {}, 0, {}))
+    with pytest.raises(WeightsError, match="adapters of rank 2, the recipe has rank -1"):
+        script.check_rank(full, Trained("runs/a", {}, 2, {}))
 
 
 def test_adapters_of_another_rank_are_refused_with_the_flag(
