@@ -44,7 +44,7 @@ def read_listed(record: Record, still: Still) -> Sample:
     if "frames" not in record:
         size = still.size()
         masks = [
-            partial(still.masks, _parts(number, one, size), size)
+            partial(still.masks, _numbered(number, one, size), size)
             for number, one in enumerate(record["masks"])
         ]
         targets = _targets(record, masks)
@@ -85,15 +85,29 @@ def _masks(frames: Sequence[Any], still: Still, size: tuple[int, int], asked: Se
     for place, index in enumerate(asked):
         within(index, len(frames), still.key)
         with blamed(f"{still.key}, frame {index}", still.path, "malformed mask"):
-            found[place] = drawn(checked(frames[index] or [], size), size)
+            found[place] = drawn(_parts(frames[index] or [], size), size)
     return found
 
 
-def _parts(number: int, mask: Any, size: tuple[int, int]) -> list[Any]:
+def _numbered(number: int, mask: Any, size: tuple[int, int]) -> list[Any]:
     try:
-        return checked(mask, size)
+        return _parts(mask, size)
     except ValueError as error:
         raise ValueError(f"mask {number}: {error}") from error
+
+
+def _parts(mask: Any, size: tuple[int, int]) -> list[Any]:
+    """What `checked` makes of a mask. Raises ValueError, also where no part has three points: a box, or a bracket too few.
+
+    Published sets have things of two points, which are empty masks there; a person means something.
+    """
+    parts = checked(mask, size)
+    if not parts and any(mask):
+        raise ValueError(
+            f"{shown(mask)} has no polygon of three points; a mask is a list of polygons, [[x0, y0, x1, y1, x2, y2, ...], ...] "
+            "or [[[x0, y0], [x1, y1], [x2, y2], ...], ...]; of a box write its four corners, and of nothing []"
+        )
+    return parts
 
 
 def _records(file: Path, shows: Shown, name: str) -> Iterator[Listed]:

@@ -362,6 +362,11 @@ def test_a_thing_of_an_own_video_is_known_by_its_outlines_and_no_outline_is_noth
         ({"text": ["a"]}, "1 texts and 2 masks; each mask has one text"),
         ({"mask": [[[1, 2, 3]], [polygon(*MAN)]]}, "mask 0: .*x and y come in pairs"),
         ({"mask": [7, [polygon(*MAN)]]}, "a mask is 7 .*permitted is a list"),
+        (
+            {"mask": [[[2, 2], [12, 2], [12, 22]], []]},
+            "mask 0: .*no polygon of three points; a mask is a list",
+        ),
+        ({"mask": [[], [list(MAN)]]}, "mask 1: .*of a box write its four corners"),
         ({"image": 3}, "`image` is 3"),
     ],
 )
@@ -371,6 +376,17 @@ def test_what_is_wrong_with_an_entry_is_told(change: dict[str, Any], message: st
     save([entry], tmp_path / "my_data/annotations.json")
     with pytest.raises(Fault, match=f"my_data.train/(entry )?0: .*{message}"):
         open_source("my_data", tmp_path).sample(0)
+
+
+def test_a_mask_of_a_frame_that_is_written_as_a_box_is_told(tmp_path: Path) -> None:
+    picture(tmp_path / "my_data/videos/b/0.jpg")
+    save(
+        [{"video": "b", "mask": [[[list(MAN)]]], "text": ["it"]}], tmp_path / "my_data/video_annotations.json"
+    )
+    with pytest.raises(
+        Fault, match="my_videos.train/0, frame 0: malformed mask: .*no polygon of three points"
+    ):
+        open_source("my_videos", tmp_path).sample(0).targets[0].masks([0])
 
 
 def test_masks_for_another_number_of_frames_are_told(tmp_path: Path) -> None:
