@@ -51,7 +51,7 @@ def read_reasonseg(record: Record, still: Still) -> Sample:
                 f"{len(asked)} texts and {len(kinds)} kinds; at least one text, and a kind for each or none"
             )
             raise ValueError(told)
-        size, is_sentence = still.size(), take(content, "is_sentence", bool)
+        size, is_sentence = _drawn_on(content, still.size()), take(content, "is_sentence", bool)
         shapes = outlines(take(content, "shapes", list), size)
     painted = cache(partial(paint, shapes, size))  # target and ignore are one picture
     is_ignored = any(shape.is_ignored for shape in shapes)
@@ -73,6 +73,21 @@ def read_reasonseg(record: Record, still: Still) -> Sample:
         targets=(target,),
         ignore=partial(_masks, painted, size, IGNORE) if is_ignored else None,
         path=str(still.path),
+    )
+
+
+def _drawn_on(content: Mapping[str, Any], size: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of the picture as the outlines are drawn on it, which labelme writes. Raises ValueError if it is another one."""
+    told = (content.get("imageHeight"), content.get("imageWidth"))
+    if None in told or told == size:
+        return size
+    if (
+        told == size[::-1]
+    ):  # as it is stored, before its EXIF turns it: `Still.frame` shows it so, or refuses it
+        return told
+    raise ValueError(
+        f"drawn on a picture of {told[0]!r} x {told[1]!r} (`imageHeight` x `imageWidth`), its picture is {size[0]} x {size[1]}; "
+        "give that picture or draw anew on this one, and if the points are this one's take the two fields out"
     )
 
 

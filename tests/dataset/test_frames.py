@@ -98,6 +98,28 @@ def test_a_mask_lies_on_a_phones_picture_as_it_is_shown(kind: str, tmp_path: Pat
     assert (mask & bright).sum() >= 580  # the patch is 600 pixels in 20 columns of the shape's 30
 
 
+@pytest.mark.parametrize(
+    "height, width, size",
+    [(80, 60, (80, 60)), (60, 80, (60, 80)), (None, 60, (80, 60)), (160, 120, None), (80, 61, None)],
+)
+def test_a_picture_of_another_size_than_its_outlines_are_drawn_on_is_refused(
+    height: int | None, width: int, size: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    """A phone's picture, shown as 80 x 60 and stored as 60 x 80 (H x W): outlines are of the one or the other."""
+    folder = tmp_path / "ReasonSeg" / "val"
+    folder.mkdir(parents=True)
+    save(folder / "a.jpg", "JPEG", 6)
+    content = {"text": ["it"], "is_sentence": False, "shapes": [], "imageHeight": height, "imageWidth": width}
+    (folder / "a.json").write_text(json.dumps(content))
+    source = open_source("ReasonSeg|val", tmp_path)
+    if size is None:
+        with pytest.raises(Fault, match=f"val/a: .*drawn on a picture of {height} x {width} .* is 80 x 60"):
+            source.sample(0)
+    else:
+        one = clip(source.sample(0), frames=ONE)
+        assert one.size == one.drawn[0].shape[:2] == one.masks[0].shape[1:] == size
+
+
 def grey_png(numbers: NDArray[np.uint8], bits: int) -> bytes:
     """A grey PNG of a bit depth, written chunk by chunk: no library here writes 2 and 4 bits of grey."""
     planes = np.unpackbits(numbers[..., None], axis=-1)[..., 8 - bits :].reshape(len(numbers), -1)
