@@ -65,6 +65,11 @@ def coco_id(name: str) -> int:
     return int(stem)
 
 
+def of_coco(name: str) -> dict[str, int]:
+    """`coco` of a record, if its picture is called as COCO's are; else nothing."""
+    return {"coco": coco_id(name)} if is_number(PurePosixPath(name).stem.rpartition("_")[2]) else {}
+
+
 def is_number(stem: str) -> bool:
     """Whether it is digits, few enough for the index."""
     return stem.isascii() and stem.isdigit() and len(stem) <= DIGITS

@@ -33,9 +33,10 @@ from seglm.utils import lock
 log = logging.getLogger(__name__)
 
 Record = dict[str, Any]
-"""JSON values; `id` (str, unique in the index) and `image` (path) always, `coco` (the image's COCO id) where there is one"""
+"""JSON values; `id` (str, unique in the index) and `image` (a path, or what `Stills.place` makes one of) always, `coco` (the
+image's COCO id) where there is one. Nothing that is looked for on disk: a kept index would not see that a file came later."""
 
-VERSION = 7  # of the records; a change makes every cached index anew
+VERSION = 8  # of the records; a change makes every cached index anew
 LARGE = 20_000  # records; a smaller index is made in well under a second and is not worth a file
 LARGE_BYTES = (
     2**24

@@ -61,7 +61,7 @@ def pictures(source: Stills, most: int | None = None) -> Pictures:
     return {
         file: key
         for record, key in zip(records, keys, strict=True)
-        for file in _files(source.root / record["image"], record, most)
+        for file in _files(source.still(record).path, record, most)
     }
 
 

@@ -46,9 +46,10 @@ def open_conversations(
         split,
         about,
         read_conversation,
-        partial(_records, root / file, root / images, talk),
+        partial(_records, root / file, talk),
         files=(root / file,),
         images=root / images,
+        place=partial(_there, root / images, talk.endings) if talk.endings else None,
     )
 
 
@@ -77,15 +78,15 @@ def _nothing(key: str, frame: int) -> Pixels:
     raise Fault(f"{key}: frame {frame} is asked for; the conversation is about nothing that is shown")
 
 
-def _records(path: Path, images: Path, talk: Talk, name: str) -> Iterator[Listed]:
+def _records(path: Path, talk: Talk, name: str) -> Iterator[Listed]:
     for number, one in enumerate(list_of(read_json(path, name), "conversations", name, path)):
         if isinstance(one, dict) and one.get(talk.field) is None and not talk.keeps_words:
             yield LeftOut(f"conversations without a {'picture' if talk.field == 'image' else talk.field}")
         else:
-            yield attempt(f"{name}/conversation {number}", path, partial(_record, number, one, images, talk))
+            yield attempt(f"{name}/conversation {number}", path, partial(_record, number, one, talk))
 
 
-def _record(number: int, one: Any, images: Path, talk: Talk) -> Record:
+def _record(number: int, one: Any, talk: Talk) -> Record:
     said = take(one, "conversations", list)
     turns: dict[str, Any] = {"turns": turns_of(said)}
     kinds = [take({"kind": "", **told}, "kind", str) for told in said if told["from"] == ANSWERS][
@@ -98,13 +99,13 @@ def _record(number: int, one: Any, images: Path, talk: Talk) -> Record:
         return {"id": key, "image": NOTHING, **turns}
     image = take(one, talk.field, str)
     if talk.field == "video":
-        return {"id": key, "image": _there(image, images, talk.endings), **turns, "frames": None}
+        return {"id": key, "image": image, **turns, "frames": None}
     stem = Path(image).stem
     is_coco = is_number(stem) and image.startswith(talk.coco)
     return {"id": key, "image": image, **turns} | ({"coco": int(stem)} if is_coco else {})
 
 
-def _there(file: str, folder: Path, endings: Sequence[str]) -> str:
+def _there(folder: Path, endings: Sequence[str], file: str) -> str:
     """The file, or one of its name with another ending if only that is there."""
     others = (str(PurePosixPath(file).with_suffix(ending)) for ending in endings)
     return next((one for one in (file, *others) if (folder / one).exists()), file)

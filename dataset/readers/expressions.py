@@ -81,23 +81,16 @@ def open_expressions(
 ) -> Stills:
     """The videos of a `meta_expressions.json`.
 
-    frames: folders below `home`; a video's frames are in the first of them that has its folder. masks, find: where masks are, and
-    what makes, when the file is listed, what finds the things of an expression; None where they are not published. files: others
-    that are read when it is listed.
+    frames: see `open_videos`. masks, find: where masks are, and what makes, when the file is listed, what finds the things of an
+    expression; None where they are not published. files: others that are read when it is listed.
     """
     store = Hidden() if masks is None else masks
-    list_records = partial(_records, home, meta, frames, find, rule, store)
-    return open_videos(home, split, about, store, list_records, [meta, *files])
+    list_records = partial(_records, meta, find, rule, store)
+    return open_videos(home, split, about, store, list_records, [meta, *files], frames)
 
 
 def _records(
-    home: Path,
-    meta: Path,
-    frames: Sequence[str],
-    make_find: Callable[[], Find] | None,
-    rule: Rule,
-    masks: Store,
-    name: str,
+    meta: Path, make_find: Callable[[], Find] | None, rule: Rule, masks: Store, name: str
 ) -> Iterator[Listed]:
     content = read_json(meta, name)
     with blamed(name, meta):
@@ -106,13 +99,11 @@ def _records(
     if isinstance(masks, Tracks):
         yield from map(Fault, masks.index.faults)
     for video_id, video in videos.items():
-        list_one = partial(_record, home, frames, video_id, video, rule, find)
+        list_one = partial(_record, video_id, video, rule, find)
         yield LeftOut(rule.why) if video_id in left_out else attempt(f"{name}/{video_id}", meta, list_one)
 
 
-def _record(
-    home: Path, frames: Sequence[str], video_id: str, video: Any, rule: Rule, find: Find | None
-) -> Record | LeftOut:
+def _record(video_id: str, video: Any, rule: Rule, find: Find | None) -> Record | LeftOut:
     names = frame_names(video)
     entries = take(video, "expressions", dict, list)
     if isinstance(entries, list):
@@ -132,7 +123,7 @@ def _record(
         raise ValueError(f"its masks are of different sizes: {sizes} (H, W)")
     if not expressions:
         return LeftOut("videos without an expression")
-    return record_of(home, frames, video_id, names, expressions, sizes[0] if sizes else None)
+    return record_of(video_id, names, expressions, sizes[0] if sizes else None)
 
 
 def _kept(key: str, entry: Any, found: Found | None, rule: Rule) -> Record:

@@ -31,6 +31,12 @@ def first_of(root: Path, folders: Sequence[str], key: str, about: Description) -
     raise missing(key, root / folders[0], about, others)
 
 
+def place_in(home: Path, folders: Sequence[str], image: str) -> str:
+    """A path below `home`: in the first of these folders of it that has the image, in the first of all if none has."""
+    places = [f"{folder}/{image}".lstrip("/") for folder in folders]
+    return next((place for place in places if (home / place).exists()), places[0])
+
+
 def first_file(folder: Path, names: Sequence[str]) -> Path:
     """The first of these files that is there, or the first of all."""
     return next((folder / name for name in names if (folder / name).is_file()), folder / names[0])

@@ -18,10 +18,10 @@ from typing import Any
 
 from seglm.dataset.description import Description
 from seglm.dataset.faults import Fault, attempt, blamed, fault
-from seglm.dataset.fields import Entry, Id, Unique, image_size, shown, take, words
+from seglm.dataset.fields import Entry, Id, Unique, image_size, of_coco, shown, take, words
 from seglm.dataset.index import LeftOut, Listed, Record
 from seglm.dataset.masks import checked
-from seglm.dataset.readers.files import first_of, list_of, read_json
+from seglm.dataset.readers.files import first_of, list_of, place_in, read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Caption, Phrase, Sample, Target
 
@@ -44,21 +44,34 @@ class Folders:
     homes: Sequence[str]
     inside: Sequence[str] = ("",)
 
-    def place(self, home: Path, image: str) -> str:
-        """A picture's path below `home`; the first that it could be if it is nowhere."""
-        places = [f"{folder}/{image}".lstrip("/") for folder in self.inside]
-        return next((place for place in places if (home / place).exists()), places[0])
-
 
 def open_grounded(
-    root: Path, split: str, about: Description, files: Sequence[str], images: Folders, entries: Entries
+    root: Path,
+    split: str,
+    about: Description,
+    files: Sequence[str],
+    images: Folders,
+    entries: Entries,
+    *,
+    is_coco: bool = False,
 ) -> Stills:
-    """The captions of the first of `files` (below `root`) that is there. Raises Fault if it or the pictures are missing."""
+    """The captions of the first of `files` (below `root`) that is there. Raises Fault if it or the pictures are missing.
+
+    is_coco: whether pictures that are called as COCO's are COCO's.
+    """
     name = f"{about.name}|{split}"
     home = first_of(root, images.homes, name, about)
     file = next((root / one for one in files if (root / one).is_file()), root / files[0])
-    list_records = partial(_records, file, home, images, entries)
-    return open_stills(root, split, about, read_grounded, list_records, files=(file,), images=home)
+    return open_stills(
+        root,
+        split,
+        about,
+        read_grounded,
+        partial(_records, file, entries, is_coco),
+        files=(file,),
+        images=home,
+        place=partial(place_in, home, images.inside),
+    )
 
 
 def read_grounded(record: Record, still: Still) -> Sample:
@@ -86,11 +99,9 @@ def _parts(one: Entry, record: Record, size: tuple[int, int]) -> list[Any]:
     return parts
 
 
-def _records(file: Path, home: Path, images: Folders, entries: Entries, name: str) -> Iterator[Listed]:
+def _records(file: Path, entries: Entries, is_coco: bool, name: str) -> Iterator[Listed]:
     for one in entries(read_json(file, name), name, file):
-        if isinstance(one, dict):
-            one["image"] = images.place(home, one["image"])
-        yield one
+        yield one | of_coco(one["image"]) if is_coco and isinstance(one, dict) else one
 
 
 # ---- how files lie ----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from seglm.dataset.readers.files import first_of, read_json
 from seglm.dataset.readers.grounded import Folders, places, read_grounded
 from seglm.dataset.readers.stills import Stills, open_stills
 
-ENDINGS = ("", ".jpg")  # of an image's id or `file_name`, for its file
+ENDINGS = ("", ".jpg")  # behind an image's id or `file_name`, for its file
 
 
 def open_truth(
@@ -29,11 +29,24 @@ def open_truth(
     """captions, masks: the two files. Raises Fault if one, or the folder of pictures, is missing."""
     name = f"{about.name}|{split}"
     home = first_of(root, images.homes, name, about)
-    list_records = partial(_records, captions, masks, home)
-    return open_stills(root, split, about, read_grounded, list_records, files=(captions, masks), images=home)
+    return open_stills(
+        root,
+        split,
+        about,
+        read_grounded,
+        partial(_records, captions, masks),
+        files=(captions, masks),
+        images=home,
+        place=partial(_there, home),
+    )
 
 
-def _records(captions: Path, masks: Path, home: Path, name: str) -> Iterator[Listed]:
+def _there(home: Path, file: str) -> str:
+    """A picture's path below `home`, of its id or its file's name."""
+    return next((file + end for end in ENDINGS if (home / (file + end)).is_file()), file + ENDINGS[-1])
+
+
+def _records(captions: Path, masks: Path, name: str) -> Iterator[Listed]:
     told, drawn = read_json(captions, name), read_json(masks, name)
     with blamed(name, captions):
         images, sentences = (Unique(take(told, what, list), what) for what in ("images", "annotations"))
@@ -52,11 +65,11 @@ def _records(captions: Path, masks: Path, home: Path, name: str) -> Iterator[Lis
             else:
                 by_image[what][image].append(entry)
     for key in images.by_id:
-        list_one = partial(_record, key, home, sized, by_image["captions"][key], by_image["masks"][key])
+        list_one = partial(_record, key, sized, by_image["captions"][key], by_image["masks"][key])
         yield attempt(f"{name}/{key}", captions, list_one)
 
 
-def _record(key: Id, home: Path, images: Unique, captions: list[Entry], masks: list[Entry]) -> Record:
+def _record(key: Id, images: Unique, captions: list[Entry], masks: list[Entry]) -> Record:
     if len(captions) != 1:
         raise ValueError(f"{len(captions)} captions of this image, permitted is one")
     image = images[key]
@@ -72,7 +85,7 @@ def _record(key: Id, home: Path, images: Unique, captions: list[Entry], masks: l
     at = {number: list(span) for span, number in taken.items()}
     return {
         "id": str(key),
-        "image": next((file + end for end in ENDINGS if (home / (file + end)).is_file()), file + ENDINGS[-1]),
+        "image": file,
         "size": size,
         "caption": words(text, "`caption`"),
         "phrases": [

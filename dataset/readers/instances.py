@@ -23,7 +23,7 @@ def open_instances(home: Path, split: str, about: Description, file: Path, frame
     if not file.is_file():
         raise missing(name, file, about)
     tracks = Tracks(open_index([file], partial(_tracks, file, name), what=f"{name}/masks"), file)
-    return open_videos(home, split, about, tracks, partial(_records, home, tracks, frames), [file])
+    return open_videos(home, split, about, tracks, partial(_records, tracks), [file], frames)
 
 
 def _lists(file: Path, name: str) -> tuple[Unique, Unique, Unique]:
@@ -47,7 +47,7 @@ def _track(key: Id, annotations: Unique, videos: Unique, file: Path) -> Record:
     return track_record(str(key), take(annotation, "segmentations", list), file, (size[0], size[1]))
 
 
-def _records(home: Path, tracks: Tracks, frames: Sequence[str], name: str) -> Iterator[Listed]:
+def _records(tracks: Tracks, name: str) -> Iterator[Listed]:
     videos, annotations, categories = _lists(tracks.file, name)
     yield from map(Fault, tracks.index.faults)
     for unique in (videos, annotations, categories):
@@ -61,7 +61,7 @@ def _records(home: Path, tracks: Tracks, frames: Sequence[str], name: str) -> It
             found[video].append(annotations.by_id[key])
     by_id = tracks.by_id()
     for key in videos.by_id:
-        list_one = partial(_record, home, frames, key, videos, found[key], categories, tracks, by_id)
+        list_one = partial(_record, key, videos, found[key], categories, tracks, by_id)
         yield attempt(f"{name}/video {key}", tracks.file, list_one)
 
 
@@ -73,8 +73,6 @@ def _video_of(key: Id, annotations: Unique, videos: Unique) -> Id:
 
 
 def _record(
-    home: Path,
-    frames: Sequence[str],
     key: Id,
     videos: Unique,
     annotations: Sequence[Entry],
@@ -100,4 +98,4 @@ def _record(
         expressions.append(expression_of(str(number), text, Found(ids, found)))
     if not expressions:
         return LeftOut("videos without an object")
-    return record_of(home, frames, folders.pop(), names, expressions, image_size(video))
+    return record_of(folders.pop(), names, expressions, image_size(video))

@@ -81,10 +81,8 @@ def _drawn_on(content: Mapping[str, Any], size: tuple[int, int]) -> tuple[int, i
     told = (content.get("imageHeight"), content.get("imageWidth"))
     if None in told or told == size:
         return size
-    if (
-        told == size[::-1]
-    ):  # as it is stored, before its EXIF turns it: `Still.frame` shows it so, or refuses it
-        return told
+    if told == size[::-1]:
+        return told  # as it is stored, before its EXIF turns it: `Still.frame` shows it so, or refuses it
     raise ValueError(
         f"drawn on a picture of {told[0]!r} x {told[1]!r} (`imageHeight` x `imageWidth`), its picture is {size[0]} x {size[1]}; "
         "give that picture or draw anew on this one, and if the points are this one's take the two fields out"

@@ -17,11 +17,11 @@ from typing import Any
 
 from seglm.dataset.description import Description
 from seglm.dataset.faults import Fault, attempt, blamed, fault
-from seglm.dataset.fields import Entry, Id, Unique, coco_id, image_size, is_number, shown, take, texts, words
+from seglm.dataset.fields import Entry, Id, Unique, image_size, of_coco, shown, take, texts, words
 from seglm.dataset.index import Listed, Record
 from seglm.dataset.masks import parts_of
 from seglm.dataset.readers.conversations import turns_of
-from seglm.dataset.readers.files import list_of, read_json
+from seglm.dataset.readers.files import list_of, place_in, read_json
 from seglm.dataset.readers.grounded import Folders
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.utils.types import Region, Sample
@@ -34,8 +34,11 @@ def open_regions(
     root: Path, split: str, about: Description, file: Path, home: Path, images: Folders, *, ends: str = ""
 ) -> Stills:
     """The pictures of a file. home: below which `images` lie; ends: words behind every question. Raises Fault."""
-    list_records = partial(_records, file, home, images, ends)
-    return open_stills(root, split, about, read_regions, list_records, files=(file,), images=home)
+    place = partial(place_in, home, images.inside)
+    list_records = partial(_records, file, ends)
+    return open_stills(
+        root, split, about, read_regions, list_records, files=(file,), images=home, place=place
+    )
 
 
 def open_captions(root: Path, split: str, about: Description, file: Path, home: Path) -> Stills:
@@ -66,12 +69,12 @@ def read_regions(record: Record, still: Still) -> Sample:
     )
 
 
-def _records(file: Path, home: Path, images: Folders, ends: str, name: str) -> Iterator[Listed]:
+def _records(file: Path, ends: str, name: str) -> Iterator[Listed]:
     for number, entry in enumerate(list_of(read_json(file, name), "pictures", name, file)):
-        yield attempt(f"{name}/picture {number}", file, partial(_record, number, entry, home, images, ends))
+        yield attempt(f"{name}/picture {number}", file, partial(_record, number, entry, ends))
 
 
-def _record(number: int, entry: Any, home: Path, images: Folders, ends: str) -> Record:
+def _record(number: int, entry: Any, ends: str) -> Record:
     size, image = image_size(entry), take(entry, "file_name", str)
     regions: list[Entry] = [
         {"mask": parts_of(one, size), "captions": []} for one in take(entry, "annotation", list)
@@ -89,9 +92,8 @@ def _record(number: int, entry: Any, home: Path, images: Folders, ends: str) -> 
         said = turns_of(take(entry, "conversations", list))
         turns = [[_plain(one, len(regions)) for one in turn] for turn in said]
         turns = [[f"{question} {ends}".strip(), answer] for question, answer in turns]
-    record = {"id": str(number), "image": images.place(home, image), "size": size}
-    record |= {"turns": turns, "regions": regions}
-    return record | _of_coco(image)
+    record = {"id": str(number), "image": image, "size": size, "turns": turns, "regions": regions}
+    return record | of_coco(image)
 
 
 def _captioned(file: Path, name: str) -> Iterator[Listed]:
@@ -125,12 +127,7 @@ def _told_regions(picture: str, keys: list[Id], images: Unique, annotations: Uni
         "turns": [],
         "regions": list(regions.values()),
     }
-    return record | _of_coco(picture)
-
-
-def _of_coco(picture: str) -> dict[str, int]:
-    """The picture's id in COCO, if it is called as COCO's are."""
-    return {"coco": coco_id(picture)} if is_number(Path(picture).stem.rpartition("_")[2]) else {}
+    return record | of_coco(picture)
 
 
 def _plain(text: str, count: int) -> str:

@@ -67,6 +67,8 @@ class Stills:
     """file or folder that the records come from, for messages"""
     kept: NDArray[np.int64] | None = None
     """numbers of the records that are used; None for all"""
+    place: Callable[[str], str] | None = None
+    """a record's image -> its path below `root`, looked for when a sample is read; None where the record has the path"""
 
     def __len__(self) -> int:
         return len(self.index if self.kept is None else self.kept)
@@ -76,9 +78,13 @@ class Stills:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name}: sample {index} of {len(self)}")
         record = self.index.record(int(index if self.kept is None else self.kept[index]))
-        still = Still(f"{self.name}/{record['id']}", self.root, self.root / record["image"])
-        with blamed(still.key, self.annotations):
-            return self.read(record, still)
+        with blamed(f"{self.name}/{record['id']}", self.annotations):
+            return self.read(record, self.still(record))
+
+    def still(self, record: Record) -> Still:
+        """Where a record's image lies, or would lie."""
+        image = record["image"] if self.place is None else self.place(record["image"])
+        return Still(f"{self.name}/{record['id']}", self.root, self.root / image)
 
     def length(self, index: int) -> int:
         """What is shown first (nothing, a picture, a video), then the letters that are said; nothing but the record is read."""
@@ -130,10 +136,11 @@ def open_stills(
     files: Sequence[Path],
     images: Path | None = None,
     keep: bool = False,
+    place: Callable[[str], str] | None = None,
 ) -> Stills:
     """The source whose records `list_records(name)` makes of `files`; image paths are relative to `images` (default: `root`).
 
-    keep: see `open_index`.
+    keep: see `open_index`; place: see `Stills`.
     Raises Fault if one of the files or folders is missing.
     """
     name = f"{about.name}|{split}"
@@ -143,4 +150,4 @@ def open_stills(
     index = open_index(files, partial(list_records, name), what=name, keep=keep)
     if not len(index) and not index.faults:
         raise fault(name, files[0], "holds no sample")
-    return Stills(name, about.family, images or root, index, read, files[0])
+    return Stills(name, about.family, images or root, index, read, files[0], place=place)

@@ -15,6 +15,7 @@ from seglm.dataset.faults import blamed
 from seglm.dataset.fields import shown, take, words
 from seglm.dataset.index import Listed, Record
 from seglm.dataset.masks import Mask
+from seglm.dataset.readers.files import place_in
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.dataset.readers.video import FrameFolder, open_folder, within
 from seglm.dataset.readers.video_masks import Opened, Store, Things, Tracks
@@ -78,18 +79,23 @@ def open_videos(
     masks: Store,
     list_records: Callable[[str], Iterable[Listed]],
     files: Sequence[Path],
+    frames: Sequence[str],
 ) -> Stills:
-    """The videos that `list_records(name)` makes of `files`; frames lie below `home`. Raises Fault if a file is missing."""
+    """The videos that `list_records(name)` makes of `files`. Raises Fault if a file is missing.
+
+    frames: folders below `home`; a video's frames are in the first of them that has its folder.
+    """
     keep = (
         isinstance(masks, Tracks) and masks.index.folder is not None
     )  # all masks are read to list the videos
     read = ReadVideo(masks)
-    return open_stills(home, split, about, read, list_records, files=files, images=home, keep=keep)
+    place = partial(place_in, home, frames)
+    return open_stills(
+        home, split, about, read, list_records, files=files, images=home, keep=keep, place=place
+    )
 
 
 def record_of(
-    home: Path,
-    frames: Sequence[str],
     video_id: str,
     names: Sequence[str] | None,
     expressions: Sequence[Record],
@@ -97,9 +103,7 @@ def record_of(
 ) -> Record:
     """The record of a video. names: of its frames, None for all in the folder; expressions: what `expression_of` makes."""
     words(video_id, "the name of a video")
-    folders = [f"{folder}/{video_id}" for folder in frames]
-    image = next((folder for folder in folders if (home / folder).is_dir()), folders[0])
-    return {"id": video_id, "image": image, "frames": names, "size": size, "expressions": expressions}
+    return {"id": video_id, "image": video_id, "frames": names, "size": size, "expressions": expressions}
 
 
 def expression_of(

@@ -111,7 +111,7 @@ def open_sources(
     """The training data: for each family of `--dataset` its data sets, `{"refer_seg": ("refcoco", "refcocog"), ...}`.
 
     exclude_val: leave the images of RefCOCO, RefCOCO+, RefCOCOg and (where it is there) gRefCOCO val and test out of every source
-    that has them; those sets are not asked for where no source has images of COCO. LISA has the flag and never uses it.
+    that has them by COCO's ids; they are not asked for where no source has such images. LISA has the flag and never uses it.
     Raises ValueError for a name that is unknown or of another family, Fault if files are missing.
     """
     held_out = cache(held_out_images)

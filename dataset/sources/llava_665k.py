@@ -21,6 +21,7 @@ DESCRIPTION = Description(
     quirks=(
         "some 40,000 conversations are about no picture (ShareGPT): samples without a frame; `seen|train` leaves them out",
         "only names in the folder coco are ids of COCO's images; those of GQA are numbers, too",
+        "vg and gqa show pictures of COCO under numbers of their own: `exclude_val` does not know them",
     ),
     scored=None,
 )

@@ -20,4 +20,4 @@ DESCRIPTION = Description(
 
 def load(root: Path, split: str) -> Stills:
     images = Folders(("glamm_data/images/coco2017", "coco2017", "coco"), ("", "train2017", "val2017"))
-    return open_grounded(root, split, DESCRIPTION, FILES, images, of_groundings)
+    return open_grounded(root, split, DESCRIPTION, FILES, images, of_groundings, is_coco=True)

@@ -25,4 +25,4 @@ DESCRIPTION = Description(
 
 def load(root: Path, split: str) -> Stills:
     images = Folders(("glamm_data/images/coco2014/train2014", *TRAIN2014))
-    return open_grounded(root, split, DESCRIPTION, FILES, images, of_refs)
+    return open_grounded(root, split, DESCRIPTION, FILES, images, of_refs, is_coco=True)

@@ -40,19 +40,19 @@ def load(root: Path, split: str) -> Stills:
     home = first_of(root, FOLDERS, f"youtube_vos|{split}", DESCRIPTION) / split
     meta, masks = home / "meta.json", LabelMaps(home / "Annotations", is_sparse=split == "valid")
     return open_videos(
-        home, split, DESCRIPTION, masks, partial(records, home, meta, split == "valid"), [meta]
+        home, split, DESCRIPTION, masks, partial(records, meta, split == "valid"), [meta], ("JPEGImages",)
     )
 
 
-def records(home: Path, meta: Path, is_sparse: bool, name: str) -> Iterator[Listed]:
+def records(meta: Path, is_sparse: bool, name: str) -> Iterator[Listed]:
     content = read_json(meta, name)
     with blamed(name, meta):
         videos = take(content, "videos", dict)
     for video_id, video in videos.items():
-        yield attempt(f"{name}/{video_id}", meta, partial(_record, home, video_id, video, is_sparse))
+        yield attempt(f"{name}/{video_id}", meta, partial(_record, video_id, video, is_sparse))
 
 
-def _record(home: Path, video_id: str, video: Any, is_sparse: bool) -> Record | LeftOut:
+def _record(video_id: str, video: Any, is_sparse: bool) -> Record | LeftOut:
     classes: dict[str, list[str]] = {}
     objects = take(video, "objects", dict)
     for number, one in objects.items():
@@ -66,7 +66,7 @@ def _record(home: Path, video_id: str, video: Any, is_sparse: bool) -> Record | 
         expressions.append(expression_of(text, text, found, known=known))
     if not expressions:
         return LeftOut("videos without an object")
-    return record_of(home, ("JPEGImages",), video_id, None, expressions, None)
+    return record_of(video_id, None, expressions, None)
 
 
 def _first_frame(objects: list[Any]) -> list[str]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from seglm.dataset.fields import take
 from seglm.dataset.masks import decode
 from seglm.dataset.readers.files import read_json
-from seglm.dataset.readers.stills import Still, Stills
+from seglm.dataset.readers.stills import Stills
 from seglm.dataset.readers.video_records import ReadVideo
 from seglm.evaluation.asking.follow import asked_of
 from seglm.evaluation.asking.selection import Selection
@@ -127,8 +127,7 @@ def _covers(source: Stills, number: int, sample: Sample) -> Iterator[Cover]:
     """For each expression of a video what lies on a pixel: the union that a sample has does not say it."""
     assert isinstance(source.read, ReadVideo)
     record = source.index.record(number)
-    still = Still(sample.key, source.root, source.root / record["image"])
-    opened = source.read.masks.open(still, sample.frame_names, sample.size)
+    opened = source.read.masks.open(source.still(record), sample.frame_names, sample.size)
 
     def cover_of(things: Sequence[object]) -> Cover:
         nothing = np.zeros(sample.size, dtype=np.uint8)

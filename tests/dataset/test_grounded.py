@@ -14,8 +14,9 @@ from pycocotools import mask as coco
 from seglm.dataset.check import check_source
 from seglm.dataset.faults import Fault
 from seglm.dataset.readers.grounded import apart, places
-from seglm.dataset.sources import open_source
+from seglm.dataset.sources import held_out_images, open_source, open_sources
 from seglm.utils.types import Sample
+from tests.dataset.mini import world
 
 SIZE = (40, 60)
 TEXT = "A man in red and two dogs."
@@ -175,6 +176,24 @@ def test_no_phrase_lies_in_another(spans: dict[tuple[int, int], int], want: dict
 def test_a_phrase_stands_as_whole_words_where_no_other_does() -> None:
     assert places("a woman and a man, man", "man", []) == [(14, 17), (19, 22)]
     assert places("a woman and a man, man", "man", [(12, 17)]) == [(19, 22)]
+
+
+def test_exclude_val_knows_the_pictures_of_coco_by_their_names(tmp_path: Path) -> None:
+    """Two captions in each file, one of them on a picture that is called as one of RefCOCO's val and test."""
+    root = world(tmp_path, "refcoco", "refcoco_plus", "refcocog")
+    scored = min(held_out_images(root))
+    for make, file, name in (
+        (refcocog, "RefCOCOg_GCG_train.json", f"COCO_train2014_{scored:012d}.jpg"),
+        (openpsg, "OpenPsgGCG_train.json", f"val2017/{scored:012d}.jpg"),
+        (grandf, "GranDf_HA_GCG_train.json", f"sa_{scored}.jpg"),  # of SA-1B
+    ):
+        make(root)
+        [entry] = json.loads((root / ANNOTATIONS / file).read_text())
+        other = json.loads(json.dumps(entry).replace("a.jpg", name))
+        save([entry, other], root / ANNOTATIONS / file)
+    sets = {"gcg": ("refcocog_gcg", "openpsg_gcg", "grandf_gcg")}
+    assert [len(source) for source in open_sources(root, sets)] == [2, 2, 2]
+    assert [len(source) for source in open_sources(root, sets, exclude_val=True)] == [1, 1, 2]
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:

@@ -15,6 +15,11 @@ import pytest
 
 from seglm.dataset import index as module
 from seglm.dataset.index import Record, open_index
+from seglm.dataset.sources import open_source
+from tests.dataset.films import film
+from tests.dataset.mini import copy_of
+from tests.dataset.test_grounded import save
+from tests.dataset.test_sa2va_sets import osprey, said
 
 
 @pytest.fixture
@@ -116,6 +121,32 @@ def test_a_cache_that_cannot_be_written_is_told_and_does_no_harm(
     path = write(tmp_path / "large.json", 500)
     assert len(open_index([path], lambda: records(path), what="x")) == 500
     assert "set SEGLM_CACHE" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "spec, before, later",
+    [
+        ("osprey", *["osprey-724k/coco/val2017/000000000042.jpg"] * 2),
+        ("revos|valid", "ReVOS/JPEGImages/OVIS_55aa", "ReVOS/OVIS_55aa"),
+        ("chat_univi", *["chat_univi/Activity_Videos/a.mp4"] * 2),
+    ],
+)
+def test_what_comes_after_an_index_was_kept_is_found(
+    spec: str, before: str, later: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each lies where it is looked for second: in another folder, or with another ending than the file says."""
+    monkeypatch.setattr(module, "LARGE", 1)
+    osprey(tmp_path, "conversation", conversations=said("Who is <region1>?", "He."))
+    copy_of("revos", tmp_path)
+    (tmp_path / "chat_univi/Activity_Videos").mkdir(parents=True)
+    film(tmp_path / "chat_univi/Activity_Videos/a.mp4", 2)
+    save([{"video": "a.mkv", "conversations": said("What?", "It.")}], tmp_path / "chat_univi/video_chat.json")
+    away = (tmp_path / before).rename(tmp_path / "away")
+    assert open_source(spec, tmp_path).index.folder, "it is kept"
+    away.rename(tmp_path / later)
+    source = open_source(spec, tmp_path)
+    found = [source.sample(number).path for number in range(len(source))]
+    assert str(tmp_path / later) in found and all(Path(path).exists() for path in found)
 
 
 @pytest.mark.slow
