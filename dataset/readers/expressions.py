@@ -99,12 +99,13 @@ def _records(
     if isinstance(masks, Tracks):
         yield from map(Fault, masks.index.faults)
     for video_id, video in videos.items():
-        list_one = partial(_record, video_id, video, rule, find)
+        list_one = partial(_record, video_id, video, rule, find, isinstance(masks, Tracks))
         yield LeftOut(rule.why) if video_id in left_out else attempt(f"{name}/{video_id}", meta, list_one)
 
 
-def _record(video_id: str, video: Any, rule: Rule, find: Find | None) -> Record | LeftOut:
-    names = frame_names(video)
+def _record(video_id: str, video: Any, rule: Rule, find: Find | None, by_place: bool) -> Record | LeftOut:
+    """by_place: whether a mask is found by its frame's place."""
+    names = frame_names(video, as_text=by_place)
     entries = take(video, "expressions", dict, list)
     if isinstance(entries, list):
         numbered = Unique(entries, "expressions", id_field="exp_id")

@@ -154,7 +154,7 @@ def is_picture(path: Path) -> bool:
 def natural(name: str) -> tuple[tuple[str, int, str], ...]:
     """A key by which numbers in names are sorted as numbers: frame9 before frame10."""
     parts = DIGITS.split(name)
-    return tuple(("", int(part), part) if part.isdigit() else (part, -1, "") for part in parts)
+    return tuple(("", int(part), part) if part.isdecimal() else (part, -1, "") for part in parts)
 
 
 def within(index: int, num_frames: int, key: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from seglm.dataset.fields import shown
 from seglm.dataset.frames import Pixels, read_labels
 from seglm.dataset.index import Index, Listed, Record, open_index
 from seglm.dataset.masks import Mask, checked, drawn, run_size
-from seglm.dataset.readers.files import files_in, missing, read_json
+from seglm.dataset.readers.files import files_in, missing, read_json, the_one
 from seglm.dataset.readers.stills import Still
 from seglm.dataset.readers.unpickle import unpickle
 
@@ -148,13 +148,16 @@ class LabelMaps:
 
     def open(self, still: Still, names: Sequence[str], size: tuple[int, int]) -> Opened:
         video = still.key.partition("/")[2]
+        stems = cache(partial(_stems, self.home))
 
         @lru_cache(REMEMBERED)
         def labels(folder: str, frame: int) -> Pixels:
-            found = read_labels(self.home / folder / f"{names[frame]}.png", f"{still.key}, frame {frame}")
+            there = stems(folder).get(names[frame], [f"{names[frame]}.png"])
+            file = the_one(there, self.home / folder)
+            found = read_labels(self.home / folder / file, f"{still.key}, frame {frame}")
             if found.shape != size:
                 told = f"{found.shape[0]} x {found.shape[1]}, its frames are {size[0]} x {size[1]} (H x W)"
-                raise ValueError(f"the mask {folder}/{names[frame]}.png is {told}")
+                raise ValueError(f"the mask {folder}/{file} is {told}")
             return found
 
         def mask(things: Things, frame: int) -> Mask:
@@ -165,11 +168,13 @@ class LabelMaps:
             return union
 
         ignore = None if self.void is None else lambda frame: labels(video, frame) == self.void
-        return Opened(mask, partial(self._known, names), ignore)
+        return Opened(mask, partial(self._known, names, stems), ignore)
 
-    def _known(self, names: Sequence[str], things: Things) -> tuple[int, ...] | None:
-        there = [set(_stems(self.home / folder)) for folder in dict.fromkeys(folder for folder, _ in things)]
-        known = tuple(number for number, name in enumerate(names) if all(name in stems for stems in there))
+    def _known(
+        self, names: Sequence[str], stems: Callable[[str], Mapping[str, list[str]]], things: Things
+    ) -> tuple[int, ...] | None:
+        there = [stems(folder) for folder in dict.fromkeys(folder for folder, _ in things)]
+        known = tuple(number for number, name in enumerate(names) if all(name in one for one in there))
         if self.is_sparse or len(known) == len(names):
             return known if self.is_sparse else None
         absent = [name for number, name in enumerate(names) if number not in known]
@@ -177,7 +182,8 @@ class LabelMaps:
         raise ValueError(f"{len(absent)} of {len(names)} frames have no mask in {self.home}: {told}")
 
 
-def _stems(folder: Path) -> Mapping[str, list[str]]:
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder} of masks")
-    return files_in(folder, ".png")
+def _stems(home: Path, folder: str) -> Mapping[str, list[str]]:
+    """The names of the label maps in a folder, by those of their frames."""
+    if not (home / folder).is_dir():
+        raise ValueError(f"there is no folder {home / folder} of masks")
+    return files_in(home / folder, ".png")

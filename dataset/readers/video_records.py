@@ -17,7 +17,7 @@ from seglm.dataset.index import Listed, Record
 from seglm.dataset.masks import Mask
 from seglm.dataset.readers.files import place_in
 from seglm.dataset.readers.stills import Still, Stills, open_stills
-from seglm.dataset.readers.video import FrameFolder, open_folder, within
+from seglm.dataset.readers.video import FrameFolder, natural, open_folder, within
 from seglm.dataset.readers.video_masks import Opened, Store, Things, Tracks
 from seglm.utils.types import Sample, Target
 
@@ -131,9 +131,13 @@ def expression_of(
     }
 
 
-def frame_names(video: Any) -> list[str]:
-    """The names of a video's frames, sorted, as masks are whatever the order of the names."""
-    return sorted(named_frames(take(video, "frames", list), "frames"))
+def frame_names(video: Any, *, as_text: bool) -> list[str]:
+    """The names of a video's frames in the order in which they are shown, whatever their order in the file.
+
+    as_text: 10 before 2, as the originals sort where a mask is found by its frame's place; else numbers are sorted as numbers.
+    """
+    names = named_frames(take(video, "frames", list), "frames")
+    return sorted(names) if as_text else sorted(names, key=natural)
 
 
 def named_frames(names: Sequence[Any], field: str) -> list[str]:

@@ -13,6 +13,7 @@ from seglm.dataset.fields import is_number, take, words
 from seglm.dataset.index import LeftOut, Listed, Record
 from seglm.dataset.readers.files import first_of, read_json
 from seglm.dataset.readers.stills import Stills
+from seglm.dataset.readers.video import natural
 from seglm.dataset.readers.video_masks import LabelMaps
 from seglm.dataset.readers.video_records import EXPRESSIONS, Found, expression_of, open_videos, record_of
 
@@ -71,5 +72,7 @@ def _record(video_id: str, video: Any, is_sparse: bool) -> Record | LeftOut:
 
 def _first_frame(objects: list[Any]) -> list[str]:
     """The frame in which all of them come; none if they come one after the other: no frame shows them together then."""
-    first = {min(words(name, "`frames`") for name in take(one, "frames", list)) for one in objects}
+    first = {
+        min((words(name, "`frames`") for name in take(one, "frames", list)), key=natural) for one in objects
+    }
     return list(first) if len(first) == 1 else []
