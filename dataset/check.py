@@ -136,11 +136,14 @@ def _notes(found: Findings, empty: Sequence[str], about: Description, split: str
 
 
 def note_twins(checked: Sequence[Findings], root: Path) -> None:
-    """Adds a note to every split that is scored and has pictures of one that is trained on."""
-    noted = {found.name: found.notes for found in checked}
+    """Adds a note to every split that is scored and has pictures of one that is trained on, and a fault for a broken one."""
+    by_name = {found.name: found for found in checked}
     good = [open_source(found.name, root, is_whole=False) for found in checked if found.samples]
-    for name, line in twins.notes(good):
-        noted[name].append(line)
+    for name, told in twins.notes(good):
+        if isinstance(told, str):
+            by_name[name].notes.append(told)
+        elif str(told) not in by_name[name].faults:
+            by_name[name].faults.append(str(told))
 
 
 def report(found: Findings, *, every_fault: bool = False) -> str:

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from seglm.dataset.description import is_for_training
+from seglm.dataset.faults import Fault, blamed
 from seglm.dataset.frames import read_frame
 from seglm.dataset.index import Record
 from seglm.dataset.readers.files import files_in
 from seglm.dataset.readers.stills import Stills
-from seglm.dataset.readers.video import ENDINGS, natural
+from seglm.dataset.readers.video import ENDINGS, is_picture, natural
 
 Pictures = Mapping[Path, str]
 """file -> key of a sample that shows it"""
@@ -23,8 +24,9 @@ FEW = 3  # frames of a video that is scored: the first, the middle and the last
 PLAIN = 8  # grey levels: a frame that differs by no more is black, or white, in many videos
 
 
-def notes(sources: Iterable[Stills]) -> Iterator[tuple[str, str]]:
-    """(name of a scored split, a line about its pictures that are trained on) for splits of one data set and one maker.
+def notes(sources: Iterable[Stills]) -> Iterator[tuple[str, str | Fault]]:
+    """(name of a scored split, a line about its pictures that are trained on) for splits of one data set and one maker; a Fault
+    for each of these pictures that is broken.
 
     Only files of the same size are compared byte by byte. Splits of two makers are made from the same pictures, and so are those
     that say in their names what they are made of (`train_val`); neither is compared.
@@ -40,7 +42,8 @@ def notes(sources: Iterable[Stills]) -> Iterator[tuple[str, str]]:
                 if is_for_training(split_of(trained)) and split_of(scored) not in split_of(trained).split(
                     "_"
                 ):
-                    found = twins(pictures(trained), pictures(scored, most=FEW))
+                    found, broken = twins(pictures(trained), pictures(scored, most=FEW))
+                    yield from ((scored.name, fault) for fault in broken)
                     if found:
                         first, second = found[0]
                         yield (
@@ -65,18 +68,27 @@ def pictures(source: Stills, most: int | None = None) -> Pictures:
     }
 
 
-def twins(trained: Pictures, scored: Pictures) -> list[tuple[str, str]]:
-    """(key in `trained`, key in `scored`) of everything in `scored` of which `trained` has a picture or a frame, too."""
+def twins(trained: Pictures, scored: Pictures) -> tuple[list[tuple[str, str]], list[Fault]]:
+    """(key in `trained`, key in `scored`) of everything in `scored` of which `trained` has a picture or a frame, too; and what
+    is wrong with those of them that cannot be decoded.
+    """
     by_size: defaultdict[int, list[Path]] = defaultdict(list)
     for file in trained:
         by_size[file.stat().st_size].append(file)
     found: dict[str, str] = {}
+    broken: list[Fault] = []
     for file, key in scored.items():
         same = by_size.get(file.stat().st_size, []) if key not in found else []
         twin = next((other for other in same if other == file or _digest(other) == _digest(file)), None)
-        if twin is not None and not _is_plain(file, key):
-            found[key] = trained[twin]
-    return [(first, second) for second, first in found.items()]
+        if twin is None:
+            continue
+        try:
+            if _is_plain(file, key):
+                continue
+        except Fault as error:
+            broken.append(error)
+        found[key] = trained[twin]
+    return [(first, second) for second, first in found.items()], broken
 
 
 def _files(place: Path, record: Record, most: int | None) -> list[Path]:
@@ -91,7 +103,10 @@ def _files(place: Path, record: Record, most: int | None) -> list[Path]:
 
 
 def _is_plain(file: Path, key: str) -> bool:
-    """Whether a picture is of one colour, as the first frame of many videos."""
+    """Whether a picture is of one colour, as the first frame of many videos; a whole film is not. Raises Fault."""
+    with blamed(key, file):
+        if not is_picture(file):
+            return False
     pixels = read_frame(file, key)
     return bool((pixels.max(axis=(0, 1)) - pixels.min(axis=(0, 1))).max() <= PLAIN)
 
@@ -105,5 +120,9 @@ def _counted(source: Stills, count: int) -> str:
 
 
 def _digest(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+    """Of one that may not be read its path, which is nobody else's: the check has told of it."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError:
+        return bytes(file)

@@ -12,6 +12,7 @@ from PIL import Image
 from seglm.dataset.check import main
 from seglm.dataset.sources import open_source
 from seglm.dataset.twins import notes
+from tests.dataset.films import film
 from tests.dataset.mini import copy_of
 
 
@@ -51,6 +52,21 @@ def test_what_differs_in_one_byte_is_another_picture(root: Path) -> None:
 
 def test_a_split_that_is_made_of_the_other_is_no_news(root: Path) -> None:
     assert not list(notes(open_source(f"ReasonSeg|{split}", root) for split in ("train_val", "val")))
+
+
+def test_a_broken_picture_is_noted_and_is_a_fault_beside_all_others(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = root / "reason_seg" / "ReasonSeg"
+    last = sorted((home / "val").glob("*.jpg"))[-1]  # the first is decoded by the check itself
+    last.write_bytes(last.read_bytes()[:-9])
+    for copy in (home / "train" / "another.jpg", home / "train" / "another.json"):
+        shutil.copy(last.with_suffix(copy.suffix), copy)
+    assert main(["--dataset_dir", str(root), "--dataset", "ReasonSeg|train,ReasonSeg|val"]) == 1
+    said = capsys.readouterr().out
+    key = f"ReasonSeg|val/{last.stem}"
+    assert f"fault: {key}: the JPEG is cut short: it has no end marker ({last})\n" in said
+    assert f"note: 1 picture is one of ReasonSeg|train, e.g. {key} = ReasonSeg|train/another" in said
 
 
 # ---- videos -----------------------------------------------------------------------------------------------------------
@@ -113,3 +129,17 @@ def test_a_video_of_both_splits_is_found_where_they_share_a_folder(tmp_path: Pat
     valid.write_text(json.dumps(content))
     [(scored, told)] = notes(open_source(f"revos|{split}", root) for split in ("train", "valid"))
     assert scored == "revos|valid" and f"revos|valid/{name} = revos|train/{name}" in told
+
+
+def test_a_film_in_two_splits_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "my_data" / "videos"
+    home.mkdir(parents=True)
+    shutil.copy(film(home / "a.mp4", 3), home / "b.mp4")
+    for ending, name in (("", "a.mp4"), ("_val", "b.mp4")):
+        one = {"video": name, "mask": [[[[1, 1, 20, 1, 20, 20]]] * 3], "text": ["the ring"]}
+        (tmp_path / "my_data" / f"video_annotations{ending}.json").write_text(json.dumps([one]))
+    assert main(["--dataset_dir", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "note: 1 video shows a frame of my_videos|train, e.g. my_videos|val/0 = my_videos|train/0\n" in said
+    )
