@@ -42,6 +42,12 @@ def quantize(model: Segmenter, bits: Bits) -> str:
     return f"{len(fitting)} of {len(found)} linear layers of the LLM in {bits.removesuffix('bit')} bit"
 
 
+def bits_of(model: nn.Module) -> Bits | None:
+    """What `quantize` made of a model; None if nothing."""
+    kinds = {type(module).__name__ for module in model.modules()}
+    return "8bit" if "Linear8bitLt" in kinds else "4bit" if "Linear4bit" in kinds else None
+
+
 def bitsandbytes() -> ModuleType:
     """The library. Raises ImportError that says how to get it."""
     try:

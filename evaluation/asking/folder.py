@@ -1,6 +1,6 @@
 """One question about every picture and film below a folder: masks, overlays and a JSON for each, whole or not at all.
 
-    OUT/question.json                      what was asked, and of which weights
+    OUT/question.json                      what was asked, and of which weights in which precision
     OUT/a/cup.jpg/answer.json              about FOLDER/a/cup.jpg: the words, the status, and of each mask its file and numbers
     OUT/a/cup.jpg/cup_mask_0.png ...       and whatever else chat writes about it (`chat_answer.py`, `chat_video.py`)
     OUT/answers.json                       all of them in one file, also what is broken and why
@@ -10,7 +10,9 @@ What is answered already is not asked again, so that a run which was stopped goe
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from seglm.dataset.readers.video import ENDINGS, FILMS, open_video
 from seglm.evaluation.asking.chat_answer import write_masks
 from seglm.evaluation.asking.chat_video import save_video
 from seglm.evaluation.asking.question import check_question, longest, predict_frames
+from seglm.model.quantize import bits_of
 from seglm.utils.atomic import write_atomic, write_folder
 from seglm.utils.folders import check_new
 from seglm.utils.prediction import FramePrediction, Segment
@@ -51,14 +54,19 @@ def predict_folder(
     """
     check_question(text)
     files = files_below(folder)
-    if out.resolve().is_relative_to(folder.resolve()):
+    if any(out.resolve().is_relative_to(place.resolve()) for place, _ in _walk(folder)):
         raise ValueError(f"{out} lies in {folder}, and would be asked about next time; give another folder")
     most = longest(model.recipe, max_new_tokens)
-    _claim(out, {"text": text, "max_new_tokens": most, "weights": _fingerprint(model)})
+    how = {
+        "recipe": model.recipe.name,
+        "precision": model.recipe.engine.precision,
+        "bits": bits_of(model),
+    }
+    _claim(out, {"text": text, "max_new_tokens": most, "weights": _fingerprint(model), **how})
     told: list[Json] = []
     try:
         for file in progress(files):
-            told.append(_earlier(folder, file, out) or _answered(model, folder, file, text, out, most))
+            told.append(_told_about(model, folder, file, text, out, most))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"{len(told)} of {len(files)} files are answered in {out}; the same command goes on"
@@ -68,7 +76,7 @@ def predict_folder(
 
 
 def files_below(folder: Path) -> list[str]:
-    """Pictures and films at any depth, as paths from the folder, sorted; what is hidden is left out.
+    """Pictures and films at any depth, also behind links, as paths from the folder, sorted; what is hidden is left out.
 
     Raises FileNotFoundError if it is no folder, ValueError if there is none in it.
     """
@@ -86,9 +94,22 @@ def others_below(folder: Path) -> list[str]:
 
 
 def _below(folder: Path) -> list[str]:
-    below = (file.relative_to(folder) for file in folder.rglob("*"))
-    shown = [file for file in below if not any(part.startswith(".") for part in file.parts)]
-    return sorted(file.as_posix() for file in shown if (folder / file).is_file())
+    return sorted(
+        (place / name).relative_to(folder).as_posix() for place, names in _walk(folder) for name in names
+    )
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder with its files, no folder twice: a link may lead in a circle, or to what is below `folder` anyway."""
+    seen, starts = set[str](), [folder]
+    while starts:
+        for name, folders, files in os.walk(starts.pop(0)):
+            place, real = Path(name), os.path.realpath(name)
+            folders[:] = [] if real in seen else sorted(one for one in folders if not one.startswith("."))
+            if real not in seen:
+                seen.add(real)
+                starts += [place / one for one in folders if (place / one).is_symlink()]
+                yield place, [one for one in files if not one.startswith(".")]
 
 
 def _is_taken(file: str) -> bool:
@@ -120,18 +141,31 @@ def _fingerprint(model: Segmenter) -> str:
     return f"{zlib.crc32(b''.join(np.ascontiguousarray(one).tobytes() for one in weights)):08x}"
 
 
-def _earlier(folder: Path, file: str, out: Path) -> Json | None:
-    """The answer that is there about the file as it is now."""
-    place = out / file / ANSWER
-    answer = _read(place) if place.is_file() else None
-    return answer if answer and answer["source"] == _source(folder / file) else None
+def _told_about(model: Segmenter, folder: Path, file: str, text: str, out: Path, max_new_tokens: int) -> Json:
+    """The answer that is there about the file as it is now, or a new one, or what is wrong with the file."""
+    about, home = folder / file, out / file
+    try:
+        with of_no_data_set(), blamed(str(about), about):
+            source = _source(about)
+        answer = _read(home / ANSWER) if (home / ANSWER).is_file() else None
+        if answer and answer["source"] == source:
+            return answer
+        return _answered(model, about, text, home, max_new_tokens, {"file": file, "source": source})
+    except Broken as error:
+        return {"file": file, "error": " ".join(str(error).split())}
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        told = f"{about}: its name is too long for those of the masks in {out}; give it a shorter one"
+        return {"file": file, "error": told}
 
 
-def _answered(model: Segmenter, folder: Path, file: str, text: str, out: Path, max_new_tokens: int) -> Json:
-    answer: Json = {"file": file, "source": _source(folder / file)}
+def _answered(
+    model: Segmenter, about: Path, text: str, home: Path, max_new_tokens: int, answer: Json
+) -> Json:
+    """Asks, writes the folder `home`, and returns `answer` with all that was said. Raises Broken."""
 
     def fill(fresh: Path) -> None:
-        about = folder / file
         with of_no_data_set():
             with blamed(str(about), about):
                 film = is_video(about)
@@ -149,11 +183,8 @@ def _answered(model: Segmenter, folder: Path, file: str, text: str, out: Path, m
             answer["frames"] = [{"frame": video.names[one.frame], **_told(one, names)} for one in seen]
         write_atomic(fresh / ANSWER, json.dumps(answer, indent=1) + "\n")
 
-    (out / file).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        write_folder(out / file, fill)
-    except Broken as error:
-        return {"file": file, "error": " ".join(str(error).split())}
+    home.parent.mkdir(parents=True, exist_ok=True)
+    write_folder(home, fill)
     return answer
 
 

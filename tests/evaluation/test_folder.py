@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +85,40 @@ def test_what_is_answered_is_not_asked_again_and_what_has_changed_is(
         ValueError, match=r"out holds answers to another question \(text='Segment it.', now 'Other\?'\)"
     ):
         predict_folder(model, pictures, "Other?", out, max_new_tokens=2)
-    with pytest.raises(ValueError, match=r"another question \(weights='[0-9a-f]{8}', now '[0-9a-f]{8}'\)"):
+    weights = r"weights='[0-9a-f]{8}', now '[0-9a-f]{8}'"
+    with pytest.raises(ValueError, match=rf"another question \({weights}; recipe='\w+', now '\w+'\)"):
         predict_folder(talkative("gsva_7b"), pictures, TEXT, out, max_new_tokens=2)
+    engine = replace(model.recipe.engine, precision="bf16")
+    monkeypatch.setattr(model, "recipe", replace(model.recipe, engine=engine))
+    with pytest.raises(ValueError, match=r"another question \(precision='fp32', now 'bf16'\)"):
+        predict_folder(model, pictures, TEXT, out, max_new_tokens=2)
+
+
+def test_linked_folders_are_asked_about_once_and_what_is_not_there_is_named(
+    model: Segmenter, pictures: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    Image.fromarray(FILM[3]).save(disk / "c.png")
+    for link, target in {"b": "more", "disk": disk, "more/up": "..", "gone.png": "nowhere"}.items():
+        (pictures / link).symlink_to(target)
+    (disk / "back").symlink_to(pictures)
+    told = predict_folder(model, pictures, TEXT, tmp_path / "out", max_new_tokens=2)
+    assert [answer["file"] for answer in told] == ["a.jpg", "a.png", "disk/c.png", "gone.png", "more/b.PNG"]
+    assert [answer["file"] for answer in told if "error" in answer] == ["gone.png"]
+    assert told[3]["error"] == f"{pictures / 'gone.png'}: cannot be read: No such file or directory"
+    with pytest.raises(ValueError, match="out lies in .*in, and would be asked about next time"):
+        predict_folder(model, pictures, TEXT, disk / "out", max_new_tokens=2)
+
+
+def test_a_name_that_is_too_long_for_its_masks_is_told_and_the_others_are_answered(
+    model: Segmenter, pictures: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(FILM[3]).save(pictures / f"a{'b' * 246}.png")
+    told = predict_folder(model, pictures, TEXT, tmp_path / "out", max_new_tokens=6)
+    assert ["error" in answer for answer in told] == [False, False, True, False]
+    assert "b.png: its name is too long for those of the masks in " in told[2]["error"]
+    assert json.loads((tmp_path / "out/answers.json").read_text()) == told
 
 
 def test_a_stopped_run_says_what_is_kept_and_goes_on(

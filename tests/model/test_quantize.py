@@ -13,7 +13,7 @@ from torch import nn
 
 from seglm.evaluation.asking.ask import asker
 from seglm.evaluation.scores.first_mask import mask_of
-from seglm.model.quantize import Bits, quantize
+from seglm.model.quantize import Bits, bits_of, quantize
 from seglm.model.recipe import Lora
 from seglm.model.segmenter import Segmenter
 from tests.evaluation.fakes import BENCHMARK, FakeSource
@@ -38,7 +38,8 @@ class Small(nn.Linear):
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     library: Any = ModuleType("bitsandbytes")
     library.nn = ModuleType("bitsandbytes.nn")
-    library.nn.Linear8bitLt = library.nn.Linear4bit = Small
+    for name in ("Linear8bitLt", "Linear4bit"):
+        setattr(library.nn, name, type(name, (Small,), {}))
     library.nn.Int8Params = library.nn.Params4bit = lambda weight, requires_grad, **_: nn.Parameter(
         weight, requires_grad
     )
@@ -48,9 +49,11 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("bits, done", [("8bit", "14 of 14"), ("4bit", "2 of 14")])
 def test_only_linear_layers_of_the_llm_s_blocks_change(stand_in: None, bits: Bits, done: str) -> None:
     model = plain_model()
+    assert bits_of(model) is None
     assert quantize(model, bits).startswith(
         f"{done} linear layers of the LLM"
     )  # rows of 32 have no whole block of 64
+    assert bits_of(model) == bits
     small = [name for name, module in model.named_modules() if isinstance(module, Small)]
     assert small and all(name.startswith("backbone.llm.model.layers.") for name in small)
     assert type(model.backbone.llm.lm_head) is nn.Linear
