@@ -29,6 +29,7 @@ TIMED = frozenset({"mp4", "mov", "matroska", "webm"})
 """containers (FFmpeg's names) whose packets say when their frame is shown, and in which one can seek"""
 STRICT = {"err_detect": "explode"}  # a damaged frame is an error, not a guess of the decoder's
 LOCAL = {"protocol_whitelist": "file"}  # a play list is no reason to open a connection
+SHOWN_IN_VP8 = 0x10  # bit of a packet's first byte (RFC 6386, 9.1); VP9 and AV1 have such frames inside packets of shown ones
 TRIES = 3  # key frames to begin at, before decoding begins at the first
 START: None = None
 
@@ -63,7 +64,8 @@ class VideoFile:
                     self.reading.pixels = self._pixels(self._reach(index), index)
                 except Broken as error:
                     self.reading.stop()
-                    told = f"frame {self._number(error.time, error.count)} is broken: {error}"
+                    number = self._number(error.time, error.count)
+                    told = f"frame {index if number is None else number} is broken: {error}"
                     raise fault(self.key, self.path, told) from error
                 except BaseException:
                     self.reading.stop()
@@ -101,7 +103,10 @@ class VideoFile:
         with av.open(str(self.path), options=LOCAL) as container:
             stream = film(container)
             if entry is not START:
-                container.seek(entry, stream=stream, backward=True)
+                try:
+                    container.seek(entry, stream=stream, backward=True)
+                except av.error.FFmpegError as error:  # a WebM may not say where its key frames are
+                    raise Broken(str(error.strerror), None, 0) from error
             for count, decoded in enumerate(decoded_frames(container, stream, entry)):
                 number = self._number(decoded.pts, count)
                 if number is not None:
@@ -232,7 +237,12 @@ def by_time(container: Any, stream: Any) -> tuple[Times | None, Times | None]:
     packets = [packet for packet in container.demux(stream) if packet.size]
     if len(packets) < stream.frames:
         raise ValueError(f"is cut short: {len(packets)} of {stream.frames} frames are there")
-    shown = [packet.pts for packet in packets if not packet.is_discard]
+    is_vp8 = stream.codec_context.codec.canonical_name == "vp8"
+    shown = [
+        packet.pts
+        for packet in packets
+        if not (packet.is_discard or (is_vp8 and not memoryview(packet)[0] & SHOWN_IN_VP8))
+    ]
     keys = [packet.pts for packet in packets if packet.is_keyframe]
     if not keys or None in keys or None in shown or len(set(shown)) < len(shown):
         return None, None

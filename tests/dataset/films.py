@@ -26,6 +26,7 @@ KINDS = {
 }
 """ending -> encoder, its pixels, options: frames that are stored in another order than shown, groups of frames,
 some of which refer to the group before (mkv)"""
+VP8 = ("libvpx", "yuv420p", {"g": "8", "cpu-used": "8"})
 TURNS = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
 """degrees clockwise -> the first two columns and rows of the matrix in an mp4's track header"""
 
@@ -49,7 +50,7 @@ def film(
     kind: str = "",
 ) -> Path:
     """Encodes a film. times: when each frame is shown, in milliseconds; default: evenly."""
-    encoder, pixels, options = KINDS[kind or path.suffix[1:]]
+    encoder, pixels, options = VP8 if kind == "vp8" else KINDS[kind or path.suffix[1:]]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=rate, options=dict(options))
         stream.height, stream.width, stream.pix_fmt = *size, pixels
@@ -83,6 +84,25 @@ def damage(path: Path, number: int) -> None:
     content = bytearray(path.read_bytes())
     content[position + 8 : position + length] = np.random.default_rng(0).bytes(length - 8)
     path.write_bytes(content)
+
+
+def with_hidden(path: Path, count: int, numbers: Sequence[int]) -> Path:
+    """A VP8 film in which the packets of some frames stand twice, first as frames that are not shown; its container does not
+    say where key frames are.
+    """
+    with av.open(str(film(path, count, kind="vp8"))) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for number, content in enumerate(packets):
+            hidden = [bytes([content[0] & ~0x10]) + content[1:]] if number in numbers else []
+            for before, one in enumerate([content, *hidden][::-1]):
+                packet = av.Packet(one)
+                packet.stream, packet.time_base = stream, Fraction(1, 1000)
+                packet.pts = packet.dts = 40 * number + before
+                container.mux(packet)
+    return path
 
 
 def only_sound(path: Path) -> Path:

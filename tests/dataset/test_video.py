@@ -23,7 +23,19 @@ from seglm.dataset.faults import Fault
 from seglm.dataset.given import is_video, sample_of
 from seglm.dataset.readers import video_file
 from seglm.dataset.readers.video import Video, is_picture, open_folder, open_video, open_whole
-from tests.dataset.films import CORNERS, KINDS, SIZE, STEP, TELLS, damage, film, only_sound, picture, turn
+from tests.dataset.films import (
+    CORNERS,
+    KINDS,
+    SIZE,
+    STEP,
+    TELLS,
+    damage,
+    film,
+    only_sound,
+    picture,
+    turn,
+    with_hidden,
+)
 from tests.dataset.memory import peak_growth
 
 
@@ -77,6 +89,13 @@ def test_frames_that_are_shown_for_different_times_are_one_each(kind: str, tmp_p
     assert video.num_frames == len(times) == len(want)
     for index in (11, 3, 7, 0, 10, 2):
         assert same(video, index, want[index]) and number(video.frame(index)) == index
+
+
+def test_frames_that_a_film_hides_are_not_counted(tmp_path: Path) -> None:
+    path = with_hidden(tmp_path / "a.webm", 30, numbers=(5, 13, 20))
+    video, want = open_video(path), plainly(path)
+    assert video.num_frames == len(want) == 30
+    assert all(same(video, index, want[index]) for index in (20, 29, 4, 5, 6, 13, 0))
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
