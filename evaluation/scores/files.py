@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,11 @@ from seglm.utils import png
 from seglm.utils.answers import Status
 from seglm.utils.encoding import read_text
 
+T = TypeVar("T")
+
+LONGEST = (
+    2**31 - 1
+)  # characters of a field; by itself Python reads 131,072, and what is said to the frames of a video is one
 MASKS, SAID = "masks", "predictions.csv"
 STATUSES: Sequence[str] = get_args(Status)
 BOOLEANS = (str(True), str(False))
@@ -58,16 +63,25 @@ def read_said(path: Path) -> list[Said]:
     """The lines of predictions.csv. Raises FileNotFoundError or ValueError that name the file and what to run."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; run_inference writes it beside the masks")
+    return read_lines(path, [field.name for field in fields(Said)], _said)
+
+
+def read_lines(path: Path, columns: Sequence[str], make: Callable[[Mapping[str, str]], T]) -> list[T]:
+    """What `make` makes of each line of a CSV that has these columns, in any order, and maybe others.
+
+    Raises ValueError that names the file and the line, also for what `make` raises.
+    """
+    csv.field_size_limit(LONGEST)
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
-    columns = [field.name for field in fields(Said)]
-    lines = []
     try:
-        if list(reader.fieldnames or ()) != columns:
-            raise ValueError(f"has columns {reader.fieldnames}; run_inference writes {columns}")
-        lines = [_said(row) for row in reader]
+        names = list(reader.fieldnames or ())
+        if [names.count(name) for name in columns] != [1] * len(columns):
+            raise ValueError(
+                f"has columns {reader.fieldnames}; each of {', '.join(columns)} is expected once, with commas between"
+            )
+        return [make(_whole(row, len(names))) for row in reader]
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
-    return lines
 
 
 def write_results(path: Path, results: Sequence[Result]) -> None:
@@ -98,17 +112,18 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, objec
         writer.writerows(rows)
 
 
-def _said(row: Mapping[str | None, str | None]) -> Said:
-    """Raises ValueError for a line with more or fewer fields, or with a value that run_inference does not write."""
+def _whole(row: Mapping[str | None, str | None], count: int) -> Mapping[str, str]:
+    """Raises ValueError for a line with more or fewer fields, or with a zero byte."""
     if None in row or None in row.values():
-        raise ValueError(f"{len(fields(Said))} fields are expected; is the file whole?")
+        raise ValueError(f"{count} fields are expected; is the file whole?")
     told = {str(name): str(value) for name, value in row.items()}
     if odd := [name for name, value in told.items() if "\0" in value]:
         raise ValueError(f"{odd[0]} holds a zero byte; is the file whole?")
-    return _line(told)
+    return told
 
 
-def _line(row: Mapping[str, str]) -> Said:
+def _said(row: Mapping[str, str]) -> Said:
+    """Raises ValueError for a value that run_inference does not write."""
     return Said(
         sample=int(row["sample"]),
         target=int(row["target"]),

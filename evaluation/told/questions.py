@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from seglm.evaluation.asking.ask import ask as ask_model
 from seglm.evaluation.scores.answers import Asked, Score, by_kind
 from seglm.evaluation.scores.answers import score as score_answers
+from seglm.evaluation.scores.files import read_lines
 from seglm.evaluation.scores.grounded import Likeness
 from seglm.evaluation.told.captions import Chosen
 from seglm.utils.types import Sample
@@ -41,10 +42,15 @@ def write(rows: Iterable[Mapping[str, Any]], out: Path) -> None:
 
 
 def score(chosen: Chosen, place: Path, alike: Likeness) -> Mapping[str, Score]:
-    """Of a file, or of the one in a folder. Raises ValueError if an answer is missing or a question is another."""
+    """Of a file, or of the one in a folder.
+
+    Raises ValueError if an answer is missing or there twice, if a question is another, and for a malformed line.
+    """
     file = place / FILE if place.is_dir() else place
-    with file.open(newline="", encoding="utf-8") as stream:
-        lines = {line["key"]: line for line in csv.DictReader(stream)}
+    rows = read_lines(file, FIELDS, dict)
+    lines = {line["key"]: line for line in rows}
+    if twice := [line["key"] for line in rows if lines[line["key"]] != line]:
+        raise ValueError(f"{file}: two lines answer {twice[0]}; keep the one that is meant")
     asked = list(_asked(chosen))
     if missing := [one.key for one in asked if one.key not in lines]:
         raise ValueError(f"{file}: no answer to {len(missing)} of {len(asked)} questions, first {missing[0]}")

@@ -60,11 +60,14 @@ def write(rows: Iterable[Mapping[str, Any]], out: Path) -> None:
 
 
 def score(chosen: Chosen, place: Path, alike: Likeness) -> Mapping[str, Score]:
-    """Of a file, or of the one in a folder. Raises ValueError if a region has no caption."""
+    """Of a file, or of the one in a folder. Raises ValueError if a region has no caption, or two."""
     file = place / FILE if place.is_dir() else place
     content = read_json(file, "regions")
     with blamed("regions", file):
-        told = {str(take(one, "image_id", str, int)): take(one, "caption", str) for one in content}
+        rows = [(str(take(one, "image_id", str, int)), take(one, "caption", str)) for one in content]
+    told = dict(rows)
+    if twice := [key for key, caption in rows if told[key] != caption]:
+        raise ValueError(f"{file}: two captions of {twice[0]}; keep the one that is meant")
     asked = [one for sample in chosen for one in _alone(sample)]
     # Sa2VA's file calls a region as the data set does, ours by the sample's key, too.
     names = [key if key in told else sample.regions[0].key for key, sample in asked]

@@ -86,6 +86,12 @@ def test_damaged_predictions_are_an_error_that_names_file_and_line(
         read_said(file)
 
 
+def test_an_answer_may_be_as_long_as_those_to_all_frames_of_a_video(tmp_path: Path) -> None:
+    long = [replace(LINES[0], answer="In this frame it is the cup. " * 10_000)]
+    write_said(tmp_path / SAID, long)
+    assert read_said(tmp_path / SAID) == long
+
+
 def test_two_answers_to_one_expression_are_refused() -> None:
     twice = replace(LINES[0], sample=7, file="c.png")
     with pytest.raises(

@@ -158,6 +158,10 @@ def test_true_captions_of_regions_score_by_either_name(root: Path, tmp_path: Pat
         (tmp_path / "said.json").write_text(json.dumps(said))
         found = regions.score(chosen, tmp_path / "said.json", word_likeness)["all"]
         assert found.n == len(sample.regions) and found.meteor > 0.5
+    said.append({**said[0], "caption": "another"})
+    (tmp_path / "said.json").write_text(json.dumps(said))
+    with pytest.raises(ValueError, match=f"said.json: two captions of {said[0]['image_id']}; keep the one"):
+        regions.score(chosen, tmp_path / "said.json", word_likeness)
     (tmp_path / "said.json").write_text("[]")
     with pytest.raises(ValueError, match="no caption of .* regions, first osprey.description/0/1"):
         regions.score(chosen, tmp_path / "said.json", word_likeness)
@@ -203,6 +207,30 @@ def test_answers_are_scored_by_the_kind_of_their_question(
         csv.writer(stream).writerows([questions.FIELDS, *((key, "What?", answer) for key, _, answer in rows)])
     with pytest.raises(ValueError, match="is the answer to 'What.', asked is"):
         questions.score(chosen, file, word_likeness)
+
+
+def test_answers_of_a_spreadsheet_are_read_or_said_to_be_malformed(root: Path, tmp_path: Path) -> None:
+    chosen = Chosen(open_source("my_qa|val", root), 1)
+    said = [(f"{one.key}/{number}", *turn) for one in chosen for number, turn in enumerate(one.turns)]
+    file = tmp_path / "answers.csv"
+
+    def scored(*lines: tuple[str, ...], encoding: str = "utf-8", delimiter: str = ",") -> int:
+        with file.open("w", newline="", encoding=encoding) as stream:
+            csv.writer(stream, delimiter=delimiter).writerows(lines)
+        return questions.score(chosen, file, word_likeness)["all"].n
+
+    head = questions.FIELDS
+    assert scored(head, *said, encoding="utf-8-sig") == scored(head, *said, encoding="utf-16") == len(said)
+    assert scored(head, *said, said[0]) == len(said)
+    for wrong in (("id", "question", "answer"), ("key", "question", "said"), (*head, "answer")):
+        with pytest.raises(ValueError, match="line 1: has columns .*each of key, question, answer is exp"):
+            scored(wrong, *said)
+    with pytest.raises(ValueError, match=r"answers.csv, line 1: has columns \['key;question;answer'\]"):
+        scored(head, *said, delimiter=";")
+    with pytest.raises(ValueError, match="answers.csv, line 2: 3 fields are expected"):
+        scored(head, ("one",))
+    with pytest.raises(ValueError, match="answers.csv: two lines answer my_qa.val/.*; keep the one that is"):
+        scored(head, *said, (*said[0][:2], "another"))
 
 
 def test_every_question_is_asked_in_a_conversation_of_its_own(
