@@ -7,6 +7,7 @@ some folders above the file of expressions. As there, an expression without a pr
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,13 +60,16 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
     """Scores as utils/eval_NAME.py does. arguments: of its command line; None takes this process's."""
     script = SCRIPTS[name]
     given = _parser(name, script).parse_args(sys.argv[1:] if arguments is None else arguments)
-    expressions = getattr(given, script.expressions).resolve()
+    # Not resolved: a data set may be a link to another disk, where it is called otherwise.
+    expressions = Path(os.path.abspath(getattr(given, script.expressions)))
     root = expressions.parents[min(script.levels, len(expressions.parents) - 1)]
     for flag in (script.expressions, *script.masks):
         file: Path = getattr(given, flag)
         if not file.exists():
             raise FileNotFoundError(f"--{flag} {file} is not there")
-        if not file.resolve().is_relative_to(root):
+        if not (
+            Path(os.path.abspath(file)).is_relative_to(root) or file.resolve().is_relative_to(root.resolve())
+        ):
             raise ValueError(
                 f"--{flag} {file} does not lie below {root}, where the expressions' data sets are; all of a data set lies in one "
                 "place, as GLUS' README has it"

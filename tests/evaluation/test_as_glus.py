@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,18 @@ def test_the_truth_has_100_by_glus_flags(
     table = capsys.readouterr().out
     assert SCRIPTS[name].benchmark in table and ("| 1.0000 |" in table or "| 100.00 |" in table)
     assert (tmp_path / "report" / "scores.json").is_file() == SCRIPTS[name].saves
+
+
+def test_a_data_set_may_be_a_link_to_where_it_is_called_otherwise(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    shutil.copytree(root / "mevis", tmp_path / "MeViS_release")
+    (tmp_path / "data" / "mevis").symlink_to("../MeViS_release")
+    write_truth(root, "mevis|valid_u", tmp_path / "truth")
+    monkeypatch.chdir(tmp_path)
+    main("mevis", [*flags("mevis", Path("data"), tmp_path / "truth" / MASKS), "--save_name", "report"])
+    assert "| 1.0000 |" in capsys.readouterr().out
 
 
 def test_files_that_are_not_there_or_not_together_are_named(root: Path, tmp_path: Path) -> None:
