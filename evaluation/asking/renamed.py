@@ -30,9 +30,9 @@ class Renamed:
         """See `Predictions`."""
         return self.predictions.has(self.names.get(asked, asked))
 
-    def masks(self, asked: Asked, frames: Sequence[str]) -> Iterator[Mask | None]:
+    def masks(self, asked: Asked, frames: Sequence[str], every: Sequence[str] = ()) -> Iterator[Mask | None]:
         """See `Predictions`."""
-        return self.predictions.masks(self.names.get(asked, asked), frames)
+        return self.predictions.masks(self.names.get(asked, asked), frames, every)
 
 
 def renamed(predictions: Predictions, selection: Selection) -> Predictions:

@@ -35,7 +35,7 @@ def strip_of(selection: Selection, predictions: Predictions, said: Said) -> Show
     target = sample.targets[said.target]
     frames = scored_frames(sample, target)
     names = [sample.frame_names[frame] for frame in frames]
-    masks = list(predictions.masks(asked_of(sample, target), names))
+    masks = list(predictions.masks(asked_of(sample, target), names, sample.frame_names))
     strip = []
     for place in spread(len(frames), len(FRAMES)):
         picture, truth, _ = scored_frame(sample, said.target, frames[place])

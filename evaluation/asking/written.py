@@ -129,7 +129,8 @@ class _Scorer:
         frames = scored_frames(sample, target)
         names = [sample.frame_names[frame] for frame in frames]
         true = (truth_of(sample, position, frame)[0] for frame in frames)
-        found = track(one, count_frames(one, names, self.predictions.masks(one, names), true))
+        shown = self.predictions.masks(one, names, sample.frame_names)
+        found = track(one, count_frames(one, names, shown, true))
         line = self.lines.get(str(one))
         foreign = _foreign_line(number, position, sample, found.is_drawn)
         return _Scored(one, Result(line or foreign, found), is_foreign=line is None)

@@ -50,7 +50,8 @@ class _Counter:
         target = sample.targets[position]
         asked, frames = asked_of(sample, target), scored_frames(sample, target)
         row: list[float | None] = [None] * sample.num_frames
-        shown = self.predictions.masks(asked, [sample.frame_names[frame] for frame in frames])
+        names = [sample.frame_names[frame] for frame in frames]
+        shown = self.predictions.masks(asked, names, sample.frame_names)
         for frame, mask in zip(frames, shown, strict=True):
             true = truth_of(sample, position, frame)[0]
             row[frame] = count_frame(np.zeros_like(true) if mask is None else mask, true).j

@@ -18,6 +18,7 @@ calculate in bytes, with a truth that counts the expression's objects on each pi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -75,7 +76,7 @@ class Values(NamedTuple):
         return (self.j + self.f) / 2
 
 
-NOTHING = Values(*[0.0] * 8)
+NOTHING, NOT_ASKED = Values(*[0.0] * 8), Values(*[math.nan] * 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,11 @@ class Score:
     """A benchmark's outcome."""
 
     referring: Values
+    """nan where none was asked, as in the original"""
     reasoning: Values
+    """nan where none was asked"""
     overall: Values
-    """mean of the two, whatever their numbers of expressions"""
+    """mean of the two, whatever their numbers of expressions; of one where only that was asked, for which the original has nan"""
     n: int
     """expressions of both types"""
     missing: tuple[str, ...]
@@ -171,18 +174,15 @@ def overall(
     tracks: Iterable[Track], asked: Sequence[Asked], types: Sequence[str] = (REFERRING, REASONING)
 ) -> expressions.Score:
     """J and F alone, in the same convention: the mean of the two types, each the mean of its expressions; shares, 0 to 1. `n`
-    counts all, what is not there too, which is in no mean.
+    counts all, what is not there too, which is in no mean. A type of which nothing was asked is in no mean, either.
 
     types: other kinds than ReVOS', for a benchmark that is averaged alike. asked, errors: as for `score`.
     """
     _check_kinds(asked, (*types, NOT_THERE))
     given = list(tracks)
     found = {one.asked: (round(100 * one.j, 2), round(100 * one.f, 2)) for one in given}
-    averages = [
-        means([found.get(one, (0.0, 0.0)) for one in asked if one.kind == kind] or [(0.0, 0.0)])
-        for kind in types
-    ]
-    j, f = means(averages)
+    values = [[found.get(one, (0.0, 0.0)) for one in asked if one.kind == kind] for kind in types]
+    j, f = means([means(one) for one in values if one])
     return replace(score_expressions(given, asked), j=j / 100, f=f / 100, positives=(j + f) / 200)
 
 
@@ -195,14 +195,15 @@ def score(tracks: Iterable[RevosTrack], asked: Sequence[Asked]) -> Score:
     given = list(tracks)
     plain = score_expressions([one.track for one in given], asked)
     found = {one.track.asked: one.rounded for one in given}
-    referring, reasoning = (
-        Values(*means([found.get(one, NOTHING) for one in asked if one.kind == kind] or [NOTHING]))
-        for kind in (REFERRING, REASONING)
-    )
+    values = [
+        [found.get(one, NOTHING) for one in asked if one.kind == kind] for kind in (REFERRING, REASONING)
+    ]
+    referring, reasoning = (Values(*means(one)) if one else NOT_ASKED for one in values)
+    types = [one for one in (referring, reasoning) if one is not NOT_ASKED] or [NOT_ASKED]
     return Score(
         referring=referring,
         reasoning=reasoning,
-        overall=Values(*((one + other) / 2 for one, other in zip(referring, reasoning, strict=True))),
+        overall=Values(*(sum(column) / len(types) for column in zip(*types, strict=True))),
         n=sum(one.kind != NOT_THERE for one in asked),
         missing=plain.missing,
         num_empty=plain.num_empty,

@@ -4,7 +4,8 @@
                 `Annotations` (Ref-YouTube-VOS' zips, VISA) or `masks` (`evaluation.run`). Grey, black and white, or with a
                 palette, whose numbers and not colours count, of 1 to 8 bits; an expression's mask is whatever is not 0, so 0
                 and 255, 0 and 1, and 0 and 100 read the same.
-  run lengths   {VIDEO: {EXPRESSION: {"prediction_masks": [one a frame, null for an empty one]}}}, as Sa2VA writes them.
+  run lengths   {VIDEO: {EXPRESSION: {"prediction_masks": [one a frame, null for an empty one]}}}, as Sa2VA writes them; of
+                every frame of the video, or of those that are scored.
 
 Masks come one at a time, and nothing keeps them.
 """
@@ -39,9 +40,10 @@ class Predictions(Protocol):
     def has(self, asked: Asked) -> bool:
         """Whether an expression has a prediction; if not, nobody asks for its masks."""
 
-    def masks(self, asked: Asked, frames: Sequence[str]) -> Iterator[Mask | None]:
+    def masks(self, asked: Asked, frames: Sequence[str], every: Sequence[str] = ()) -> Iterator[Mask | None]:
         """The mask of each frame, bool [H, W]; None for an empty one whose size nobody wrote down.
 
+        every: names of all frames of the video, where `frames` may be some of them.
         Raises FileNotFoundError or ValueError that names the frame.
         """
 
@@ -110,7 +112,7 @@ class Pngs:
         """Whether there is a folder for an expression, be it empty."""
         return self._has_folder(str(asked))
 
-    def masks(self, asked: Asked, frames: Sequence[str]) -> Iterator[Mask]:
+    def masks(self, asked: Asked, frames: Sequence[str], every: Sequence[str] = ()) -> Iterator[Mask]:
         """See `Predictions`."""
         for frame in frames:
             yield self._numbers(f"{asked}/{frame}.png", frames, of_objects=False) > 0
@@ -210,12 +212,17 @@ class RunLengths:
         """Whether the file has the expression."""
         return asked.name in self._content.get(asked.video, {})
 
-    def masks(self, asked: Asked, frames: Sequence[str]) -> Iterator[Mask | None]:
-        """See `Predictions`; also ValueError for a number of masks that is not the number of frames."""
+    def masks(self, asked: Asked, frames: Sequence[str], every: Sequence[str] = ()) -> Iterator[Mask | None]:
+        """See `Predictions`; also ValueError for a number of masks that is neither that of `frames` nor that of `every`."""
         entry = self._of(dict, self._content[asked.video][asked.name], asked)
         given = self._of(list, entry.get("prediction_masks"), f"`prediction_masks` of {asked}")
         if len(given) != len(frames):
-            raise ValueError(f"{self.place}: {asked} has {len(given)} masks, {len(frames)} frames are scored")
+            if len(given) != len(every):
+                of = f" of {len(every)}" if len(every) > len(frames) else ""
+                told = f"{asked} has {len(given)} masks, {len(frames)} frames{of} are scored"
+                raise ValueError(f"{self.place}: {told}")
+            by_name = dict(zip(every, given, strict=True))
+            given = [by_name[frame] for frame in frames]
         for frame, mask in zip(frames, given, strict=True):
             with self._blamed(f"{asked}, frame {frame}"):
                 decoded = None if mask is None else decode(mask, run_size(mask))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from seglm.evaluation.scores import revos
 from seglm.evaluation.scores.expressions import Asked
 from seglm.evaluation.scores.video_files import Predictions
 from seglm.evaluation.scores.video_predictions import video_name
-from seglm.evaluation.submit.table import percent, table
+from seglm.evaluation.submit.table import NOTHING, percent, table
 from seglm.utils.pool import in_processes
 from seglm.utils.types import Sample, Target
 
@@ -93,7 +94,7 @@ class _Scorer:
 def _table(name: str, found: revos.Score) -> str:
     columns = ["J&F", "J", "F", "A", "R", "A legacy", "R legacy", "A sa2va", "R sa2va"]
     rows = {
-        kind: [f"{value:.2f}" for value in (one.jf, *one)]
+        kind: [NOTHING if isnan(value) else f"{value:.2f}" for value in (one.jf, *one)]
         for kind, one in (
             ("referring", found.referring),
             ("reasoning", found.reasoning),

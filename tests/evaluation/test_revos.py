@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seglm.evaluation.scores.expressions import Asked
-from seglm.evaluation.scores.revos import KINDS, NOT_THERE, REASONING, REFERRING, count, score, track
+from seglm.evaluation.scores.revos import KINDS, NOT_THERE, REASONING, REFERRING, count, overall, score, track
 
 ASKED = [Asked("v", "0", REFERRING), Asked("v", "1", REASONING), Asked("v", "2", NOT_THERE, True)]
 COVER = np.array([[1, 1, 0, 0]], dtype=np.uint8)
@@ -49,7 +49,15 @@ def test_types_are_averaged_apart_and_what_is_not_there_is_no_part_of_the_score(
     fewer = score(tracks[1:], ASKED)
     assert (fewer.overall.jf, fewer.overall.a, fewer.missing) == (0, 25, ("v/0",))
     assert score(tracks[:2], ASKED).n_acc == 0
-    assert score([], ASKED[2:]).overall.jf == 0
+    assert np.isnan(score([], ASKED[2:]).overall.jf)
+
+
+def test_a_type_of_which_nothing_is_asked_does_not_halve_the_other() -> None:
+    right = track(ASKED[0], [count(COVER > 0, COVER, foreground=2)])
+    some = [ASKED[0], ASKED[2]]
+    got = score([right], some)
+    assert got.overall == got.referring and got.overall.jf == 100 and np.isnan(got.reasoning.jf)
+    assert overall([right.track], some).jf == 1 and overall([], ASKED[2:]).jf == 0
 
 
 def test_an_expression_s_percentages_have_two_decimals_before_they_are_averaged() -> None:

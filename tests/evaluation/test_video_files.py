@@ -183,6 +183,21 @@ def test_a_mask_of_another_size_is_an_error_that_names_both_sizes(tmp_path: Path
         tracks_of(tmp_path, ASKED[:1])
 
 
+def test_run_lengths_are_of_every_frame_or_of_those_that_are_scored(tmp_path: Path) -> None:
+    path, every = tmp_path / "results.json", ["00000", "00001", "00005", "00010"]
+    texts = [
+        {"size": [1, 4], "counts": [number, 1, 3 - number]} for number in range(4)
+    ]  # one pixel, which moves
+    for given, frames in ((texts, every[1::2]), (texts[1::2], every[1::2]), (texts, every)):
+        path.write_text(json.dumps({"a": {"0": {"prediction_masks": given}}}))
+        shown = list(open_predictions(path).masks(ASKED[0], frames, every))
+        assert [int(mask.argmax()) for mask in shown if mask is not None] == [
+            every.index(one) for one in frames
+        ]
+    with pytest.raises(ValueError, match="a/0 has 4 masks, 1 frames of 3 are scored"):
+        list(open_predictions(path).masks(ASKED[0], every[:1], every[:3]))
+
+
 def test_run_lengths_of_another_number_or_broken_ones_are_errors(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     for masks, says in (
