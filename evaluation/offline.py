@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -65,7 +66,7 @@ def score_folder(
         raise ValueError(
             f"--protocol {protocol}: {predictions} has no {SAID}, so that nothing is known of what was said; leave the flag out"
         )
-    if predictions.is_dir() and not _is_ours(predictions) and not any(predictions.rglob("*.[pP][nN][gG]")):
+    if predictions.is_dir() and not _is_ours(predictions) and not _holds_png(predictions):
         raise ValueError(
             f"{predictions}: holds no PNG and no {SAID}; expected is a folder of PNGs called like their sentence id or picture "
             "(of videos VIDEO/EXPRESSION/FRAME.png), or the one that run_inference wrote"
@@ -198,6 +199,12 @@ def _beside(predictions: Path, chosen: Benchmark) -> Path:
         return predictions
     name = predictions.resolve().name if predictions.is_dir() else predictions.stem
     return Path("runs/eval", folder_name(name, chosen))
+
+
+def _holds_png(predictions: Path) -> bool:
+    """At any depth, also behind a link."""
+    walked = os.walk(predictions, followlinks=True)
+    return any(name.lower().endswith(".png") for _, _, names in walked for name in names)
 
 
 def _lines(predictions: Path) -> list[Said]:

@@ -49,7 +49,10 @@ def read_written(
     if not missing_is_empty:
         check_all_there(selection, predictions)
     is_own = (place / SAID).is_file()
-    lines = {line.file: line for line in read_said(place / SAID)} if is_own else {}
+    said = read_said(place / SAID) if is_own else []
+    lines = {line.file: line for line in said}
+    if twice := [line.file for line in said if lines[line.file] != line]:
+        raise ValueError(f"{place / SAID}: two lines are about {twice[0]}; keep one of them")
     videos = in_processes(_Scorer(selection, predictions, lines), range(len(selection)), processes=processes)
     bar = tqdm(videos, total=len(selection), desc=selection.name, unit="video", dynamic_ncols=True)
     each = [one for video in bar for one in video]

@@ -25,7 +25,7 @@ from seglm.evaluation.offline import score_folder
 from seglm.evaluation.run import main as run
 from seglm.evaluation.scores import expressions, revos
 from seglm.evaluation.scores.expressions import Asked, Track
-from seglm.evaluation.scores.files import read_said
+from seglm.evaluation.scores.files import read_said, write_said
 from seglm.evaluation.scores.regions import count_frame
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import CONVENTIONS, OF_VIDEOS, Result, Said, Scores, summarise
@@ -125,6 +125,9 @@ def test_masks_lie_by_video_expression_and_frame_and_score_the_same_again(
     # As another program leaves them: masks alone, so that nothing is known of what was said.
     foreign = score_folder(tmp_path / "masks", selection, VIDEO, out_dir=tmp_path / "foreign")
     assert replace(foreign.all, emission=scores.all.emission) == scores.all
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "Annotations").symlink_to(tmp_path / "masks")
+    assert score_folder(tmp_path / "linked", selection, VIDEO, out_dir=tmp_path / "linked") == foreign
     with (tmp_path / "samples.csv").open(encoding="utf-8") as stream:
         first = next(csv.DictReader(stream))
     assert first["num_frames"] == "3" and float(first["jf"]) == pytest.approx(
@@ -139,6 +142,9 @@ def test_what_is_said_of_frames_is_kept_once(recipe: Recipe, tmp_path: Path) -> 
     assert lines[0, 0].slots == 1 and lines[0, 0].confidence == pytest.approx(0.9)
     assert lines[1, 1].status == "no_seg_token" and lines[1, 1].rejected and lines[1, 1].confidence is None
     assert lines[0, 2].rejected and not lines[2, 2].rejected  # drawn in one frame of five
+    write_said(tmp_path / "predictions.csv", [*lines.values(), replace(lines[0, 0], answer="No.")])
+    with pytest.raises(ValueError, match="predictions.csv: two lines are about shelf/0/0; keep one of them"):
+        score_folder(tmp_path, VIDEO.select(Films()), VIDEO, out_dir=tmp_path / "again")
 
 
 def test_a_missing_prediction_stops_or_counts_as_the_convention_says(recipe: Recipe, tmp_path: Path) -> None:
