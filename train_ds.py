@@ -87,6 +87,8 @@ def choose(options: cli.Options) -> Chosen:
         run = run_of(options)
         refuse(run, resume=True, overwrite=options.overwrite)
         weights = weights or str(run.folder)
+    if options.eval_only and options.init_from is None and (best := best_of_run(options)):
+        weights = str(best)
     if weights is not None:
         try:
             resolve(weights)
@@ -103,6 +105,15 @@ def choose(options: cli.Options) -> Chosen:
             "which recipe? give --recipe NAME (--list prints them), or as --version weights to start from"
         )
     return replace(chosen, recipe=configured(chosen.recipe, options))
+
+
+def best_of_run(options: cli.Options) -> Path | None:
+    """The best state of the run of that name, which knows how it was trained; None without one, or for other weights."""
+    is_base = options.version is None or layout_of(resolve(options.version)) in BASES
+    if not is_base or not (options.exp_name or options.recipe):
+        return None
+    best = run_of(options).portable
+    return best if is_portable(best) else None
 
 
 def run_of(options: cli.Options, found: str | None = None) -> RunFolder:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import train_ds
 from seglm.model.recipes import listing, recipe
 from seglm.training.from_recipe import effective_batch, found_data
 from seglm.utils.cli import read
 from seglm.utils.config import to_json
+from seglm.utils.portable import save_portable
 
 
 def test_a_recipe_is_named_or_told_by_the_weights_but_never_guessed(tmp_path: Path) -> None:
@@ -32,6 +34,22 @@ def test_a_recipe_other_than_the_weights_own_is_an_error(tmp_path: Path) -> None
     (tmp_path / "manifest.json").write_text(json.dumps(kept))
     with pytest.raises(ValueError, match="lisa_13b, not lisa_7b; drop --recipe"):
         train_ds.choose(read(["--init_from", str(tmp_path), "--recipe", "lisa_7b"]))
+
+
+def test_a_run_is_scored_with_the_settings_that_it_was_trained_with(tmp_path: Path) -> None:
+    """Some change no shape of a weight, so that nothing else would tell."""
+    tiny = recipe("lisa_tiny")
+    lora = replace(tiny.trainable.lora, alpha=640)
+    trained = to_json(replace(tiny, trainable=replace(tiny.trainable, lora=lora)))
+    manifest = {"recipe": "lisa_tiny", "system": "lisa", "resolved": trained}
+    save_portable(tmp_path / "mine" / "portable", {"project.0.weight": torch.zeros(1)}, manifest)
+    mine = ["--recipe=lisa_tiny", "--exp_name=mine", f"--log_base_dir={tmp_path}"]
+    scored = train_ds.choose(read([*mine, "--eval_only", "--dataset_dir=x"])).recipe
+    assert scored.trainable.lora.alpha == 640 and scored.data.dataset_dir == "x"
+    assert train_ds.choose(read([*mine, "--eval_only", "--lora_alpha=8"])).recipe.trainable.lora.alpha == 8
+    assert train_ds.choose(read(mine)).recipe.trainable.lora.alpha == tiny.trainable.lora.alpha
+    with pytest.raises(ValueError, match="made with recipe lisa_tiny, not gsva_tiny; drop --recipe"):
+        train_ds.choose(read(["--recipe=gsva_tiny", *mine[1:], "--eval_only"]))
 
 
 @pytest.mark.parametrize(
