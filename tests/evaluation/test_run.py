@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from seglm.evaluation import offline
 from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.asking.predict import batches, predict, scored_frame
+from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.offline import score_folder
 from seglm.evaluation.scores.files import read_mask, write_mask
 from seglm.evaluation.scores.iou import count
@@ -24,6 +25,7 @@ from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import markdown, table
 from seglm.model.recipe import Evaluate, Recipe
 from seglm.model.recipes import recipe as named
+from seglm.utils.types import Sample
 from tests.evaluation.fakes import BENCHMARK, KINDS, FakeSource, near_the_truth, rectangle
 
 
@@ -134,6 +136,49 @@ def test_masks_of_another_program_are_scored_by_their_names(recipe: Recipe, tmp_
         score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out")
     less = score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out", missing_is_empty=True)
     assert less.all.giou == pytest.approx(0.75, abs=1e-4)
+
+
+class Counted(FakeSource):
+    """Targets are counted anew in each picture, so that their keys say nothing of it."""
+
+    def __init__(self, count: int, *, of_each: int = 1, picture: str = "{index}.jpg") -> None:
+        super().__init__(count)
+        self.of_each, self.picture = of_each, picture
+
+    def sample(self, index: int) -> Sample:
+        sample = super().sample(index)
+        targets = [replace(one, key=str(number)) for number, one in enumerate(sample.targets[: self.of_each])]
+        return replace(sample, targets=tuple(targets), path=self.picture.format(index=index))
+
+
+def write_truths(folder: Path, selection: Selection) -> None:
+    """The first target's of each picture, called by its number."""
+    for number in range(len(selection)):
+        write_mask(folder / f"{number}.png", selection.sample(number).targets[0].masks([0])[0])
+
+
+def test_what_is_called_like_a_picture_is_the_picture_s_where_keys_are_no_ids(tmp_path: Path) -> None:
+    selection = BENCHMARK.select(Counted(3))
+    write_truths(tmp_path, selection)
+    scores = score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out")
+    assert scores.all.giou == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "source, told",
+    [
+        (Counted(3, picture="0.jpg"), r"3 expressions, about .*/000 and .*/001 and others;"),
+        (Counted(2, of_each=2, picture="p{index}.jpg"), r"2 expressions, about .*/000 and .*/001;"),
+    ],
+    ids=["a picture in several entries", "keys that repeat"],
+)
+def test_a_mask_that_could_be_of_several_expressions_is_refused(
+    source: Counted, told: str, tmp_path: Path
+) -> None:
+    selection = BENCHMARK.select(source)
+    write_truths(tmp_path, selection)
+    with pytest.raises(ValueError, match=rf"0\.png could be the mask of {told} .*predictions\.csv"):
+        score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out", missing_is_empty=True)
 
 
 def test_of_another_programs_masks_nothing_is_claimed_that_only_a_model_could_say(
