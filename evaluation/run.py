@@ -89,7 +89,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     ask = _asker(model, protocol, how, keys)
     is_inside, done = True, list[Parts]()
     for one, selection, folder, leak in zip(chosen, selections, folders, leaks, strict=True):
-        parts = _begun(folder, recipe, protocol, one, given, keys)
+        parts = _begun(folder, recipe, protocol, one, selection, given, keys)
         if given.inference_only:
             ask_everything(ask, selection, recipe, out_dir=folder, name=one.name, parts=parts)
             message = f"masks and {SAID}: {folder}"
@@ -162,6 +162,7 @@ def _begun(
     recipe: Recipe,
     protocol: Protocol,
     chosen: Benchmark,
+    selection: Selection,
     given: argparse.Namespace,
     keys: KeyFrames | None,
 ) -> Parts:
@@ -172,6 +173,7 @@ def _begun(
         "recipe": to_json(recipe),
         "protocol": protocol,
         "benchmark": chosen.name,
+        "data": selection.fingerprint(),
         **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
         **({"keyframes": dict(keys.frames)} if keys is not None else {}),
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -69,6 +72,8 @@ class Stills:
     """numbers of the records that are used; None for all"""
     place: Callable[[str], str] | None = None
     """a record's image -> its path below `root`, looked for when a sample is read; None where the record has the path"""
+    files: tuple[Path, ...] = ()
+    """files and folders that say what is true of it"""
 
     def __len__(self) -> int:
         return len(self.index if self.kept is None else self.kept)
@@ -101,6 +106,16 @@ class Stills:
         """The key of every sample, in order; nothing is decoded."""
         numbers = range(len(self.index)) if self.kept is None else self.kept.tolist()
         return (f"{self.name}/{self.index.record(number)['id']}" for number in numbers)
+
+    def fingerprint(self) -> str:
+        """By which other annotations are told from these: size and time of each of `files`, at any depth; none is opened."""
+        known = [
+            (os.path.relpath(path, file.parent), stat.st_size, stat.st_mtime_ns)
+            for file in self.files
+            for path in _below(file)
+            for stat in (os.stat(path),)
+        ]
+        return hashlib.sha256(json.dumps(sorted(known)).encode()).hexdigest()[:24]
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -135,12 +150,13 @@ def open_stills(
     *,
     files: Sequence[Path],
     images: Path | None = None,
+    truth: Sequence[Path] = (),
     keep: bool = False,
     place: Callable[[str], str] | None = None,
 ) -> Stills:
     """The source whose records `list_records(name)` makes of `files`; image paths are relative to `images` (default: `root`).
 
-    keep: see `open_index`; place: see `Stills`.
+    truth: further folders, from which masks are read later. keep: see `open_index`; place: see `Stills`.
     Raises Fault if one of the files or folders is missing.
     """
     name = f"{about.name}|{split}"
@@ -150,4 +166,14 @@ def open_stills(
     index = open_index(files, partial(list_records, name), what=name, keep=keep)
     if not len(index) and not index.faults:
         raise fault(name, files[0], "holds no sample")
-    return Stills(name, about.family, images or root, index, read, files[0], place=place)
+    everything = tuple(dict.fromkeys((*files, *truth)))
+    return Stills(name, about.family, images or root, index, read, files[0], place=place, files=everything)
+
+
+def _below(file: Path) -> Iterator[str]:
+    """A file, or all that lie in a folder but for hidden ones."""
+    if not file.is_dir():
+        yield str(file)
+    for folder, _, names in os.walk(file, followlinks=True):
+        shown = (os.path.join(folder, name) for name in names if not name.startswith("."))
+        yield from filter(os.path.isfile, shown)

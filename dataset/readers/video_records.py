@@ -18,7 +18,7 @@ from seglm.dataset.masks import Mask
 from seglm.dataset.readers.files import place_in
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.dataset.readers.video import FrameFolder, natural, open_folder, within
-from seglm.dataset.readers.video_masks import Opened, Store, Things, Tracks
+from seglm.dataset.readers.video_masks import LabelMaps, Opened, Store, Things, Tracks
 from seglm.utils.types import Sample, Target
 
 EXPRESSIONS: Mapping[Any, str] = {"all": "one expression for each expression of a video"}
@@ -90,8 +90,9 @@ def open_videos(
     )  # all masks are read to list the videos
     read = ReadVideo(masks)
     place = partial(place_in, home, frames)
+    truth = (masks.home,) if isinstance(masks, LabelMaps) else ()
     return open_stills(
-        home, split, about, read, list_records, files=files, images=home, keep=keep, place=place
+        home, split, about, read, list_records, files=files, images=home, truth=truth, keep=keep, place=place
     )
 
 

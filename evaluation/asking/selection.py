@@ -9,6 +9,7 @@ from typing import Literal
 
 from seglm.dataset.description import Texts
 from seglm.dataset.pipeline import Source, each_text
+from seglm.dataset.readers.stills import Stills
 from seglm.utils.types import Sample, Target
 
 
@@ -49,6 +50,10 @@ class Selection:
     def sample(self, index: int) -> Sample:
         sample = self.source.sample(self._kept[index])
         return replace(sample, targets=tuple(one for target in sample.targets for one in self._asked(target)))
+
+    def fingerprint(self) -> str:
+        """See `Stills.fingerprint`; empty for a source of another kind, such as one that is made up."""
+        return self.source.fingerprint() if isinstance(self.source, Stills) else ""
 
     def _asked(self, target: Target) -> tuple[Target, ...]:
         every = each_text(target)

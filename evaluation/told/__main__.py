@@ -109,6 +109,7 @@ def _run(
     model, recipe = weights.opened(given, world, takes_base=True)
     parts = Parts(out / PARTS)
     asked = {"benchmark": name, "limit": given.limit, "max_new_tokens": given.max_new_tokens}
+    asked["data"] = chosen.source.fingerprint()
     about = {"weights": weights.fingerprint(given), "recipe": to_json(recipe), **asked}
     parts.begin_together(about, overwrite=given.overwrite)
     rows = say(partial(task.ask, model, max_new_tokens=given.max_new_tokens), chosen, parts, name=name)

@@ -272,3 +272,25 @@ def test_the_folders_of_a_data_root_are_those_of_the_descriptions() -> None:
     assert set(top_folders()) >= {
         "ade20k", "coco", "cocostuff", "llava_dataset", "mapillary", "reason_seg", "refer_seg", "vlpart",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "spec, name, file",
+    [
+        ("ReasonSeg|val", "reasonseg", "reason_seg/ReasonSeg/val/052398882_val.json"),
+        ("refcoco|unc|val", "refcoco", "refer_seg/refcoco/refs(unc).p"),
+        ("ade20k|validation", "ade20k", "ade20k/annotations/validation/ADE_val_00000001.png"),
+        ("mevis|valid_u", "mevis", "mevis/valid_u/mask_dict.json"),
+        ("ref_davis17|valid", "ref_davis17", "DAVIS17/valid/Annotations/blackswan/00000.png"),
+        ("reasonvos|test", "reasonvos", "ReasonVOS/Annotations/BURST_YFCC100M-v_9a8b_1/00002.png"),
+    ],
+)
+def test_annotations_that_were_corrected_in_place_are_told_from_those_before(
+    spec: str, name: str, file: str, tmp_path: Path
+) -> None:
+    root = copy_of(name, tmp_path / "here")
+    before = open_source(spec, root).fingerprint()
+    shutil.copytree(root, tmp_path / "there")  # with their times, as `cp -p`, rsync and tar keep them
+    assert open_source(spec, tmp_path / "there").fingerprint() == before
+    (root / file).touch()
+    assert open_source(spec, root).fingerprint() != before

@@ -197,6 +197,12 @@ def test_of_several_benchmarks_the_ones_that_are_done_are_not_in_the_way_of_the_
     with pytest.raises(Killed):
         evaluate(line)
     dies[0] = False
+    with (
+        monkeypatch.context() as corrected,
+        pytest.raises(SystemExit, match=r"\(other data\); pass --overwrite"),
+    ):
+        corrected.setattr(Selection, "fingerprint", lambda _: "annotations that were corrected")
+        evaluate(line)
     evaluate(line)
     assert len(asked) == 2 * SAMPLES
     folders = sorted((tmp_path / "out").iterdir())

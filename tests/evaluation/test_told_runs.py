@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,6 +75,12 @@ def test_a_run_that_is_stopped_goes_on_and_ends_with_the_same_files(
     for other in (["--max_new_tokens", "7"], ["--limit", "3"]):
         with pytest.raises(SystemExit, match="half of another evaluation"):
             main(line(root, tmp_path / "model", tmp_path / "out", *other))
+    annotations = root / "my_data/questions_val.json"
+    was = annotations.stat()
+    annotations.touch()
+    with pytest.raises(SystemExit, match=r"half of another evaluation \(other data\)"):
+        main(line(root, tmp_path / "model", tmp_path / "out"))
+    os.utime(annotations, ns=(was.st_atime_ns, was.st_mtime_ns))
     parrot.asked, parrot.stop_after = [], 10**9
     main(line(root, tmp_path / "model", tmp_path / "out"))
     assert parrot.asked == everything[sum(turns) :]
