@@ -34,8 +34,9 @@ from seglm.evaluation.asking.written import read_written
 from seglm.evaluation.scores.expressions import Asked
 from seglm.evaluation.scores.files import MASKS, SAID, read_mask, read_said
 from seglm.evaluation.scores.iou import count
+from seglm.evaluation.scores.origin import ORIGIN, read_origin
 from seglm.evaluation.scores.report import SCORES, Shown, write_report
-from seglm.evaluation.scores.results import Convention, Result, Said, Scores, line_of
+from seglm.evaluation.scores.results import Convention, Made, Result, Said, Scores, line_of
 from seglm.evaluation.scores.video_files import Predictions
 from seglm.model.recipe import Protocol
 from seglm.utils.answers import Answer, Spoken
@@ -59,14 +60,20 @@ def score_folder(
 ) -> Scores:
     """Scores the masks in a folder and writes the report into `out_dir`.
 
-    protocol: how the answers were made; None takes `generate`, and of another program's masks nothing else is taken, because
-    nothing is known of what was said. convention: None takes the benchmark's. missing_is_empty: an expression without a
-    prediction is an empty mask; else it is an error. processes: that share the videos, see `in_processes`.
+    protocol: how the answers were made; None takes what origin.json beside them says, else `generate`, and of another program's
+    masks nothing else is taken, because nothing is known of what was said. convention: None takes the benchmark's.
+    missing_is_empty: an expression without a prediction is an empty mask; else it is an error. processes: that share the videos,
+    see `in_processes`.
     Raises ValueError that counts and names missing predictions, or names a mask of another size.
     """
     if protocol is not None and not _is_ours(predictions):
         raise ValueError(
             f"--protocol {protocol}: {predictions} has no {SAID}, so that nothing is known of what was said; leave the flag out"
+        )
+    origin = read_origin(predictions)
+    if origin is not None and protocol not in (None, origin.protocol):
+        raise ValueError(
+            f"--protocol {protocol}: the answers in {predictions} are {origin.protocol}, says {ORIGIN}; leave the flag out"
         )
     if predictions.is_dir() and not _is_ours(predictions) and not _holds_png(predictions):
         raise ValueError(
@@ -85,16 +92,20 @@ def score_folder(
             f"{scored.missing[0]}{scored.hint}; run inference on the same benchmark, or pass --missing empty to count them as "
             "empty masks"
         )
+    made: Made = protocol or (origin.protocol if origin else "generate")
+    if scored.is_foreign or not _is_ours(predictions):
+        made = "foreign"
     scores = summary(
         chosen,
         selection,
         scored.results,
         scored.masks,
-        protocol="foreign" if scored.is_foreign else protocol or "generate",
+        protocol=made,
         convention=average,
         asked=scored.asked,
         processes=processes,
     )
+    scores = origin.mark(scores) if origin else scores
     out_dir.mkdir(parents=True, exist_ok=True)
     write_report(out_dir, scores, scored.results, shown=scored.shown)
     return scores
@@ -336,7 +347,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--protocol",
         choices=get_args(Protocol),
-        help="how the answers were made: generate (default) or forced",
+        help="how the answers were made: generate or forced; default: as origin.json says",
     )
     parser.add_argument(
         "--convention",

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from seglm.evaluation.asking import weights
 from seglm.evaluation.asking.ask import Asker, asker
@@ -29,6 +29,7 @@ from seglm.evaluation.propagate.choice import add_flags, check_flags, named, pro
 from seglm.evaluation.published.records import Row, listing, row
 from seglm.evaluation.published.reproduce import as_published, check_count, compare, write_outcome
 from seglm.evaluation.scores.files import SAID
+from seglm.evaluation.scores.origin import Origin
 from seglm.evaluation.scores.report import SCORES
 from seglm.evaluation.scores.results import Convention
 from seglm.model.recipe import Protocol, Recipe
@@ -89,9 +90,12 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
     ask = _asker(model, protocol, how, keys)
     is_inside, done = True, list[Parts]()
     for one, selection, folder, leak in zip(chosen, selections, folders, leaks, strict=True):
-        parts = _begun(folder, recipe, protocol, one, selection, given, keys)
+        about = _about(recipe, protocol, one, selection, given, keys)
+        parts = Parts(folder / PARTS)
+        parts.begin_together(about, overwrite=given.overwrite)
+        origin = Origin(weights.named(given), about, leak)
         if given.inference_only:
-            ask_everything(ask, selection, recipe, out_dir=folder, name=one.name, parts=parts)
+            ask_everything(ask, selection, recipe, out_dir=folder, name=one.name, parts=parts, origin=origin)
             message = f"masks and {SAID}: {folder}"
         else:
             scores = evaluate_asker(
@@ -103,7 +107,7 @@ def _run(given: argparse.Namespace, world: dist.World, published: Row | None) ->
                 out_dir=folder,
                 convention=given.convention,
                 parts=parts,
-                leak=leak,
+                origin=origin,
             )
             message = f"{scores}\n\nfiles: {folder}"
             if published is not None:
@@ -157,18 +161,16 @@ def _folder(given: argparse.Namespace, chosen: Benchmark) -> Path:
     return folder
 
 
-def _begun(
-    folder: Path,
+def _about(
     recipe: Recipe,
     protocol: Protocol,
     chosen: Benchmark,
     selection: Selection,
     given: argparse.Namespace,
     keys: KeyFrames | None,
-) -> Parts:
-    """The batches of an evaluation that are done. Raises ValueError, on every process, if they belong to another one."""
-    parts = Parts(folder / PARTS)
-    about = {
+) -> dict[str, Any]:
+    """By which this evaluation is told from others."""
+    return {
         "weights": weights.fingerprint(given),
         "recipe": to_json(recipe),
         "protocol": protocol,
@@ -177,8 +179,6 @@ def _begun(
         **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
         **({"keyframes": dict(keys.frames)} if keys is not None else {}),
     }
-    parts.begin_together(about, overwrite=given.overwrite)
-    return parts
 
 
 def _with_flags(recipe: Recipe, given: argparse.Namespace) -> Recipe:

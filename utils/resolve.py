@@ -2,8 +2,8 @@
 names weights.
 
 Looked at in this order: the path as it is given; the same below `./checkpoints`, `./pretrained` and `$WEIGHTS_ROOT`
-(whole, then its last part); the local Hugging Face cache; the hub, unless `HF_HUB_OFFLINE=1`. What is found complete
-in the cache is used without asking the network, so a cluster node without one behaves like any other.
+(whole, then, of a hub id, its last part); the local Hugging Face cache; the hub, unless `HF_HUB_OFFLINE=1`. What is found
+complete in the cache is used without asking the network, so a cluster node without one behaves like any other.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def resolve(path: str | Path, *, what: str = "weights", revision: str | None = N
 
 
 def _local_places(text: str) -> Iterator[Path]:
-    """Candidates in order; a path with a leading / or . is only ever itself."""
+    """Candidates in order; a path with a leading / or . is only ever itself, and what lies in another folder under the same last
+    name is not what a path meant: only a hub id's owner may be missing.
+    """
     given = Path(text).expanduser()
     yield given
     if given.is_absolute() or text.startswith("."):
@@ -66,9 +68,10 @@ def _local_places(text: str) -> Iterator[Path]:
     roots = [Path(name) for name in FOLDERS]
     if os.environ.get(ROOT_VARIABLE):
         roots.append(Path(os.environ[ROOT_VARIABLE]).expanduser())
+    is_hub_id = HUB_ID.fullmatch(text) is not None and not given.parent.is_dir()
     for root in roots:
         yield root / given
-        if len(given.parts) > 1:
+        if is_hub_id:
             yield root / given.name
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.asking.shown import shown
 from seglm.evaluation.asking.summary import check_convention, summary
 from seglm.evaluation.scores.files import MASKS, SAID, write_said
+from seglm.evaluation.scores.origin import Origin, write_origin
 from seglm.evaluation.scores.report import write_report
 from seglm.evaluation.scores.results import Convention, Result, Scores
 from seglm.evaluation.scores.video_files import open_predictions
@@ -65,19 +65,21 @@ def evaluate_asker(
     out_dir: Path | None = None,
     convention: Convention | None = None,
     parts: Parts | None = None,
-    leak: str = "",
+    origin: Origin | None = None,
 ) -> Scores:
     """The same for anything that answers: a model, or one of the controls beside it (controls.py).
 
-    parts: see `ask_everything`; the caller removes them. leak: why this is a score on training data, for the report.
+    parts, origin: see `ask_everything`; the caller removes the parts. The report says the origin, too.
     Raises ValueError for a convention that is not the benchmark's, or that needs masks on disk where there is no `out_dir`.
     """
     average = chosen.average(convention)
     check_convention(average, selection, has_masks=out_dir is not None)
-    results = ask_everything(ask, selection, recipe, out_dir=out_dir, name=chosen.name, parts=parts)
+    results = ask_everything(
+        ask, selection, recipe, out_dir=out_dir, name=chosen.name, parts=parts, origin=origin
+    )
     masks = None if out_dir is None else open_predictions(out_dir / MASKS)
     scores = summary(chosen, selection, results, masks, protocol=protocol, convention=average)
-    scores = replace(scores, leak=leak)
+    scores = origin.mark(scores) if origin else scores
     if out_dir is not None and dist.world().is_main:
         write_report(
             out_dir,
@@ -97,9 +99,11 @@ def ask_everything(
     out_dir: Path | None = None,
     name: str = "",
     parts: Parts | None = None,
+    origin: Origin | None = None,
 ) -> list[Result]:
     """The results of all processes, in the order of the benchmark, on every process; masks and predictions.csv in `out_dir`.
 
+    origin: whose answers they are, for who scores them later; None leaves it open.
     parts: where finished batches are kept, on a disk that all processes share; it was begun, and is for the caller to remove when
     all that is made of the results is written.
     """
@@ -125,6 +129,7 @@ def ask_everything(
         key=lambda result: (result.said.sample, result.said.target),
     )
     if out_dir is not None and world.is_main:
+        write_origin(out_dir, origin)
         write_said(out_dir / SAID, [result.said for result in results])
     return results
 

@@ -42,6 +42,13 @@ def scored(given: argparse.Namespace) -> str:
     return name
 
 
+def named(given: argparse.Namespace) -> str:
+    """The same for a report: where they were found, if elsewhere, and what they are trained weights of."""
+    name, found = scored(given), place(given)
+    where = name if found == Path(name) else f"{name} ({found})"
+    return f"{where} on {given.version}" if given.weight else where
+
+
 def leaks(given: argparse.Namespace, *specs: str) -> list[str]:
     """Why a score on each of these is none; empty where nothing says so. Raises as `refuse_leak`."""
     from seglm.model.released.identify import manifest_of
@@ -77,9 +84,16 @@ def opened(given: argparse.Namespace, world: World, *, takes_base: bool = False)
 
 
 def fingerprint(given: argparse.Namespace) -> dict[str, Any]:
-    """Size and time of each file, by which other weights are told from these."""
-    files = sorted(place(given).iterdir()) if place(given).is_dir() else [place(given)]
-    return {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in files}
+    """Size and time of each file, by which other weights are told from these; also of what is loaded with them."""
+    from seglm.utils.resolve import resolve
+
+    others = [given.version if given.weight else None, given.vision_tower, given.vision_pretrained]
+    places = {"": place(given), **{f"{name}/": resolve(name) for name in others if name}}
+    return {
+        f"{whose}{file.name}": [file.stat().st_size, file.stat().st_mtime_ns]
+        for whose, found in places.items()
+        for file in (sorted(found.iterdir()) if found.is_dir() else [found])
+    }
 
 
 def place(given: argparse.Namespace) -> Path:

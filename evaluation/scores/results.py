@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from seglm.evaluation.scores import expressions, grefer, iou, ref_davis17, revos
 from seglm.evaluation.scores.columns import Score, columns
@@ -101,6 +103,10 @@ class Scores:
     """the numbers as the convention's own program prints them; empty where it has no line of its own"""
     leak: str = ""
     """why this is a score on data that the weights were trained on; empty where nothing says so"""
+    weights: str = ""
+    """whose answers they are, see `origin.py`; empty where nothing says so"""
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    """size and time of each file of these weights"""
 
     def __str__(self) -> str:
         return _text(self)
@@ -278,10 +284,19 @@ def _text(scores: Scores) -> str:
         *(_line(kind, score) for kind, score in scores.kinds.items()),
         "",
         f"Convention: {scores.convention}.",
-        *(["", f"LEAK: {scores.leak}; this is no validation score."] if scores.leak else []),
+        *(part for note in notes(scores.weights, scores.fingerprint, scores.leak) for part in ("", note)),
         *(["", scores.upstream] if scores.upstream else []),
     ]
     return "\n".join(lines)
+
+
+def notes(weights: str, fingerprint: Mapping[str, Any], leak: str) -> list[str]:
+    """Lines below a table: whose scores they are, with a sum by which other files of the same name are seen to be others."""
+    files = f"{zlib.crc32(json.dumps(fingerprint, sort_keys=True).encode()):08x}"
+    return [
+        *([f"Weights: {weights}, files {files}."] if weights else []),
+        *([f"LEAK: {leak}; this is no validation score."] if leak else []),
+    ]
 
 
 def _line(name: str, score: Score) -> str:

@@ -24,6 +24,7 @@ from seglm.dataset.sources import describe, open_source
 from seglm.evaluation.asking import weights
 from seglm.evaluation.asking.parts import PARTS, Parts, check_fresh
 from seglm.evaluation.scores import answers, grounded
+from seglm.evaluation.scores.origin import Origin, read_origin, write_origin
 from seglm.evaluation.told import captions, questions, regions
 from seglm.evaluation.told.captions import Chosen
 from seglm.evaluation.told.outcome import (
@@ -111,24 +112,28 @@ def _run(
     asked = {"benchmark": name, "limit": given.limit, "max_new_tokens": given.max_new_tokens}
     asked["data"] = chosen.source.fingerprint()
     about = {"weights": weights.fingerprint(given), "recipe": to_json(recipe), **asked}
+    origin = Origin(weights.named(given), about, leak)
     parts.begin_together(about, overwrite=given.overwrite)
     rows = say(partial(task.ask, model, max_new_tokens=given.max_new_tokens), chosen, parts, name=name)
     if world.is_main:
+        write_origin(out, origin)
         task.write(rows, out)
-        outcome = _scored(task, chosen, out, name, given, leak=leak)
+        outcome = _scored(task, chosen, out, name, given)
         write_outcome(out, outcome)
         parts.remove()
         _show(outcome, before, f"files: {out}")
 
 
-def _scored(
-    task: Task, chosen: Chosen, place: Path, name: str, given: argparse.Namespace, *, leak: str = ""
-) -> Outcome:
+def _scored(task: Task, chosen: Chosen, place: Path, name: str, given: argparse.Namespace) -> Outcome:
     """The scores of what lies in a place."""
+    origin = read_origin(place)
     likeness: str = given.likeness
     alike = grounded.word_likeness if likeness == WORDS else grounded.bert_likeness(Path(likeness))
     found = task.score(chosen, place, alike)
-    return Outcome(name, {kind: asdict(one) for kind, one in found.items()}, leak)
+    scores = {kind: asdict(one) for kind, one in found.items()}
+    if origin is None:
+        return Outcome(name, scores)
+    return Outcome(name, scores, origin.leak, origin.weights, origin.about["weights"])
 
 
 def _show(outcome: Outcome, before: Outcome | None, *more: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+from seglm.evaluation.scores.results import notes
 from seglm.utils.atomic import write_atomic
 from seglm.utils.encoding import read_json
 
@@ -25,6 +27,10 @@ class Outcome:
     """kind -> column -> number, `all` first; COUNT is how many were asked"""
     leak: str = ""
     """why they are scores on training data; empty where nothing says so"""
+    weights: str = ""
+    """whose answers they are, see `scores/origin.py`; empty where nothing says so"""
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    """size and time of each file of these weights"""
 
     def __str__(self) -> str:
         """A Markdown table, one row a kind."""
@@ -33,7 +39,7 @@ class Outcome:
             f"| {kind} | {one[COUNT]} | {' | '.join(_spelt(one[column]) for column in columns)} |"
             for kind, one in self.scores.items()
         ]
-        return "\n".join([*_head(self.benchmark, columns), *rows, *_leaks({"": self.leak})])
+        return "\n".join([*_head(self.benchmark, columns), *rows, *_notes("", self)])
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
@@ -54,11 +60,12 @@ def read_outcome(folder: Path, benchmark: str) -> Outcome:
             f"--out {folder} writes it"
         )
     content = read_json(file)
-    if not isinstance(content, dict) or set(content) != set(Outcome.__dataclass_fields__):
+    try:
+        return Outcome(**content)
+    except TypeError as error:
         raise ValueError(
             f"{file}: no scores of seglm.evaluation.told, which have {', '.join(Outcome.__dataclass_fields__)}"
-        )
-    return Outcome(**content)
+        ) from error
 
 
 def folder_name(benchmark: str) -> str:
@@ -86,8 +93,8 @@ def beside(now: Outcome, before: Outcome) -> str:
         cells = [f"{then[name]:.4f} | {one[name]:.4f} | {one[name] - then[name]:+.4f}" for name in columns]
         rows.append(f"| {kind} | {one[COUNT]} | {' | '.join(cells)} |")
     names = [part for column in columns for part in (f"{column} before", "now", "change")]
-    leaks = _leaks({"before: ": before.leak, "now: ": now.leak})
-    return "\n".join([*_head(f"{now.benchmark}, before and now", names), *rows, *leaks])
+    whose = [*_notes("before: ", before), *_notes("now: ", now)]
+    return "\n".join([*_head(f"{now.benchmark}, before and now", names), *rows, *whose])
 
 
 def _spelt(value: int | float) -> str:
@@ -104,6 +111,7 @@ def _head(title: str, columns: list[str]) -> list[str]:
     ]
 
 
-def _leaks(reasons: Mapping[str, str]) -> list[str]:
-    found = [f"LEAK: {whose}{why}; this is no validation score." for whose, why in reasons.items() if why]
-    return ["", *found] if found else []
+def _notes(which: str, outcome: Outcome) -> list[str]:
+    """Lines below a table, about the outcome that it calls `which`."""
+    found = notes(outcome.weights, outcome.fingerprint, outcome.leak)
+    return [part for note in found for part in ("", f"{which}{note}")]

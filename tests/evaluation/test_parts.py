@@ -192,6 +192,7 @@ def test_of_several_benchmarks_the_ones_that_are_done_are_not_in_the_way_of_the_
     monkeypatch.setattr(evaluating.weights, "leaks", lambda _, *data: [""] * len(data))
     monkeypatch.setattr(evaluating.weights, "opened", lambda *_: (model, model.recipe))
     monkeypatch.setattr(evaluating.weights, "fingerprint", lambda _: {})
+    monkeypatch.setattr(evaluating.weights, "named", lambda _: "m")
     line = ["--version", "m", "--dataset_dir", str(tmp_path), "--out", str(tmp_path / "out")]
     line += ["--val_dataset", "first|val,second|val"]
     with pytest.raises(Killed):

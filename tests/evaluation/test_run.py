@@ -14,12 +14,13 @@ import pytest
 from numpy.typing import NDArray
 
 from seglm.evaluation import offline
-from seglm.evaluation.asking.evaluate import evaluate_asker
+from seglm.evaluation.asking.evaluate import ask_everything, evaluate_asker
 from seglm.evaluation.asking.predict import batches, predict, scored_frame
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.offline import score_folder
 from seglm.evaluation.scores.files import read_mask, write_mask
 from seglm.evaluation.scores.iou import count
+from seglm.evaluation.scores.origin import Origin, read_origin, write_origin
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import markdown, table
@@ -117,6 +118,52 @@ def test_predictions_scored_later_give_the_same_numbers(recipe: Recipe, tmp_path
         tmp_path / "now" / "samples.csv"
     ).read_bytes()
     assert (tmp_path / "later" / "worst_and_best.png").exists()
+
+
+ORIGINS = Origin(
+    "runs/b/merged",
+    {"weights": {"model.safetensors": [7, 1]}, "protocol": "forced"},
+    leak="it was trained on it",
+)
+
+
+def test_what_is_scored_later_is_still_forced_and_training_data_and_of_these_weights(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    selection, ours = BENCHMARK.select(FakeSource(3)), tmp_path / "ours"
+    ask_everything(near_the_truth, selection, recipe, out_dir=ours, origin=ORIGINS)
+    scores = score_folder(ours, selection, BENCHMARK, out_dir=tmp_path / "out")
+    now = evaluate_asker(
+        near_the_truth, BENCHMARK, selection, recipe, protocol="forced", out_dir=ours, origin=ORIGINS
+    )
+    assert scores == now == read_scores(tmp_path / "out")
+    assert scores.protocol == "forced" and scores.all.emission is None
+    told = (tmp_path / "out/scores.md").read_text()
+    for line in ("protocol forced", "LEAK: it was trained on it; this is", "Weights: runs/b/merged, files "):
+        assert line in told
+    other = replace(scores, fingerprint={"model.safetensors": [7, 2]})
+    assert str(other) != str(scores), "other files of the same name are seen to be others"
+    with pytest.raises(
+        ValueError, match=r"--protocol generate: the answers in .* are forced, says origin\.json"
+    ):
+        score_folder(ours, selection, BENCHMARK, out_dir=tmp_path / "out", protocol="generate")
+    foreign = score_folder(
+        ours / "masks", selection, BENCHMARK, out_dir=tmp_path / "out", missing_is_empty=True
+    )
+    assert foreign.protocol == "foreign" and foreign.leak, "its masks alone are no others"
+
+
+def test_an_origin_is_removed_with_its_answers_and_one_that_is_damaged_is_named(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    write_origin(tmp_path, ORIGINS)
+    assert read_origin(tmp_path) == ORIGINS
+    scored(recipe, tmp_path)  # by nobody knows whom
+    assert read_origin(tmp_path) is None
+    for damaged in ("[]", "{}", '{"weights": "", "about": {"weights": {}, "protocol": "x"}}', "{"):
+        (tmp_path / "origin.json").write_text(damaged)
+        with pytest.raises(ValueError, match=rf"^{tmp_path / 'origin.json'}: .*"):
+            read_origin(tmp_path)
 
 
 def test_masks_of_another_program_are_scored_by_their_names(recipe: Recipe, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_run_that_is_stopped_goes_on_and_ends_with_the_same_files(
         {file.name: file.read_bytes() for file in (tmp_path / out / OUT).iterdir()}
         for out in ("straight", "out")
     )
-    assert straight == resumed and set(straight) == {"answers.csv", "scores.json"}
+    assert straight == resumed and set(straight) == {"answers.csv", "origin.json", "scores.json"}
     with pytest.raises(SystemExit, match=r"scores.json is there already; pass --overwrite"):
         main(line(root, tmp_path / "model", tmp_path / "out"))
 
@@ -105,6 +105,10 @@ def test_a_score_on_training_data_is_refused_and_marked_where_it_is_allowed(
     main([*given, "--allow_leak"])
     assert "LEAK: the manifest beside" in capsys.readouterr().out
     assert "my_qa|val" in json.loads((tmp_path / "out" / OUT / "scores.json").read_text())["leak"]
+    told = ["--predictions", str(tmp_path / "out" / OUT), "--dataset_dir", str(root), "--val_dataset", SPEC]
+    main(told)  # what was said, scored once more
+    said = capsys.readouterr().out
+    assert "LEAK: the manifest beside" in said and f"Weights: {model}, files " in said
     (model / "manifest.json").write_text(json.dumps({"data": {"my_qa|train": {}}}))
     main([*given, "--overwrite"])
     assert "LEAK" not in capsys.readouterr().out
@@ -147,7 +151,7 @@ def test_only_scores_of_the_same_questions_are_compared(before: Outcome, message
     if message is None:
         table = beside(now, before)
         assert "| all | 4 | 0.5000 | 0.2500 | -0.2500 |" in table
-        assert "LEAK: now: it was trained on it; this is no validation score." in table
+        assert "now: LEAK: it was trained on it; this is no validation score." in table
         return
     with pytest.raises(ValueError, match=message):
         beside(now, before)

@@ -56,6 +56,18 @@ def test_the_last_part_of_a_hub_id_is_enough_below_the_usual_roots(here: Path) -
     assert resolve("xinlai/LISA-7B-v1") == Path("checkpoints/LISA-7B-v1")
 
 
+@pytest.mark.parametrize("given", ["runs/lisa_B/merged", "runs/merged", "rnus/lisa_B/merged"])
+def test_a_path_that_is_not_there_is_not_another_folder_s_weights_of_the_same_name(
+    here: Path, given: str
+) -> None:
+    Path("pretrained/merged").mkdir(parents=True)
+    Path("runs/lisa_A/merged").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=f"{given!r} was not found"):
+        resolve(given)
+    Path("pretrained", given).mkdir(parents=True)
+    assert resolve(given) == Path("pretrained", given)
+
+
 def test_weights_root_is_searched_too(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIGHTS_ROOT", str(here / "weights"))
     (here / "weights").mkdir()
