@@ -37,7 +37,7 @@ class Table:
     rows: tuple[tuple[str, tuple[float | None, ...]], ...]
     """(name, a value from 0 to 1 for each column or None)"""
     note: str = ""
-    """below the table: the convention, and whose weights have seen these data"""
+    """below the table: convention and protocol, of each row where they differ, and whose weights have seen these data"""
 
 
 def table(rows: Mapping[str, Scores], *, title: str) -> Table:
@@ -56,7 +56,20 @@ def table(rows: Mapping[str, Scores], *, title: str) -> Table:
         (name, tuple(row[one].value if one in row else None for one in names)) for name, row in found.items()
     )
     leaks = [f"LEAK: {name}: {scores.leak}" for name, scores in rows.items() if scores.leak]
-    return Table(title, names, counts, lines, note=". ".join([next(iter(rows.values())).convention, *leaks]))
+    convention = _of_each({name: scores.convention for name, scores in rows.items()})
+    asked = {name: f"{scores.all.n} expressions" for name, scores in rows.items()}
+    others = [
+        *(
+            ["NOT COMPARABLE, averaged differently"]
+            if len({one.convention for one in rows.values()}) > 1
+            else []
+        ),
+        *([f"NOT COMPARABLE, {_of_each(asked)}"] if len(set(asked.values())) > 1 else []),
+    ]
+    protocol = _of_each({name: scores.protocol for name, scores in rows.items()})
+    return Table(
+        title, names, counts, lines, note=". ".join([*others, convention, f"Protocol {protocol}", *leaks])
+    )
 
 
 def numbers(scores: Scores) -> dict[str, Column]:
@@ -111,7 +124,7 @@ def save_picture(content: Table, path: Path) -> None:
             _centred(pen, left, top + 7, _spell(value), size=13, colour=INK if value is not None else FAINT)
         pen.line((MARGIN, top + CELL_HEIGHT, width - MARGIN, top + CELL_HEIGHT), fill=LINE)
     note = f"Percent. {content.note}."
-    write(pen, (MARGIN, bottom + 10), note, width=width - 2 * MARGIN, size=11, colour=FAINT, max_lines=6)
+    write(pen, (MARGIN, bottom + 10), note, width=width - 2 * MARGIN, size=11, colour=FAINT, max_lines=12)
     image.save(path, optimize=True)
 
 
@@ -143,6 +156,16 @@ def main(arguments: Sequence[str] | None = None) -> str:
             parser.error(f"{row!r} is not NAME=FOLDER")
         rows[name] = read_scores(Path(folder))
     return write_table(given.out, rows, title=given.title)
+
+
+def _of_each(said: Mapping[str, str]) -> str:
+    """What is said of all rows, or each of it behind the names of its rows."""
+    groups: dict[str, list[str]] = {}
+    for name, one in said.items():
+        groups.setdefault(one, []).append(name)
+    return "; ".join(
+        groups if len(groups) == 1 else [f"{', '.join(own)}: {one}" for one, own in groups.items()]
+    )
 
 
 def _spell(value: float | None) -> str:

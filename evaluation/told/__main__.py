@@ -15,7 +15,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -28,7 +28,9 @@ from seglm.evaluation.scores.origin import Origin, read_origin, write_origin
 from seglm.evaluation.told import captions, questions, regions
 from seglm.evaluation.told.captions import Chosen
 from seglm.evaluation.told.outcome import (
+    BERT,
     SCORES,
+    WORDS,
     Outcome,
     beside,
     folder_name,
@@ -68,7 +70,6 @@ class Task(Protocol):
 
 TASKS: Mapping[str, Task] = {"gcg": captions, "region": regions, "vqa": questions, "video_qa": questions}
 """family of a data set -> how it is asked, read and scored"""
-WORDS = "words"
 
 
 @command
@@ -131,9 +132,10 @@ def _scored(task: Task, chosen: Chosen, place: Path, name: str, given: argparse.
     alike = grounded.word_likeness if likeness == WORDS else grounded.bert_likeness(Path(likeness))
     found = task.score(chosen, place, alike)
     scores = {kind: asdict(one) for kind, one in found.items()}
+    outcome = Outcome(name, scores, likeness=WORDS if likeness == WORDS else BERT)
     if origin is None:
-        return Outcome(name, scores)
-    return Outcome(name, scores, origin.leak, origin.weights, origin.about["weights"])
+        return outcome
+    return replace(outcome, leak=origin.leak, weights=origin.weights, fingerprint=origin.about["weights"])
 
 
 def _show(outcome: Outcome, before: Outcome | None, *more: str) -> None:

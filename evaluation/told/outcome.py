@@ -13,6 +13,7 @@ from seglm.utils.atomic import write_atomic
 from seglm.utils.encoding import read_json
 
 SCORES = "scores.json"
+WORDS, BERT = "words", "bert"
 COUNT = "n"
 """the column that is no score"""
 
@@ -31,6 +32,8 @@ class Outcome:
     """whose answers they are, see `scores/origin.py`; empty where nothing says so"""
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     """size and time of each file of these weights"""
+    likeness: str = WORDS
+    """by which phrases are held to be alike, WORDS or BERT"""
 
     def __str__(self) -> str:
         """A Markdown table, one row a kind."""
@@ -76,10 +79,14 @@ def folder_name(benchmark: str) -> str:
 def beside(now: Outcome, before: Outcome) -> str:
     """A Markdown table of both, and how far each number has moved, one row a kind.
 
-    Raises ValueError if other questions were asked.
+    Raises ValueError if other questions were asked, or scored by another likeness.
     """
     if now.benchmark != before.benchmark:
         raise ValueError(f"--against holds scores of {before.benchmark}, not of {now.benchmark}")
+    if now.likeness != before.likeness:
+        raise ValueError(
+            f"--against holds scores by --likeness {before.likeness}, these are by {now.likeness}; score both by one of them"
+        )
     counts = [{kind: one[COUNT] for kind, one in outcome.scores.items()} for outcome in (now, before)]
     if counts[0] != counts[1]:
         raise ValueError(

@@ -310,6 +310,20 @@ def test_scores_of_two_benchmarks_do_not_share_a_table() -> None:
         table({"a": scores, "b": replace(scores, benchmark="other")}, title="Toy")
 
 
+def test_rows_that_were_averaged_or_asked_otherwise_are_said_to_be_so() -> None:
+    a = fake_scores()
+    rows = {"a": a, "b": replace(a, convention="another", protocol="forced"), "c": a}
+    alike, unlike = table({"a": a, "c": a}, title="Toy"), table(rows, title="Toy")
+    assert alike.note == f"{a.convention}. Protocol generate"
+    assert unlike.note == (
+        f"NOT COMPARABLE, averaged differently. a, c: {a.convention}; b: another. Protocol a, c: generate; b: forced"
+    )
+    fewer = {"a": a, "b": replace(a, all=replace(a.all, n=11))}
+    assert table(fewer, title="Toy").note.startswith(
+        "NOT COMPARABLE, a: 12 expressions; b: 11 expressions. LISA's"
+    )
+
+
 def test_the_table_is_made_from_folders(tmp_path: Path) -> None:
     fake_scores(tmp_path / "one run")
     text = table_main(["--out", str(tmp_path / "t"), f"trained={tmp_path / 'one run'}"])

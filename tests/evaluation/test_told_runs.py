@@ -144,6 +144,10 @@ def test_two_models_stand_side_by_side(
         (Outcome("my_video_qa|val", {"all": {"n": 4, "accuracy": 0.5}}), "scores of my_video_qa|val, not of"),
         (Outcome("my_qa|val", {"all": {"n": 5, "accuracy": 0.5}}), "scores of other questions .*'all': 5"),
         (Outcome("my_qa|val", {"all": {"n": 4, "accuracy": 0.5}, "colour": {"n": 1}}), "other questions"),
+        (
+            Outcome("my_qa|val", {"all": {"n": 4, "accuracy": 0.5}}, likeness="bert"),
+            "scores by --likeness bert, these are by words",
+        ),
     ],
 )
 def test_only_scores_of_the_same_questions_are_compared(before: Outcome, message: str | None) -> None:
@@ -161,7 +165,7 @@ def test_only_scores_of_the_same_questions_are_compared(before: Outcome, message
 def test_two_processes_write_what_one_writes_of_words(root: Path, tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to(root)
     one = run(tmp_path / "one", 1, "words")
-    assert set(one) == {f"{OUT}/answers.csv", f"{OUT}/scores.json"}
+    assert set(one) == {f"{OUT}/{file}" for file in ("answers.csv", "origin.json", "scores.json")}
     assert run(tmp_path / "two", 2, "words") == one
 
 
