@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,25 +61,34 @@ def ask(model: Segmenter, sample: Sample, *, max_new_tokens: int) -> list[Mappin
 
 
 def write(rows: Iterable[Mapping[str, Any]], out: Path) -> None:
-    """PICTURE.json for each picture, as Sa2VA does."""
+    """PICTURE.json for each picture, as Sa2VA does; see `numbered`."""
     (out / FOLDER).mkdir(exist_ok=True)
-    for row in rows:
-        (out / FOLDER / f"{row['image_id']}.json").write_text(json.dumps(row), encoding="utf-8")
+    every = list(rows)
+    for name, row in zip(numbered(row["image_id"] for row in every), every, strict=True):
+        (out / FOLDER / f"{name}.json").write_text(json.dumps(row), encoding="utf-8")
 
 
 def score(chosen: Chosen, place: Path, alike: Likeness) -> Mapping[str, Score]:
     """Of the files in a folder. Raises ValueError if one is missing, and Fault if one is malformed."""
     folder = place / FOLDER if (place / FOLDER).is_dir() else place
     told, true = [], []
-    for sample in chosen:
-        told.append(read(folder / f"{picture_of(sample)}.json", sample.size))
-        true.append(true_of(sample))
+    for name, sample in zip(numbered(map(picture_of, chosen)), chosen, strict=True):
+        told.append(read(folder / f"{name}.json", sample.size))
+        true.append(replace(true_of(sample), picture=name))
     return {"all": score_captions(told, true, alike=alike)}
 
 
 def picture_of(sample: Sample) -> str:
     """The picture's name without its ending, by which predictions are called."""
     return Path(sample.path).stem
+
+
+def numbered(pictures: Iterable[str]) -> Iterator[str]:
+    """A name for each caption: its picture's, then PICTURE.1 and on for further ones of it, of which Flickr30k has several."""
+    seen: Counter[str] = Counter()
+    for picture in pictures:
+        yield f"{picture}.{seen[picture]}" if seen[picture] else picture
+        seen[picture] += 1
 
 
 def said(answer: Answer, size: tuple[int, int]) -> dict[str, Any]:

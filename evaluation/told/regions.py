@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,8 +70,12 @@ def score(chosen: Chosen, place: Path, alike: Likeness) -> Mapping[str, Score]:
     if twice := [key for key, caption in rows if told[key] != caption]:
         raise ValueError(f"{file}: two captions of {twice[0]}; keep the one that is meant")
     asked = [one for sample in chosen for one in _alone(sample)]
-    # Sa2VA's file calls a region as the data set does, ours by the sample's key, too.
-    names = [key if key in told else sample.regions[0].key for key, sample in asked]
+    # Sa2VA's file calls a region as the data set does, ours by the sample's key, too, which numbers in each picture need.
+    own = [sample.regions[0].key for _, sample in asked]
+    called = Counter(own)
+    names = [
+        key if key in told or called[name] > 1 else name for (key, _), name in zip(asked, own, strict=True)
+    ]
     if missing := [key for (key, _), name in zip(asked, names, strict=True) if name not in told]:
         raise ValueError(f"{file}: no caption of {len(missing)} of {len(asked)} regions, first {missing[0]}")
     captions = [told[name] for name in names]

@@ -89,6 +89,21 @@ def test_a_picture_without_a_file_is_told_and_one_without_a_mask_is_scored(
         captions.score(chosen, tmp_path, word_likeness)
 
 
+def test_two_captions_of_one_picture_are_two_files(root: Path, tmp_path: Path) -> None:
+    """Flickr30k has several; under one name the last would be scored for all."""
+    samples = list(true_captions(root, tmp_path / "said"))
+    twice = [samples[0], samples[0], samples[1]]
+    rows = [{"image_id": picture_of(one), "caption": str(number)} for number, one in enumerate(twice)]
+    captions.write(rows, tmp_path)
+    files = {file.name: json.loads(file.read_text())["caption"] for file in (tmp_path / "captions").iterdir()}
+    first, other = picture_of(samples[0]), picture_of(samples[1])
+    assert files == {f"{first}.json": "0", f"{first}.1.json": "1", f"{other}.json": "2"}
+    with pytest.raises(ValueError, match=rf"there is no .*{first}\.1\.json"):
+        captions.score(twice, tmp_path / "said", word_likeness)  # type: ignore[arg-type]
+    (tmp_path / "said" / f"{first}.1.json").write_text((tmp_path / "said" / f"{first}.json").read_text())
+    assert captions.score(twice, tmp_path / "said", word_likeness)["all"].ap50 == 1  # type: ignore[arg-type]
+
+
 class Speaker:
     """Stands for a model: says what it is told to, and remembers what it was asked."""
 
@@ -158,6 +173,9 @@ def test_true_captions_of_regions_score_by_either_name(root: Path, tmp_path: Pat
         (tmp_path / "said.json").write_text(json.dumps(said))
         found = regions.score(chosen, tmp_path / "said.json", word_likeness)["all"]
         assert found.n == len(sample.regions) and found.meteor > 0.5
+    both = Chosen(open_source("osprey|description", root), 2)
+    with pytest.raises(ValueError, match=r"no caption of .* regions, first osprey.description/0/1"):
+        regions.score(both, tmp_path / "said.json", word_likeness)  # their numbers begin anew in each picture
     said.append({**said[0], "caption": "another"})
     (tmp_path / "said.json").write_text(json.dumps(said))
     with pytest.raises(ValueError, match=f"said.json: two captions of {said[0]['image_id']}; keep the one"):
