@@ -19,6 +19,7 @@ from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.offline import score_folder
 from seglm.evaluation.scores import expressions
 from seglm.evaluation.scores.files import MASKS
+from seglm.evaluation.scores.origin import Origin, write_origin
 from seglm.evaluation.scores.ref_davis17 import by_annotator
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.submit.__main__ import main
@@ -172,6 +173,16 @@ def test_the_truth_of_revos_has_100_and_knows_what_is_not_there(told: Print, tru
     table = told("revos|valid", "--predictions", truths["revos|valid"], "--score")
     assert numbers(table, "overall")[:5] == [100] * 5
     assert "N-acc 100.00 of" in table and "T-acc 100.00 of" in table
+
+
+def test_an_official_score_says_whose_masks_they_are(
+    told: Print, truths: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / MASKS).symlink_to(truths["revos|valid"] / MASKS)
+    write_origin(tmp_path, Origin("runs/b/merged", {"weights": {}}, leak="it was trained on it"))
+    table = told("revos|valid", "--predictions", tmp_path, "--score")
+    assert table.startswith(told("revos|valid", "--predictions", truths["revos|valid"], "--score").strip())
+    assert "Weights: runs/b/merged, files " in table and "LEAK: it was trained on it; this is no" in table
 
 
 def test_revos_needs_its_foreground(

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from seglm.evaluation import run as evaluating
+from seglm.evaluation.asking import weights
 from seglm.evaluation.asking.benchmark import Benchmark
 from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.asking.parts import Parts
@@ -86,6 +87,28 @@ def test_half_of_another_evaluation_is_refused_and_named(tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"half of another evaluation \(other weights\); pass --overwrite"):
         parts.begin({**ABOUT, "weights": "b"}, overwrite=False)
     assert parts.begin({**ABOUT, "weights": "b"}, overwrite=True) == 0
+
+
+def test_weights_are_known_with_what_is_loaded_beside_them(tmp_path: Path) -> None:
+    for name in ("base", "other", "tower"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(name.encode())
+    (tmp_path / "trained.bin").touch()
+    given = SimpleNamespace(
+        version=str(tmp_path / "base"), weight=None, vision_tower=None, vision_pretrained=None
+    )
+    more: dict[str, str] = {"vision_tower": str(tmp_path / "tower"), "weight": str(tmp_path / "trained.bin")}
+    lines = [
+        {},
+        *({name: value} for name, value in more.items()),
+        more,
+        {**more, "version": str(tmp_path / "other")},
+    ]
+    known = [weights.fingerprint(SimpleNamespace(**{**vars(given), **line})) for line in lines]  # type: ignore[arg-type]
+    assert len({json.dumps(one) for one in known}) == len(lines)
+    assert list(known[0]) == ["model.safetensors"]
+    merged = SimpleNamespace(**{**vars(given), **more})
+    assert weights.named(merged) == f"{tmp_path / 'trained.bin'} on {tmp_path / 'base'}"  # type: ignore[arg-type]
 
 
 def test_a_batch_that_was_being_written_is_asked_again(tmp_path: Path) -> None:
