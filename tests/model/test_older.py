@@ -22,7 +22,7 @@ GOLDENS = Path(__file__).parents[1] / "goldens" / "49f5cfb"
 COMMON = (
     "--version bases/llava --vision-tower bases/clip --vision_pretrained bases/sam/sam.pth --dataset_dir data "
     "--no_eval --epochs 1 --steps_per_epoch 2 --batch_size 2 --lora_r 2 --lora_alpha 4 optim.warmup_steps=2 "
-    "optim.decoder_waits=0 project.as_point=false"
+    "optim.decoder_waits=0 project.as_point=false trainable.lora.dropout=0.05"
 ).split()
 RATES = "data.rates=1.5,3,0.5,6"
 TYPED = {
