@@ -14,8 +14,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from seglm.evaluation.asking import foreign
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.evaluate import folder_name
 from seglm.evaluation.asking.predict import decoded, truth_of
@@ -111,12 +111,6 @@ def score_folder(
     return scores
 
 
-Owner = tuple[str, int]
-"""an expression: the sample's key, which target of it"""
-Owners = Mapping[str, Sequence[Owner]]
-"""name of a PNG, without its ending -> whose mask it may be"""
-
-
 @dataclass(frozen=True)
 class Scored:
     """What lies in a folder, against the truth."""
@@ -142,19 +136,21 @@ def _pictures(predictions: Path, selection: Selection) -> Scored:
     results: list[Result] = []
     paths: dict[tuple[int, int], Path | None] = {}
     missing: list[str] = []
-    owners: Owners = {}
+    owners: foreign.Owners = {}
     for number in range(len(selection)):
         sample = decoded(selection.sample(number))
         for position, target in enumerate(sample.targets):
             line = known.get((sample.key, target.key, target.texts[0]))
             if line is None:
-                owners = owners or _owners(selection)
+                owners = owners or foreign.owners(selection)
             path = (
-                predictions / MASKS / line.file if line else _foreign(predictions, sample, position, owners)
+                predictions / MASKS / line.file
+                if line
+                else foreign.find(predictions, sample, position, owners)
             )
             if path is None:
                 missing.append(f"{sample.key} {target.key}".strip())
-                hint = hint or _looked_for(sample, position, owners)
+                hint = hint or foreign.looked_for(sample, position, owners)
             is_foreign = is_foreign or (line is None and path is not None)
             mask = _mask(path, sample)
             line = line or _foreign_line(number, position, sample, mask, found=path is not None)
@@ -245,63 +241,6 @@ def _by_expression(lines: Sequence[Said], predictions: Path) -> dict[tuple[str, 
                 f"and {line.file}; keep one of them"
             )
     return known
-
-
-def _owners(selection: Selection) -> Owners:
-    """Whose each name is: of the target with this key, or of all that is asked about the picture."""
-    by_key: defaultdict[str, list[Owner]] = defaultdict(list)
-    by_picture: defaultdict[str, list[Owner]] = defaultdict(list)
-    for sample in map(selection.sample, range(len(selection))):
-        for position, target in enumerate(sample.targets):
-            by_key[target.key].append((sample.key, position))
-            for name in set(_of_picture(sample)):
-                by_picture[name].append((sample.key, position))
-    by_key.pop("", None)  # of a target without a key
-    if all(len(owners) == 1 for owners in by_key.values()):
-        return {**by_picture, **by_key}
-    # Keys that are counted anew in each picture are no ids: what is called like a picture is the picture's.
-    return {**by_key, **by_picture}
-
-
-def _foreign(predictions: Path, sample: Sample, position: int, owners: Owners) -> Path | None:
-    """A mask that another program called by the target's key or, where a picture has one expression, by the picture.
-
-    Raises ValueError if it could as well be another expression's.
-    """
-    endings = (".png", ".PNG")  # a PNG by its capitals, too; on some disks the two are one file
-    found = {
-        name: path
-        for name in _names(sample, position, owners)
-        for end in endings
-        if (path := predictions / f"{name}{end}").is_file()
-    }
-    if not found:
-        return None
-    name = min(found, key=lambda one: len(owners[one]))
-    if len(owners[name]) > 1:
-        keys = list(dict.fromkeys(key for key, _ in owners[name]))
-        raise ValueError(
-            f"{found[name]} could be the mask of {len(owners[name])} expressions, about {' and '.join(keys[:2])}"
-            f"{' and others' if len(keys) > 2 else ''}; a PNG's name has to be one expression's alone, or a {SAID} beside "
-            f"{MASKS}/ says whose mask is whose (`python -m seglm.evaluation.run --inference_only` writes one)"
-        )
-    return found[name]
-
-
-def _names(sample: Sample, position: int, owners: Owners) -> list[str]:
-    """What its mask may be called, the key before the picture."""
-    pictures = _of_picture(sample) if len(sample.targets) == 1 else []
-    names = dict.fromkeys(name for name in (sample.targets[position].key, *pictures) if name)
-    return [name for name in names if (sample.key, position) in owners[name]]
-
-
-def _of_picture(sample: Sample) -> list[str]:
-    return [Path(sample.path).stem, Path(sample.key.rpartition("/")[2]).stem]
-
-
-def _looked_for(sample: Sample, position: int, owners: Owners) -> str:
-    names = [f"{name}.png" for name in _names(sample, position, owners) if len(owners[name]) == 1]
-    return f" (looked for: {' or '.join(names)})" if names else f" (no name is its own: a {SAID} is needed)"
 
 
 def _foreign_line(
