@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
 
 log = logging.getLogger("seglm.train_ds")
+OF_THE_MODEL = ("backbone.", "decoder.", "project", "fusion", "read_at", "script", "prompt")
+"""settings by which a merged model answers otherwise than when it was made"""
 
 
 @command
@@ -271,12 +273,15 @@ def score(recipe: Recipe, options: cli.Options) -> None:
     if layout_of(weights) in WITHOUT_BASE:
         model = start(recipe, str(weights)).model
     else:
+        if others := [path for path, _ in options.settings if path.startswith(OF_THE_MODEL)]:
+            log.warning("not as it was made: %s; so the model is not asked its probe", ", ".join(others))
         model, _ = load(
             str(weights),
-            recipe=recipe.name,
+            recipe=recipe,
             precision=recipe.engine.precision,
             vision=recipe.backbone.vision,
             decoder=recipe.decoder.weights,
+            ask_probe=not others,
         )
     model.recipe = recipe
     if recipe.engine.load_in != "full":

@@ -95,7 +95,8 @@ def _decoded(
     prompts = torch.stack([prompt for own in wanted for prompt in own])
     if walks.remember:
         each = zip(shown, features.split(1), prompts.split([count for count in counts if count]), strict=True)
-        drawn = iter([walks.draw(*one) for one in each])
+        with model.autocast():
+            drawn = iter([walks.draw(*one) for one in each])
         found = [next(drawn) if count else NOTHING for count in counts]
     else:
         repeats = torch.tensor([count for count in counts if count])

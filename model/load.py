@@ -82,7 +82,7 @@ def kept_recipe(path: Path) -> Recipe | None:
 def load(
     path: str,
     *,
-    recipe: str | None = None,
+    recipe: str | Recipe | None = None,
     precision: Precision | None = None,
     device: str = "cpu",
     vision: str | None = None,
@@ -93,14 +93,15 @@ def load(
 ) -> tuple[Segmenter, Recipe]:
     """A model that is to be used, not trained: a merged SegLM folder or a released LISA, a path or a hub id.
 
-    recipe: name; None takes what the weights tell. precision: None takes the recipe's. vision, decoder: where CLIP and
-    SAM lie, for releases that do not hold them. ask_probe: ask the golden probe of a merged folder again (a second on a GPU).
+    recipe: name, or itself with every setting; None takes what the weights tell. precision: None takes the recipe's. vision,
+    decoder: where CLIP and SAM lie, for releases that do not hold them. ask_probe: ask the golden probe of a merged folder again
+    (a second on a GPU).
     world: where the model will run; the recipe is then checked for it before anything is read.
     Raises ValueError for what that machine cannot do, FileNotFoundError, WeightsError (model/released/errors.py), ProbeFailed.
     """
     refuse_absent(path, revision=revision, vision=vision, decoder=decoder)
     folder = resolve(path, what="the model (--version)", revision=revision)
-    chosen = choose_recipe(folder, name=recipe)
+    chosen = Chosen(recipe, "as chosen") if isinstance(recipe, Recipe) else choose_recipe(folder, name=recipe)
     log.info("%s: recipe %s (%s)", path, chosen.recipe.name, chosen.reason)
     used = chosen.recipe if decoder is None else with_settings(chosen.recipe, [("decoder.weights", decoder)])
     refuse_absent(

@@ -62,8 +62,8 @@ def at_points(masks_Mhw: Tensor, points_MP2: Tensor) -> Tensor:
 class PointTerm(Term):
     """A loss of every job's mask on the decoder's grid, counted per mask, as often as it counts.
 
-    Truth comes onto the grid by its nearest pixels, which fill it whatever the picture's sides; ignored pixels are background.
-    Terms of one recipe that look in the same way look at the same points.
+    Truth comes onto the grid by its nearest pixels, which fill it whatever the picture's sides. Where ignored pixels are left out
+    (`data.ignore`) points on them count for nothing. Terms of one recipe that look in the same way look at the same points.
     """
 
     weight: Weight
@@ -94,8 +94,8 @@ class PointTerm(Term):
         return predicted.low_Jhw
 
     @abstractmethod
-    def each(self, logits_MP: Tensor, target_MP: Tensor) -> Tensor:
-        """float [M, P] logits and targets, 0 to 1 -> float [M]."""
+    def each(self, logits_MP: Tensor, target_MP: Tensor, keep_MP: Tensor | None) -> Tensor:
+        """float [M, P] logits and targets, 0 to 1, and 1 where a point counts -> float [M]."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,13 @@ class PointBce(PointTerm):
 
     name = "bce"
 
-    def each(self, logits_MP: Tensor, target_MP: Tensor) -> Tensor:
+    def each(self, logits_MP: Tensor, target_MP: Tensor, keep_MP: Tensor | None) -> Tensor:
         from torch.nn.functional import binary_cross_entropy_with_logits
 
-        return binary_cross_entropy_with_logits(logits_MP, target_MP, reduction="none").mean(1)
+        loss = binary_cross_entropy_with_logits(logits_MP, target_MP, reduction="none")
+        if keep_MP is None:
+            return loss.mean(1)
+        return (loss * keep_MP).sum(1) / keep_MP.sum(1).clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -116,31 +119,46 @@ class PointDice(PointTerm):
 
     name = "dice"
 
-    def each(self, logits_MP: Tensor, target_MP: Tensor) -> Tensor:
+    def each(self, logits_MP: Tensor, target_MP: Tensor, keep_MP: Tensor | None) -> Tensor:
         p = logits_MP.sigmoid()
+        if keep_MP is not None:
+            p, target_MP = p * keep_MP, target_MP * keep_MP
         overlap, area = 2 * (p * target_MP).sum(1), p.sum(1) + target_MP.sum(1)
         return 1 - (overlap + EPS) / (area + EPS)
 
 
-def looked_at(low_Jhw: Tensor, batch: Batch, points: Points) -> tuple[Tensor, Tensor]:
-    """Logits and targets float32 [M, P] of every mask; one that counts several times is looked at anew each time."""
+def looked_at(low_Jhw: Tensor, batch: Batch, points: Points) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Logits and targets of every mask and 1 where a point counts (None: all do), float32 [M, P] each; a mask that counts several
+    times is looked at anew each time."""
     times = batch.job_times.long()
     # The size is told, or the device would be waited for.
-    logits, target = (
+    logits, *truths = (
         each.repeat_interleave(times, dim=0, output_size=batch.masks_counted)
-        for each in (low_Jhw, on_grid(batch, low_Jhw))
+        for each in (low_Jhw, *on_grid(batch, low_Jhw))
     )
-    if not points.count:
-        return logits.flatten(1), target.flatten(1)
-    places = points.chosen(logits)
-    return at_points(logits, places), at_points(target, places)
+    if points.count:
+        places = points.chosen(logits)
+        logits, *truths = (at_points(each, places) for each in (logits, *truths))
+    target, *keep = (each.flatten(1) for each in truths)
+    return logits.flatten(1), target, keep[0] if keep else None
 
 
-def on_grid(batch: Batch, like: torch.Tensor) -> Tensor:
-    """The targets of all jobs on the decoder's grid, float32 [J, h, w], by their nearest pixels; like: [..., h, w]."""
+def on_grid(batch: Batch, like: torch.Tensor) -> list[Tensor]:
+    """The targets of all jobs on the decoder's grid, float32 [J, h, w], by their nearest pixels, and, where some are ignored, 1
+    where they count; like: [..., h, w]."""
     import torch
     from torch.nn.functional import interpolate
 
     size = (like.shape[-2], like.shape[-1])
-    masks = [mask.float()[:, None] for mask in batch.masks if len(mask)]
-    return torch.cat([interpolate(mask, size, mode="nearest")[:, 0] for mask in masks])
+
+    def resized(masks: Tensor) -> Tensor:
+        return interpolate(masks.float()[:, None], size, mode="nearest")[:, 0]
+
+    found = [torch.cat([resized(masks) for masks in batch.masks if len(masks)])]
+    if any(ignore is not None for ignore in batch.ignore):
+        counts = [
+            torch.ones_like(masks) if ignore is None else ~ignore.expand_as(masks)
+            for masks, ignore in zip(batch.masks, batch.ignore, strict=True)
+        ]
+        found.append(torch.cat([resized(one) for one in counts if len(one)]))
+    return found

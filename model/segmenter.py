@@ -57,7 +57,8 @@ class Segmenter(nn.Module):
             logits = self.backbone.head(states[_rows(batch.labelled_at)])
             features = self.features(batch)
         queries = self.queries(self.slot_states(states, batch))
-        candidates = self.candidates(queries, batch, features)
+        with self.autocast():  # which memory follows, and nothing else of the decoder
+            candidates = self.candidates(queries, batch, features)
         low = candidates[:, :1]
         predicted = Predicted(
             logits, low[:, 0], queries, partial(self.masks_by_frame, low, batch), candidates

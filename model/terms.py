@@ -40,7 +40,7 @@ class Predicted:
     """makes `masks`; not every term looks at the original pixels"""
     candidates_JKhw: Tensor | None = None
     """float32 [J, K, h, w], every mask of the decoder for each job; the first is `low_Jhw`"""
-    shared: dict[object, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    shared: dict[object, tuple[Tensor, Tensor, Tensor | None]] = field(default_factory=dict)
     """what several terms compute alike, kept by the first of them"""
 
     @cached_property

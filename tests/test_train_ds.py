@@ -11,6 +11,7 @@ import torch
 
 import train_ds
 from seglm.model.recipes import listing, recipe
+from seglm.model.segmenter import Segmenter
 from seglm.training.from_recipe import effective_batch, found_data
 from seglm.utils.cli import read
 from seglm.utils.config import to_json
@@ -50,6 +51,22 @@ def test_a_run_is_scored_with_the_settings_that_it_was_trained_with(tmp_path: Pa
     assert train_ds.choose(read(mine)).recipe.trainable.lora.alpha == tiny.trainable.lora.alpha
     with pytest.raises(ValueError, match="made with recipe lisa_tiny, not gsva_tiny; drop --recipe"):
         train_ds.choose(read(["--recipe=gsva_tiny", *mine[1:], "--eval_only"]))
+
+
+def test_a_merged_model_is_scored_with_what_the_command_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Segmenter] = []
+    monkeypatch.setattr(train_ds, "look_at", lambda recipe: None)
+    monkeypatch.setattr(train_ds, "evaluate", lambda model, out_dir: seen.append(model))
+    merged = Path(__file__).parent / "goldens" / "49f5cfb" / "merged_lisa"
+    settings = ["backbone.template=llava_llama_2", "backbone.max_length=300", "engine.attention=eager"]
+    train_ds.main(
+        ["--eval_only", f"--version={merged}", f"--log_base_dir={tmp_path}", "--exp_name=x", *settings]
+    )
+    [model] = seen
+    assert (model.encoder.template.name, model.encoder.max_length) == ("llava_llama_2", 300)
+    assert model.backbone.llm.config._attn_implementation == "eager"
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,7 @@ class Sam2Decoder(SquareDecoder):
     def follow(
         self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int
     ) -> tuple[Followed, Memory]:
-        """See `Remembers`; float32 whatever the autocast."""
+        """See `Remembers`; float32 but for memory attention (`sam2_step.step`)."""
         from seglm.model.decoders.sam2_original import carried  # which need this file
         from seglm.model.decoders.sam2_step import step
 

@@ -208,6 +208,7 @@ def glus_s() -> Recipe:
             mixture=("mevis", "ref_youtube_vos"),
             rates=(1.0, 1.0),
             sets={"mevis": ("mevis",), "ref_youtube_vos": ("ref_youtube_vos",)},
+            explanatory=-1.0,
         ),
         schedule=Schedule(epochs=30, steps_per_epoch=100, world_size=4),
         evaluate=Evaluate(dataset="mevis|valid_u", max_new_tokens=1),
@@ -219,12 +220,16 @@ def glus_a() -> Recipe:
     """GLUS-A: five data sets, without the contrast."""
     parent = glus_s()
     sets = ("mevis", "ref_youtube_vos", "ref_davis17", "revos", "lvvis")
-    data = Data(mixture=sets, rates=(40.0, 150.0, 4.0, 30.0, 30.0), sets={name: (name,) for name in sets})
     return replace(
         parent,
         name="glus_a",
         parent=parent.name,
-        data=data,
+        data=replace(
+            parent.data,
+            mixture=sets,
+            rates=(40.0, 150.0, 4.0, 30.0, 30.0),
+            sets={name: (name,) for name in sets},
+        ),
         terms=tuple(term for term in parent.terms if term.name != Contrast.name),
         schedule=replace(parent.schedule, epochs=50),
     )

@@ -80,6 +80,17 @@ def all_in_one_or_each(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> 
     return tuple(_short(clip, number, rng) for number in range(len(clip.targets)))
 
 
+def each_alone(clip: Clip, recipe: Recipe) -> Script:
+    """Generated answers: one open dialogue for each target, in a wording of training; ReasonSeg as in LISA."""
+    if clip.key.startswith(REASONSEG):
+        return one_question_a_target(clip, recipe)
+    names = [target.texts[0].strip().strip(".").lower() for target in clip.targets]
+    return tuple(
+        Dialogue((Turn(shown("\n" + QUESTIONS[-1].format(name))),), targets=(number,))
+        for number, name in enumerate(names)
+    )
+
+
 def everything_given(clip: Clip, recipe: Recipe) -> Script:
     """The released validation: all expressions in one question, and the true answer with its `[SEG]` and `[REJ]`."""
     names = [target.texts[0].strip().strip(".") for target in clip.targets]
@@ -161,7 +172,7 @@ def gsva_7b() -> Recipe:
         tokens=(Token(SEG, "draws"), Token(REJ, "rejects")),
         frames=one_frame,
         script=all_in_one_answer,
-        prompt=one_question_a_target,
+        prompt=each_alone,
         forced=everything_given,
         terms=(Language(1.0), BceOfRejected(2.0), DiceOfRejected(0.5)),
         data=Data(sets={**SETS, "refer_seg": (*SETS["refer_seg"], "grefcoco")}),
@@ -195,4 +206,4 @@ def gsva_tiny() -> Recipe:
     """The same system on the committed tiny bases and the toy world."""
     recipe = toy_sized(gsva_7b(), name="gsva_tiny")
     data = replace(recipe.data, sets={**SETS, "refer_seg": ("grefcoco",)}, rates=(1.0, 6.0, 2.5, 2.5))
-    return replace(recipe, script=all_in_one_or_each, data=data)
+    return replace(recipe, script=all_in_one_or_each, prompt=one_question_a_target, data=data)

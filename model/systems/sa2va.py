@@ -214,6 +214,8 @@ def sa2va_4b() -> Recipe:
                 "refer_seg_video": ("revos", "mevis", "ref_youtube_vos"),
             },
             targets_per_sample=OBJECTS,
+            explanatory=-1.0,
+            ignore="background",
         ),
         optim=Optim(lr=4e-5, betas=(0.9, 0.999), weight_decay=0.05, warmup_steps=850),
         schedule=Schedule(

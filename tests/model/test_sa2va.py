@@ -291,7 +291,7 @@ def test_dice_of_points_counts_by_hand() -> None:
     logits = torch.tensor([[20.0, 20.0, -20.0, -20.0]])
     truth = torch.tensor([[1.0, 0.0, 1.0, 0.0]])
     # one minus three fifths
-    torch.testing.assert_close(PointDice(0.5).each(logits, truth), torch.tensor([0.4]))
+    torch.testing.assert_close(PointDice(0.5).each(logits, truth, None), torch.tensor([0.4]))
 
 
 def test_a_decoder_that_pads_is_refused() -> None:

@@ -89,6 +89,18 @@ def test_gsva_asks_reasonseg_one_by_one() -> None:
     assert [dialogue.targets for dialogue in script] == [(0,), (1,), (2,)]
 
 
+def test_gsva_answers_one_by_one_in_a_wording_that_it_was_taught() -> None:
+    recipe = tiny_recipe("gsva_7b")
+    shown = a_clip([target("Red ring.")])
+    [asked] = recipe.prompt(shown, recipe)
+    taught = {
+        recipe.script(shown, np.random.default_rng(seed), recipe)[0].turns[0].question for seed in range(40)
+    }
+    assert asked.turns[0].question in taught and asked.turns[0].answer == ()
+    sentence = a_clip([target("Red ring.")], key="ReasonSeg|val/1")
+    assert recipe.prompt(sentence, recipe) == tiny_recipe("lisa_7b").prompt(sentence, recipe)
+
+
 def test_gsva_is_validated_in_the_released_words() -> None:
     recipe = tiny_recipe("gsva_7b")
     assert recipe.forced is not None

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seglm.model.point_terms import PointBce, PointDice, PointTerm
 from seglm.model.terms import Bce, Dice
 
 LN2 = math.log(2)
@@ -68,3 +69,10 @@ def test_dice_on_random_masks_is_the_specified_formula() -> None:
     target = (torch.rand(3, 7, 9, generator=generator) > 0.5).float()
     got = Dice(1.0).each(logits.flatten(1), target.flatten(1), None).mean()
     assert got.item() == pytest.approx(lisa_dice(logits, target, 3).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("term", [PointBce(1.0), PointDice(1.0)])
+def test_points_on_ignored_pixels_count_for_nothing(term: PointTerm) -> None:
+    logits, truth = torch.randn(2, 8), torch.rand(2, 8)
+    keep = torch.tensor([[1.0] * 5 + [0.0] * 3] * 2)
+    torch.testing.assert_close(term.each(logits, truth, keep), term.each(logits[:, :5], truth[:, :5], None))

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from seglm.dataset.collate import collate
+from seglm.model.decoders import sam2_step
 from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Sam2
+from seglm.model.decoders.sam2_step import recall
+from seglm.model.draw import Asked, draw
 from seglm.model.recipe import Recipe
 from seglm.model.segmenter import Segmenter
 from seglm.model.systems.glus import AT_INFERENCE, END_TO_END, RELEASED
 from seglm.model.tracks import Tracks
+from seglm.utils.answers import Spoken
 from seglm.utils.batch import Batch
 from seglm.utils.dist import World
 from seglm.utils.types import Dialogue, Example, Images, Slot, Turn
@@ -181,3 +186,26 @@ def test_three_stages_of_zero_and_a_memory_in_training_are_refused_before_anythi
     with pytest.raises(ValueError, match=r"engine\.zero .*=3.*permitted are 1 and 2"):
         sharded.check(ON_CPU)
     recipe.check(ON_CPU)
+
+
+def test_memory_is_read_in_the_precision_of_the_recipe_in_training_and_in_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Most of what a step through a video costs; nobody else opens an autocast for it."""
+    seen: list[bool] = []
+
+    def spied(*given: Any) -> Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return recall(*given)
+
+    monkeypatch.setattr(sam2_step, "recall", spied)
+    recipe = with_memory()
+    recipe = replace(recipe, engine=replace(recipe.engine, precision="bf16"))
+    model = tiny_model(recipe, decoder=asdict(SAM2_0))
+    model.train()(collate([film(3, 1, key="a")])).loss.backward()
+    in_training = len(seen)
+    said = torch.randn(1, SAM2_0.prompt_dim, generator=torch.Generator().manual_seed(0))
+    spoken = (Spoken("", (), "ok", ("[SEG]",), (said,)),)
+    still = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
+    list(draw(model.eval(), [Asked(still, (SIDE, SIDE), (SIDE, SIDE), spoken, frame=n) for n in range(3)]))
+    assert in_training and len(seen) > in_training and all(seen)
