@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,13 +30,16 @@ def _checkout(folder: Path) -> Path:
     return root
 
 
-def _python(path: Path, version: str, *, new_enough: bool) -> Path:
-    """A stand-in that answers as a Python of that version would, and writes down how pip and venv were called."""
+def _python(path: Path, version: str, *, new_enough: bool, then: str = "") -> Path:
+    """A stand-in that answers as a Python of that version would, and writes down how pip and venv were called.
+
+    then: what it does, in shell, behind each of the two.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         "#!/bin/bash\n"
         f'case "$1" in -V) echo "Python {version}";; -c) exit {int(not new_enough)};;\n'
-        f'-m) echo "$@" >> "{path}.log"; [ "$2" != venv ] || install -D "$0" "$3/bin/python";; esac\n'
+        f'-m) echo "$@" >> "{path}.log"; [ "$2" != venv ] || install -D "$0" "$4/bin/python"; {then};; esac\n'
     )
     path.chmod(0o755)
     return path
@@ -83,7 +88,44 @@ def test_without_an_environment_one_is_made_in_the_checkout(tmp_path: Path) -> N
     done = _source(root, PYTHON=str(python))
     assert done.returncode == 0, done.stderr
     assert f"PYTHON={root}/.venv/bin/python" in done.stdout
-    assert Path(f"{python}.log").read_text().splitlines()[0] == f"-m venv {root}/.venv"
+    assert Path(f"{python}.log").read_text().splitlines()[0] == f"-m venv --clear {root}/.venv"
+    assert {path.name for path in root.glob(".venv*")} == {".venv", ".venv.lock"}
+
+
+def test_an_environment_whose_making_was_stopped_is_made_anew(tmp_path: Path) -> None:
+    root, path = _checkout(tmp_path), tmp_path / "python3.12"
+    stopped = _python(path, "3.12.1", new_enough=True, then='kill "$PPID"; exit 1')
+    assert _source(root, PYTHON=str(stopped)).returncode == -signal.SIGTERM
+    assert (root / ".venv" / "bin" / "python").exists()
+    (root / ".venv" / "bin" / "python").write_text("#!/bin/sh\necho No module named pip >&2; exit 1\n")
+    done = _source(root, PYTHON=str(_python(path, "3.12.1", new_enough=True)))
+    assert done.returncode == 0, done.stderr
+    made = Path(f"{path}.log").read_text().splitlines()
+    assert made[:2] == [f"-m venv --clear {root}/.venv"] * 2 and made[2].endswith("-e .[dev]")
+
+
+@pytest.mark.skipif(not shutil.which("flock"), reason="no flock here, and no lock")
+def test_of_two_first_calls_at_once_one_makes_the_environment(tmp_path: Path) -> None:
+    root, python = (
+        _checkout(tmp_path),
+        _python(tmp_path / "python3.12", "3.12.1", new_enough=True, then="sleep 0.5"),
+    )
+    with ThreadPoolExecutor() as both:
+        ends = list(both.map(lambda _: _source(root, PYTHON=str(python)), range(2)))
+    assert [done.returncode for done in ends] == [0, 0], ends
+    made, installed = Path(f"{python}.log").read_text().splitlines()
+    assert made.startswith("-m venv") and installed.endswith("-e .[dev]")
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_python_that_is_no_program_is_an_error_also_where_it_is_not_needed(
+    active: bool, tmp_path: Path
+) -> None:
+    root = _checkout(tmp_path)
+    _python(tmp_path / "env" / "bin" / "python", "3.11.7", new_enough=True)
+    done = _source(root, PYTHON="/nothing", **({"VIRTUAL_ENV": str(tmp_path / "env")} if active else {}))
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith("SegLM: PYTHON=/nothing is no program; ") and done.stderr.count("\n") == 1
 
 
 def test_the_newest_of_everything_has_an_environment_of_its_own_and_is_asked_for_each_time(
@@ -97,7 +139,7 @@ def test_the_newest_of_everything_has_an_environment_of_its_own_and_is_asked_for
         assert f"PYTHON={root}/.venv-latest/bin/python" in done.stdout
     assert not Path(f"{active}.log").exists()
     made, *installs = Path(f"{python}.log").read_text().splitlines()
-    assert made == f"-m venv {root}/.venv-latest" and len(installs) == 2
+    assert made == f"-m venv --clear {root}/.venv-latest" and len(installs) == 2
     assert all("--upgrade --upgrade-strategy eager -e .[dev]" in line for line in installs)
 
 
