@@ -18,11 +18,10 @@ BASES = ROOT / "seglm" / "bases"
 
 
 def package_data() -> dict[str, list[str]]:
-    """What is not Python but belongs to the package: the type marker, class lists, the tiny bases, the evaluation scripts."""
+    """What is not Python but belongs to the package: the type marker, class lists, the tiny bases; no scripts."""
     return {
         "seglm": ["py.typed"],
         "seglm.dataset": ["classes/*.json"],
-        "seglm.evaluation": ["*/*.sh", "*.sh"],
         "seglm.bases": [
             file.relative_to(BASES).as_posix()
             for file in sorted(BASES.rglob("*"))

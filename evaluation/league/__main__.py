@@ -29,7 +29,7 @@ from seglm.evaluation.league.entrants import (
 )
 from seglm.evaluation.league.picture import save_pictures
 from seglm.evaluation.league.standings import write_standings
-from seglm.evaluation.league.work import Processes, Work
+from seglm.evaluation.league.work import Processes, Work, check_checkout
 from seglm.utils.command import command
 from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None, *, work: Work | None = None) ->
     signal.signal(signal.SIGTERM, _interrupt)
     out: Path = given.out.resolve()
     check_writable(out, "--out")
+    if work is None:
+        check_checkout()
     try:
         budget = Budget(
             given.minutes, given.dataset_dir.resolve(), benchmarks_of(given.benchmarks, given.dataset_dir)

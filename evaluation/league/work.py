@@ -34,6 +34,16 @@ TRIAL = (
 )  # steps of the two trials; what they share (imports, loading, saving) cancels in their difference
 
 
+def check_checkout() -> None:
+    """Raises FileNotFoundError where the commands of `Processes` are not: a wheel holds the package alone."""
+    for script in (TRAIN, MERGE):
+        if not script.is_file():
+            raise FileNotFoundError(
+                f"{script}: is not there, and the league trains with it; run the league from a checkout "
+                "(git clone, then `pip install -e .` in it)"
+            )
+
+
 class Work(Protocol):
     """What a league has done for it."""
 

@@ -111,6 +111,17 @@ def command(world: Path, out: Path, work: Fake, *more: str) -> None:
     )  # fmt: skip
 
 
+def test_without_a_checkout_it_ends_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(league_work, "TRAIN", tmp_path / "site-packages" / "train_ds.py")
+    with pytest.raises(
+        SystemExit, match=r"error: .*train_ds.py: is not there, .*git clone, then `pip install -e"
+    ):
+        main(["--dataset_dir", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 # ---- rows ------------------------------------------------------------------------------------------------------------
 def test_a_row_is_a_recipe_with_settings() -> None:
     one, other = entrants(" lisa_tiny , lisa_tiny:optim.lr=1e-4:data.explanatory=0.2", NOWHERE)
