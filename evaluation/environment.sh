@@ -12,6 +12,9 @@ seglm_on_all() {
     local processes="${NGPU:-}"
     if [ -z "$processes" ]; then
         processes=$("$PYTHON" -c 'import torch; print(max(1, torch.cuda.device_count()))')
+    elif ! [[ "$processes" =~ ^0*[1-9][0-9]*$ ]]; then
+        echo "error: NGPU=$processes: it has to be a number from 1" >&2
+        exit 1
     fi
     if [ "$processes" = 1 ]; then
         "$PYTHON" -m "$@"

@@ -96,6 +96,13 @@ def test_a_model_that_is_there_stops_before_anything_is_trained(tmp_path: Path) 
     assert (status, calls) == (2, []) and "mine/model is there already" in said
 
 
+@pytest.mark.parametrize("given", ["--exp_name mine", "--log_base_dir=mine", "--exp-name mine"])
+def test_where_a_script_trains_is_said_by_save_dir_alone(given: str, tmp_path: Path) -> None:
+    status, calls, said = called("scripts/train_glus_s.sh", tmp_path, "--epochs", "2", *given.split())
+    assert (status, calls) == (2, []) and said.count("\n") == 1
+    assert said.startswith(given.split()[0]) and "set SAVE_DIR (now outputs) instead" in said
+
+
 def test_the_script_of_inference_has_its_benchmark_at_its_top(tmp_path: Path) -> None:
     assert "\nval_set=" in (ROOT / "scripts" / "inference.sh").read_text()
     _, [call], _ = called(

@@ -16,6 +16,7 @@ import pytest
 from seglm.dataset.sources import describe
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.told.__main__ import TASKS
+from tests.evaluation.calls import called
 from tests.evaluation.truths import toy_videos, write_truth
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +84,15 @@ def test_a_script_names_itself_and_a_benchmark_that_is_there(script: Path) -> No
         return
     is_served = benchmark(spec).data.partition("|")[2] in benchmark(spec).scored.served
     assert not is_served or ("offline" not in text and "--score" not in text)
+
+
+@pytest.mark.parametrize("processes", ["abc", "0", "-1", "1.5"])
+def test_what_is_no_number_of_processes_is_said_in_one_line(processes: str, tmp_path: Path) -> None:
+    status, calls, said = called(
+        "evaluation/mevis/run_inference_mevis.sh", tmp_path, "--help", NGPU=processes
+    )
+    assert (status, calls) == (1, [])
+    assert said == f"error: NGPU={processes}: it has to be a number from 1\n"
 
 
 @pytest.mark.slow
