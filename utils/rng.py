@@ -1,6 +1,7 @@
 """Every source of randomness of a process: set, captured for a checkpoint, put back, and kept out of validation's reach.
 
-Data are not drawn from here: a sample is a pure function of (seed, its number). What is left is dropout and initial values.
+Data are not drawn from here: a sample is a pure function of (seed, its number). What is left is dropout, initial values,
+the points that Sa2VA's losses look at, and the negatives that GLUS' contrast draws.
 """
 
 from __future__ import annotations
