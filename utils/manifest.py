@@ -101,9 +101,12 @@ def fingerprint(file: Path) -> str:
 
 
 def commit() -> str:
-    """The checkout's git commit, with `+changes` if files differ from it; empty outside a checkout."""
-    root = Path(__file__).parent.parent
+    """The checkout's git commit, with `+changes` if files differ from it; empty outside a checkout, also where SegLM is installed
+    somewhere in another one."""
+    root = Path(__file__).resolve().parent.parent
     try:
+        if not root.samefile(_git(root, "rev-parse", "--show-toplevel")):
+            return ""
         head = _git(root, "rev-parse", "HEAD")
         return head + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,20 @@ def test_everything_a_reader_needs_is_in_it_and_it_is_json(tmp_path: Path) -> No
     }  # fmt: skip
     assert {"torch", "transformers", "peft"} <= set(versions())
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_commit_is_that_of_the_checkout_and_of_no_repository_round_an_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "somebody's own")
+    for package, is_ours in (("utils", True), ("env/site-packages/seglm/utils", False)):
+        file = tmp_path / package / "manifest.py"
+        file.parent.mkdir(parents=True)
+        shutil.copy(str(module.__file__), file)
+        monkeypatch.setattr(module, "__file__", str(file))
+        assert bool(module.commit()) == is_ours
