@@ -123,7 +123,7 @@ class SegLMModel(PreTrainedModel):
         about: Picture | Film | None,
         text: str,
         *,
-        history: Told = (),
+        history: Told | None = None,
         regions: NDArray[np.bool_] | None = None,
         max_new_tokens: int | None = None,
     ) -> Prediction:
@@ -142,7 +142,12 @@ class SegLMModel(PreTrainedModel):
         )
 
     def predict_frames(
-        self, video: Picture | Film, text: str, *, history: Told = (), max_new_tokens: int | None = None
+        self,
+        video: Picture | Film,
+        text: str,
+        *,
+        history: Told | None = None,
+        max_new_tokens: int | None = None,
     ) -> Iterator[FramePrediction]:
         """The same of a long video, one frame after the other while it is gone through; nothing of a frame is kept.
 

@@ -32,7 +32,7 @@ def predict_forward(
     text: str,
     image: Picture | None = None,
     video: Film | None = None,
-    past_text: str = "",
+    past_text: str | None = "",
     mask_prompts: NDArray[np.bool_] | None = None,
     tokenizer: object = None,
     processor: object = None,
@@ -72,10 +72,13 @@ def written(history: tuple[tuple[str, str], ...], template: Template, *, is_show
     return text
 
 
-def history_of(past_text: str, template: Template) -> list[tuple[str, str]]:
-    """The turns of a dialogue that a template has written. Raises ValueError that shows where it is another one's."""
+def history_of(past_text: str | None, template: Template) -> list[tuple[str, str]]:
+    """The turns of a dialogue that a template has written; None: no turn.
+
+    Raises ValueError that shows where it is another one's.
+    """
     turns: list[tuple[str, str]] = []
-    rest, before = past_text, template.first
+    rest, before = past_text or "", template.first
     while rest:
         begins, is_answered = rest.startswith(before), template.reply + template.lead
         question, found, rest = rest.removeprefix(before).partition(is_answered)

@@ -27,7 +27,7 @@ MAX_NEW_TOKENS = 512  # LISA's chat.py at 3cb2d43
 LONGEST = f"longest answer (default {MAX_NEW_TOKENS}; of a system that is taught its slots alone what it is scored with: GLUS, 1)"
 """what `--max_new_tokens` is, for the commands that have it"""
 Told = Sequence[tuple[str, str]]
-"""(question, answer) of the turns before"""
+"""(question, answer) of the turns before; None, where it may be, is none"""
 Carry = Callable[[Iterator[Drawn], Sequence[Sample]], Iterator[Drawn]]
 
 
@@ -36,7 +36,7 @@ def predict(
     about: Picture | Film | None,
     text: str,
     *,
-    history: Told = (),
+    history: Told | None = None,
     regions: NDArray[np.bool_] | None = None,
     max_new_tokens: int | None = None,
 ) -> Prediction:
@@ -61,7 +61,7 @@ def predict_frames(
     sample: Sample,
     text: str,
     *,
-    history: Told = (),
+    history: Told | None = None,
     max_new_tokens: int | None = None,
     carry: Carry | None = None,
     walk: Walk | None = None,
@@ -127,7 +127,8 @@ def _check_weights(model: Segmenter) -> None:
 
 
 def _checked(history: Any) -> tuple[tuple[str, str], ...]:
-    """Raises ValueError for what is no list of pairs of text."""
+    """Raises ValueError for what is neither None nor a list of pairs of text."""
+    history = () if history is None else history
     if isinstance(history, str) or not all(
         isinstance(turn, tuple | list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)
         for turn in history

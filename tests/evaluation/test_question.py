@@ -138,6 +138,8 @@ def test_a_second_question_reads_the_first_and_its_answer(monkeypatch: pytest.Mo
     assert read[1].index("Segment the ring.") < read[1].index("[SEG]") < read[1].index("And the cup?")
     third = predict(model, FILM[0], "Why?", history=[list(turn) for turn in second.history], max_new_tokens=2)  # type: ignore[arg-type]
     assert len(third.history) == 3
+    assert predict(model, FILM[0], "Why?", history=None, max_new_tokens=2).history[:-1] == ()
+    assert history_of(None, model.encoder.template) == []
     # An answer without a word is an answer.
     assert predict(model, FILM[0], "Why?", history=[("Where?", "")], max_new_tokens=2).history[0] == (
         "Where?",
