@@ -25,8 +25,9 @@ from seglm.evaluation.asking.chat_answer import write_masks
 from seglm.evaluation.asking.chat_video import save_video
 from seglm.evaluation.asking.question import check_question, longest, predict_frames
 from seglm.model.quantize import bits_of
+from seglm.utils import lock
 from seglm.utils.atomic import write_atomic, write_folder
-from seglm.utils.folders import check_new
+from seglm.utils.folders import check_new, check_writable
 from seglm.utils.prediction import FramePrediction, Segment
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def predict_folder(
     """What `answers.json` holds: an answer for each file, in their order; one that is broken has `error` and nothing else.
 
     progress: goes through the files, to show a bar. max_new_tokens: see `longest`.
-    Raises ValueError if `out` holds answers to another question or anything else, FileNotFoundError for no folder; a
-    KeyboardInterrupt says what is kept.
+    Raises ValueError if `out` holds answers to another question or anything else, or another process writes it,
+    FileNotFoundError for no folder; a KeyboardInterrupt says what is kept.
     """
     check_question(text)
     files = files_below(folder)
@@ -62,16 +63,23 @@ def predict_folder(
         "precision": model.recipe.engine.precision,
         "bits": bits_of(model),
     }
-    _claim(out, {"text": text, "max_new_tokens": most, "weights": _fingerprint(model), **how})
+    check_writable(out, "the folder for answers")
+    mine = out.absolute().with_name(f".{out.absolute().name}.lock")
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    if who := lock.take(mine):
+        raise ValueError(f"{out}: {who} answers into this folder; wait for its end, or give another folder")
     told: list[Json] = []
     try:
+        _claim(out, {"text": text, "max_new_tokens": most, "weights": _fingerprint(model), **how})
         for file in progress(files):
             told.append(_told_about(model, folder, file, text, out, most))
+        write_atomic(out / ALL, json.dumps(told, indent=1) + "\n")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"{len(told)} of {len(files)} files are answered in {out}; the same command goes on"
         ) from None
-    write_atomic(out / ALL, json.dumps(told, indent=1) + "\n")
+    finally:
+        lock.free(mine)
     return told
 
 

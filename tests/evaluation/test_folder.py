@@ -16,8 +16,10 @@ from seglm.evaluation.asking.folder import predict_folder
 from seglm.evaluation.asking.question import predict
 from seglm.evaluation.scores.files import read_mask
 from seglm.model.segmenter import Segmenter
+from seglm.utils import lock
 from seglm.utils.film import film
 from tests.evaluation.test_question import FILM, talkative
+from tests.training.test_run_folder import elsewhere, end
 
 TEXT = "Segment it."
 
@@ -119,6 +121,18 @@ def test_a_name_that_is_too_long_for_its_masks_is_told_and_the_others_are_answer
     assert ["error" in answer for answer in told] == [False, False, True, False]
     assert "b.png: its name is too long for those of the masks in " in told[2]["error"]
     assert json.loads((tmp_path / "out/answers.json").read_text()) == told
+
+
+def test_one_process_at_a_time_answers_into_a_folder(
+    model: Segmenter, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    child = elsewhere(lambda: lock.take(tmp_path / ".out.lock"))
+    with pytest.raises(ValueError, match=rf"out: process {child} on \S+ answers into this folder; wait"):
+        predict_folder(model, pictures, TEXT, out, max_new_tokens=2)
+    end(child)
+    assert len(predict_folder(model, pictures, TEXT, out, max_new_tokens=2)) == 3
+    assert not (tmp_path / ".out.lock").exists()
 
 
 def test_a_stopped_run_says_what_is_kept_and_goes_on(
