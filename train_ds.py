@@ -245,9 +245,9 @@ def look_at_validation(recipe: Recipe, sources: Sequence[Source], options: cli.O
     """The same for the validation of a training, which may not be of a split that it trains on."""
     look_at(recipe)
     spec, names = recipe.evaluate.dataset, [source.name for source in sources]
-    refuse_leak(spec, version=recipe.name, manifest={"data": names}, allow=options.allow_leak)
+    refuse_leak(spec, version=None, manifest={"data": names}, allow=options.allow_leak)
     # What the weights have seen before is not this run's doing: KeySeg sets out from a LISA that was trained on ReasonSeg's val.
-    refuse_leak(spec, version=recipe.name, manifest={"before": seen_before(recipe, options)}, allow=True)
+    refuse_leak(spec, version=None, manifest={"before": seen_before(recipe, options)}, allow=True)
 
 
 def seen_before(recipe: Recipe, options: cli.Options) -> dict[str, str]:

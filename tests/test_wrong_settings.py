@@ -193,7 +193,7 @@ LATE = """
     --refer_seg_data refcco --dataset_dir /nowhere | unknown data set 'refcco'; did you mean refcoco
     --exclude_val false             | data.exclude_val=false
     --val_dataset llava_instruct_150k | is no benchmark
-    --reason_seg_data ReasonSeg|val | LEAK: .*ReasonSeg|val as training data; .*--allow_leak
+    --reason_seg_data ReasonSeg|val | LEAK: this training has ReasonSeg|val as training data; .*--allow_leak
     --reason_seg_data ReasonSeg|train,ReasonSeg|val | LEAK
     --reason_seg_data ReasonSeg|train_val --val_dataset ReasonSeg|train | LEAK
     --lora_target_modules lm_head,q_proj | lm_head would get no adapter; permitted are q_proj

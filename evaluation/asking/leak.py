@@ -34,7 +34,7 @@ RELEASED: Mapping[str, tuple[str, str]] = {
 """name of a released model in lower case -> (the split it has seen, who says so)"""
 
 
-def refuse_leak(spec: str, *, version: str, manifest: Mapping[str, Any], allow: bool) -> str:
+def refuse_leak(spec: str, *, version: str | None, manifest: Mapping[str, Any], allow: bool) -> str:
     """Stops a score on training data from being written, or warns of it if it is allowed and returns why it is none.
 
     spec, version, manifest: see `leak`. Raises ValueError that names the flag by which it is computed all the same.
@@ -49,31 +49,29 @@ def refuse_leak(spec: str, *, version: str, manifest: Mapping[str, Any], allow: 
     return reason or ""
 
 
-def leak(spec: str, *, version: str, manifest: Mapping[str, Any]) -> str | None:
+def leak(spec: str, *, version: str | None, manifest: Mapping[str, Any]) -> str | None:
     """Why a score on a benchmark would be a score on training data, or None if nothing says so.
 
     spec: e.g. `ReasonSeg|val`, or `my_qa|val` of what is answered in words; a split that is called train is no exception.
-    version: path or hub id of the weights. manifest: what lies beside them (`utils.manifest`), or empty; the names in its `data`
-    are the sources trained on.
+    version: path or hub id of the weights; None: of a training that is about to begin. manifest: what lies beside them
+    (`utils.manifest`), or empty; the names in its `data` are the sources trained on.
     """
     wanted = _parts(_data(spec))
     return next((why for source, why in seen(version, manifest).items() if wanted & _parts(source)), None)
 
 
-def seen(version: str, manifest: Mapping[str, Any]) -> dict[str, str]:
+def seen(version: str | None, manifest: Mapping[str, Any]) -> dict[str, str]:
     """Every source that the weights have seen -> how that is known; see `leak`.
 
     A training writes that of the weights it begins with into its own manifest, as `before`.
     """
-    about = Path(version).name
+    about = "this training" if version is None else Path(version).name
+    listed = "this training has" if version is None else f"the manifest beside {version} lists"
     split, why = RELEASED.get(about.lower(), ("", ""))
     return {
         **{source: f"{about} began with others: {how}" for source, how in manifest.get("before", {}).items()},
         **({split: f"{about}: {why}"} if split else {}),
-        **{
-            source: f"the manifest beside {version} lists {source} as training data"
-            for source in manifest.get("data", ())
-        },
+        **{source: f"{listed} {source} as training data" for source in manifest.get("data", ())},
     }
 
 
