@@ -68,8 +68,7 @@ def export(
     answer alike; nothing is left behind then.
     """
     target = Path(target)
-    if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
-        raise WeightsError(f"{target}: exists already; give a new folder as --save_path, or remove this one")
+    _check_new(target)
     recipe = built.model.recipe
     before = probe.read(built.model)
     tensors = merged(built.model, recipe.trainable.lora)
@@ -80,8 +79,9 @@ def export(
         raise WeightsError(
             f"{target}: {who} merges into this folder; wait for its end or give another --save_path"
         )
-    shutil.rmtree(halfway, ignore_errors=True)  # of a merge that was killed
     try:
+        _check_new(target, " (another process has written it meanwhile)")
+        shutil.rmtree(halfway, ignore_errors=True)  # of a merge that was killed
         if kind == "seglm":
             _write_seglm(halfway, tensors, built, manifest)
         else:
@@ -95,6 +95,13 @@ def export(
         shutil.rmtree(halfway, ignore_errors=True)
         lock.free(mine)
     return apart
+
+
+def _check_new(target: Path, why: str = "") -> None:
+    if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
+        raise WeightsError(
+            f"{target}: exists already{why}; give a new folder as --save_path, or remove this one"
+        )
 
 
 def _write_seglm(

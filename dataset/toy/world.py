@@ -92,6 +92,21 @@ class Beside:
         Raises ValueError if another one, or a folder of the user with one of the names, is there.
         """
         root = root.resolve()
+        if (found := self._there(root, wanted)) is not None:
+            return found
+        with draft_of(root, f"writing-{self.what.replace(' ', '-')}") as draft:
+            world = replace(wanted, counts=fill(draft))
+            # Another process may have written the part meanwhile.
+            if (found := self._there(root, wanted)) is not None:
+                return found
+            root.mkdir(exist_ok=True)
+            for name in self.folders:
+                (draft / name).replace(root / name)
+            save_json(asdict(world), root / self.manifest)
+        return world
+
+    def _there(self, root: Path, wanted: Manifest) -> Manifest | None:
+        """The part, if it is there; None if there is room for it."""
         if (found := manifest_in(root / self.manifest)) is not None:
             if other := differences(found, wanted):
                 names = " ".join(f"'{root / name}'" for name in [*self.folders, self.manifest])
@@ -99,20 +114,10 @@ class Beside:
                     f"{root} holds other {self.what}: {other}; remove them (rm -r {names}) or give another --dataset_dir"
                 )
             return found
-        self._check_room(root)
-        with draft_of(root, f"writing-{self.what.replace(' ', '-')}") as draft:
-            world = replace(wanted, counts=fill(draft))
-            self._check_room(root)
-            root.mkdir(exist_ok=True)
-            for name in self.folders:
-                (draft / name).replace(root / name)
-            save_json(asdict(world), root / self.manifest)
-        return world
-
-    def _check_room(self, root: Path) -> None:
         in_the_way = [name for name in self.folders if (root / name).exists()]
         if in_the_way:
             raise ValueError(
                 f"{root} has {', '.join(in_the_way)} already, which the toy world did not write (or was stopped while it did); "
                 f"give another --dataset_dir, or move them away"
             )
+        return None

@@ -114,6 +114,9 @@ def write(
     with draft_of(root, "writing") as draft:
         world = replace(wanted, counts=_write_sets(draft, wanted, progress, processes))
         save_json(asdict(world), draft / MANIFEST_NAME)
+        # Another process may have written a world meanwhile: the same one is as good, any other one is refused.
+        if (found := _world_at(root, wanted)) is not None:
+            return found
         draft.replace(root)
     return world
 

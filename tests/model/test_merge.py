@@ -238,6 +238,21 @@ def test_a_folder_that_is_there_is_not_written_over(
         script.main(flags(recipe, weight, tmp_path / "out"))
 
 
+def test_a_merge_that_another_process_has_overtaken_is_told_so(
+    tmp_path: Path, trained: Segmenter, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends_elsewhere(_: Path) -> str:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/config.json").write_text("theirs")
+        return ""
+
+    monkeypatch.setattr(merge.lock, "take", ends_elsewhere)
+    weight = as_file(tmp_path, trainable_only(canonical_tensors(trained)))
+    with pytest.raises(SystemExit, match="another process has written it meanwhile"):
+        script.main(flags(recipe, weight, tmp_path / "out"))
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["config.json"]
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_a_trained_weight_that_is_not_in_the_file_is_never_filled_from_the_base(
     tmp_path: Path, trained: Segmenter, recipe: Recipe, part: str

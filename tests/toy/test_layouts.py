@@ -4,6 +4,8 @@ import hashlib
 import json
 import pickle
 import pickletools
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from seglm.dataset.toy.layouts import reasonseg, refer, semantic
 from seglm.dataset.toy.layouts.shots import Shot, make_shot, mask_of, positives
 from seglm.dataset.toy.scenes import Split, draw, parts, visible_masks
 from seglm.dataset.toy.words import HELD_OUT_LOOKS
+from seglm.dataset.toy.world import Beside, Manifest
 from tests.toy.fill import filled, painted
 from tests.toy.world import FEW, IMAGES, SEED
 
@@ -60,6 +63,33 @@ def test_the_same_world_is_kept_and_another_one_refused(root: Path) -> None:
         world_module.write(root, images=IMAGES, val_images=FEW, test_images=FEW, seed=9)
     with pytest.raises(SystemExit, match="error: .*another toy world"):
         command.main(["--dataset_dir", str(root), "--seed", "9"])
+
+
+@pytest.mark.parametrize("seed", [SEED, 9])
+def test_a_world_that_another_process_has_written_meanwhile_is_as_good_or_refused(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    home, numbers = tmp_path / "data", {"images": IMAGES, "val_images": FEW, "test_images": FEW, "seed": seed}
+
+    def overtaken(*_: object) -> dict[str, int]:
+        home.mkdir()
+        shutil.copy(root / "toy_world.json", home)
+        return {}
+
+    monkeypatch.setattr(world_module, "_write_sets", overtaken)
+    if seed == SEED:
+        assert world_module.write(home, **numbers) == world_module.read_manifest(root)
+    else:
+        with pytest.raises(ValueError, match="data holds another toy world: seed 3"):
+            world_module.write(home, **numbers)
+    assert list(tmp_path.iterdir()) == [home]
+    wanted = Manifest(1, 2, 3, 4, 5, "", {})
+
+    def part(_: Path) -> dict[str, int]:
+        (home / "part.json").write_text(json.dumps(asdict(wanted)))
+        return {}
+
+    assert Beside("part", "part.json", ["a"]).write(home, wanted, part) == wanted
 
 
 def test_a_folder_with_other_content_is_refused(tmp_path: Path) -> None:
