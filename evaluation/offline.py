@@ -15,7 +15,7 @@ import argparse
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -30,13 +30,13 @@ from seglm.evaluation.asking.predict import decoded, truth_of
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.asking.shown import picture_of, strip_of
 from seglm.evaluation.asking.summary import check_convention, summary
-from seglm.evaluation.asking.written import read_written
+from seglm.evaluation.asking.written import read_written, what_to_do
 from seglm.evaluation.scores.expressions import Asked
 from seglm.evaluation.scores.files import MASKS, SAID, read_mask, read_said
 from seglm.evaluation.scores.iou import count
 from seglm.evaluation.scores.origin import ORIGIN, read_origin
 from seglm.evaluation.scores.report import SCORES, Shown, write_report
-from seglm.evaluation.scores.results import Convention, Made, Result, Said, Scores, line_of
+from seglm.evaluation.scores.results import Convention, Made, Result, Said, Scores, line_of, told_missing
 from seglm.evaluation.scores.video_files import Predictions
 from seglm.model.recipe import Protocol
 from seglm.utils.answers import Answer, Spoken
@@ -64,7 +64,7 @@ def score_folder(
     masks nothing else is taken, because nothing is known of what was said. convention: None takes the benchmark's.
     missing_is_empty: an expression without a prediction is an empty mask; else it is an error. processes: that share the videos,
     see `in_processes`.
-    Raises ValueError that counts and names missing predictions, or names a mask of another size.
+    Raises ValueError that counts and names missing predictions (of everything in any case), or names a mask of another size.
     """
     if protocol is not None and not _is_ours(predictions):
         raise ValueError(
@@ -86,11 +86,11 @@ def score_folder(
         scored = _videos(predictions, selection, missing_is_empty=missing_is_empty, processes=processes)
     else:
         scored = _pictures(predictions, selection)
-    if scored.missing and not missing_is_empty:
+    missing = len(scored.missing)
+    if missing and (missing == scored.num_asked or not missing_is_empty):
         raise ValueError(
-            f"{predictions}: no prediction for {len(scored.missing)} of {scored.num_asked} expressions, first "
-            f"{scored.missing[0]}{scored.hint}; run inference on the same benchmark, or pass --missing empty to count them as "
-            "empty masks"
+            f"{predictions}: no prediction for {missing} of {scored.num_asked} expressions, first {scored.missing[0]}"
+            f"{scored.hint}; " + what_to_do(missing, scored.num_asked)
         )
     made: Made = protocol or (origin.protocol if origin else "generate")
     if scored.is_foreign or not _is_ours(predictions):
@@ -105,6 +105,9 @@ def score_folder(
         asked=scored.asked,
         processes=processes,
     )
+    if scored.missing:
+        told = told_missing(scored.missing, scored.num_asked, "count as empty masks")
+        scores = replace(scores, missing=told)
     scores = origin.mark(scores) if origin else scores
     out_dir.mkdir(parents=True, exist_ok=True)
     write_report(out_dir, scores, scored.results, shown=scored.shown)

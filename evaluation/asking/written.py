@@ -15,7 +15,7 @@ from seglm.evaluation.asking.renamed import renamed
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.expressions import Asked, track
 from seglm.evaluation.scores.files import MASKS, SAID, read_said
-from seglm.evaluation.scores.results import Result, Said, line_of
+from seglm.evaluation.scores.results import Result, Said, line_of, told_missing
 from seglm.evaluation.scores.video_files import Mask, Predictions, count_frames, open_predictions
 from seglm.evaluation.scores.video_predictions import expression_folder
 from seglm.utils.answers import Answer, Spoken
@@ -43,11 +43,10 @@ def read_written(
     """Scores what lies in a place: our own folder with predictions.csv, or whatever `open_predictions` opens.
 
     missing_is_empty: an expression without a prediction has no result, else it is an error. processes: see `in_processes`.
-    Raises ValueError that counts and names missing expressions, ValueError or FileNotFoundError that names the frame or the file.
+    Raises ValueError as `see_missing`, ValueError or FileNotFoundError that names the frame or the file.
     """
     predictions = opened(place, selection)
-    if not missing_is_empty:
-        check_all_there(selection, predictions)
+    see_missing(selection, predictions, missing_is_empty=missing_is_empty)
     is_own = (place / SAID).is_file()
     said = read_said(place / SAID) if is_own else []
     lines = {line.file: line for line in said}
@@ -70,18 +69,30 @@ def opened(place: Path, selection: Selection) -> Predictions:
     return renamed(open_predictions(own), selection)
 
 
-def check_all_there(selection: Selection, predictions: Predictions) -> None:
-    """Raises ValueError that counts and names the expressions without a prediction."""
+def see_missing(selection: Selection, predictions: Predictions, *, missing_is_empty: bool) -> str:
+    """The line about expressions without a prediction, see `told_missing`.
+
+    Raises ValueError that counts and names them unless `missing_is_empty`, and in any case if no expression has one.
+    """
     asked = [
         asked_of(sample, target)
         for sample in map(selection.sample, range(len(selection)))
         for target in sample.targets
     ]
-    if missing := [str(one) for one in asked if not predictions.has(one)]:
+    missing = [str(one) for one in asked if not predictions.has(one)]
+    if missing and (len(missing) == len(asked) or not missing_is_empty):
         raise ValueError(
-            f"no prediction for {len(missing)} of {len(asked)} expressions of {selection.name}: {some_of(missing)}; run "
-            "inference on the same benchmark, or pass --missing empty to take empty masks for them"
+            f"no prediction for {len(missing)} of {len(asked)} expressions of {selection.name}: {some_of(missing)}; "
+            + what_to_do(len(missing), len(asked))
         )
+    return told_missing(missing, len(asked), "count as empty masks")
+
+
+def what_to_do(missing: int, asked: int) -> str:
+    """The end of a message about expressions without a prediction: where all are without, nothing is to be scored."""
+    if missing == asked:
+        return "are these predictions of another benchmark, or called otherwise?"
+    return "run inference on the same benchmark, or pass --missing empty to count them as empty masks"
 
 
 def masks_of(sample: Sample, target: Target, predictions: Predictions) -> Iterator[Mask]:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from seglm.evaluation.asking.follow import asked_of, scored_frames
 from seglm.evaluation.asking.predict import truth_of
 from seglm.evaluation.asking.selection import Selection
-from seglm.evaluation.asking.written import check_all_there, opened
+from seglm.evaluation.asking.written import opened, see_missing
 from seglm.evaluation.scores.regions import count_frame
 from seglm.evaluation.scores.video_files import Predictions
 from seglm.model.frame_ious import Row
@@ -29,7 +29,7 @@ def rows_of(
     Raises ValueError that counts and names the expressions without a prediction, or names a frame.
     """
     predictions = opened(place, selection)
-    check_all_there(selection, predictions)
+    see_missing(selection, predictions, missing_is_empty=False)
     videos = in_processes(_Counter(selection, predictions), range(len(selection)), processes=processes)
     for video in tqdm(videos, total=len(selection), desc=selection.name, unit="video", dynamic_ncols=True):
         yield from video

@@ -99,6 +99,8 @@ class Scores:
     all: Score
     kinds: Mapping[str, Score]
     """the same, for the expressions of each kind"""
+    missing: str = ""
+    """how many expressions had no prediction, and as what they count; empty where all had one"""
     upstream: str = ""
     """the numbers as the convention's own program prints them; empty where it has no line of its own"""
     leak: str = ""
@@ -208,11 +210,6 @@ def _of_videos(
         "ref_sav": partial(revos.overall, types=(LONG, SHORT)),
     }
     score = tally(everything, by_type.get(convention, plain))
-    missing = (
-        f"{len(score.missing)} without a prediction: {', '.join(score.missing[:LISTED])}"
-        if score.missing
-        else ""
-    )
     return Scores(
         benchmark=benchmark,
         protocol=protocol,
@@ -222,7 +219,20 @@ def _of_videos(
             kind: tally([one for one in everything if one.kind == own], plain)
             for kind, own in _kinds([one.kind for one in everything]).items()
         },
-        upstream=missing,
+        missing=told_missing(
+            score.missing, len(everything), "are left out" if convention == "found" else "score 0"
+        ),
+    )
+
+
+def told_missing(missing: Sequence[str], asked: int, counted: str) -> str:
+    """The line about expressions without a prediction; empty if all have one. counted: as what they count."""
+    if not missing:
+        return ""
+    more = ", ..." if len(missing) > LISTED else ""
+    return (
+        f"{len(missing)} of {asked} expressions had no prediction and {counted}: "
+        f"{', '.join(missing[:LISTED])}{more}"
     )
 
 
@@ -285,6 +295,7 @@ def _text(scores: Scores) -> str:
         "",
         f"Convention: {scores.convention}.",
         *(part for note in notes(scores.weights, scores.fingerprint, scores.leak) for part in ("", note)),
+        *(["", f"{scores.missing}."] if scores.missing else []),
         *(["", scores.upstream] if scores.upstream else []),
     ]
     return "\n".join(lines)

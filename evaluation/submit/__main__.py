@@ -19,6 +19,7 @@ from seglm.dataset.sources import describe
 from seglm.dataset.toy.write_videos import read_video_manifest
 from seglm.evaluation.asking.benchmark import Benchmark, benchmark
 from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.written import see_missing
 from seglm.evaluation.scores.video_files import open_predictions
 from seglm.evaluation.submit import of_lvvis
 from seglm.evaluation.submit.check import check_zip
@@ -59,12 +60,13 @@ def _made(given: argparse.Namespace, selection: Selection) -> str:
     check_writable(file.parent, "--zip")
     file.parent.mkdir(parents=True, exist_ok=True)
     missing_is_empty = given.missing == "empty"
+    predictions = open_predictions(given.predictions)
+    missing = see_missing(selection, predictions, missing_is_empty=missing_is_empty)
     if _name(selection) == LVVIS:
         of_lvvis.make(file, selection, given.predictions, missing_is_empty=missing_is_empty)
     else:
-        predictions = open_predictions(given.predictions)
         make_zip(file, FORMS[_name(selection)], selection, predictions, missing_is_empty=missing_is_empty)
-    return _checked(file, selection)
+    return "; ".join([_checked(file, selection), *([missing] if missing else [])])
 
 
 def _checked(file: Path, selection: Selection) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from seglm.evaluation.asking.selection import Selection
-from seglm.evaluation.asking.written import check_all_there, masks_of
+from seglm.evaluation.asking.written import masks_of, see_missing
 from seglm.evaluation.scores.video_files import Predictions
 from seglm.evaluation.submit.forms import Folder, Form
 from seglm.utils.atomic import NEW
@@ -33,8 +33,7 @@ def make_zip(
     Raises ValueError that counts and names the expressions without a prediction, or a mask of another size; FileNotFoundError
     for a frame of one that is there.
     """
-    if not missing_is_empty:
-        check_all_there(selection, predictions)
+    see_missing(selection, predictions, missing_is_empty=missing_is_empty)
     count = 0
     folders = ((sample, folder) for sample in _samples(selection) for folder in form.folders(sample))
     with fresh_zip(file) as archive:

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from seglm.evaluation.asking.annotators import Annotators, check_official, of_each_annotator
 from seglm.evaluation.asking.selection import Selection
-from seglm.evaluation.asking.written import check_all_there
+from seglm.evaluation.asking.written import see_missing
 from seglm.evaluation.scores import davis, ref_davis17
 from seglm.evaluation.scores.video_files import Predictions
 from seglm.evaluation.submit.table import percent, table
@@ -28,8 +28,7 @@ def score(
     """
     check_official(selection)
     work, count = Annotators(selection, predictions), len(selection)
-    if not work.is_merged and not missing_is_empty:
-        check_all_there(selection, predictions)
+    missing = "" if work.is_merged else see_missing(selection, predictions, missing_is_empty=missing_is_empty)
     videos = in_processes(work, range(count), processes=processes)
     of_each = of_each_annotator(
         list(tqdm(videos, total=count, desc=selection.name, unit="video", dynamic_ncols=True))
@@ -37,7 +36,8 @@ def score(
     rows = {f"annotator {number}": _row(one) for number, one in enumerate(of_each)}
     rows["mean"] = _row(ref_davis17.score(of_each))
     columns = ["objects", "J&F", *(f"{kind} {name}" for kind in "JF" for name in ("mean", "recall", "decay"))]
-    return table(f"{selection.name}, official protocol", columns, rows, ref_davis17.CONVENTIONS["official"])
+    told = table(f"{selection.name}, official protocol", columns, rows, ref_davis17.CONVENTIONS["official"])
+    return f"{told}\n\n{missing}." if missing else told
 
 
 def _row(one: davis.Score) -> Sequence[str]:

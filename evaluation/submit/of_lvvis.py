@@ -26,7 +26,7 @@ from seglm.dataset.readers.files import read_json
 from seglm.dataset.readers.stills import Stills
 from seglm.evaluation.asking.follow import asked_of
 from seglm.evaluation.asking.selection import Selection
-from seglm.evaluation.asking.written import check_all_there, masks_of
+from seglm.evaluation.asking.written import masks_of, see_missing
 from seglm.evaluation.scores import lvvis
 from seglm.evaluation.scores.files import SAID, read_said
 from seglm.evaluation.scores.video_files import Predictions, open_predictions
@@ -70,7 +70,7 @@ def make(file: Path, selection: Selection, place: Path, *, missing_is_empty: boo
 
     Raises ValueError that counts and names expressions without a prediction.
     """
-    results = _results_of(selection, place, _instances(selection), missing_is_empty=missing_is_empty)
+    results, _ = _results_of(selection, place, _instances(selection), missing_is_empty=missing_is_empty)
     with fresh_zip(file) as archive:
         add(archive, RESULTS, json.dumps(results).encode())
     return len(results)
@@ -94,11 +94,12 @@ def score(selection: Selection, place: Path, *, missing_is_empty: bool = False) 
     Raises ValueError as `make` and `validate`.
     """
     instances = _instances(selection)
-    results = read_results(place)
+    results, missing = read_results(place), ""
     if results is None:
-        results = _results_of(selection, place, instances, missing_is_empty=missing_is_empty)
+        results, missing = _results_of(selection, place, instances, missing_is_empty=missing_is_empty)
     _check(results, instances, str(place))
-    return _scored(results, instances, selection.name)
+    told = _scored(results, instances, selection.name)
+    return f"{told}\n\n{missing}." if missing else told
 
 
 def read_results(place: Path) -> list[Any] | None:
@@ -137,11 +138,11 @@ def _instances(selection: Selection) -> Instances:
 
 def _results_of(
     selection: Selection, place: Path, instances: Instances, *, missing_is_empty: bool
-) -> list[Entry]:
+) -> tuple[list[Entry], str]:
+    """The predictions, and what `see_missing` says."""
     predictions = open_predictions(place)
-    if not missing_is_empty:
-        check_all_there(selection, predictions)
-    return list(_entries(selection, predictions, instances, _sureness(place)))
+    missing = see_missing(selection, predictions, missing_is_empty=missing_is_empty)
+    return list(_entries(selection, predictions, instances, _sureness(place))), missing
 
 
 def _entries(

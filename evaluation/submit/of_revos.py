@@ -19,9 +19,10 @@ from seglm.dataset.readers.stills import Stills
 from seglm.dataset.readers.video_records import ReadVideo
 from seglm.evaluation.asking.follow import asked_of
 from seglm.evaluation.asking.selection import Selection
-from seglm.evaluation.asking.written import check_all_there, masks_of
+from seglm.evaluation.asking.written import masks_of, see_missing
 from seglm.evaluation.scores import revos
 from seglm.evaluation.scores.expressions import Asked
+from seglm.evaluation.scores.results import told_missing
 from seglm.evaluation.scores.video_files import Predictions
 from seglm.evaluation.scores.video_predictions import video_name
 from seglm.evaluation.submit.table import NOTHING, percent, table
@@ -45,8 +46,7 @@ def score(
     processes: see `in_processes`.
     Raises ValueError that counts and names those, unless `missing_is_empty`; FileNotFoundError for a missing frame.
     """
-    if not missing_is_empty:
-        check_all_there(selection, predictions)
+    see_missing(selection, predictions, missing_is_empty=missing_is_empty)
     source, count = selection.source, len(selection)
     assert isinstance(source, Stills)
     file = source.root / FOREGROUND
@@ -59,7 +59,10 @@ def score(
     bar = tqdm(videos, total=count, desc=selection.name, unit="video", dynamic_ncols=True)
     each = [one for video in bar for one in video]
     tracks = [found for _, found in each if found is not None]
-    return _table(selection.name, revos.score(tracks, [asked for asked, _ in each]))
+    asked = [one for one, _ in each]
+    found = revos.score(tracks, asked)
+    missing = told_missing(found.missing, len(asked), "score 0")
+    return _table(selection.name, found) + (f"\n\n{missing}." if missing else "")
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,7 @@ def _table(name: str, found: revos.Score) -> str:
         )
     }
     rates = f"N-acc {percent(found.n_acc)} of {found.num_empty}, T-acc {percent(found.t_acc)} of {found.n} expressions"
-    missing = f"; {len(found.missing)} without a prediction" if found.missing else ""
-    return f"{table(name, columns, rows, revos.CONVENTION)}\n\n{rates}{missing}"
+    return f"{table(name, columns, rows, revos.CONVENTION)}\n\n{rates}"
 
 
 def _areas(foreground: Mapping[str, Any], sample: Sample, file: Path) -> Sequence[int]:

@@ -147,6 +147,8 @@ def test_what_is_scored_later_is_still_forced_and_training_data_and_of_these_wei
         ValueError, match=r"--protocol generate: the answers in .* are forced, says origin\.json"
     ):
         score_folder(ours, selection, BENCHMARK, out_dir=tmp_path / "out", protocol="generate")
+    target = selection.sample(0).targets[0]
+    write_mask(ours / "masks" / f"{target.key}.png", target.masks([0])[0])
     foreign = score_folder(
         ours / "masks", selection, BENCHMARK, out_dir=tmp_path / "out", missing_is_empty=True
     )
@@ -183,6 +185,9 @@ def test_masks_of_another_program_are_scored_by_their_names(recipe: Recipe, tmp_
         score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out")
     less = score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out", missing_is_empty=True)
     assert less.all.giou == pytest.approx(0.75, abs=1e-4)
+    told = "1 of 4 expressions had no prediction and count as empty masks: ReasonSeg|val/001 11"
+    assert told == less.missing == read_scores(tmp_path / "out").missing
+    assert told in str(less) and told in (tmp_path / "out/scores.md").read_text()
 
 
 class Counted(FakeSource):
@@ -255,8 +260,14 @@ def test_a_folder_without_a_mask_is_said_to_hold_none(tmp_path: Path) -> None:
                 tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out", missing_is_empty=missing_is_empty
             )
     write_mask(tmp_path / "other.png", np.zeros((5, 5), dtype=np.bool_))
-    with pytest.raises(ValueError, match=r"2 of 2 expressions, first .* \(looked for: 0\.png\)"):
-        score_folder(tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out")
+    for missing_is_empty in (False, True):
+        with pytest.raises(
+            ValueError, match=r"2 of 2 expressions, first .* \(looked for: 0\.png\); are these predictions of"
+        ):
+            score_folder(
+                tmp_path, selection, BENCHMARK, out_dir=tmp_path / "out", missing_is_empty=missing_is_empty
+            )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_report_goes_to_no_folder_of_another_program_and_replaces_none_unasked(

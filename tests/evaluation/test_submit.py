@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -127,7 +128,9 @@ def test_a_missing_prediction_stops_it_or_is_handed_in_empty(
     files = make(root, spec, tmp_path / "some", tmp_path / "a.zip", "--missing", "empty")
     own = [data for file, data in files.items() if file.startswith(f"{name}/")]
     assert own and not any(np.asarray(Image.open(io.BytesIO(data))).any() for data in own)
-    assert f"a.zip: {len(files)} masks for" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"a.zip: {len(files)} masks for" in said
+    assert re.search(rf"; 1 of \d+ expressions had no prediction and count as empty masks: {name}$", said)
 
 
 def test_a_run_that_was_cut_short_leaves_no_zip(root: Path, truths: dict[str, Path], tmp_path: Path) -> None:

@@ -165,7 +165,14 @@ def test_a_missing_prediction_stops_or_counts_as_the_convention_says(recipe: Rec
     assert isinstance(every.all, expressions.Score) and isinstance(found.all, expressions.Score)
     assert every.all.missing == found.all.missing == ("shelf/1/0", "shelf/1/1", "shelf/1/2")
     assert every.all.jf < found.all.jf and every.all.jf == pytest.approx(found.all.jf * 6 / 9)
-    assert "3 without a prediction: shelf/1/0, shelf/1/1, shelf/1/2" in str(every) and whole.upstream == ""
+    names = "shelf/1/0, shelf/1/1, shelf/1/2"
+    assert every.missing == f"3 of 9 expressions had no prediction and score 0: {names}"
+    assert found.missing == f"3 of 9 expressions had no prediction and are left out: {names}"
+    assert every.missing in str(every) and whole.missing == ""
+    shutil.rmtree(tmp_path / "masks")
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(ValueError, match="no prediction for 9 of 9 expressions .* are these predictions of"):
+        score_folder(tmp_path, selection, VIDEO, out_dir=tmp_path, missing_is_empty=True)
 
 
 def test_one_frame_less_is_no_missing_prediction(recipe: Recipe, tmp_path: Path) -> None:
