@@ -3,8 +3,8 @@
     python -m benchmarks.index
 
 A file in MeViS' layout is written, and opened by two processes, one after the other: the first reads it and keeps the index, the
-second finds that. Prints for each when the benchmark is open and when it has given one sample from its middle, and by how much the
-resident memory grew; beside it what reading the JSON alone takes.
+second finds that. Prints for each when the benchmark is open and when it has given one sample from its middle, and by how much
+its resident memory grew; beside it what reading the JSON alone takes.
 """
 
 from __future__ import annotations
