@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seglm.evaluation.asking.benchmark import benchmark
 from tests.house.checkout import copy_checkout
 from tests.house.documented import ALL, NEEDS, Command
 from tests.house.tree import ROOT
@@ -166,9 +167,11 @@ class Place:
                 link.symlink_to(folder)
 
     def foreign(self, name: str) -> None:
-        """One mask of another program; the lines that score it count the others as empty."""
+        """A mask of another program for the first expression of each; the lines that score them count the others as empty."""
         (self.root / name).mkdir(exist_ok=True)
-        Image.new("L", (8, 8)).save(self.root / name / "0.png")
+        for spec in ("ReasonSeg|test", "refcoco|unc|testB", "grefcoco|unc|testA"):
+            sample = benchmark(spec).open(self.root / "dataset").sample(0)
+            Image.new("L", sample.size[::-1]).save(self.root / name / f"{sample.targets[0].key}.png")
 
     def my_data(self) -> None:
         """docs/own_data.md as it stands: its folders, its JSON."""
