@@ -128,9 +128,8 @@ def described(recipe: Recipe, base: Checkpoint, trained: Trained, built: Built) 
 
 def check_rank(recipe: Recipe, trained: Trained) -> None:
     """Raises WeightsError if the adapters have another rank than the recipe."""
-    if trained.lora_rank != max(
-        0, recipe.trainable.lora.r
-    ):  # below 0 the LLM was trained in full, without adapters
+    # Below 0 the LLM was trained in full, without adapters.
+    if trained.lora_rank != max(0, recipe.trainable.lora.r):
         raise WeightsError(
             f"{trained.source}: adapters of rank {trained.lora_rank}, the recipe has rank {recipe.trainable.lora.r}; "
             f"give --lora_r {trained.lora_rank} with the --lora_alpha of the training"

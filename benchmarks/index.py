@@ -20,7 +20,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.measure import ROOT
+from benchmarks.measure import ROOT, resident
 
 SPEC = "mevis|valid"
 FRAMES = ("00000", "00001")
@@ -56,12 +56,7 @@ def opened(root: Path) -> None:
     sample = selection.sample(count // 2)
     sampled = time.perf_counter()
     assert sample.num_frames == len(FRAMES), sample
-    print(json.dumps([ready - began, sampled - began, resident() - before]))
-
-
-def resident() -> float:
-    """MiB of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    print(json.dumps([ready - began, sampled - began, (resident() - before) / 2**20]))
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,11 @@ def ratios(before: Sequence[float], after: Sequence[float]) -> str:
     """How many times faster: the median over repeats, and the least and the largest."""
     found = [one / other for one, other in zip(before, after, strict=True)]
     return f"x{statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f})"
+
+
+def resident() -> int:
+    """Bytes of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def peak_mebibytes() -> float:

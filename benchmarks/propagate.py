@@ -12,18 +12,16 @@ is read after the first thousand and at the end.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.measure import in_turn
+from benchmarks.measure import in_turn, resident
 from seglm.model.decoders.sam2 import Sam2Decoder
 from seglm.model.decoders.sam2_dims import Sam2Dims
 from seglm.model.decoders.sam2_propagate import BySam2, carry, encode_whole
@@ -97,11 +95,6 @@ def shared(decoder: Sam2Decoder, video: Video, masks: NDArray[np.bool_]) -> NDAr
         for _ in walk:
             pass
     return masks[:0]
-
-
-def resident() -> int:
-    """Bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def growth(decoder: Sam2Decoder, length: int) -> tuple[float, float]:

@@ -326,11 +326,14 @@ class Recipe:
         if not self.trainable.full and not self.trainable.lora.r:
             raise ValueError("trainable: nothing is trained with trainable.full empty and --lora_r 0")
         for seen_by in ("decoder.image_encoder", *(() if self.backbone.trains_tower else ("vision",))):
-            over = [path for path in self.trainable.full if f"{seen_by}.".startswith(f"{path}.")]
-            within = [path for path in self.trainable.full if path.startswith(f"{seen_by}.")]
-            if (over or within) and seen_by not in self.trainable.frozen:
+            nested = [
+                path
+                for path in self.trainable.full
+                if f"{seen_by}.".startswith(f"{path}.") or path.startswith(f"{seen_by}.")
+            ]
+            if nested and seen_by not in self.trainable.frozen:
                 raise ValueError(
-                    f"trainable.full: of {(over or within)[0]} something would be trained without a gradient, as pictures are "
+                    f"trainable.full: of {nested[0]} something would be trained without a gradient, as pictures are "
                     f"encoded without one; take it out, or add trainable.frozen+={seen_by}"
                 )
         decoder_alone = all(path.startswith("decoder.") for path in self.trainable.full)

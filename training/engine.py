@@ -73,9 +73,8 @@ class Engine:
         self.trained = {name: tuple(p.shape) for name, p in module.named_parameters() if p.requires_grad}
         self.frozen = frozen_fingerprint(module)
         self.phase = "start"
-        module.to(
-            world.device
-        ).train()  # a model is built and loaded in eval mode, without dropout and checkpointing
+        # A model is built and loaded in eval mode, in which neither dropout nor checkpointing acts.
+        module.to(world.device).train()
         waits = settings.decoder_waits > 0
         self.waiting = {name for name in self.trained if waits and name.startswith(DECODER)}
         """of the trained weights, those that stay as they are in the first steps; also where there are none, because a run that

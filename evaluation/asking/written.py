@@ -14,7 +14,7 @@ from seglm.evaluation.asking.predict import truth_of
 from seglm.evaluation.asking.renamed import renamed
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.scores.expressions import Asked, track
-from seglm.evaluation.scores.files import MASKS, SAID, read_said
+from seglm.evaluation.scores.files import MASKS, SAID, each_once, read_said
 from seglm.evaluation.scores.results import Result, Said, line_of, told_missing
 from seglm.evaluation.scores.video_files import Mask, Predictions, count_frames, open_predictions
 from seglm.evaluation.scores.video_predictions import expression_folder
@@ -49,9 +49,9 @@ def read_written(
     see_missing(selection, predictions, missing_is_empty=missing_is_empty)
     is_own = (place / SAID).is_file()
     said = read_said(place / SAID) if is_own else []
-    lines = {line.file: line for line in said}
-    if twice := [line.file for line in said if lines[line.file] != line]:
-        raise ValueError(f"{place / SAID}: two lines are about {twice[0]}; keep one of them")
+    lines = each_once(
+        ((line.file, line) for line in said), f"{place / SAID}: two lines are about", "keep one of them"
+    )
     videos = in_processes(_Scorer(selection, predictions, lines), range(len(selection)), processes=processes)
     bar = tqdm(videos, total=len(selection), desc=selection.name, unit="video", dynamic_ncols=True)
     each = [one for video in bar for one in video]

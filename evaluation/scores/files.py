@@ -22,9 +22,8 @@ from seglm.utils.encoding import read_text
 
 T = TypeVar("T")
 
-LONGEST = (
-    2**31 - 1
-)  # characters of a field; by itself Python reads 131,072, and what is said to the frames of a video is one
+LONGEST = 2**31 - 1
+"""characters of a field; by itself Python reads 131,072, and what is said to the frames of a video is one"""
 MASKS, SAID = "masks", "predictions.csv"
 STATUSES: Sequence[str] = get_args(Status)
 BOOLEANS = (str(True), str(False))
@@ -82,6 +81,17 @@ def read_lines(path: Path, columns: Sequence[str], make: Callable[[Mapping[str, 
         return [make(_whole(row, len(names))) for row in reader]
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def each_once(
+    pairs: Iterable[tuple[str, T]], told: str, keep: str = "keep the one that is meant"
+) -> dict[str, T]:
+    """The value of each key. Raises ValueError, which begins as `told` and ends with `keep`, for two that differ."""
+    every = list(pairs)
+    found = dict(every)
+    if twice := [key for key, value in every if found[key] != value]:
+        raise ValueError(f"{told} {twice[0]}; {keep}")
+    return found
 
 
 def write_results(path: Path, results: Sequence[Result]) -> None:

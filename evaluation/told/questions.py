@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from seglm.evaluation.asking.ask import ask as ask_model
 from seglm.evaluation.scores.answers import Asked, Score, by_kind
 from seglm.evaluation.scores.answers import score as score_answers
-from seglm.evaluation.scores.files import read_lines
+from seglm.evaluation.scores.files import each_once, read_lines
 from seglm.evaluation.scores.grounded import Likeness
 from seglm.evaluation.told.captions import Chosen
 from seglm.utils.types import Sample
@@ -48,9 +48,7 @@ def score(chosen: Chosen, place: Path, alike: Likeness) -> Mapping[str, Score]:
     """
     file = place / FILE if place.is_dir() else place
     rows = read_lines(file, FIELDS, dict)
-    lines = {line["key"]: line for line in rows}
-    if twice := [line["key"] for line in rows if lines[line["key"]] != line]:
-        raise ValueError(f"{file}: two lines answer {twice[0]}; keep the one that is meant")
+    lines = each_once(((line["key"], line) for line in rows), f"{file}: two lines answer")
     asked = list(_asked(chosen))
     if missing := [one.key for one in asked if one.key not in lines]:
         raise ValueError(f"{file}: no answer to {len(missing)} of {len(asked)} questions, first {missing[0]}")

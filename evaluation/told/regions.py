@@ -15,6 +15,7 @@ from seglm.dataset.fields import take
 from seglm.dataset.readers.files import read_json
 from seglm.evaluation.asking.ask import ask as ask_model
 from seglm.evaluation.scores.captions import cider, meteor
+from seglm.evaluation.scores.files import each_once
 from seglm.evaluation.scores.grounded import Likeness
 from seglm.evaluation.told.captions import TAG, Chosen
 from seglm.utils.types import Sample
@@ -66,9 +67,7 @@ def score(chosen: Chosen, place: Path, alike: Likeness) -> Mapping[str, Score]:
     content = read_json(file, "regions")
     with blamed("regions", file):
         rows = [(str(take(one, "image_id", str, int)), take(one, "caption", str)) for one in content]
-    told = dict(rows)
-    if twice := [key for key, caption in rows if told[key] != caption]:
-        raise ValueError(f"{file}: two captions of {twice[0]}; keep the one that is meant")
+    told = each_once(rows, f"{file}: two captions of")
     asked = [one for sample in chosen for one in _alone(sample)]
     # Sa2VA's file calls a region as the data set does, ours by the sample's key, too, which numbers in each picture need.
     own = [sample.regions[0].key for _, sample in asked]
