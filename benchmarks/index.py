@@ -16,11 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from benchmarks.measure import ROOT, resident
+from seglm.utils.flags import Parser
 
 SPEC = "mevis|valid"
 FRAMES = ("00000", "00001")
@@ -59,14 +61,16 @@ def opened(root: Path) -> None:
     print(json.dumps([ready - began, sampled - began, (resident() - before) / 2**20]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = Parser(
+        prog="python -m benchmarks.index",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--videos", type=int, default=100_000)
     parser.add_argument("--expressions", type=int, default=10, help="of each video")
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)  # of a process that opens it
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.root:
         opened(given.root)
         return
