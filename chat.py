@@ -35,7 +35,7 @@ from seglm.evaluation.propagate.anchors import asking_anchors
 from seglm.evaluation.propagate.answers import Propagation, carried
 from seglm.evaluation.propagate.choice import add_flags, check_flags, propagation
 from seglm.model.precision import PRECISIONS
-from seglm.model.recipe import Lora
+from seglm.model.settings import Lora
 from seglm.utils.command import command
 from seglm.utils.command import said as in_words
 from seglm.utils.encoding import check_text

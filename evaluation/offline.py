@@ -38,7 +38,7 @@ from seglm.evaluation.scores.origin import ORIGIN, read_origin
 from seglm.evaluation.scores.report import SCORES, Shown, write_report
 from seglm.evaluation.scores.results import Convention, Made, Result, Said, Scores, line_of, told_missing
 from seglm.evaluation.scores.video_files import Predictions
-from seglm.model.recipe import Protocol
+from seglm.model.settings import Protocol
 from seglm.utils.answers import Answer, Spoken
 from seglm.utils.command import command
 from seglm.utils.flags import Parser

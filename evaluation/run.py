@@ -32,7 +32,8 @@ from seglm.evaluation.scores.files import SAID
 from seglm.evaluation.scores.origin import Origin
 from seglm.evaluation.scores.report import SCORES
 from seglm.evaluation.scores.results import Convention
-from seglm.model.recipe import Protocol, Recipe
+from seglm.model.recipe import Recipe
+from seglm.model.settings import Protocol
 from seglm.utils import dist
 from seglm.utils.command import command
 from seglm.utils.config import to_json

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn.attention.flex_attention import BlockMask
 
-    from seglm.model.recipe import Engine
+    from seglm.model.settings import Engine
 
 
 IMPLEMENTATION = {"flex": "flex_attention"}

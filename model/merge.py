@@ -19,12 +19,13 @@ from torch import Tensor
 from seglm.model import probe
 from seglm.model.build import Built, assemble
 from seglm.model.names import names
-from seglm.model.recipe import Lora, Recipe
+from seglm.model.recipe import Recipe
 from seglm.model.released.errors import WeightsError
 from seglm.model.released.folder import recipe_of, write_folder
 from seglm.model.released.lisa_export import write_lisa
 from seglm.model.released.sa2va import write_sa2va
 from seglm.model.segmenter import Segmenter
+from seglm.model.settings import Lora
 from seglm.utils import lock
 
 log = logging.getLogger(__name__)

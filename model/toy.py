@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from seglm.model.project import TwoLayers
-from seglm.model.recipe import Optim, Recipe, Schedule
+from seglm.model.recipe import Recipe
+from seglm.model.settings import Optim, Schedule
 
 BASES = Path(__file__).resolve().parents[1] / "bases"
 WAITS, JOINS = 0.25, 0.4

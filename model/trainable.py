@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from seglm.model.names import canonical
-from seglm.model.recipe import Lora, Trainable
+from seglm.model.settings import Lora, Trainable
 
 if TYPE_CHECKING:
     from torch import nn

@@ -18,8 +18,9 @@ from seglm.dataset.mixture import Mixture, Order, Passes
 from seglm.dataset.pipeline import Source, TrainingSet
 from seglm.dataset.sources import check_families, check_names, open_sources, top_folders
 from seglm.model.build import Built
-from seglm.model.recipe import Data, Recipe
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
+from seglm.model.settings import Data
 from seglm.training import forecast, optim
 from seglm.training.plan import Plan
 from seglm.training.sampler import Feed

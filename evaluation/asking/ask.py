@@ -16,7 +16,8 @@ from seglm.dataset.pipeline import example, shown, truth
 from seglm.evaluation.asking.sight import SEEN, Seeing, Sight
 from seglm.evaluation.asking.turns import Answered, Seat, Walk, lots, told
 from seglm.evaluation.asking.walks import evaluating, walked
-from seglm.model.recipe import Protocol, Recipe
+from seglm.model.recipe import Recipe
+from seglm.model.settings import Protocol
 from seglm.utils.answers import Answer, Drawn, Spoken, Status, status_of
 from seglm.utils.types import Clip, Dialogue, Example, Sample, Script, Slot, Turn, Window
 

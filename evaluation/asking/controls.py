@@ -22,7 +22,8 @@ from seglm.evaluation.asking.ask import Asker
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.asking.things import Objects, known_truth, no_mask
 from seglm.model.decoders.base import TakesBoxes, restore
-from seglm.model.recipe import Pixels, Recipe
+from seglm.model.recipe import Recipe
+from seglm.model.settings import Pixels
 from seglm.utils.answers import Answer, Drawn, Spoken
 from seglm.utils.types import Sample
 

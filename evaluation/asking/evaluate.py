@@ -21,7 +21,8 @@ from seglm.evaluation.scores.origin import Origin, write_origin
 from seglm.evaluation.scores.report import write_report
 from seglm.evaluation.scores.results import Convention, Result, Scores
 from seglm.evaluation.scores.video_files import open_predictions
-from seglm.model.recipe import Protocol, Recipe
+from seglm.model.recipe import Recipe
+from seglm.model.settings import Protocol
 from seglm.utils import dist
 
 if TYPE_CHECKING:

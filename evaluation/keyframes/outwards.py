@@ -20,7 +20,8 @@ from seglm.evaluation.keyframes.file import KeyFrames
 from seglm.evaluation.propagate.anchors import asking_anchors
 from seglm.evaluation.propagate.answers import Propagation, propagated
 from seglm.evaluation.scores.video_predictions import video_name
-from seglm.model.recipe import Protocol, Recipe
+from seglm.model.recipe import Recipe
+from seglm.model.settings import Protocol
 from seglm.utils.answers import Answer, Drawn
 from seglm.utils.types import Sample
 

@@ -12,7 +12,7 @@ from functools import cache
 
 from seglm.evaluation.scores.results import Convention
 from seglm.model.precision import Precision
-from seglm.model.recipe import Protocol
+from seglm.model.settings import Protocol
 from seglm.utils.did_you_mean import unknown
 
 

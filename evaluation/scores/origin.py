@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from seglm.evaluation.scores.files import MASKS
 from seglm.evaluation.scores.results import Scores, notes
-from seglm.model.recipe import Protocol
+from seglm.model.settings import Protocol
 from seglm.utils.atomic import write_atomic
 from seglm.utils.encoding import read_json
 

@@ -14,7 +14,7 @@ from seglm.evaluation.scores import expressions, grefer, iou, ref_davis17, revos
 from seglm.evaluation.scores.columns import Score, columns
 from seglm.evaluation.scores.expressions import Asked, Track
 from seglm.evaluation.scores.iou import Counts
-from seglm.model.recipe import Protocol
+from seglm.model.settings import Protocol
 from seglm.utils.answers import Answer
 from seglm.utils.types import Sample, Target
 

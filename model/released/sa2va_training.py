@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from seglm.model.recipe import Lora
 from seglm.model.released.errors import WrongNames
 from seglm.model.released.internvl import ORIGINAL, OTHER_INTERNVL, parted
 from seglm.model.released.keymap import mapped
 from seglm.model.released.sa2va import TRAINED, apart
 from seglm.model.released.strict import listed
+from seglm.model.settings import Lora
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seglm.model.names import OF_TRAINING, canonical, is_canonical, names
-from seglm.model.recipe import Lora
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.config_keys import section
 from seglm.model.released.errors import WeightsError, WrongNames
@@ -22,6 +21,7 @@ from seglm.model.released.files import config_of, read_tensors
 from seglm.model.released.identify import manifest_of, refuse_adapter
 from seglm.model.released.lisa import lisa_names, lora_rank, unwrapped
 from seglm.model.released.strict import Report, listed, load_canonical
+from seglm.model.settings import Lora
 from seglm.utils.manifest import weights_entry
 from seglm.utils.portable import is_portable, read_portable
 

@@ -36,9 +36,10 @@ from seglm.model.decoders.two_branches import BRANCH, WITHOUT_GRADIENT, TwoBranc
 from seglm.model.decouple import Decoupled
 from seglm.model.phrases import PHRASE
 from seglm.model.point_terms import PointBce, PointTerm
-from seglm.model.recipe import Lora, Recipe, Schedule, Trainable
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.scripts import SEG, drawn_frames
+from seglm.model.settings import Lora, Schedule, Trainable
 from seglm.utils.types import Clip, Dialogue, Script, Slot, Turn
 
 BRANCH_SHARE = 0.5

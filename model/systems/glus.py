@@ -27,8 +27,9 @@ from seglm.model.backbones.llava import Llava
 from seglm.model.contrast import Contrast
 from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Sam2
 from seglm.model.decoders.sam2_memory import MemoryPolicy
-from seglm.model.recipe import SETS, Data, Evaluate, Recipe, Schedule, Token, Trainable
+from seglm.model.recipe import Recipe, Token
 from seglm.model.scripts import ANSWERS, SEG, conversation, drawn_frames, phrase_of
+from seglm.model.settings import SETS, Data, Evaluate, Schedule, Trainable
 from seglm.model.terms import Bce, Dice, Language
 from seglm.model.toy import BASES, SAM2_SIDE, toy_sized
 from seglm.model.walk import middles_of_parts, one_of_each_part

@@ -24,10 +24,11 @@ from dataclasses import replace
 import numpy as np
 
 from seglm.model.decoders.sam2 import Sam2
-from seglm.model.recipe import Recipe, Schedule, Token
+from seglm.model.recipe import Recipe, Token
 from seglm.model.recipes import recipe as named
 from seglm.model.score import Score, ScoreHead, term_of
 from seglm.model.scripts import SEG, conversation, phrase_of
+from seglm.model.settings import Schedule
 from seglm.model.terms import Language
 from seglm.model.walk import middles_of_parts, one_of_each_part, typed_once
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Piece, Script, Slot, Turn, Window

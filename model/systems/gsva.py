@@ -26,7 +26,7 @@ import numpy as np
 
 from seglm.model.backbones.llava import Llava
 from seglm.model.decoders.sam import Sam
-from seglm.model.recipe import SETS, Data, Evaluate, Lora, Recipe, Schedule, Token, Trainable
+from seglm.model.recipe import Recipe, Token
 from seglm.model.scripts import (
     ANSWERS,
     REASONSEG,
@@ -38,6 +38,7 @@ from seglm.model.scripts import (
     question_for,
     shown,
 )
+from seglm.model.settings import SETS, Data, Evaluate, Lora, Schedule, Trainable
 from seglm.model.terms import Bce, Dice, Language, MaskTerm
 from seglm.model.toy import toy_sized
 from seglm.utils.batch import Batch

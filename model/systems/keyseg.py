@@ -26,7 +26,7 @@ import numpy as np
 from seglm.model.backbones.llava import Llava
 from seglm.model.decoders.sam import Sam
 from seglm.model.key_fusion import KeyFusion, Keyword
-from seglm.model.recipe import SETS, Data, Evaluate, Recipe, Schedule, Token, Trainable
+from seglm.model.recipe import Recipe, Token
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.scripts import (
     ANSWERS,
@@ -39,6 +39,7 @@ from seglm.model.scripts import (
     question_for,
     shown,
 )
+from seglm.model.settings import SETS, Data, Evaluate, Schedule, Trainable
 from seglm.model.terms import Bce, Dice, Language
 from seglm.model.toy import toy_sized
 from seglm.utils.types import Clip, Dialogue, Piece, Script, Slot, Target, Turn

@@ -36,17 +36,9 @@ from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Sam2
 from seglm.model.decoders.sam2_memory import PREDICTING
 from seglm.model.phrases import PHRASE
 from seglm.model.point_terms import PointBce, PointDice, Points
-from seglm.model.recipe import (
-    SETS,
-    Data,
-    Lora,
-    Optim,
-    Recipe,
-    Schedule,
-    Token,
-    Trainable,
-)
+from seglm.model.recipe import Recipe, Token
 from seglm.model.scripts import ANSWERS, SEG, SENTENCE_QUESTIONS, drawn_frames
+from seglm.model.settings import SETS, Data, Lora, Optim, Schedule, Trainable
 from seglm.model.terms import Language
 from seglm.model.toy import BASES, JOINS, SAM2_SIDE, toy_sized
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Piece, Script, Slot, Target, Turn, Window

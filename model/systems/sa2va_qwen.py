@@ -17,8 +17,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from seglm.model.backbones.qwen_vl import QwenVL
-from seglm.model.recipe import Recipe, Schedule, Trainable
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
+from seglm.model.settings import Schedule, Trainable
 
 SAMPLES = 1_088_000  # of sa2va_4b: 17 epochs of 1000 steps of 64
 EPOCHS = 17

@@ -28,7 +28,7 @@ import numpy as np
 from seglm.model.backbones.llava import Llava
 from seglm.model.backbones.phi3 import Phi3
 from seglm.model.decoders.sam import Sam
-from seglm.model.recipe import SETS, Data, Lora, Recipe, Schedule, Token, Trainable
+from seglm.model.recipe import Recipe, Token
 from seglm.model.scripts import (
     PHRASE_QUESTIONS,
     SEG,
@@ -39,6 +39,7 @@ from seglm.model.scripts import (
     showing,
     shown,
 )
+from seglm.model.settings import SETS, Data, Lora, Schedule, Trainable
 from seglm.model.toy import BASES, JOINS, toy_sized
 from seglm.utils.types import Clip, Dialogue, Frames, Images, Script, Slot, Target, Turn, Window
 

@@ -12,10 +12,11 @@ from torch import Tensor
 from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.construct import construct
 from seglm.model.contrast import Contrast
-from seglm.model.recipe import Lora, Recipe
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.lisa import lisa_names
 from seglm.model.released.strict import load_canonical
+from seglm.model.settings import Lora
 from seglm.model.sizes import Sizes
 from seglm.model.systems.glus import RELEASED
 from seglm.utils.types import IGNORE_LABEL, IMAGE_POSITION, Branch, Example, Placed, Slot

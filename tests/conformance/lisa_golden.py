@@ -15,11 +15,12 @@ from seglm.model.construct import construct
 from seglm.model.decoders.sam import SamDims
 from seglm.model.names import names
 from seglm.model.older import with_settings
-from seglm.model.recipe import Lora, Recipe
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.lisa import lisa_names
 from seglm.model.released.strict import load_canonical
 from seglm.model.segmenter import Segmenter
+from seglm.model.settings import Lora
 from seglm.model.sizes import Sizes
 from seglm.utils.types import IMAGE_POSITION, Branch, Example, Placed, Slot
 from tests.conformance.goldens import constants_of, tensors, weights_of

@@ -17,10 +17,10 @@ from seglm.model.backbones.encode import DialogueEncoder
 from seglm.model.backbones.projected import visual_tokens
 from seglm.model.construct import construct
 from seglm.model.decoders.sam import SamDims
-from seglm.model.recipe import Lora
 from seglm.model.recipes import recipe as named
 from seglm.model.released.lisa import lisa_names
 from seglm.model.released.strict import load_canonical
+from seglm.model.settings import Lora
 from seglm.model.sizes import Sizes
 from seglm.utils.types import (
     IGNORE_LABEL,

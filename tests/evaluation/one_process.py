@@ -15,7 +15,7 @@ from seglm.dataset.description import Scored
 from seglm.evaluation.asking.ask import asker
 from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.told.__main__ import main as told
-from seglm.model.recipe import Evaluate
+from seglm.model.settings import Evaluate
 from seglm.utils import dist
 from tests.evaluation.fakes import BENCHMARK, FakeSource
 from tests.evaluation.films import VIDEO, Films

@@ -17,8 +17,9 @@ from seglm.evaluation.scores.files import read_mask, write_mask
 from seglm.evaluation.scores.first_mask import rejects
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.table import markdown, table
-from seglm.model.recipe import Evaluate, Recipe, Token
+from seglm.model.recipe import Recipe, Token
 from seglm.model.recipes import recipe as named
+from seglm.model.settings import Evaluate
 from seglm.utils.answers import Answer, Spoken
 from seglm.utils.types import Sample
 from tests.evaluation.fakes import HEIGHT, WIDTH, FakeSource, answered, rectangle, saying

@@ -36,9 +36,9 @@ from seglm.evaluation.league.picture import pick_questions
 from seglm.evaluation.league.standings import SPREAD, cells
 from seglm.evaluation.league.work import scores_folder
 from seglm.evaluation.scores.results import Said, Scores
-from seglm.model.recipe import Data
 from seglm.model.recipes import recipe as named
 from seglm.model.recipes import recipes
+from seglm.model.settings import Data
 from seglm.utils.answers import Answer
 from tests.evaluation.fakes import answered, saying
 

@@ -22,8 +22,9 @@ from seglm.evaluation.asking.evaluate import evaluate_asker
 from seglm.evaluation.asking.parts import Parts
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.run import main as evaluate
-from seglm.model.recipe import Evaluate, Recipe
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
+from seglm.model.settings import Evaluate
 from seglm.utils.answers import Drawn
 from seglm.utils.portable import sha256
 from seglm.utils.types import Sample

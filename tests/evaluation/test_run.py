@@ -24,8 +24,9 @@ from seglm.evaluation.scores.origin import Origin, read_origin, write_origin
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import Scores
 from seglm.evaluation.table import markdown, table
-from seglm.model.recipe import Evaluate, Recipe
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
+from seglm.model.settings import Evaluate
 from seglm.utils.types import Sample
 from tests.evaluation.fakes import BENCHMARK, KINDS, FakeSource, near_the_truth, rectangle
 

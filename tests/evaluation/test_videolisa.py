@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seglm.evaluation.asking.ask import ask, asker
-from seglm.model.recipe import Protocol
+from seglm.model.settings import Protocol
 from tests.model.test_draw import VIDEO
 from tests.tiny import tiny_model, tiny_recipe
 

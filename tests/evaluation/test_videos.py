@@ -30,8 +30,9 @@ from seglm.evaluation.scores.regions import count_frame
 from seglm.evaluation.scores.report import read_scores
 from seglm.evaluation.scores.results import CONVENTIONS, OF_VIDEOS, Result, Said, Scores, summarise
 from seglm.evaluation.table import numbers
-from seglm.model.recipe import Evaluate, Recipe
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
+from seglm.model.settings import Evaluate
 from seglm.utils.answers import Answer, Drawn
 from seglm.utils.types import Sample
 from tests.evaluation.fakes import HEIGHT, WIDTH, answered, rectangle

@@ -10,7 +10,7 @@ import torch
 
 from seglm.evaluation.asking import ask as asking
 from seglm.evaluation.asking.ask import ask, asker
-from seglm.model.recipe import Protocol
+from seglm.model.settings import Protocol
 from seglm.utils.types import Sample
 from tests.model.test_draw import VIDEO, frame
 from tests.tiny import tiny_model

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "seglm.dataset": ("seglm.utils",),
     "seglm.model": ("seglm.utils",),
     "seglm.evaluation.pictures": ("seglm.utils",),
-    "seglm.evaluation.scores": ("seglm.utils", "seglm.model.recipe", "seglm.evaluation.pictures"),
+    "seglm.evaluation.scores": ("seglm.utils", "seglm.model.settings", "seglm.evaluation.pictures"),
     "seglm.evaluation.scores.iou": ("seglm.utils",),
     "seglm.evaluation.scores.video_files": ("seglm.utils", "seglm.evaluation.scores", "seglm.dataset.masks"),
     "seglm.evaluation.scores.grefer": ("seglm.utils", "seglm.evaluation.scores.iou"),

@@ -16,9 +16,10 @@ from seglm.model.backbones.templates import template
 from seglm.model.backbones.tokenizer import newer_tokenizer
 from seglm.model.construct import construct
 from seglm.model.names import names
-from seglm.model.recipe import Lora, Recipe
+from seglm.model.recipe import Recipe
 from seglm.model.released.lisa_export import lisa_name
 from seglm.model.segmenter import Segmenter
+from seglm.model.settings import Lora
 from seglm.model.sizes import Sizes
 from tests.tiny import CLIP, SAM, TOKENIZER, tiny_recipe
 

@@ -54,7 +54,7 @@ def test_names_do_not_depend_on_adapters() -> None:
     plain = {name for name in names(tiny_model()) if ".lora_" not in name}
     from dataclasses import replace
 
-    from seglm.model.recipe import Lora, Trainable
+    from seglm.model.settings import Lora, Trainable
     from tests.tiny import tiny_recipe
 
     without = tiny_model(replace(tiny_recipe(), trainable=Trainable(lora=Lora(r=0))))

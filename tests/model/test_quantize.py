@@ -14,8 +14,8 @@ from torch import nn
 from seglm.evaluation.asking.ask import asker
 from seglm.evaluation.scores.first_mask import mask_of
 from seglm.model.quantize import Bits, bits_of, quantize
-from seglm.model.recipe import Lora
 from seglm.model.segmenter import Segmenter
+from seglm.model.settings import Lora
 from tests.evaluation.fakes import BENCHMARK, FakeSource
 from tests.tiny import tiny_model, tiny_recipe
 

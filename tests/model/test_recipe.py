@@ -15,9 +15,10 @@ from seglm.model.decoders.sam import Sam
 from seglm.model.fusion import Identity
 from seglm.model.key_fusion import KeyFusion
 from seglm.model.older import recipe_from_json, with_settings
-from seglm.model.recipe import Data, Recipe
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.recipes import recipes
+from seglm.model.settings import Data
 from seglm.model.systems.keyseg import RestartedSam
 from seglm.utils.config import leaves, spell, to_json
 from seglm.utils.dist import World

@@ -11,9 +11,10 @@ import torch
 from seglm.model.build import build
 from seglm.model.decoders.sam import Sam
 from seglm.model.load import load_unmerged
-from seglm.model.recipe import Lora, Recipe
+from seglm.model.recipe import Recipe
 from seglm.model.released.errors import WrongNames
 from seglm.model.segmenter import Segmenter
+from seglm.model.settings import Lora
 from seglm.model.systems.keyseg import RestartedSam
 from tests.model.layouts import (
     canonical_tensors,

@@ -15,8 +15,8 @@ from seglm.dataset.pipeline import example
 from seglm.model.key_fusion import NO_WORD, KeyFusion, KeyFusionModule
 from seglm.model.names import canonical
 from seglm.model.older import with_settings
-from seglm.model.recipe import Lora
 from seglm.model.segmenter import Segmenter
+from seglm.model.settings import Lora
 from seglm.model.terms import Predicted
 from seglm.utils.batch import Batch
 from seglm.utils.dist import World

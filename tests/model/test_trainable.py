@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seglm.model.names import canonical
-from seglm.model.recipe import Lora
+from seglm.model.settings import Lora
 from seglm.model.trainable import add_lora, apply
 from tests.tiny import tiny_model, tiny_recipe
 

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from seglm.model.backbones.llava import Llava
 from seglm.model.decoders.base import DecoderChoice
 from seglm.model.fusion import Fusion, Mention
-from seglm.model.recipe import Data, Evaluate, Recipe, Schedule, Token, Trainable
+from seglm.model.recipe import Recipe, Token
 from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.scripts import SEG, one_expression_a_dialogue, one_frame, one_question_a_target
 from seglm.model.segmenter import Segmenter
+from seglm.model.settings import Data, Evaluate, Schedule, Trainable
 from seglm.model.terms import Bce, Language, Predicted, Term
 from seglm.model.toy import toy_sized
 from seglm.utils.batch import Batch
