@@ -156,7 +156,10 @@ def _pictures(predictions: Path, selection: Selection) -> Scored:
                 hint = hint or foreign.looked_for(sample, position, owners)
             is_foreign = is_foreign or (line is None and path is not None)
             mask = _mask(path, sample)
-            line = line or _foreign_line(number, position, sample, mask, found=path is not None)
+            if line is None:
+                line = _foreign_line(number, position, sample, mask, found=path is not None)
+            else:  # it may have been asked with more, by other numbers
+                line = replace(line, sample=number, target=position)
             truth, ignore = truth_of(sample, position)
             results.append(Result(line, count(mask, truth, ignore=ignore)))
             paths[line.sample, line.target] = path

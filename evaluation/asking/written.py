@@ -146,8 +146,12 @@ class _Scorer:
         shown = self.predictions.masks(one, names, sample.frame_names)
         found = track(one, count_frames(one, names, shown, true))
         line = self.lines.get(str(one))
-        foreign = _foreign_line(number, position, sample, found.is_drawn)
-        return _Scored(one, Result(line or foreign, found), is_foreign=line is None)
+        if line is None:
+            return _Scored(
+                one, Result(_foreign_line(number, position, sample, found.is_drawn), found), is_foreign=True
+            )
+        # It may have been asked with more, by other numbers.
+        return _Scored(one, Result(replace(line, sample=number, target=position), found))
 
 
 def _foreign_line(number: int, position: int, sample: Sample, is_drawn: bool) -> Said:

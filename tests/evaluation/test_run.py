@@ -121,6 +121,23 @@ def test_predictions_scored_later_give_the_same_numbers(recipe: Recipe, tmp_path
     assert (tmp_path / "later" / "worst_and_best.png").exists()
 
 
+def test_a_part_of_what_was_asked_is_scored_and_shown_as_if_it_had_been_asked_alone(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    scored(recipe, tmp_path / "now")
+    part = replace(BENCHMARK, keep=lambda sample: int(sample.key[-1]) > 6)
+    selection = part.select(FakeSource(10))
+    alone = evaluate_asker(near_the_truth, part, selection, recipe, out_dir=tmp_path / "alone")
+    assert score_folder(tmp_path / "now", selection, part, out_dir=tmp_path / "later") == alone
+    lines = [
+        [{**row, "file": ""} for row in csv.DictReader((tmp_path / name / "samples.csv").open(newline=""))]
+        for name in ("alone", "later")
+    ]
+    assert lines[0] == lines[1] and len(lines[0]) == 6
+    sheets = [(tmp_path / name / "worst_and_best.png").read_bytes() for name in ("alone", "later")]
+    assert sheets[0] == sheets[1]
+
+
 ORIGINS = Origin(
     "runs/b/merged",
     {"weights": {"model.safetensors": [7, 1]}, "protocol": "forced"},

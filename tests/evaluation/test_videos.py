@@ -136,6 +136,18 @@ def test_masks_lie_by_video_expression_and_frame_and_score_the_same_again(
     )
 
 
+def test_a_part_of_the_videos_that_were_asked_about_is_scored_as_if_it_had_been_asked_alone(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    scored(recipe, tmp_path)
+    part = replace(VIDEO, keep=lambda sample: not sample.key.endswith("0"))
+    selection = part.select(Films())
+    alone = evaluate_asker(asker(), part, selection, recipe, out_dir=tmp_path / "alone")
+    assert score_folder(tmp_path, selection, part, out_dir=tmp_path / "later") == alone
+    for name in ("samples.csv", "worst_and_best.png"):
+        assert (tmp_path / "later" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
 def test_what_is_said_of_frames_is_kept_once(recipe: Recipe, tmp_path: Path) -> None:
     scored(recipe, tmp_path)
     lines = {(line.sample, line.target): line for line in read_said(tmp_path / "predictions.csv")}
