@@ -32,18 +32,28 @@ class Score:
     """share of answers that hold the true one as whole words, or are it"""
 
 
-def plain(text: str) -> str:
-    """Lower case, without marks and articles, single spaces: "It is the Red ring." is "it is red ring"."""
-    return " ".join(ARTICLES.sub(" ", MARKS.sub(" ", text.lower())).split())
+def plain(text: str, *, articles: bool = False) -> str:
+    """Lower case, without marks and articles, single spaces: "It is the Red ring." is "it is red ring".
+
+    articles: they stay.
+    """
+    words = MARKS.sub(" ", text.lower())
+    return " ".join((words if articles else ARTICLES.sub(" ", words)).split())
 
 
 def score(asked: Sequence[Asked]) -> Score:
     """Of all answers together; shares of none are 0."""
-    pairs = [(plain(one.told), plain(one.true)) for one in asked]
+    pairs = [_compared(one) for one in asked]
     right = sum(told == true for told, true in pairs)
     holding = sum(told == true or (bool(true) and f" {true} " in f" {told} ") for told, true in pairs)
     count = max(1, len(pairs))
     return Score(len(pairs), right / count, holding / count)
+
+
+def _compared(one: Asked) -> tuple[str, str]:
+    """What was told and what is true. An answer that is nothing but an article, as the A of several choices, is a word."""
+    articles = not plain(one.true)
+    return plain(one.told, articles=articles), plain(one.true, articles=articles)
 
 
 def by_kind(asked: Sequence[Asked]) -> Mapping[str, Score]:

@@ -121,3 +121,11 @@ def test_an_answer_is_right_to_the_word_and_held_in_a_longer_one() -> None:
     kinds = by_kind(asked)
     assert list(kinds) == ["colour", "shape"] and kinds["colour"].accuracy == 0.5 and kinds["shape"].n == 3
     assert plain("It is the Red-ring.") == "it is red ring" and score_answers([]).accuracy == 0
+
+
+def test_the_a_of_several_choices_is_a_word() -> None:
+    asked = [
+        Asked(str(number), "?", told, "A.") for number, told in enumerate(("a", "(A) red", "the", "", "B"))
+    ]
+    found = score_answers(asked)
+    assert (found.accuracy, found.holds) == (1 / 5, 2 / 5)
