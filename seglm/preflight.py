@@ -117,6 +117,8 @@ def first_with_masks(samples: TrainingSet, wanted: int) -> list[Example]:
 
 def _look(model: Segmenter, batch: Batch, step: int) -> Outcome:
     """The IoU of every mask of the batch, its answers given."""
+    import torch
+
     model.eval()
     with model.autocast():
         states = model.states(batch)
@@ -128,7 +130,8 @@ def _look(model: Segmenter, batch: Batch, step: int) -> Outcome:
     ):
         mask = logits > 0
         overlap, union = (mask & truth).sum((1, 2)), (mask | truth).sum((1, 2))
-        found += (overlap / union.clamp(min=1)).tolist()
+        # Nothing drawn where nothing is, as in a frame in which the thing is out of sight, is right.
+        found += torch.where(union > 0, overlap / union.clamp(min=1), 1.0).tolist()
     return Outcome(sum(found) / len(found), min(found), step)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
+import torch
 
 from seglm import preflight
 from seglm.dataset.faults import Fault
@@ -64,3 +67,14 @@ def test_a_mixture_without_masks_is_refused_and_not_searched_for_ever() -> None:
     samples = cast(TrainingSet, [words] * 200)
     with pytest.raises(ValueError, match="of the first 200 samples of this mixture 0 ask for a mask"):
         first_with_masks(samples, 2)
+
+
+def test_nothing_drawn_where_nothing_is_counts_as_right() -> None:
+    truth = torch.zeros(3, 4, 4, dtype=torch.bool)
+    truth[0, :2] = True
+    logits = torch.where(truth, 1.0, -1.0)
+    logits[2, 0, 0] = 1  # something, where nothing is
+    model: Any = MagicMock()
+    model.masks_by_frame.return_value = (logits,)
+    outcome = preflight._look(model, cast(Any, SimpleNamespace(masks=(truth,))), 20)
+    assert (outcome.iou, outcome.worst) == (pytest.approx(2 / 3), 0)
