@@ -52,7 +52,7 @@ def predict_forward(
     answer = predict(
         model,
         video if image is None else image,
-        text.replace(IMAGE, ""),
+        text.replace(f"{IMAGE}\n", "").replace(IMAGE, ""),
         history=history_of(past_text, template),
         regions=mask_prompts,
         max_new_tokens=max_new_tokens,

@@ -279,6 +279,8 @@ def test_sa2va_s_call_gives_its_dictionary() -> None:
     found = call(model, image=image, text="<image>Segment it.", past_text="")
     assert found["prediction"] == want.text and len(found["prediction_masks"]) == len(want.segments) > 0  # type: ignore[arg-type]
     np.testing.assert_array_equal(np.stack(found["prediction_masks"]), want.masks[:, None])  # type: ignore[call-overload]
+    below = call(model, image=image, text="<image>\nSegment it.")
+    assert below["past_text"] == found["past_text"]
     frames = [Image.fromarray(frame) for frame in FILM]
     film = call(model, video=frames, text="<image>Segment it.")
     assert {mask.shape for mask in film["prediction_masks"]} == {FILM.shape[:3]}  # type: ignore[attr-defined]
