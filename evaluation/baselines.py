@@ -30,6 +30,7 @@ from seglm.evaluation.asking.controls import (
     wrong_picture,
 )
 from seglm.evaluation.asking.evaluate import evaluate_asker
+from seglm.evaluation.asking.leak import refuse_leak
 from seglm.evaluation.asking.selection import Selection
 from seglm.evaluation.asking.things import objects_of
 from seglm.evaluation.asking.video_controls import frozen, of_videos
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser.add_argument("--recipe", default="lisa_tiny", help="whose SAM and questions are used")
     parser.add_argument("--untrained", action="store_true", help="also the model as it is before training")
     parser.add_argument("--version", default="", help="also a trained model: a merged folder")
+    parser.add_argument("--allow_leak", action="store_true", help="score a split the weights were trained on")
     parser.add_argument("--out", type=place, help="folder for table.md and table.png")
     given = parser.parse_args(arguments)
     if given.out is not None:
@@ -99,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
     recipe = _recipe(given.recipe)
     asked = benchmark(given.dataset)
     asked.check_truth()
+    leak = _leak(asked.data, given.version, allow=given.allow_leak) if given.version else ""
     selection = asked.open(given.dataset_dir)
     rows = controls(asked, selection, recipe, given.dataset_dir)
     if given.untrained:
@@ -113,11 +116,20 @@ def main(arguments: Sequence[str] | None = None) -> str:
         from seglm.model.load import load
 
         model, _ = load(given.version)
-        rows |= model_rows("trained", model, asked, selection)
+        trained = model_rows("trained", model, asked, selection)
+        rows |= {name: replace(scores, leak=leak) for name, scores in trained.items()}
     title = f"{asked.name}: the score and its controls"
     if given.out is not None:
         return write_table(given.out, rows, title=title)
     return markdown(table(rows, title=title))
+
+
+def _leak(data: str, version: str, *, allow: bool) -> str:
+    """See `refuse_leak`. Raises FileNotFoundError for weights that are not there."""
+    from seglm.model.released.identify import manifest_of
+    from seglm.utils.resolve import resolve
+
+    return refuse_leak(data, version=version, manifest=manifest_of(resolve(version)), allow=allow)
 
 
 def _recipe(name: str) -> Recipe:

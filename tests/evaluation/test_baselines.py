@@ -185,6 +185,16 @@ def test_the_table_has_every_control_by_kind(tmp_path: Path, monkeypatch: pytest
     assert all(line.endswith("| - |") for line in lines)  # nothing here writes a [SEG]
 
 
+def test_a_trained_row_on_what_it_was_trained_on_is_refused_before_anything_is_computed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "LISA-7B-v1").mkdir()
+    with pytest.raises(
+        SystemExit, match="LEAK: LISA-7B-v1: its authors trained it on ReasonSeg train and val"
+    ):
+        baselines.main(["--dataset", "ReasonSeg|val", "--version", str(tmp_path / "LISA-7B-v1")])
+
+
 def test_without_a_toy_world_several_targets_tell_what_is_in_a_picture(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a picture has one target, which does not tell what else is in it"):
         objects_of(expressions_of(Pictures(2, targets=1)), tmp_path)
