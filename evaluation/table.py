@@ -154,6 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> str:
         name, equals, folder = row.partition("=")
         if not equals:
             parser.error(f"{row!r} is not NAME=FOLDER")
+        if name in rows:
+            parser.error(f"two rows are called {name!r}; give each a name of its own")
         rows[name] = read_scores(Path(folder))
     return write_table(given.out, rows, title=given.title)
 

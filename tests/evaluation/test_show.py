@@ -324,7 +324,7 @@ def test_rows_that_were_averaged_or_asked_otherwise_are_said_to_be_so() -> None:
     )
 
 
-def test_the_table_is_made_from_folders(tmp_path: Path) -> None:
+def test_the_table_is_made_from_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake_scores(tmp_path / "one run")
     text = table_main(["--out", str(tmp_path / "t"), f"trained={tmp_path / 'one run'}"])
     assert (tmp_path / "t" / "table.md").read_text() == text
@@ -332,3 +332,7 @@ def test_the_table_is_made_from_folders(tmp_path: Path) -> None:
     assert image is not None
     with pytest.raises(SystemExit, match="no scores; `python -m seglm.evaluation.run"):
         table_main(["--out", str(tmp_path), f"x={tmp_path}"])
+    twice = [f"trained={tmp_path / 'one run'}"] * 2
+    with pytest.raises(SystemExit):
+        table_main(["--out", str(tmp_path), *twice])
+    assert "two rows are called 'trained'" in capsys.readouterr().err
