@@ -78,14 +78,17 @@ class SegLMModel(PreTrainedModel):
     ) -> SegLMModel:
         """Opens a merged folder or hub id through our own strict loader, which asks the folder's probe again.
 
-        options: `dtype` (or `torch_dtype`), `revision`, `config`, `device_map` (one device, `auto` for the GPU where there is
-        one); what only tunes transformers' own loader is not taken.
+        options: `dtype` (or `torch_dtype`), `revision`, `config`, `device_map` (one device or {"": device}, `auto` for the GPU
+        where there is one); what only tunes transformers' own loader is not taken.
         Raises ValueError for any other option, and as `seglm.model.load.load`.
         """
         config = options.pop("config", None)
         revision = options.pop("revision", None)
         wanted = options.pop("device_map", None) or "cpu"
         dtype = options.pop("dtype", options.pop("torch_dtype", None))
+        if isinstance(wanted, dict) and list(wanted) == [""]:  # transformers' other way to name one device
+            wanted = wanted[""]
+        wanted = f"cuda:{wanted}" if isinstance(wanted, int) else str(wanted)
         device = device_named(None if wanted == "auto" else wanted)
         harmless = (
             "trust_remote_code",

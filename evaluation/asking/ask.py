@@ -224,7 +224,7 @@ def _example(model: Segmenter, clip: Clip, script: Script, *, is_seen: bool = Fa
     if too_long := [length for branch in branches if (length := model.encoder.length(branch)) > limit]:
         raise ValueError(
             f"{clip.key}: a question of {too_long[0]} tokens, the image included; at most {limit} fit "
-            f"(--model_max_length {too_long[0]} or more)"
+            f"(--model_max_length {too_long[0]} or more of chat.py, max_length of seglm.load)"
         )
     return example(
         replace(clip, seen=(SEEN,) * len(clip.seen)) if is_seen else clip,

@@ -212,6 +212,8 @@ def test_a_loaded_model_answers_and_so_does_transformers_own_way() -> None:
         picture, "Please segment the ring in this image.", max_new_tokens=4
     )
     assert answer == again and answer.text
+    for one in ({"": "cpu"}, torch.device("cpu")):
+        assert AutoModel.from_pretrained(MERGED, device_map=one).device.type == "cpu"
 
 
 @pytest.mark.parametrize(
