@@ -130,6 +130,7 @@ def _write_released(
         recipe=model.recipe,
         sizes=built.sizes,
         tokenizer=model.encoder.tokenizer,
+        base=built.checkpoint.tokenizer,
     )
 
 

@@ -13,6 +13,7 @@ from seglm.model.precision import computed_in
 from seglm.model.recipe import Recipe
 from seglm.model.released.glus import ARCHITECTURE, visual_names
 from seglm.model.released.sam2 import UNTOLD
+from seglm.model.released.transformers_4 import with_rotation, write_tokenizer
 from seglm.model.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -48,11 +49,13 @@ def write_lisa(
     sizes: Sizes,
     tokenizer: Any,
     own_tower: bool = False,
+    base: str | None = None,
 ) -> None:
     """Writes `pytorch_model.bin`, the old LLaVA config and the tokenizer into a new folder.
 
     own_tower: whether the base holds its vision tower, so that this folder has to; a CLIP that lies elsewhere is left out, as
     in LISA's releases. The LLM is stored in the recipe's precision, SAM and the projection in float32.
+    base: see `write_tokenizer`.
     """
     import torch
 
@@ -76,7 +79,7 @@ def write_lisa(
     architecture, model_type = backbone.original
     architecture = ARCHITECTURE if is_sam2 else architecture
     config = {
-        **sizes.llm,
+        **with_rotation(sizes.llm),
         "architectures": [architecture],
         "model_type": model_type,
         "mm_hidden_size": sizes.vision["hidden_size"],
@@ -96,4 +99,4 @@ def write_lisa(
         "use_mm_proj": True,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    tokenizer.save_pretrained(folder)
+    write_tokenizer(folder, tokenizer, base)

@@ -16,6 +16,7 @@ from seglm.model.released.files import config_of, read_tensors
 from seglm.model.released.folder import write_shards
 from seglm.model.released.keymap import Rule, mapped
 from seglm.model.released.llava import tokenizer_folder, untied
+from seglm.model.released.transformers_4 import with_rotation, write_tokenizer
 from seglm.model.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -81,16 +82,18 @@ def qwen_vl_checkpoint(
     )
 
 
-def write_qwen_vl(folder: Path, tensors: Mapping[str, Tensor], *, sizes: Sizes, tokenizer: Any) -> None:
+def write_qwen_vl(
+    folder: Path, tensors: Mapping[str, Tensor], *, sizes: Sizes, tokenizer: Any, base: str | None = None
+) -> None:
     """A new folder that transformers opens, and `QwenVL.load`; of a trained model the part that sees and speaks.
 
-    tensors: under our names, adapters merged; those of other parts are left out. Stored as they are.
+    tensors: under our names, adapters merged; those of other parts are left out. Stored as they are. base: see `write_tokenizer`.
     """
     named = original_names(tensors, sizes.llm["model_type"])
     folder.mkdir(parents=True)
     config = released_config(sizes, tokenizer)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    tokenizer.save_pretrained(folder)
+    write_tokenizer(folder, tokenizer, base)
     write_shards(folder, {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()})
 
 
@@ -112,7 +115,11 @@ def released_config(sizes: Sizes, tokenizer: Any) -> dict[str, Any]:
         "architectures": [f"{GENERATIONS[kind].name}ForConditionalGeneration"],
         "tie_word_embeddings": False,
         **{key: tokenizer.convert_tokens_to_ids(token) for key, token in ids.items()},
-        "text_config": {**sizes.llm, "model_type": f"{kind}_text", "tie_word_embeddings": False},
+        "text_config": {
+            **with_rotation(sizes.llm),
+            "model_type": f"{kind}_text",
+            "tie_word_embeddings": False,
+        },
         "vision_config": {
             **{COUNTED.get(key, key): value for key, value in sizes.vision.items()},
             "model_type": f"{kind}_vision",

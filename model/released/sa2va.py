@@ -35,6 +35,7 @@ from seglm.model.released.llava import tokenizer_folder
 from seglm.model.released.qwen_vl import SA2VA, qwen_vl_checkpoint
 from seglm.model.released.qwen_vl import original_names as original_names_of_qwen
 from seglm.model.released.qwen_vl import released_config as config_of_qwen
+from seglm.model.released.transformers_4 import with_rotation, write_tokenizer
 from seglm.model.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -119,10 +120,17 @@ def _own_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_sa2va(
-    folder: Path, tensors: Mapping[str, Tensor], *, recipe: Recipe, sizes: Sizes, tokenizer: Any
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    recipe: Recipe,
+    sizes: Sizes,
+    tokenizer: Any,
+    base: str | None = None,
 ) -> None:
     """Writes a new folder as a release has it: weights, config and tokenizer; the code beside them is Sa2VA's own.
 
+    base: see `write_tokenizer`.
     Raises ValueError for a recipe whose language model or mask decoder no Sa2VA has.
     """
     import torch
@@ -153,7 +161,7 @@ def write_sa2va(
     }
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    tokenizer.save_pretrained(folder)
+    write_tokenizer(folder, tokenizer, base)
     write_shards(folder, stored)
 
 
@@ -182,8 +190,9 @@ def released_config(recipe: Recipe, backbone: InternVL, sizes: Sizes) -> dict[st
         "use_thumbnail": True,
         "tie_word_embeddings": False,
         "llm_config": {
-            **sizes.llm,
-            "model_type": INTERNLM if is_internlm else sizes.llm["model_type"],
+            **with_rotation(sizes.llm),
+            # InternLM 2's own code has biases where the config does not speak of any.
+            **({"bias": False, "model_type": INTERNLM} if is_internlm else {}),
             "architectures": [f"{kind}ForCausalLM"],
         },
         "vision_config": {

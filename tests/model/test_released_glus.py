@@ -22,7 +22,7 @@ from seglm.model.released.lisa import lisa_names, load_lisa
 from seglm.model.released.lisa_export import write_lisa
 from seglm.model.segmenter import Segmenter
 from seglm.model.sizes import Sizes
-from tests.model.layouts import LLM, canonical_tensors, write_clip, write_lisa_release
+from tests.model.layouts import LLM, canonical_tensors, write_clip, write_lisa_release, write_llava
 from tests.model.test_released_sam2 import write
 from tests.tiny import CLIP, tiny_model, tiny_recipe
 from tests.tiny_sam2 import SAM2_0, SIDE, tiny_sam2
@@ -48,7 +48,8 @@ def release(folder: Path, tensors: dict[str, Tensor], clip: Path) -> Path:
     recipe = tiny_glus()
     recipe = replace(recipe, backbone=replace(recipe.backbone, vision=str(clip)))
     sizes = Sizes({**LLM, "vocab_size": len(tensors["llm.lm_head.weight"])}, CLIP, asdict(SAM2_0))
-    write_lisa(folder, tensors, recipe=recipe, sizes=sizes, tokenizer=glus().encoder.tokenizer)
+    base = str(write_llava(folder.with_name("llava"), tensors))
+    write_lisa(folder, tensors, recipe=recipe, sizes=sizes, tokenizer=glus().encoder.tokenizer, base=base)
     return folder
 
 
@@ -68,6 +69,16 @@ def test_a_release_goes_out_and_comes_back(tmp_path: Path) -> None:
     assert all(torch.equal(found.tensors[name], value) for name, value in wanted.items())
     model, recipe = load(str(folder), recipe="glus_a", vision=str(clip), precision="fp32")
     assert recipe.name == "glus_a" and model.decoder.image_size == SIDE
+
+
+def test_the_tokenizer_goes_out_as_transformers_4_31_reads_it(tmp_path: Path) -> None:
+    tensors = canonical_tensors(glus(), adapters=False)
+    folder = release(tmp_path / "GLUS-A", tensors, write_clip(tmp_path / "clip", tensors))
+    pieces = (tmp_path / "llava" / "tokenizer.model").read_bytes()
+    assert (folder / "tokenizer.model").read_bytes() == pieces
+    assert json.loads((folder / "tokenizer_config.json").read_text())["tokenizer_class"] == "LlamaTokenizer"
+    added = {"[SEG]": 560, "<im_start>": 561, "<im_end>": 562}
+    assert json.loads((folder / "added_tokens.json").read_text()) == added
 
 
 def test_a_tensor_that_no_sam2_has_is_named() -> None:

@@ -31,7 +31,7 @@ from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import identify
 from seglm.model.released.open import open_weights
-from seglm.model.released.sa2va import load_sa2va, original_names, write_sa2va
+from seglm.model.released.sa2va import load_sa2va, original_names, released_config, write_sa2va
 from seglm.model.segmenter import Segmenter
 from seglm.model.systems.sa2va import (
     CARRIED,
@@ -372,6 +372,13 @@ def test_a_released_folder_answers_and_is_written_again(folder: Path, sam2: Path
     assert set(first) == set(second)
     # adapters begin as nothing, so what was merged is what was there
     assert all(_same_bytes(first[name], second[name]) for name in first)
+
+
+def test_the_config_tells_internlms_own_code_that_it_has_no_biases_and_how_it_turns() -> None:
+    turns = {"rope_type": "default", "rope_theta": 1e6}
+    sizes = tiny_internvl.sizes_of("internlm2", rope_parameters=turns)
+    text = released_config(RECIPE, InternVL(weights=""), replace(sizes, decoder=asdict(SAM2_0)))["llm_config"]
+    assert text["model_type"] == "internlm2" and text["bias"] is False and text["rope_theta"] == 1e6
 
 
 @pytest.mark.parametrize(

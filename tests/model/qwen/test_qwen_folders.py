@@ -18,6 +18,7 @@ from seglm.model.released.identify import identify, layout_of
 from seglm.model.released.open import open_weights
 from seglm.model.released.qwen_vl import write_qwen_vl
 from tests.tiny_qwen import (
+    ROPE,
     choice,
     sizes_of,
     theirs,
@@ -37,6 +38,19 @@ def test_a_folder_is_read_strictly_and_written_as_it_was(kind: str, folder: Path
     assert set(again) == set(stored) and all(torch.equal(again[name], stored[name]) for name in stored)
     before, after = open_weights(str(folder)), open_weights(str(tmp_path / "again"))
     assert (before.llm, before.vision) == (after.llm, after.vision)
+
+
+def test_transformers_before_5_finds_its_own_keys(kind: str, folder: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    tensors = open_weights(str(folder)).tensors
+    write_qwen_vl(again, tensors, sizes=sizes_of(folder), tokenizer=tokenizer(), base=str(folder))
+    text = json.loads((again / "config.json").read_text())["text_config"]
+    assert text["rope_theta"] == ROPE[kind]["rope_theta"]
+    assert text["rope_scaling"]["mrope_section"] == ROPE[kind]["mrope_section"]
+    said = json.loads((again / "tokenizer_config.json").read_text())
+    assert said["tokenizer_class"] == "PreTrainedTokenizerFast"
+    added = {token["content"]: int(number) for number, token in said["added_tokens_decoder"].items()}
+    assert added == json.loads((again / "added_tokens.json").read_text()) == tokenizer().get_added_vocab()
 
 
 def test_the_names_of_transformers_module_tree_are_read_alike(
