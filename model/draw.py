@@ -7,7 +7,7 @@ Letters: J jobs (a slot in a frame), P prompt vectors, C their width, h w low re
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import inf
 
@@ -44,6 +44,8 @@ class Asked:
     """whose frame it is: those of one walk are drawn in their order, with what is remembered of it"""
     frame: int = 0
     """its number on the walk, 0 for the one that it sets out from"""
+    num_frames: int | None = None
+    """of the whole video, where that is known"""
     is_said: bool = True
     """False: its slots are found by what is remembered of them, their prompts are of another frame"""
 
@@ -145,7 +147,7 @@ class Walks:
             for place, prompt in enumerate(spoken.prompts)
             if prompt is not None
         ]
-        tracks = self._tracks.get(asked.walk, self._fresh)
+        tracks = self._tracks.get(asked.walk) or replace(self._fresh, num_frames=asked.num_frames)
         if not asked.is_said:
             last, fell = self._last.get(asked.walk, (asked.frame, False))
             falls = asked.frame < last

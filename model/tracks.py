@@ -35,6 +35,8 @@ class Tracks:
     decoder: Remembers
     policy: MemoryPolicy
     groups: tuple[Group, ...] = ()
+    num_frames: int | None = None
+    """of the whole video, where that is known"""
 
     def draw(
         self, objects: Sequence[Hashable], features: Tensor, prompts_JPC: Tensor | None, *, frame: int
@@ -76,8 +78,9 @@ class Tracks:
     def _fresh(self, objects: Sequence[Hashable]) -> list[Group]:
         known = {name for names, _ in self.groups for name in names}
         new = [name for name in objects if name not in known]
+        memory = self.decoder.remembering(self.policy, num_frames=self.num_frames)
         return [
-            (tuple(new[first : first + OBJECTS_AT_ONCE]), self.decoder.remembering(self.policy))
+            (tuple(new[first : first + OBJECTS_AT_ONCE]), memory)
             for first in range(0, len(new), OBJECTS_AT_ONCE)
         ]
 

@@ -90,4 +90,4 @@ def _asked(model: Segmenter, sample: Sample, frame: int, spoken: tuple[Spoken, .
         mode=model.recipe.data.pixels,
         stretched=model.recipe.decoder.stretches,
     )
-    return Asked(torch.from_numpy(pixels), resized, sample.size, spoken)
+    return Asked(torch.from_numpy(pixels), resized, sample.size, spoken, num_frames=sample.num_frames)

@@ -166,8 +166,10 @@ class Followed:
 class Remembers(Decoder, Protocol):
     """A mask decoder that may look back on what it drew before; what it remembers is a value, none of it lies in the module."""
 
-    def remembering(self, policy: MemoryPolicy, *, backwards: bool = False) -> Memory:
-        """The memory of a walk that begins."""
+    def remembering(
+        self, policy: MemoryPolicy, *, backwards: bool = False, num_frames: int | None = None
+    ) -> Memory:
+        """The memory of a walk that begins; num_frames: of the whole video, where that is known."""
         ...
 
     def follow(

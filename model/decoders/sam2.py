@@ -271,9 +271,11 @@ class Sam2Decoder(SquareDecoder):
         return Prompts(vectors)
 
     # ---- videos ------------------------------------------------------------------------------------------------------
-    def remembering(self, policy: MemoryPolicy, *, backwards: bool = False) -> Memory:
-        """The memory of a walk that begins."""
-        return Memory(policy, backwards=backwards)
+    def remembering(
+        self, policy: MemoryPolicy, *, backwards: bool = False, num_frames: int | None = None
+    ) -> Memory:
+        """See `Remembers`."""
+        return Memory(policy, num_frames, backwards)
 
     def follow(
         self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int

@@ -166,8 +166,10 @@ class TwoBranchDecoder(Sam2Decoder):
         return torch.stack(logits, dim=1), torch.stack(iou, dim=1)
 
     # ---- videos ------------------------------------------------------------------------------------------------------
-    def remembering(self, policy: MemoryPolicy, *, backwards: bool = False) -> SharedMemory:
-        return SharedMemory(policy, backwards=backwards)
+    def remembering(
+        self, policy: MemoryPolicy, *, backwards: bool = False, num_frames: int | None = None
+    ) -> SharedMemory:
+        return SharedMemory(policy, num_frames, backwards)
 
     def follow(
         self, features: Tensor, prompts_JPC: Tensor | None, memory: Memory, *, frame: int

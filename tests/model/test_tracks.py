@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from seglm.dataset.collate import collate
 from seglm.model.decoders import sam2_step
-from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Sam2
+from seglm.model.decoders.sam2 import WITHOUT_GRADIENT, Prompts, Sam2, Sam2Decoder
+from seglm.model.decoders.sam2_memory import MemoryPolicy
+from seglm.model.decoders.sam2_propagate import carry
 from seglm.model.decoders.sam2_step import recall
 from seglm.model.draw import Asked, draw
 from seglm.model.recipe import Recipe
@@ -23,7 +25,7 @@ from seglm.utils.batch import Batch
 from seglm.utils.dist import World
 from seglm.utils.types import Dialogue, Example, Images, Slot, Turn
 from tests.tiny import tiny_encoder, tiny_example, tiny_model, tiny_recipe
-from tests.tiny_sam2 import SAM2_0, SIDE, features_of, pictures, tiny_sam2, vectors
+from tests.tiny_sam2 import SAM2, SAM2_0, SIDE, features_of, pictures, tiny_sam2, vectors
 
 ON_CPU = World(rank=0, size=1, local_rank=0, device=torch.device("cpu"))
 STEP = 5e-3  # smaller, and float32 has no digits left; larger, and the function bends
@@ -178,6 +180,25 @@ def test_many_objects_are_drawn_some_at_a_time(monkeypatch: pytest.MonkeyPatch) 
         parts, tracks = Tracks(decoder, POLICY).draw(range(5), features, said, frame=0)
     torch.testing.assert_close(whole.logits, parts.logits, atol=1e-5, rtol=1e-5)
     assert [len(names) for names, _ in tracks.groups] == [2, 2, 1]
+
+
+def test_a_short_video_is_followed_with_the_distances_that_sam2_has_there() -> None:
+    """SAM-2.1 measures how far away a pointer's frame is against the length of a video of fewer than 16 frames."""
+    model = tiny_model(with_memory(memory=MemoryPolicy()), decoder=asdict(SAM2)).eval()
+    decoder = cast(Sam2Decoder, model.decoder)
+    decoder.load_state_dict(tiny_sam2(SAM2).state_dict())
+    said = torch.randn(1, SAM2.prompt_dim, generator=torch.Generator().manual_seed(0))
+    spoken = (Spoken("", (), "ok", ("[SEG]",), (said,)),)
+    seen = [picture.to(torch.uint8) for picture in torch.rand(5, 3, SIDE, SIDE) * 255]
+    asked = [
+        Asked(one, (SIDE, SIDE), (SIDE, SIDE), spoken, frame=n, num_frames=5, is_said=n == 0)
+        for n, one in enumerate(seen)
+    ]
+    features = decoder.encode(seen, [(SIDE, SIDE)] * 5)
+    walk = carry(decoder, lambda numbers: features[list(numbers)], {0: Prompts(said[None])}, num_frames=5)
+    for [answer], (_, want) in zip(draw(model, asked), walk, strict=True):
+        full = model.restored(want.logits, resized=(SIDE, SIDE), size=(SIDE, SIDE))
+        torch.testing.assert_close(answer.masks[0], full[0, 0])
 
 
 def test_three_stages_of_zero_and_a_memory_in_training_are_refused_before_anything_loads() -> None:
