@@ -26,7 +26,7 @@ class MemoryPolicy:
     stride: Count = 1
     """of these the last one is read whatever its number, the others if their number is a multiple of it"""
     conditioning: CountOrNone = 0
-    """conditioning frames that are read, the nearest ones, of each side first the nearest; 0 reads all"""
+    """conditioning frames that are read, the nearest ones, of each side first the nearest; 0 reads all, of a SAM-3 four"""
     temporal: bool = True
     """a memory that is read says how many frames ago it was written"""
     pointers: CountOrNone = 16

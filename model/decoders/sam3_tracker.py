@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from seglm.model.decoders.sam2 import Sam2, Sam2Decoder
 from seglm.model.decoders.sam2_dims import TrackerDims
-from seglm.model.decoders.sam2_memory import PREDICTING, TRAINING
+from seglm.model.decoders.sam2_memory import PREDICTING, TRAINING, Memory, MemoryPolicy
 from seglm.utils.ranges import Count, Place
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from seglm.model.released.checkpoint import Checkpoint
 
 GREY = (127.5, 127.5, 127.5)  # mean and deviation, on the 0..255 scale (image_mean and image_std of 0.5)
-SAM3_PREDICTING = replace(PREDICTING, conditioning=4)
-SAM3_TRAINING = replace(TRAINING, conditioning=4)
+MOST = 4  # conditioning frames that are read
+SAM3_PREDICTING = replace(PREDICTING, conditioning=MOST)
+SAM3_TRAINING = replace(TRAINING, conditioning=MOST)
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,10 @@ class Sam3TrackerDecoder(Sam2Decoder):
 
     mean: ClassVar[tuple[float, float, float]] = GREY
     std: ClassVar[tuple[float, float, float]] = GREY
+
+    def remembering(
+        self, policy: MemoryPolicy, *, backwards: bool = False, num_frames: int | None = None
+    ) -> Memory:
+        """See `Remembers`; a recipe that was written for SAM-2, which reads all conditioning frames, reads SAM-3's four here."""
+        policy = policy if policy.conditioning else replace(policy, conditioning=MOST)
+        return super().remembering(policy, backwards=backwards, num_frames=num_frames)

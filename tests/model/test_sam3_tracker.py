@@ -31,6 +31,7 @@ from seglm.model.released.checkpoint import Checkpoint
 from seglm.model.released.errors import WeightsError, WrongNames
 from seglm.model.released.identify import layout_of
 from seglm.model.released.sam3_tracker import load_sam3_tracker, sam3_tracker_dims
+from seglm.model.systems.sa2va import CARRIED
 from seglm.utils.config import from_json, to_json
 from tests.model.sessions import check_walk, theirs
 from tests.tiny import tiny_example, tiny_model, tiny_recipe
@@ -53,6 +54,12 @@ def test_a_long_walk_is_the_one_of_transformers_session(backwards: bool) -> None
         policy=SAM3_PREDICTING,
         said=(0, 2),
     )
+
+
+def test_a_recipe_written_for_sam2_reads_four_conditioning_frames() -> None:
+    memory = tiny_sam3().remembering(CARRIED, num_frames=9)
+    assert memory.policy == replace(CARRIED, conditioning=4) and memory.num_frames == 9
+    assert tiny_sam3().remembering(replace(CARRIED, conditioning=6)).policy.conditioning == 6
 
 
 def test_features_are_those_of_transformers_whatever_the_square() -> None:
