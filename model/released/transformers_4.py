@@ -23,6 +23,8 @@ CONFIG, ADDED = "tokenizer_config.json", "added_tokens.json"
 LLAMA = "LlamaTokenizer"
 FAST, NEW = "PreTrainedTokenizerFast", "TokenizersBackend"
 """the class that needs `tokenizer.json` alone, as every release of transformers knows it, and as today's writes it"""
+EXTRA = ("extra_special_tokens", "additional_special_tokens")
+"""special tokens without a role of their own, in CONFIG of transformers 5 and of those before"""
 OF_TODAY = ("backend", "is_local", "local_files_only")
 """keys of transformers 5 in CONFIG that say nothing of the tokenizer"""
 
@@ -38,6 +40,8 @@ def write_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerFast, base: str 
     config = {**read_json(folder / CONFIG), **before}
     if config.get("tokenizer_class") in (None, NEW):
         config["tokenizer_class"] = LLAMA if (folder / PIECES).is_file() else FAST
+    if isinstance(config.get(EXTRA[0]), list):
+        config.setdefault(EXTRA[1], config.pop(EXTRA[0]))
     tokens = tokenizer.added_tokens_decoder
     config["added_tokens_decoder"] = {
         str(number): {
