@@ -21,7 +21,7 @@ from seglm.evaluation.asking.evaluate import evaluate
 from seglm.evaluation.asking.leak import refuse_leak, seen
 from seglm.evaluation.scores import iou
 from seglm.model.build import Built
-from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, look_for, start
+from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, look_for, on_whole, start
 from seglm.model.names import canonical
 from seglm.model.older import with_settings
 from seglm.model.quantize import quantize
@@ -85,9 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def choose(options: cli.Options) -> Chosen:
     """The recipe that the command names, else the one its weights tell of, with every setting of the command."""
     weights = options.init_from or options.version
+    to_train = not options.eval_only
     if options.resume is not None:
         run = run_of(options)
         refuse(run, resume=True, overwrite=options.overwrite)
+        # A run's own weights are those of its recipe; those that it began with may be another's.
+        to_train = to_train and weights is not None
         weights = weights or str(run.folder)
     if options.eval_only and options.init_from is None and (best := best_of_run(options)):
         weights = str(best)
@@ -98,7 +101,6 @@ def choose(options: cli.Options) -> Chosen:
             if options.recipe is not None and weights == options.version:
                 look_for(configured(named(options.recipe), options))  # what else is missing is said with it
             raise
-        to_train = not options.eval_only and options.resume is None
         chosen = choose_recipe(resolve(weights), name=options.recipe, to_train=to_train)
     elif options.recipe is not None:
         chosen = Chosen(named(options.recipe), "--recipe says so")
@@ -144,6 +146,8 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
         recipe.check_draws()
         benchmark(recipe.evaluate.dataset).check_truth()
     look_for(recipe, options.init_from)
+    # Whoever merges or scores what is trained finds its base there.
+    recipe = on_whole(recipe, options.init_from)
     going_on, run = options.resume is not None, run_of(options, recipe.name)
     refuse(run, resume=going_on, overwrite=options.overwrite)
     logs.start()

@@ -159,17 +159,25 @@ def start(recipe: Recipe, init_from: str | None = None) -> Built:
         before = kept_recipe(path) if recipe.after else None
         before = before if before is not None and before.name == recipe.after else None
         return load_with_trained(base_weights(recipe), str(path), recipe, before=before)
-    whole = replace(recipe, backbone=replace(recipe.backbone, weights=str(path), revision=None))
-    return assemble(recipe, base_weights(whole))
+    return build(on_whole(recipe, init_from))
+
+
+def on_whole(recipe: Recipe, init_from: str | None) -> Recipe:
+    """The recipe with a whole model, where a training begins with one, as its base.
+
+    What is trained then belongs to that model: the base of before would be another one under its adapters.
+    """
+    if init_from is None:
+        return recipe
+    path = resolve(init_from, what="the weights to start from (--init_from)")
+    if layout_of(path) in WITHOUT_BASE:
+        return recipe
+    return replace(recipe, backbone=replace(recipe.backbone, weights=init_from, revision=None))
 
 
 def look_for(recipe: Recipe, init_from: str | None = None) -> None:
     """Raises FileNotFoundError that names all that `start` will read and that is not there; no tensor is read."""
-    if init_from is not None:
-        path = resolve(init_from, what="the weights to start from (--init_from)")
-        if layout_of(path) not in WITHOUT_BASE:
-            recipe = replace(recipe, backbone=replace(recipe.backbone, weights=str(path), revision=None))
-    refuse_absent_base(recipe)
+    refuse_absent_base(on_whole(recipe, init_from))
 
 
 def load_with_trained(

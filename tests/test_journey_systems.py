@@ -65,14 +65,19 @@ def test_a_merged_system_answers(place: Path, recipe: str) -> None:
 
 
 def test_keyseg_sets_out_from_a_trained_lisa(place: Path) -> None:
-    said = run(
-        TRAIN, "--recipe=keyseg_tiny", "--init_from=merged/lisa_tiny", "--exp_name=on lisa", *SHORT, cwd=place
-    )
+    command = ("--recipe=keyseg_tiny", "--init_from=merged/lisa_tiny", "--exp_name=on lisa", *SHORT)
+    said = run(TRAIN, *command, cwd=place)
     assert "it starts from weights of lisa_tiny" in said and "done after step 2 of 2" in said
     manifest = json.loads(
         (place / "runs" / "on lisa" / "portable" / "manifest.json").read_text(encoding="utf-8")
     )
     assert "merged/lisa_tiny lists ReasonSeg|train" in manifest["before"]["ReasonSeg|train"]
+    said = run(TRAIN, *command, "--resume", "--epochs=2", cwd=place)
+    assert "done after step 4 of 4" in said
+    said = run(MERGE, "--weight", "runs/on lisa/portable", "--save_path", "merged/on lisa", cwd=place)
+    assert "on merged/lisa_tiny:" in said and "is that their base?" not in said
+    said = run(TRAIN, "--resume=runs/on lisa", "--epochs=3", cwd=place)
+    assert "done after step 6 of 6" in said
 
 
 def test_a_trained_file_of_gsva_is_scored_without_a_merge(place: Path) -> None:

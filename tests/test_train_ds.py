@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import train_ds
+from seglm.model.load import on_whole
 from seglm.model.recipes import listing, recipe
 from seglm.model.segmenter import Segmenter
 from seglm.training.from_recipe import effective_batch, found_data
@@ -67,6 +68,34 @@ def test_a_merged_model_is_scored_with_what_the_command_says(
     [model] = seen
     assert (model.encoder.template.name, model.encoder.max_length) == ("llava_llama_2", 300)
     assert model.backbone.llm.config._attn_implementation == "eager"
+
+
+MERGED_LISA = Path(__file__).parent / "goldens" / "49f5cfb" / "merged_lisa"
+
+
+def test_a_training_that_begins_with_a_whole_model_has_it_as_its_base(tmp_path: Path) -> None:
+    """A merge and a score take the base from the recipe: adapters on another one are a model that nobody trained."""
+    keyseg = recipe("keyseg_tiny")
+    begun = on_whole(keyseg, str(MERGED_LISA))
+    assert begun.backbone.weights == str(MERGED_LISA)
+    assert replace(begun, backbone=keyseg.backbone) == keyseg
+    save_portable(tmp_path, {"project.0.weight": torch.zeros(1)}, {})
+    assert on_whole(keyseg, str(tmp_path)) == on_whole(keyseg, None) == keyseg
+
+
+def test_a_run_that_began_with_weights_of_another_system_goes_on_by_the_same_command(tmp_path: Path) -> None:
+    slot = tmp_path / "mine" / "slots" / "a"
+    slot.mkdir(parents=True)
+    (slot / "COMPLETE").write_text('{"step": 2, "facts": {}, "files": {}}')
+    same = ["--recipe=keyseg_tiny", "--exp_name=mine", f"--log_base_dir={tmp_path}", "--lr=1e-5"]
+    for begun in ("--init_from", "--version"):
+        command = [*same, f"{begun}={MERGED_LISA}"]
+        first, later = (train_ds.choose(read([*command, *more])).recipe for more in ([], ["--resume"]))
+        assert first == later and later.name == "keyseg_tiny"
+    kept = {"recipe": "lisa_tiny", "system": "lisa", "resolved": to_json(recipe("lisa_tiny"))}
+    (tmp_path / "mine" / "manifest.json").write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match="made with recipe lisa_tiny, not keyseg_tiny; drop --recipe"):
+        train_ds.choose(read([*same, "--resume"]))
 
 
 @pytest.mark.parametrize(

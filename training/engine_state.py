@@ -129,7 +129,7 @@ def _check(saved: Save, engine: Engine) -> None:
     if facts["frozen"] != engine.frozen:
         raise ValueError(
             f"{saved.folder} was trained on other frozen weights (fingerprint {facts['frozen']}, here {engine.frozen}): "
-            "resume with the same --version, --vision_pretrained, --precision and --load_in_*bit"
+            "resume with the same --version, --init_from, --vision_pretrained, --precision and --load_in_*bit"
         )
     _same_names(f"{saved.folder / saved.tag}", _stored(saved), _storable(engine.module))
 
