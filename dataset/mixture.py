@@ -140,11 +140,18 @@ class Passes:
     that those of a micro-batch are about equally long. A step holds the same samples with and without lengths. xtuner's sampler,
     which Sa2VA uses, sorts larger groups, and numbers samples by a list of lengths that is shorter than the data are where some
     are repeated: the last ones are never drawn (projects/llava_sam2/datasets/ReVOS_Dataset.py:190-203 of magic-research/Sa2VA).
+    first: the number at which a group begins, and others before and behind it.
     Raises ValueError for a rate that is no whole number, and for families as `Mixture`.
     """
 
     def __init__(
-        self, sources: Sequence[Measured], rates: Mapping[str, float], seed: int, *, group: int = 0
+        self,
+        sources: Sequence[Measured],
+        rates: Mapping[str, float],
+        seed: int,
+        *,
+        group: int = 0,
+        first: int = 0,
     ) -> None:
         Mixture(sources, rates, seed)  # its checks
         if wrong := {family: rate for family, rate in rates.items() if rate != int(rate)}:
@@ -155,6 +162,7 @@ class Passes:
         self.sources = sources
         self.group = group
         """numbers inside which samples are sorted by length; 0 leaves them as they come"""
+        self.first = first
         self.sizes = tuple(len(source) for source in sources)
         counts = [int(rates[source.family]) * len(source) for source in sources]
         self.upto = np.cumsum(counts)
@@ -169,9 +177,9 @@ class Passes:
             return self._entry(int(rng_of(self.seed, number, DRAW, attempt).integers(self.length)))
         if not self.group:
             return self._at(number)
-        block, place = divmod(number, self.group)
+        block, place = divmod(number - self.first, self.group)
         if block not in self._groups:
-            first = block * self.group
+            first = self.first + block * self.group
             numbers = range(first, first + self.group)
             # sorted() keeps what is equally long as it comes
             self._groups = {block: sorted(numbers, key=lambda one: -self._long(one))}

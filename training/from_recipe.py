@@ -115,18 +115,20 @@ def training_set(
 def order(recipe: Recipe, sources: Sequence[Source], since: Save | None = None) -> Order:
     """Which sample comes next. Raises ValueError if the rates do not fit.
 
-    since: what a run goes on from. Its steps may have taken more or fewer samples than those to come, and shares are of steps.
+    since: what a run goes on from. Its steps may have taken more or fewer samples than those to come, shares are of steps,
+    and what is sorted by length is a step.
     """
     data, schedule = recipe.data, recipe.schedule
     per_step = schedule.batch_size * schedule.grad_accumulation_steps * dist.world().size
+    taken = int(since.facts["samples"]) if since is not None else 0
     if data.order == "drawn":
         samples = schedule.epochs * schedule.steps_per_epoch * per_step
-        ahead = int(since.facts["samples"]) - since.step * per_step if since is not None else 0
+        ahead = taken - since.step * per_step if since is not None else 0
         return Mixture(
             sources, data.shares(), recipe.engine.seed, joins=data.joins, samples=samples, ahead=ahead
         )
     group = per_step if data.order == "by_length" else 0
-    return Passes(sources, data.shares(), recipe.engine.seed, group=group)
+    return Passes(sources, data.shares(), recipe.engine.seed, group=group, first=taken)
 
 
 def spoken(clip: Clip, rng: np.random.Generator, *, recipe: Recipe) -> Script:

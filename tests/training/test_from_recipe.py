@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from seglm.dataset.mixture import Mixture
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.training import from_recipe
 from seglm.training.from_recipe import check_batch, check_names_of_data
@@ -50,18 +51,25 @@ def test_a_batch_beyond_the_data_is_said_and_one_beyond_memory_refused(
         check_batch(huge, sources)
 
 
-def test_a_pass_by_length_takes_every_sample_once_in_the_numbers_that_a_loader_asks_for() -> None:
+class Pages(FakeSource):
+    """Sample n is n long."""
+
+    family = "refer_seg"
+
+    def length(self, index: int) -> int:
+        return index
+
+
+def by_length(accumulation: int) -> Recipe:
     recipe = tiny_recipe()
     data = replace(recipe.data, order="by_length", mixture=("refer_seg",), rates=(1.0,))
-    schedule = replace(recipe.schedule, batch_size=2, grad_accumulation_steps=3)
-    recipe = replace(recipe, data=data, schedule=schedule)
+    schedule = replace(recipe.schedule, batch_size=2, grad_accumulation_steps=accumulation)
+    return replace(recipe, data=data, schedule=schedule)
 
-    class Pages(FakeSource):
-        family = "refer_seg"
 
-        def length(self, index: int) -> int:
-            return index
-
+def test_a_pass_by_length_takes_every_sample_once_in_the_numbers_that_a_loader_asks_for() -> None:
+    recipe = by_length(3)
+    data = recipe.data
     taking = from_recipe.order(recipe, [Pages(24)])
     feed: Feed[object] = Feed((), list, batch_size=2, accumulation=3)
     drawn = [
@@ -79,6 +87,15 @@ def test_a_pass_by_length_takes_every_sample_once_in_the_numbers_that_a_loader_a
         ValueError, match="data.order=passes a rate is how often a sample is taken in a pass, a whole"
     ):
         replace(data, order="passes", rates=(0.5,)).shares()
+
+
+@pytest.mark.parametrize("later", [1, 2, 8])
+def test_a_pass_by_length_goes_on_with_steps_of_another_size_and_leaves_nobody_out(later: int) -> None:
+    """Three steps of 8 samples of 40, then steps of 2, 4 and 16."""
+    before, since = from_recipe.order(by_length(4), [Pages(40)]), Save(Path(), 3, {"samples": 24}, 0)
+    behind = from_recipe.order(by_length(later), [Pages(40)], since)
+    taken = [*map(before.draw, range(24)), *map(behind.draw, range(24, 40))]
+    assert sorted(index for _, index in taken) == list(range(40))
 
 
 def test_a_family_that_joins_is_one_that_there_is() -> None:
