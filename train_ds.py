@@ -163,9 +163,13 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     if going_on and (earlier := kept_recipe(run.folder)):
         for change in difference(earlier, recipe):
             log.warning("another setting than before the stop: %s", change)
-    # A run that goes on is not told again what it began with.
-    before = {**manifest_of(run.folder).get("before", {})} if going_on else {}
-    content = contents(recipe, sources, built, before=before | seen_before(recipe, options))
+        if earlier.evaluate.dataset != recipe.evaluate.dataset:
+            log.warning(
+                "the best state is chosen among the scores of both benchmarks if they are of one kind, else among the new ones; "
+                "to leave out the old ones in any case begin another run with --init_from %s",
+                run.portable,
+            )
+    content = contents(recipe, sources, built, before=seen_before(recipe, sources, options))
     schedule = recipe.schedule
     plan = Plan(
         schedule.epochs,
@@ -251,13 +255,22 @@ def look_at_validation(recipe: Recipe, sources: Sequence[Source], options: cli.O
     spec, names = recipe.evaluate.dataset, [source.name for source in sources]
     refuse_leak(spec, version=None, manifest={"data": names}, allow=options.allow_leak)
     # What the weights have seen before is not this run's doing: KeySeg sets out from a LISA that was trained on ReasonSeg's val.
-    refuse_leak(spec, version=None, manifest={"before": seen_before(recipe, options)}, allow=True)
+    before = seen_before(recipe, sources, options)
+    refuse_leak(spec, version=None, manifest={"before": before}, allow=True)
 
 
-def seen_before(recipe: Recipe, options: cli.Options) -> dict[str, str]:
-    """What the weights have seen that a training begins with: the model's and those of --init_from."""
+def seen_before(recipe: Recipe, sources: Sequence[Source], options: cli.Options) -> dict[str, str]:
+    """What the weights have seen that a training begins with: the model's, those of --init_from, and those of a run that goes on,
+    which is not told again what it began with and may be fed with other `sources` than before."""
     begun = [recipe.backbone.weights, *([options.init_from] if options.init_from else [])]
-    return {source: how for one in begun for source, how in seen(one, manifest_of(resolve(one))).items()}
+    found = {source: how for one in begun for source, how in seen(one, manifest_of(resolve(one))).items()}
+    if options.resume is None:
+        return found
+    about, now = manifest_of(run_of(options, recipe.name).folder), {source.name for source in sources}
+    fed = {
+        name: "the run was fed with it before it stopped" for name in about.get("data", ()) if name not in now
+    }
+    return {**fed, **about.get("before", {}), **found}
 
 
 def score(recipe: Recipe, options: cli.Options) -> None:

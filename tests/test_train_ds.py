@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import train_ds
+from seglm.evaluation.asking.leak import refuse_leak
 from seglm.model.load import on_whole
 from seglm.model.recipes import listing, recipe
 from seglm.model.segmenter import Segmenter
@@ -17,6 +18,7 @@ from seglm.training.from_recipe import effective_batch, found_data
 from seglm.utils.cli import read
 from seglm.utils.config import to_json
 from seglm.utils.portable import save_portable
+from tests.evaluation.fakes import FakeSource
 
 
 def test_a_recipe_is_named_or_told_by_the_weights_but_never_guessed(tmp_path: Path) -> None:
@@ -96,6 +98,24 @@ def test_a_run_that_began_with_weights_of_another_system_goes_on_by_the_same_com
     (tmp_path / "mine" / "manifest.json").write_text(json.dumps(kept))
     with pytest.raises(ValueError, match="made with recipe lisa_tiny, not keyseg_tiny; drop --recipe"):
         train_ds.choose(read([*same, "--resume"]))
+
+
+def test_a_run_that_goes_on_with_other_data_knows_what_it_was_fed_before(tmp_path: Path) -> None:
+    fed = {"data": {"ReasonSeg|val": {}, "ReasonSeg|train": {}}, "before": {"mevis|train": "told"}}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "manifest.json").write_text(json.dumps(fed))
+    command = ["--recipe=lisa_tiny", "--exp_name=mine", f"--log_base_dir={tmp_path}"]
+
+    class Train(FakeSource):
+        name = "ReasonSeg|train"
+
+    def before(*more: str) -> dict[str, str]:
+        return train_ds.seen_before(recipe("lisa_tiny"), [Train(2)], read([*command, *more]))
+
+    assert set(before("--resume")) == {"ReasonSeg|val", "mevis|train"}
+    with pytest.raises(ValueError, match="LEAK: .*fed with it before it stopped"):
+        refuse_leak("ReasonSeg|val", version=None, manifest={"before": before("--resume")}, allow=False)
+    assert not before()
 
 
 @pytest.mark.parametrize(

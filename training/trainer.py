@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from math import isfinite
+from math import isfinite, nan
 from signal import SIGTERM, Signals
 from typing import TYPE_CHECKING, Any
 
@@ -242,8 +242,13 @@ class Trainer:
             )
 
     def best(self) -> Row | None:
-        """The row of the best validation so far, the first of equals; known on the main process."""
-        return max(self._scores.rows, key=lambda row: row[self.plan.best_by], default=None)
+        """The row of the best validation so far, the first of equals; known on the main process.
+
+        Where a run goes on with a benchmark of another kind, what was scored before has no such score.
+        """
+        name = self.plan.best_by
+        scored = [row for row in self._scores.rows if isfinite(row.get(name, nan))]
+        return max(scored, key=lambda row: row[name], default=None)
 
     def _validation_is_due(self) -> bool:
         """After each epoch, until its row is written."""

@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from seglm.training import saves
-from seglm.training.curve import Row, read
+from seglm.training.curve import CsvTable, Row, read
+from seglm.training.plan import Hooks, Plan
+from seglm.training.run_folder import RunFolder
+from seglm.training.trainer import Trainer
 from seglm.utils.portable import read_portable
 from tests.training.processes import Ended, run_ranks
 
@@ -144,6 +147,18 @@ def test_the_best_state_is_kept_across_a_resume(straight: Path, tmp_path: Path) 
     assert read_portable(run / "portable")[1]["step"] == 8
     last = saves.newest(run)
     assert last is not None and last.step == 12
+
+
+def test_the_best_of_a_run_that_goes_on_with_scores_of_another_kind_is_one_of_those(tmp_path: Path) -> None:
+    table = CsvTable(tmp_path / "scores.csv")
+    table.add({"step": 4, "epoch": 1, "giou": 0.5})
+    trainer = Trainer(None, None, RunFolder(tmp_path), Plan(4, 4, 0, best_by="jf"), Hooks())  # type: ignore[arg-type]
+    trainer._scores = table
+    assert trainer.best() is None
+    for step, score in ((8, 0.3), (12, 0.4), (16, 0.2)):
+        table.add({"step": step, "epoch": step // 4, "jf": score})
+    best = trainer.best()
+    assert best is not None and best["step"] == 12
 
 
 @pytest.mark.slow
