@@ -93,7 +93,14 @@ def doubts(recipe: Recipe, sources: Sequence[Sized], *, new_tokens: Collection[s
             f"{', '.join(new_tokens)} will never be written: new to these weights, and {why}; no generated answer will have "
             "a mask. Name llm.lm_head in trainable.full and give terms.language.weight, or score evaluate.protocol=forced"
         )
-    if _trains_decoder(recipe) and 0 < _decoder_begins(recipe) == _steps(recipe) - 1:
+    steps, rising = _steps(recipe), recipe.optim.warmup_steps
+    if rising >= steps:
+        most = optim.warmup_decay(steps - 1, total=steps, warmup=rising)
+        yield (
+            f"the learning rate rises to the very end, to {100 * most:.0f} % of optim.lr: optim.warmup_steps={rising:,} of "
+            f"{steps:,} steps; give less"
+        )
+    if _trains_decoder(recipe) and 0 < _decoder_begins(recipe) == steps - 1:
         yield (
             f"the mask decoder is never trained: optim.decoder_waits={recipe.optim.decoder_waits:g} leaves it one step of "
             f"{_steps(recipe):,}, the first of its warm-up, whose rate is 0; give less"

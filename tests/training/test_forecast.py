@@ -32,7 +32,7 @@ def mixed(**rates: float) -> Recipe:
     recipe = named("lisa_7b")
     data = replace(recipe.data, mixture=tuple(rates), rates=tuple(rates.values()))
     schedule = replace(recipe.schedule, epochs=2, steps_per_epoch=10, batch_size=3, grad_accumulation_steps=5)
-    return replace(recipe, data=data, schedule=schedule)
+    return replace(recipe, data=data, schedule=schedule, optim=replace(recipe.optim, warmup_steps=2))
 
 
 def test_each_source_is_told_with_its_draws() -> None:
@@ -81,6 +81,16 @@ def test_a_decoder_that_waits_is_told_and_one_that_waits_to_the_end_doubted(
     [doubt] = forecast.doubts(waits(0.95), sources, new_tokens=())
     assert "never trained: optim.decoder_waits=0.95 leaves it one step of 20" in doubt
     assert not list(forecast.doubts(waits(0.95, full=("project",)), sources, new_tokens=()))
+
+
+def test_a_warm_up_as_long_as_the_run_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the last of 20 steps 18 of the warm-up are done, as the schedule counts from one step late."""
+    monkeypatch.setattr(forecast, "outside", list)
+    recipe, sources = mixed(reason_seg=1, vqa=1), [SEEN, TALKED]
+    warm = [replace(recipe, optim=replace(recipe.optim, warmup_steps=steps)) for steps in (19, 20, 100)]
+    none, some, more = (list(forecast.doubts(one, sources, new_tokens=())) for one in warm)
+    assert not none and "to 90 % of optim.lr: optim.warmup_steps=20 of 20 steps" in some[0]
+    assert "to 18 % of optim.lr" in more[0]
 
 
 def test_a_mixture_without_words_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
