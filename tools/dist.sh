@@ -24,7 +24,8 @@ esac
 [ "${NNODES:-1}" = 1 ] || [ -n "${HOSTFILE:-}" ] || stop "NNODES=$NNODES needs HOSTFILE, the file that names the machines"
 recipe=$(basename "$2" .py)
 flags=(--recipe "$recipe" --dataset_dir data --exp_name "$recipe")
-if [[ "$recipe" =~ _([0-9]+)b(_|$) ]]; then
+# Those on a Qwen have a size in their name as well.
+if [[ "$recipe" =~ sa2va_([0-9]+)b(_|$) ]]; then
     flags+=(--version "pretrained/InternVL2_5-${BASH_REMATCH[1]}B" --vision_pretrained pretrained/sam2_hiera_large.pt)
 fi
 case "${DEEPSPEED:-}" in
