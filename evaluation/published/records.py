@@ -15,6 +15,9 @@ from seglm.model.precision import Precision
 from seglm.model.settings import Protocol
 from seglm.utils.did_you_mean import unknown
 
+CARRIED = "-po"
+"""how the name of a model ends whose masks another program carried"""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -47,6 +50,11 @@ class Row:
     values: Mapping[str, float]
     """metric (a field of `Score`) -> percent"""
     source: Source
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether another program carried the masks of a few frames through the videos (VideoLISA's post-optimisation)."""
+        return self.name.partition("/")[0].endswith(CARRIED)
 
 
 @dataclass(frozen=True)
@@ -167,13 +175,13 @@ LINES: tuple[tuple[str, str, str, str, str, str], ...] = (
     ("glus-s-partial", "glus_s_partial", "Swindl/GLUS-S-partial", "glus", "video", "49.5 - 65.2 - - -"),
     ("glus-s", "glus_s", "Swindl/GLUS-S", "glus", "video", "50.3 - 66.6 - - -"),
     ("glus-a", "glus_a", "Swindl/GLUS-A", "glus", "video", "51.3 - 67.3 - 54.9 49.9"),
-    ("sa2va-1b", "sa2va_1b", "", "sa2va", "video", "41.7 50.8 65.3 72.3 47.6 -"),
-    ("sa2va-4b", "sa2va_4b", "", "sa2va", "video", "46.2 52.1 70.0 73.8 53.2 -"),
-    ("sa2va-8b", "sa2va_8b", "", "sa2va", "video", "46.9 57.0 70.7 75.2 57.6 -"),
+    ("sa2va-1b", "sa2va_1b_released", "", "sa2va", "video", "41.7 50.8 65.3 72.3 47.6 -"),
+    ("sa2va-4b", "sa2va_4b_released", "", "sa2va", "video", "46.2 52.1 70.0 73.8 53.2 -"),
+    ("sa2va-8b", "sa2va_8b_released", "", "sa2va", "video", "46.9 57.0 70.7 75.2 57.6 -"),
     ("sa2va-26b", "sa2va_26b", "", "sa2va", "video", "46.2 57.3 70.1 77.0 58.4 -"),
-    ("sa2va-1b-internvl2.5", "sa2va_1b", "ByteDance/Sa2VA-1B", "sa2va", "video", "- 53.4 68.0 69.5 - -"),
-    ("sa2va-4b-internvl2.5", "sa2va_4b", "ByteDance/Sa2VA-4B", "sa2va", "video", "- 55.9 71.3 73.7 - -"),
-    ("sa2va-8b-internvl2.5", "sa2va_8b", "ByteDance/Sa2VA-8B", "sa2va", "video", "- 58.9 72.3 75.9 - -"),
+    ("sa2va-1b-internvl2.5", "sa2va_1b_released", "ByteDance/Sa2VA-1B", "sa2va", "video", "- 53.4 68.0 69.5 - -"),
+    ("sa2va-4b-internvl2.5", "sa2va_4b_released", "ByteDance/Sa2VA-4B", "sa2va", "video", "- 55.9 71.3 73.7 - -"),
+    ("sa2va-8b-internvl2.5", "sa2va_8b_released", "ByteDance/Sa2VA-8B", "sa2va", "video", "- 58.9 72.3 75.9 - -"),
     ("sa2va-26b-internvl2.5", "sa2va_26b", "ByteDance/Sa2VA-26B", "sa2va", "video", "- 61.8 75.1 78.6 - -"),
     ("sa2va-1b", "sa2va_1b", "", "sa2va", "refcoco val", "77.4 69.9 72.3"),
     ("sa2va-4b", "sa2va_4b", "", "sa2va", "refcoco val", "80.4 74.3 76.7"),

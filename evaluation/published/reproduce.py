@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.selection import Selection
-from seglm.evaluation.published.records import Row
+from seglm.evaluation.published.records import CARRIED, Row
 from seglm.evaluation.scores.results import Convention, Scores
 from seglm.model.recipes import recipes
 
@@ -46,10 +46,10 @@ class Outcome:
 
 
 def as_published(given: argparse.Namespace, row: Row) -> argparse.Namespace:
-    """The command line with everything that the row settles: split, protocol, convention, precision, recipe.
+    """The command line with everything that the row settles: split, protocol, convention, precision, recipe, and who draws.
 
     Raises ValueError for a recipe or a benchmark that this version does not have, for one that only a server scores, and for a
-    flag that says otherwise.
+    flag that says otherwise, or is missing where another program carried the masks.
     """
     if row.recipe not in recipes():
         raise ValueError(f"{row.name}: its recipe {row.recipe} is not in this version (train_ds.py --list)")
@@ -67,6 +67,16 @@ def as_published(given: argparse.Namespace, row: Row) -> argparse.Namespace:
             raise ValueError(
                 f"--{name} {getattr(given, name)} contradicts --reproduce {row.name}, which sets {value}; leave it out"
             )
+    for name in ("keyframes",) if row.is_carried else ("propagate", "anchors", "keyframes"):
+        if (value := getattr(given, name)) is not None:
+            raise ValueError(
+                f"--{name} {value} contradicts --reproduce {row.name}, which the model drew without it; leave it out"
+            )
+    if row.is_carried and given.propagate is None:
+        raise ValueError(
+            f"{row.name}: its masks were carried through the videos by XMem++; give --propagate with such a program, or take "
+            f"{row.name.replace(CARRIED, '', 1)}, which the model drew alone"
+        )
     return argparse.Namespace(**{**vars(given), **settled})
 
 

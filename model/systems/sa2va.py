@@ -232,11 +232,24 @@ def sa2va_8b() -> Recipe:
 
 def sa2va_4b_released() -> Recipe:
     """Sa2VA-4B as its code has it where that costs: always five objects in training, the first five frames at inference."""
-    parent = sa2va_4b()
+    return _released(sa2va_4b())
+
+
+def sa2va_1b_released() -> Recipe:
+    """Sa2VA-1B in the same way."""
+    return _released(sa2va_1b())
+
+
+def sa2va_8b_released() -> Recipe:
+    """Sa2VA-8B in the same way."""
+    return _released(sa2va_8b())
+
+
+def _released(parent: Recipe) -> Recipe:
     decoder = replace(DECODER, memory=RELEASED, keeps_original=False)
     return replace(
         parent,
-        name="sa2va_4b_released",
+        name=f"{parent.name}_released",
         parent=parent.name,
         script=always_five,
         walk=first_five,

@@ -18,6 +18,7 @@ from seglm.evaluation.published import records
 from seglm.evaluation.published.records import COUNTS, SOURCES, Row, listing, row, rows, short
 from seglm.evaluation.published.reproduce import convention_of
 from seglm.evaluation.run import main
+from seglm.model.recipes import recipe
 from tests.model.layouts import canonical_tensors, trainable_only, training_state, write_bases
 from tests.tiny import tiny_model
 
@@ -163,6 +164,9 @@ def test_other_data_are_refused_by_their_number_before_anything_is_loaded(
         ({"benchmark": "mevis|val"}, (), "'mevis|val': split 'val' is not permitted"),
         ({}, ("--protocol", "generate"), "--protocol generate contradicts --reproduce tiny/refcoco-val, which sets forced"),
         ({}, ("--inference_only",), "--inference_only True contradicts"),
+        ({}, ("--propagate", "sam2"), "--propagate sam2 contradicts"),
+        ({"name": "tiny-po/refcoco-val"}, (), "carried through the videos by XMem++; give --propagate with such a program, or "
+         "take tiny/refcoco-val, "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_as_published_is_refused_in_one_line(
@@ -225,6 +229,16 @@ def test_every_published_row_is_of_a_benchmark_that_opens(name: str) -> None:
 
 def test_what_is_counted_is_published() -> None:
     assert set(COUNTS) <= {one.benchmark for one in rows().values()}
+
+
+def test_videos_of_sa2va_are_measured_with_the_inference_that_was_published() -> None:
+    """Its first five frames, followed by the trained mask decoder, and not Sa2VA-i's way."""
+    for name in ("sa2va-1b", "sa2va-4b-internvl2.5", "sa2va-8b-internvl2.5"):
+        made = recipe(row(f"{name}/mevis-valid_u").recipe)
+        assert made.decoder.memory is not None and not made.decoder.memory.by_mask
+        [window] = made.walk(12)
+        assert window.asked == (0, 1, 2, 3, 4)
+    assert row("sa2va-4b/refcoco-val").recipe == "sa2va_4b"
 
 
 VIDEOS = """
