@@ -4,11 +4,12 @@
 #   bash tools/dist.sh train projects/llava_sam2/configs/desa2va_4b.py 8 [any flag of train_ds.py]
 #
 # A config is only a name here: its settings are the recipe's (python train_ds.py --recipe desa2va_4b --list). As in Sa2VA's configs
-# the bases are pretrained/InternVL2_5-4B and pretrained/sam2_hiera_large.pt, and the data lie in data; --version, --vision_pretrained
-# and --dataset_dir say otherwise. DEEPSPEED=deepspeed_zero3 is --zero 3, PORT is MASTER_PORT; several machines: see run_train.sh.
+# the bases are pretrained/InternVL2_5-4B (on a Qwen-VL the recipe's own) and pretrained/sam2_hiera_large.pt, and the data lie in data;
+# --version, --vision_pretrained and --dataset_dir say otherwise. DEEPSPEED=deepspeed_zero3 is --zero 3, PORT is MASTER_PORT; several
+# machines: see run_train.sh.
 # The first line that it prints is the command it stands for.
 set -euo pipefail
-SEGLM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+SEGLM_ROOT=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 stop() {
     echo "error: tools/dist.sh: $*; the command itself is NGPU=8 bash run_train.sh --recipe desa2va_4b" >&2
     exit 2
@@ -24,10 +25,10 @@ esac
 [ "${NNODES:-1}" = 1 ] || [ -n "${HOSTFILE:-}" ] || stop "NNODES=$NNODES needs HOSTFILE, the file that names the machines"
 recipe=$(basename "$2" .py)
 flags=(--recipe "$recipe" --dataset_dir data --exp_name "$recipe")
-# Those on a Qwen have a size in their name as well.
-if [[ "$recipe" =~ sa2va_([0-9]+)b(_|$) ]]; then
-    flags+=(--version "pretrained/InternVL2_5-${BASH_REMATCH[1]}B" --vision_pretrained pretrained/sam2_hiera_large.pt)
+if [[ "$recipe" =~ ^(de)?sa2va_([0-9]+)b(_|$) ]]; then
+    flags+=(--version "pretrained/InternVL2_5-${BASH_REMATCH[2]}B")
 fi
+if [[ "$recipe" =~ sa2va.*_[0-9]+b(_|$) ]]; then flags+=(--vision_pretrained pretrained/sam2_hiera_large.pt); fi
 case "${DEEPSPEED:-}" in
     "") ;;
     deepspeed_zero[123]) flags+=(--zero "${DEEPSPEED#deepspeed_zero}") ;;
