@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglm.evaluation import offline
+from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.asking.evaluate import folder_name
+from seglm.evaluation.scores.files import SAID
 from seglm.evaluation.submit import __main__ as submit
 from seglm.utils.command import command
 from seglm.utils.flags import Parser
@@ -74,12 +77,28 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
                 f"--{flag} {file} does not lie below {root}, where the expressions' data sets are; all of a data set lies in one "
                 "place, as GLUS' README has it"
             )
-    common = ["--dataset_dir", str(root), "--predictions", str(getattr(given, script.predictions))]
+    predictions = _written(getattr(given, script.predictions), script)
+    common = ["--dataset_dir", str(root), "--predictions", str(predictions)]
     if script.saves:
         out = ["--out", str(given.save_name.with_suffix(""))] if given.save_name else []
         offline.main(["--val_dataset", script.benchmark, "--missing", "empty", "--overwrite", *common, *out])
     else:
         submit.main(["--score", "--benchmark", script.benchmark, "--missing", "empty", *common])
+
+
+def _written(place: Path, script: Script) -> Path:
+    """The place; or what scripts/inference.sh wrote into it, which has a folder for each model and benchmark.
+
+    Raises ValueError for masks of several models.
+    """
+    ours = f"*{folder_name('', benchmark(script.benchmark))}*"
+    inside = sorted(said.parent for said in place.glob(f"{ours}/{SAID}"))
+    if len(inside) > 1:
+        names = ", ".join(one.name for one in inside)
+        raise ValueError(
+            f"--{script.predictions} {place} holds masks of several models ({names}); name one of these"
+        )
+    return inside[0] if inside else place
 
 
 def _parser(name: str, script: Script) -> argparse.ArgumentParser:
@@ -95,7 +114,7 @@ def _parser(name: str, script: Script) -> argparse.ArgumentParser:
         f"--{script.predictions}",
         type=place,
         required=True,
-        help="predicted masks: VIDEO/EXPRESSION/FRAME.png",
+        help="predicted masks: VIDEO/EXPRESSION/FRAME.png, or VIS_SAVE_PATH of scripts/inference.sh",
     )
     if script.saves:
         parser.add_argument(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from seglm.evaluation.as_glus import SCRIPTS, main
-from seglm.evaluation.scores.files import MASKS
+from seglm.evaluation.asking.benchmark import benchmark
+from seglm.evaluation.asking.evaluate import folder_name
+from seglm.evaluation.scores.files import MASKS, SAID
+from seglm.evaluation.scores.results import Said
 from seglm.model.recipes import recipes
 from seglm.utils.cli import read
 from tests.evaluation.calls import ROOT, called, help_of
@@ -59,6 +63,22 @@ def test_a_data_set_may_be_a_link_to_where_it_is_called_otherwise(
     monkeypatch.chdir(tmp_path)
     main("mevis", [*flags("mevis", Path("data"), tmp_path / "truth" / MASKS), "--save_name", "report"])
     assert "| 1.0000 |" in capsys.readouterr().out
+
+
+def test_what_the_script_wrote_is_found_where_it_was_told_to_write(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It makes a folder for the model and the benchmark there."""
+    folder = tmp_path / folder_name("outputs/model", benchmark("mevis|valid_u"))
+    write_truth(root, "mevis|valid_u", folder)
+    (folder / SAID).write_text(",".join(field.name for field in fields(Said)) + "\n")
+    main("mevis", flags("mevis", root, tmp_path))
+    assert "| 1.0000 |" in capsys.readouterr().out and (folder / "scores.json").is_file()
+    shutil.copytree(folder, tmp_path / "other_mevis_valid_u")
+    with pytest.raises(
+        SystemExit, match=r"several models \(model_mevis_valid_u, other_mevis_valid_u\); name one"
+    ):
+        main("mevis", flags("mevis", root, tmp_path))
 
 
 def test_files_that_are_not_there_or_not_together_are_named(root: Path, tmp_path: Path) -> None:
