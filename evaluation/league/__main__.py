@@ -23,6 +23,7 @@ from seglm.evaluation.league.entrants import (
     VIDEOS,
     Budget,
     benchmarks_of,
+    check_benchmarks,
     entrants,
     fingerprint,
     seeds_of,
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None, *, work: Work | None = None) ->
         rows, seeds = entrants(given.rows, budget.dataset_dir), seeds_of(given.seeds)
         for row in rows:
             fingerprint(row, budget)
+        check_benchmarks(rows, budget)
         out.mkdir(parents=True, exist_ok=True)
         games, failed = compete(
             rows, seeds, budget, work or Processes(budget, out / "trials"), out=out, jobs=given.jobs

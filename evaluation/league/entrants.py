@@ -207,6 +207,26 @@ def seeds_of(text: str) -> tuple[int, ...]:
     return seeds
 
 
+def check_benchmarks(rows: Sequence[Entrant], budget: Budget) -> None:
+    """Raises ValueError for a benchmark that could not be scored once the rows are trained: only a server knows its truth, its
+    data are not in the world, or a row is trained on them.
+    """
+    from seglm.evaluation.asking.benchmark import benchmark
+    from seglm.evaluation.asking.leak import leak
+
+    for spec in budget.benchmarks:
+        chosen = benchmark(spec)
+        chosen.check_truth()
+        chosen.open(budget.dataset_dir)
+        for one in [stage for row in rows for stage, _ in stages(row)]:
+            families = resolved(one, budget.dataset_dir).data.families().values()
+            seen = [f"{about.name}|{split}" for names in families for about, split in map(describe, names)]
+            if reason := leak(spec, version=None, manifest={"data": seen}):
+                raise ValueError(
+                    f"--benchmarks {spec!r}: of the row {one.name!r} {reason}; name another split"
+                )
+
+
 def benchmarks_of(text: str, world: Path) -> tuple[str, ...]:
     """The specs of `--benchmarks`, checked; none: those of pictures, and those of videos that are in this world.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -173,6 +174,23 @@ def test_the_default_rows_are_the_tiny_recipes_whose_data_the_world_has(
 def test_a_slip_in_a_row_is_said_before_anything_is_trained(rows: str, message: str, world: Path) -> None:
     with pytest.raises(ValueError, match=message):
         entrants(rows, NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("mevis|valid", "only the benchmark's server knows its truth"),
+        ("mevis|valid_u", "mevis"),
+        ("ReasonSeg|train", "'ReasonSeg|train': of the row 'lisa_tiny' this training has ReasonSeg|train"),
+    ],
+)
+def test_what_could_not_be_scored_afterwards_is_said_before_anything_is_trained(
+    spec: str, message: str, world: Path, tmp_path: Path
+) -> None:
+    work = Fake(budget(world))
+    with pytest.raises(SystemExit, match=re.escape(message)):
+        command(world, tmp_path / "out", work, "--benchmarks", f"ReasonSeg|val,{spec}")
+    assert not work.trials and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("text", ["0,1,1", "0,one"])
