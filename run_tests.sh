@@ -5,7 +5,7 @@
 #                             bash run_tests.sh --goldens FOLDER   the originals' tensors in a folder, against ours
 # Further arguments go to pytest: bash run_tests.sh -k mixture
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")"
 if [ "${1:-}" = "--latest" ]; then export SEGLM_LATEST=1; fi
 . utils/environment.sh
 

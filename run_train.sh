@@ -9,7 +9,7 @@
 #   srun --ntasks-per-node=1 bash run_train.sh ...      the same under SLURM, whose variables say all of this
 set -euo pipefail
 caller=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")"
 here=$PWD
 . utils/environment.sh
 

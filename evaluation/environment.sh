@@ -1,6 +1,6 @@
 # Sourced by the scripts of the benchmarks. Finds or makes the Python of this checkout ($PYTHON) without leaving the caller's
 # folder, so that relative paths mean what the user thinks they mean. $SEGLM_ROOT is the checkout.
-SEGLM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+SEGLM_ROOT=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 seglm_caller=$PWD
 cd "$SEGLM_ROOT"
 . utils/environment.sh

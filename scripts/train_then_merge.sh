@@ -3,7 +3,7 @@
 #
 #   SAVE_DIR    where the run and the merged model go (default outputs): $SAVE_DIR/logs/<recipe>, $SAVE_DIR/model.
 #               It stands for --log_base_dir and --exp_name, which are refused: the merge looks there
-SEGLM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+SEGLM_ROOT=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 SAVE_DIR=${SAVE_DIR:-outputs}
 
 seglm_train_then_merge() {

@@ -95,6 +95,22 @@ def test_what_is_no_number_of_processes_is_said_in_one_line(processes: str, tmp_
     assert said == f"error: NGPU={processes}: it has to be a number from 1\n"
 
 
+def test_a_cdpath_of_the_users_leads_nobody_astray(tmp_path: Path) -> None:
+    """With it `cd` prints where it goes, and may go elsewhere."""
+    called(
+        "evaluation/mevis/run_inference_mevis.sh", tmp_path, "--help"
+    )  # leaves an environment that does nothing
+    done = subprocess.run(
+        ["bash", "-ec", '. evaluation/environment.sh; echo "$SEGLM_ROOT"'],
+        cwd=ROOT,
+        env={**os.environ, "VIRTUAL_ENV": str(tmp_path / "venv"), "CDPATH": "."},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == f"{ROOT}\n", done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_without_arguments_says_what_it_needs(script: Path, tmp_path: Path) -> None:
