@@ -20,8 +20,8 @@ from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.evaluate import evaluate
 from seglm.evaluation.asking.leak import refuse_leak, seen
 from seglm.evaluation.scores import iou
-from seglm.model.build import Built
-from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, look_for, on_whole, start
+from seglm.model.build import Built, refuse_absent_base
+from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, on_whole, start
 from seglm.model.names import canonical
 from seglm.model.older import with_settings
 from seglm.model.quantize import quantize
@@ -99,7 +99,9 @@ def choose(options: cli.Options) -> Chosen:
             resolve(weights)
         except FileNotFoundError:
             if options.recipe is not None and weights == options.version:
-                look_for(configured(named(options.recipe), options))  # what else is missing is said with it
+                refuse_absent_base(
+                    configured(named(options.recipe), options)
+                )  # what else is missing is said with it
             raise
         chosen = choose_recipe(resolve(weights), name=options.recipe, to_train=to_train)
     elif options.recipe is not None:
@@ -145,9 +147,9 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     if not options.no_eval:
         recipe.check_draws()
         benchmark(recipe.evaluate.dataset).check_truth()
-    look_for(recipe, options.init_from)
     # Whoever merges or scores what is trained finds its base there.
     recipe = on_whole(recipe, options.init_from)
+    refuse_absent_base(recipe)
     going_on, run = options.resume is not None, run_of(options, recipe.name)
     refuse(run, resume=going_on, overwrite=options.overwrite)
     logs.start()

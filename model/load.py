@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seglm.model import probe
-from seglm.model.build import Built, assemble, base_weights, build, refuse_absent_base
+from seglm.model.build import Built, assemble, base_weights, build
 from seglm.model.names import names
 from seglm.model.older import recipe_from_json, with_settings
 from seglm.model.precision import PRECISIONS, Precision
@@ -173,11 +173,6 @@ def on_whole(recipe: Recipe, init_from: str | None) -> Recipe:
     if layout_of(path) in WITHOUT_BASE:
         return recipe
     return replace(recipe, backbone=replace(recipe.backbone, weights=init_from, revision=None))
-
-
-def look_for(recipe: Recipe, init_from: str | None = None) -> None:
-    """Raises FileNotFoundError that names all that `start` will read and that is not there; no tensor is read."""
-    refuse_absent_base(on_whole(recipe, init_from))
 
 
 def load_with_trained(

@@ -103,7 +103,7 @@ def doubts(recipe: Recipe, sources: Sequence[Sized], *, new_tokens: Collection[s
     if _trains_decoder(recipe) and 0 < _decoder_begins(recipe) == steps - 1:
         yield (
             f"the mask decoder is never trained: optim.decoder_waits={recipe.optim.decoder_waits:g} leaves it one step of "
-            f"{_steps(recipe):,}, the first of its warm-up, whose rate is 0; give less"
+            f"{steps:,}, the first of its warm-up, whose rate is 0; give less"
         )
     for line in outside():
         yield f"not the packages this was tried with: {line}"

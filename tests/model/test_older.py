@@ -44,7 +44,9 @@ def typed(*arguments: str) -> Recipe:
 def test_a_manifest_holds_the_recipe_that_its_command_gives_today(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_ds, "look_for", lambda recipe: None)  # the bases of that command are not here
+    monkeypatch.setattr(
+        train_ds, "refuse_absent_base", lambda recipe: None
+    )  # the bases of that command are not here
     kept = kept_recipe(GOLDENS / name)
     assert kept == typed(*TYPED[name], *COMMON)
     chosen = choose_recipe(GOLDENS / name)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from seglm.model.build import build
+from seglm.model.build import build, refuse_absent_base
 from seglm.model.decoders.sam2 import Sam2
-from seglm.model.load import load, look_for
+from seglm.model.load import load
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.errors import WeightsError, WrongNames
@@ -99,7 +99,7 @@ def test_training_begins_from_a_released_lisa_with_a_sam2_and_a_new_projection(t
         decoder=replace(recipe.decoder, weights=str(tmp_path / "sam2.pt")),
     )
     with pytest.raises(FileNotFoundError, match=r"sam2\.pt"):  # before the language model is read
-        look_for(recipe)
+        refuse_absent_base(recipe)
     write(tmp_path / "sam2.pt", sam2)
     built = build(recipe)
     fresh = {name.split(".")[0] for name in built.report.allowed if ".lora_" not in name}
