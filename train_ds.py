@@ -9,35 +9,30 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING, cast
 
-from seglm.dataset.pipeline import Source, clip
+from seglm.dataset.pipeline import Source
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.evaluate import evaluate
-from seglm.evaluation.asking.leak import refuse_leak, seen
-from seglm.evaluation.scores import iou
+from seglm.evaluation.asking.leak import refuse_leak
 from seglm.model.build import Built, refuse_absent_base
-from seglm.model.load import Chosen, choose_recipe, kept_recipe, load, on_whole, start
+from seglm.model.load import kept_recipe, load, on_whole, start
 from seglm.model.names import canonical
-from seglm.model.older import with_settings
 from seglm.model.quantize import quantize
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import listing
 from seglm.model.recipes import recipe as named
-from seglm.model.released.identify import BASES, WITHOUT_BASE, layout_of, manifest_of
+from seglm.model.released.identify import WITHOUT_BASE, layout_of, manifest_of
 from seglm.model.trainable import fate
 from seglm.training import forecast, saves
+from seglm.training.choose import choose, configured, run_of, weights_to_score
 from seglm.training.engine import Engine
 from seglm.training.from_recipe import (
     check_batch,
     check_names_of_data,
     contents,
     feed,
-    found_data,
     heading,
     settings,
     training_sources,
@@ -45,18 +40,12 @@ from seglm.training.from_recipe import (
 from seglm.training.plan import Hooks, Plan, SaveEvery
 from seglm.training.run_folder import RunFolder, forget, kept, open_run, refuse, refuse_full_disk, release
 from seglm.training.trainer import Trainer
+from seglm.training.validation import look_at, look_at_validation, seen_before, validate
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
 from seglm.utils.command import BY_SIGNAL, command
 from seglm.utils.config import difference
-from seglm.utils.portable import is_portable
 from seglm.utils.resolve import resolve
-from seglm.utils.types import Frames
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from seglm.model.segmenter import Segmenter
 
 log = logging.getLogger("seglm.train_ds")
 OF_THE_MODEL = ("backbone.", "decoder.", "project", "fusion", "read_at", "script", "prompt")
@@ -79,64 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             train(chosen.recipe, chosen.reason, options)
     finally:
         dist.stop()
-
-
-# ---- which recipe ---------------------------------------------------------------------------------------------------
-def choose(options: cli.Options) -> Chosen:
-    """The recipe that the command names, else the one its weights tell of, with every setting of the command."""
-    weights = options.init_from or options.version
-    to_train = not options.eval_only
-    if options.resume is not None:
-        run = run_of(options)
-        refuse(run, resume=True, overwrite=options.overwrite)
-        # A run's own weights are those of its recipe; those that it began with may be another's.
-        to_train = to_train and weights is not None
-        weights = weights or str(run.folder)
-    if options.eval_only and options.init_from is None and (best := best_of_run(options)):
-        weights = str(best)
-    if weights is not None:
-        try:
-            resolve(weights)
-        except FileNotFoundError:
-            if options.recipe is not None and weights == options.version:
-                refuse_absent_base(
-                    configured(named(options.recipe), options)
-                )  # what else is missing is said with it
-            raise
-        chosen = choose_recipe(resolve(weights), name=options.recipe, to_train=to_train)
-    elif options.recipe is not None:
-        chosen = Chosen(named(options.recipe), "--recipe says so")
-    else:
-        raise ValueError(
-            "which recipe? give --recipe NAME (--list prints them), or as --version weights to start from"
-        )
-    return replace(chosen, recipe=configured(chosen.recipe, options))
-
-
-def best_of_run(options: cli.Options) -> Path | None:
-    """The best state of the run of that name, which knows how it was trained; None without one, or for other weights."""
-    is_base = options.version is None or layout_of(resolve(options.version)) in BASES
-    if not is_base or not (options.exp_name or options.recipe):
-        return None
-    best = run_of(options).portable
-    return best if is_portable(best) else None
-
-
-def run_of(options: cli.Options, found: str | None = None) -> RunFolder:
-    """The run's folder: what --resume names, else --exp_name, else the recipe's name, which the weights may tell (`found`)."""
-    name = options.exp_name or options.recipe or found
-    if options.resume:
-        return RunFolder(Path(options.resume))
-    if name is None:
-        raise ValueError("--resume: which run? give its folder (--resume runs/NAME) or its --exp_name")
-    return RunFolder(Path(options.log_base_dir, name))
-
-
-def configured(recipe: Recipe, options: cli.Options) -> Recipe:
-    """The recipe with every setting of the command."""
-    if options.version is not None:
-        recipe = replace(recipe, backbone=replace(recipe.backbone, weights=options.version))
-    return with_settings(replace(recipe, data=found_data(recipe.data)), options.settings)
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -230,51 +161,6 @@ def run_to_the_end(
 
 
 # ---- scoring --------------------------------------------------------------------------------------------------------
-def validate(module: nn.Module, *, out_dir: Path) -> dict[str, float]:
-    """What the curve shows and the best state is chosen by."""
-    scores = evaluate(cast("Segmenter", module), out_dir=out_dir).all
-    names = ("giou", "ciou") if isinstance(scores, iou.Score) else ("jf", "j", "f")
-    found: dict[str, float] = {name: getattr(scores, name) for name in names}
-    if scores.n_acc is not None and scores.t_acc is not None:
-        found |= {"n_acc": scores.n_acc, "t_acc": scores.t_acc}
-    return found if scores.emission is None else {**found, "seg_rate": scores.emission}
-
-
-def look_at(recipe: Recipe) -> None:
-    """Opens the benchmark that will be scored and decodes its first sample: what is wrong there is said before hours of work."""
-    spec, place = recipe.evaluate.dataset, recipe.data.dataset_dir
-    chosen = benchmark(spec)
-    chosen.check_truth()
-    selection = chosen.open(place)
-    if not len(selection):
-        raise ValueError(f"evaluate.dataset (--val_dataset)={spec!r} has no sample in {place}")
-    clip(selection.sample(0), frames=Frames(seen=(0,), drawn=(0,)))
-
-
-def look_at_validation(recipe: Recipe, sources: Sequence[Source], options: cli.Options) -> None:
-    """The same for the validation of a training, which may not be of a split that it trains on."""
-    look_at(recipe)
-    spec, names = recipe.evaluate.dataset, [source.name for source in sources]
-    refuse_leak(spec, version=None, manifest={"data": names}, allow=options.allow_leak)
-    # What the weights have seen before is not this run's doing: KeySeg sets out from a LISA that was trained on ReasonSeg's val.
-    before = seen_before(recipe, sources, options)
-    refuse_leak(spec, version=None, manifest={"before": before}, allow=True)
-
-
-def seen_before(recipe: Recipe, sources: Sequence[Source], options: cli.Options) -> dict[str, str]:
-    """What the weights have seen that a training begins with: the model's, those of --init_from, and those of a run that goes on,
-    which is not told again what it began with and may be fed with other `sources` than before."""
-    begun = [recipe.backbone.weights, *([options.init_from] if options.init_from else [])]
-    found = {source: how for one in begun for source, how in seen(one, manifest_of(resolve(one))).items()}
-    if options.resume is None:
-        return found
-    about, now = manifest_of(run_of(options, recipe.name).folder), {source.name for source in sources}
-    fed = {
-        name: "the run was fed with it before it stopped" for name in about.get("data", ()) if name not in now
-    }
-    return {**fed, **about.get("before", {}), **found}
-
-
 def score(recipe: Recipe, options: cli.Options) -> None:
     """--eval_only: the weights' scores, beside the checkpoints of the run of that name, never over them."""
     logs.start()
@@ -307,15 +193,6 @@ def score(recipe: Recipe, options: cli.Options) -> None:
         log.info("%s", quantize(model, recipe.engine.load_in))
     scores = evaluate(model.to(dist.world().device), out_dir=out_dir)
     log.info("%s\n\nfiles: %s", scores, out_dir)
-
-
-def weights_to_score(recipe: Recipe, options: cli.Options, run: RunFolder) -> str:
-    """--init_from or --version; for the command of a training with --eval_only behind it, the best state of its run."""
-    given = options.init_from or recipe.backbone.weights
-    if layout_of(resolve(given)) in BASES and is_portable(run.portable):
-        log.info("%s is a base; what is scored is the best state of %s", given, run.folder)
-        return str(run.portable)
-    return given
 
 
 if __name__ == "__main__":

@@ -34,8 +34,6 @@ from seglm.utils.types import Example
 if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
 
-    pass
-
 SAMPLES, STEPS, ENOUGH = 8, 300, 0.9
 LOOK_EVERY = 20  # steps between two looks at the IoU; training stops as soon as it is reached
 LOOKED = 100  # samples that are looked at for each that is wanted

@@ -14,7 +14,9 @@ from seglm.evaluation.asking.leak import refuse_leak
 from seglm.model.load import on_whole
 from seglm.model.recipes import listing, recipe
 from seglm.model.segmenter import Segmenter
+from seglm.training.choose import choose, configured, run_of
 from seglm.training.from_recipe import effective_batch, found_data
+from seglm.training.validation import seen_before
 from seglm.utils.cli import read
 from seglm.utils.config import to_json
 from seglm.utils.portable import save_portable
@@ -22,13 +24,13 @@ from tests.evaluation.fakes import FakeSource
 
 
 def test_a_recipe_is_named_or_told_by_the_weights_but_never_guessed(tmp_path: Path) -> None:
-    assert train_ds.choose(read(["--recipe", "lisa_13b"])).recipe.name == "lisa_13b"
+    assert choose(read(["--recipe", "lisa_13b"])).recipe.name == "lisa_13b"
     with pytest.raises(ValueError, match="which recipe\\? give --recipe NAME"):
-        train_ds.choose(read([]))
+        choose(read([]))
     trained = replace(recipe("lisa_13b"), name="lisa_13b")
     kept = {"recipe": "lisa_13b", "system": "lisa", "resolved": to_json(trained)}
     (tmp_path / "manifest.json").write_text(json.dumps(kept))
-    told = train_ds.choose(read(["--init_from", str(tmp_path), "--lr", "1e-5"]))
+    told = choose(read(["--init_from", str(tmp_path), "--lr", "1e-5"]))
     assert told.recipe.name == "lisa_13b" and told.recipe.optim.lr == 1e-5
     assert "manifest" in told.reason
 
@@ -37,7 +39,7 @@ def test_a_recipe_other_than_the_weights_own_is_an_error(tmp_path: Path) -> None
     kept = {"recipe": "lisa_13b", "system": "lisa", "resolved": to_json(recipe("lisa_13b"))}
     (tmp_path / "manifest.json").write_text(json.dumps(kept))
     with pytest.raises(ValueError, match="lisa_13b, not lisa_7b; drop --recipe"):
-        train_ds.choose(read(["--init_from", str(tmp_path), "--recipe", "lisa_7b"]))
+        choose(read(["--init_from", str(tmp_path), "--recipe", "lisa_7b"]))
 
 
 def test_a_run_is_scored_with_the_settings_that_it_was_trained_with(tmp_path: Path) -> None:
@@ -48,12 +50,12 @@ def test_a_run_is_scored_with_the_settings_that_it_was_trained_with(tmp_path: Pa
     manifest = {"recipe": "lisa_tiny", "system": "lisa", "resolved": trained}
     save_portable(tmp_path / "mine" / "portable", {"project.0.weight": torch.zeros(1)}, manifest)
     mine = ["--recipe=lisa_tiny", "--exp_name=mine", f"--log_base_dir={tmp_path}"]
-    scored = train_ds.choose(read([*mine, "--eval_only", "--dataset_dir=x"])).recipe
+    scored = choose(read([*mine, "--eval_only", "--dataset_dir=x"])).recipe
     assert scored.trainable.lora.alpha == 640 and scored.data.dataset_dir == "x"
-    assert train_ds.choose(read([*mine, "--eval_only", "--lora_alpha=8"])).recipe.trainable.lora.alpha == 8
-    assert train_ds.choose(read(mine)).recipe.trainable.lora.alpha == tiny.trainable.lora.alpha
+    assert choose(read([*mine, "--eval_only", "--lora_alpha=8"])).recipe.trainable.lora.alpha == 8
+    assert choose(read(mine)).recipe.trainable.lora.alpha == tiny.trainable.lora.alpha
     with pytest.raises(ValueError, match="made with recipe lisa_tiny, not gsva_tiny; drop --recipe"):
-        train_ds.choose(read(["--recipe=gsva_tiny", *mine[1:], "--eval_only"]))
+        choose(read(["--recipe=gsva_tiny", *mine[1:], "--eval_only"]))
 
 
 def test_a_merged_model_is_scored_with_what_the_command_says(
@@ -92,12 +94,12 @@ def test_a_run_that_began_with_weights_of_another_system_goes_on_by_the_same_com
     same = ["--recipe=keyseg_tiny", "--exp_name=mine", f"--log_base_dir={tmp_path}", "--lr=1e-5"]
     for begun in ("--init_from", "--version"):
         command = [*same, f"{begun}={MERGED_LISA}"]
-        first, later = (train_ds.choose(read([*command, *more])).recipe for more in ([], ["--resume"]))
+        first, later = (choose(read([*command, *more])).recipe for more in ([], ["--resume"]))
         assert first == later and later.name == "keyseg_tiny"
     kept = {"recipe": "lisa_tiny", "system": "lisa", "resolved": to_json(recipe("lisa_tiny"))}
     (tmp_path / "mine" / "manifest.json").write_text(json.dumps(kept))
     with pytest.raises(ValueError, match="made with recipe lisa_tiny, not keyseg_tiny; drop --recipe"):
-        train_ds.choose(read([*same, "--resume"]))
+        choose(read([*same, "--resume"]))
 
 
 def test_a_run_that_goes_on_with_other_data_knows_what_it_was_fed_before(tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_a_run_that_goes_on_with_other_data_knows_what_it_was_fed_before(tmp_pat
         name = "ReasonSeg|train"
 
     def before(*more: str) -> dict[str, str]:
-        return train_ds.seen_before(recipe("lisa_tiny"), [Train(2)], read([*command, *more]))
+        return seen_before(recipe("lisa_tiny"), [Train(2)], read([*command, *more]))
 
     assert set(before("--resume")) == {"ReasonSeg|val", "mevis|train"}
     with pytest.raises(ValueError, match="LEAK: .*fed with it before it stopped"):
@@ -130,12 +132,12 @@ def test_a_run_that_goes_on_with_other_data_knows_what_it_was_fed_before(tmp_pat
     ],
 )
 def test_a_run_lies_where_its_name_says(command: list[str], folder: str) -> None:
-    assert train_ds.run_of(read(command), "found").folder == Path(folder)
+    assert run_of(read(command), "found").folder == Path(folder)
 
 
 def test_resume_without_any_name_asks_for_one() -> None:
     with pytest.raises(ValueError, match="--resume: which run"):
-        train_ds.run_of(read(["--resume"]))
+        run_of(read(["--resume"]))
 
 
 def test_the_effective_batch_is_said_and_a_far_smaller_one_is_warned_of() -> None:
@@ -186,7 +188,7 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
 
 def test_the_listing_names_every_recipe_and_every_field() -> None:
     assert "lisa_7b " in listing() and "lisa_tiny " in listing()
-    fields = listing(train_ds.configured(recipe("lisa_7b"), read(["--lr", "1e-5"]))).splitlines()
+    fields = listing(configured(recipe("lisa_7b"), read(["--lr", "1e-5"]))).splitlines()
     assert "optim.lr=1e-05" in fields and "terms.bce.weight=2.0" in fields
 
 

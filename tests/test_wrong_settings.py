@@ -15,6 +15,7 @@ import train_ds
 from seglm.dataset.toy.write import write
 from seglm.model.older import recipe_from_json
 from seglm.model.recipes import recipe, recipes
+from seglm.training.choose import configured
 from seglm.training.run_folder import RunFolder, refuse
 from seglm.utils.cli import read
 from seglm.utils.config import to_json
@@ -123,7 +124,7 @@ def test_a_path_from_home_is_one_whatever_the_shell_did(monkeypatch: pytest.Monk
         "/home/me/w",
         "/home/me/r",
     )
-    changed = train_ds.configured(recipe("lisa_tiny"), options)
+    changed = configured(recipe("lisa_tiny"), options)
     assert changed.data.dataset_dir == "/home/me/data"
     with pytest.raises(ValueError, match=r"data.dataset_dir \(--dataset_dir\)='~/data': permitted are paths"):
         replace(changed, data=replace(changed.data, dataset_dir="~/data"))

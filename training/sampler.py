@@ -14,11 +14,7 @@ import os
 import signal
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Any, Generic, Protocol, TypeVar
 
 log = logging.getLogger(__name__)
 B = TypeVar("B")

@@ -9,12 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    pass
 
 STREAMS = 1_000_003  # a prime above any number of ranks: the streams of neighbouring seeds do not meet
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import train_ds
 from seglm.model import probe
 from seglm.model.load import choose_recipe, kept_recipe, load, load_unmerged
 from seglm.model.recipe import Recipe
+from seglm.training import choose
 from seglm.utils.cli import read
 from seglm.utils.config import leaves
 from tests.model.layouts import canonical_tensors, write_bases
@@ -37,16 +37,15 @@ TYPED = {
 
 
 def typed(*arguments: str) -> Recipe:
-    return train_ds.choose(read(arguments)).recipe
+    return choose.choose(read(arguments)).recipe
 
 
 @pytest.mark.parametrize("name", TYPED)
 def test_a_manifest_holds_the_recipe_that_its_command_gives_today(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        train_ds, "refuse_absent_base", lambda recipe: None
-    )  # the bases of that command are not here
+    # The bases of that command are not here.
+    monkeypatch.setattr(choose, "refuse_absent_base", lambda recipe: None)
     kept = kept_recipe(GOLDENS / name)
     assert kept == typed(*TYPED[name], *COMMON)
     chosen = choose_recipe(GOLDENS / name)

@@ -1,0 +1,86 @@
+"""What a command means: its recipe with every setting, the folder of its run, the weights that it scores."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from seglm.model.build import refuse_absent_base
+from seglm.model.load import Chosen, choose_recipe
+from seglm.model.older import with_settings
+from seglm.model.recipe import Recipe
+from seglm.model.recipes import recipe as named
+from seglm.model.released.identify import BASES, layout_of
+from seglm.training.from_recipe import found_data
+from seglm.training.run_folder import RunFolder, refuse
+from seglm.utils import cli
+from seglm.utils.portable import is_portable
+from seglm.utils.resolve import resolve
+
+log = logging.getLogger(__name__)
+
+
+def choose(options: cli.Options) -> Chosen:
+    """The recipe that the command names, else the one its weights tell of, with every setting of the command."""
+    weights = options.init_from or options.version
+    to_train = not options.eval_only
+    if options.resume is not None:
+        run = run_of(options)
+        refuse(run, resume=True, overwrite=options.overwrite)
+        # A run's own weights are those of its recipe; those that it began with may be another's.
+        to_train = to_train and weights is not None
+        weights = weights or str(run.folder)
+    if options.eval_only and options.init_from is None and (best := best_of_run(options)):
+        weights = str(best)
+    if weights is not None:
+        try:
+            resolve(weights)
+        except FileNotFoundError:
+            if options.recipe is not None and weights == options.version:
+                # What else is missing is said with it.
+                refuse_absent_base(configured(named(options.recipe), options))
+            raise
+        chosen = choose_recipe(resolve(weights), name=options.recipe, to_train=to_train)
+    elif options.recipe is not None:
+        chosen = Chosen(named(options.recipe), "--recipe says so")
+    else:
+        raise ValueError(
+            "which recipe? give --recipe NAME (--list prints them), or as --version weights to start from"
+        )
+    return replace(chosen, recipe=configured(chosen.recipe, options))
+
+
+def best_of_run(options: cli.Options) -> Path | None:
+    """The best state of the run of that name, which knows how it was trained; None without one, or for other weights."""
+    is_base = options.version is None or layout_of(resolve(options.version)) in BASES
+    if not is_base or not (options.exp_name or options.recipe):
+        return None
+    best = run_of(options).portable
+    return best if is_portable(best) else None
+
+
+def run_of(options: cli.Options, found: str | None = None) -> RunFolder:
+    """The run's folder: what --resume names, else --exp_name, else the recipe's name, which the weights may tell (`found`)."""
+    name = options.exp_name or options.recipe or found
+    if options.resume:
+        return RunFolder(Path(options.resume))
+    if name is None:
+        raise ValueError("--resume: which run? give its folder (--resume runs/NAME) or its --exp_name")
+    return RunFolder(Path(options.log_base_dir, name))
+
+
+def configured(recipe: Recipe, options: cli.Options) -> Recipe:
+    """The recipe with every setting of the command."""
+    if options.version is not None:
+        recipe = replace(recipe, backbone=replace(recipe.backbone, weights=options.version))
+    return with_settings(replace(recipe, data=found_data(recipe.data)), options.settings)
+
+
+def weights_to_score(recipe: Recipe, options: cli.Options, run: RunFolder) -> str:
+    """--init_from or --version; for the command of a training with --eval_only behind it, the best state of its run."""
+    given = options.init_from or recipe.backbone.weights
+    if layout_of(resolve(given)) in BASES and is_portable(run.portable):
+        log.info("%s is a base; what is scored is the best state of %s", given, run.folder)
+        return str(run.portable)
+    return given
