@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from seglm.model.decoders.base import DecoderChoice, sizes_of
-from seglm.model.decoders.sam_attention import SamAttention
+from seglm.model.decoders.sam_attention import NeckNorm, SamAttention
 from seglm.model.decoders.sam_package import load_sam_package
 from seglm.model.decoders.squares import SquareDecoder
 from seglm.utils.ranges import Count, Place
@@ -99,6 +99,8 @@ class SamDecoder(SquareDecoder):
         )
         for block in self.image_encoder.blocks:
             block.attn = SamAttention(block.attn)
+        neck = self.image_encoder.neck
+        neck[1], neck[3] = NeckNorm(neck[1]), NeckNorm(neck[3])
         self.prompt_encoder = sam.PromptEncoder(
             embed_dim=dims.prompt_dim,
             image_embedding_size=(dims.grid, dims.grid),

@@ -1,4 +1,4 @@
-"""The attention of SAM's image encoder, without its matrix of scores.
+"""The attention of SAM's image encoder, without its matrix of scores; and the norm behind it, which float16 does not break.
 
 SAM adds to the score of a query and a key a number for their distance down and one for that across, each a product of the query
 with a vector for the distance. Here these products stand behind the query's own numbers, and behind the key's a one at its row
@@ -45,6 +45,23 @@ class SamAttention(nn.Module):
         v = pad(v, (0, height + width))  # the fastest kernels want all three of one width
         found = scaled_dot_product_attention(q, k, v, scale=1.0)[..., :size]
         return self.proj(found.transpose(1, 2).flatten(2).unflatten(1, (height, width)))  # type: ignore[no-any-return]
+
+
+class NeckNorm(nn.Module):
+    """A drop-in for segment_anything's `LayerNorm2d`, whose weights it takes over under their names: of float16 in float32, where
+    the square of a number above 255 is infinite and the picture would become zeros. (LISA's own copy of SAM does the same.)"""
+
+    def __init__(self, of: Any) -> None:
+        super().__init__()
+        self.weight, self.bias = of.weight, of.bias
+        self.eps: float = of.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float [B, C, h, w], normalised over C -> the same"""
+        wide = x.float() if x.dtype is torch.float16 else x
+        apart = wide - wide.mean(1, keepdim=True)
+        even = apart / torch.sqrt(apart.pow(2).mean(1, keepdim=True) + self.eps)
+        return (self.weight[:, None, None] * even + self.bias[:, None, None]).to(x.dtype)
 
 
 def _distances(table: Tensor, side: int) -> Tensor:

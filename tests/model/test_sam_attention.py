@@ -62,6 +62,18 @@ def test_in_bf16_it_is_no_farther_from_the_truth() -> None:
     assert off(ours(theirs).bfloat16()) < 1.2 * off(deepcopy(theirs).bfloat16()) < 0.03
 
 
+def test_numbers_whose_squares_float16_cannot_hold_do_not_blank_a_picture() -> None:
+    torch.manual_seed(0)
+    encoder = SamDecoder(SAM).eval().image_encoder
+    seen = 300 * torch.randn(2, SAM.prompt_dim, 4, 4)  # between the two convolutions
+    for norm in (encoder.neck[1], encoder.neck[3]):
+        truth = torch.nn.functional.layer_norm(seen.movedim(1, -1), (SAM.prompt_dim,), eps=norm.eps)
+        for dtype, limit in ((torch.float32, 1e-5), (torch.float16, 1e-3), (torch.bfloat16, 2e-2)):
+            said = norm.to(dtype)(seen.to(dtype))
+            assert said.dtype is dtype
+            assert float((said.detach().float().movedim(1, -1) - truth).norm() / truth.norm()) < limit
+
+
 def test_the_encoder_has_it_in_every_layer_and_the_names_of_the_weights_stay() -> None:
     encoder = SamDecoder(SAM).image_encoder
     assert all(isinstance(block.attn, SamAttention) for block in encoder.blocks)
