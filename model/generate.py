@@ -27,7 +27,6 @@ NOT_A_NUMBER = -1  # stands for a token where the logits are not finite
 class _Written:
     """What one dialogue has written so far."""
 
-    example: int
     ids: list[int]
     states: list[Tensor]
     """state that predicts ids[k], then, once that token was fed, the state at it: states[k + 1] is the state at ids[k]"""
@@ -41,7 +40,7 @@ def generate(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[_Wr
     A token is fed to the model after it was written, also the last one if it is a slot and the recipe reads the state at it.
     """
     layout = _Layout.of(batch)
-    written = [_Written(laid.example, [], []) for laid in batch.laid]
+    written = [_Written([], []) for _ in batch.laid]
     with model.autocast(), model.backbone.generating() as cache:
         states = model.backbone.hidden(batch, cache=cache)
         heads = states.flatten(0, 1)[layout.last_at]

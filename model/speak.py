@@ -24,12 +24,17 @@ class _Mention:
     """A slot that stands in an answer."""
 
     token: str
-    example: int
     branch: int
     """which dialogue of the batch, in the order of `Batch.laid`"""
     is_drawn: bool
     words: str = ""
     """what stands behind it up to the next slot"""
+
+    @property
+    def example(self) -> int:
+        """Every dialogue is one of its own: a fusion that mixes what is said of a picture (KeySeg as released) is given one
+        question at a time where it is used, and what else is asked changes no answer."""
+        return self.branch
 
 
 @torch.inference_mode()
@@ -56,7 +61,7 @@ def speak(model: Segmenter, batch: Batch, *, max_new_tokens: int) -> list[Spoken
             token = slot_ids[dialogue.ids[place]]
             words = model.encoder.decode(dialogue.ids[place + 1 : stop])
             is_drawn = token == model.recipe.seg_token
-            mentions.append(_Mention(token, dialogue.example, number, is_drawn, words))
+            mentions.append(_Mention(token, number, is_drawn, words))
             states.append(dialogue.states[place + 1 + read_at])
     prompted = _prompted(model, batch, mentions, torch.stack(states) if states else None)
     return [
@@ -91,7 +96,6 @@ def speak_forced(model: Segmenter, batch: Batch) -> list[Spoken]:
     mentions = [
         _Mention(
             token=_written(model, slot.token, likely[number]) if likely else slot.token,
-            example=slot.example,
             branch=dialogue_of[slot.example, slot.branch],
             is_drawn=slot.token not in (recipe.key_token, recipe.score_token),
         )

@@ -241,6 +241,19 @@ def test_keyseg_as_released_trains_what_lisa_trains() -> None:
     assert trained_parts(tiny_model(released)) == trained_parts(tiny_model(tiny_recipe("lisa_7b")))
 
 
+def test_what_else_is_asked_about_a_picture_does_not_change_a_mask_of_keyseg_as_released() -> None:
+    """In training it mixes all that is said of a picture; its authors ask one question at a time."""
+    recipe = tiny_recipe("keyseg_7b_released")
+    assert recipe.forced is not None
+    model = tiny_model(recipe)
+    clip = a_clip([target("the red ring"), target("the dog"), target("a blue star")])
+    script = recipe.forced(clip, recipe)
+    together = forced(model, a_batch(model, clip, script))
+    for dialogue, said in zip(script, together, strict=True):
+        [alone] = forced(model, a_batch(model, clip, (dialogue,)))
+        torch.testing.assert_close(masks(said), masks(alone), atol=1e-4, rtol=1e-4)
+
+
 def test_a_batch_without_keywords_still_touches_every_weight() -> None:
     recipe = tiny_recipe("keyseg_7b")
     model = tiny_model(recipe).train()
