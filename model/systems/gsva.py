@@ -62,9 +62,11 @@ TOGETHER = 0.25
 
 # ---- what is said ---------------------------------------------------------------------------------------------------
 def all_in_one_answer(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> Script:
-    """One dialogue for all targets; conversations and ReasonSeg as in LISA."""
+    """One dialogue for all targets; conversations and ReasonSeg as in LISA, whole sentences in its words."""
     if clip.turns or clip.key.startswith(REASONSEG):
         return one_expression_a_dialogue(clip, rng, recipe)
+    if _each_for_itself(clip):
+        return tuple(_short(clip, number, rng) for number in range(len(clip.targets)))
     names = [str(rng.choice(target.texts)).strip().strip(".") for target in clip.targets]
     style = int(rng.integers(len(OPENINGS)))
     question = QUESTIONS[rng.integers(len(QUESTIONS))].format(", ".join(names).lower())
@@ -82,8 +84,8 @@ def all_in_one_or_each(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> 
 
 
 def each_alone(clip: Clip, recipe: Recipe) -> Script:
-    """Generated answers: one open dialogue for each target, in a wording of training; ReasonSeg as in LISA."""
-    if clip.key.startswith(REASONSEG):
+    """Generated answers: one open dialogue for each target, in a wording of training; ReasonSeg and sentences as in LISA."""
+    if _each_for_itself(clip):
         return one_question_a_target(clip, recipe)
     names = [target.texts[0].strip().strip(".").lower() for target in clip.targets]
     return tuple(
@@ -93,10 +95,21 @@ def each_alone(clip: Clip, recipe: Recipe) -> Script:
 
 
 def everything_given(clip: Clip, recipe: Recipe) -> Script:
-    """The released validation: all expressions in one question, and the true answer with its `[SEG]` and `[REJ]`."""
+    """The released validation: all expressions in one question, and the true answer with its `[SEG]` and `[REJ]`; ReasonSeg and
+    whole sentences in LISA's questions, with the slot alone as the answer (data/dataset.py, `ValDataset`)."""
+    if _each_for_itself(clip):
+        return tuple(
+            replace(asked, turns=(replace(asked.turns[0], answer=(_slot(clip, number),)),))
+            for number, asked in enumerate(one_question_a_target(clip, recipe))
+        )
     names = [target.texts[0].strip().strip(".") for target in clip.targets]
     answer = ("Sure,", *_items(clip, names, "{}:"))
     return (_about_all(clip, VAL_QUESTION.format(", ".join(names)), answer),)
+
+
+def _each_for_itself(clip: Clip) -> bool:
+    """A whole sentence fits into no list of names; of ReasonSeg, phrases are asked for in LISA's words, too."""
+    return clip.key.startswith(REASONSEG) or any(target.is_sentence for target in clip.targets)
 
 
 def _about_all(clip: Clip, question: str, answer: tuple[Piece, ...]) -> Dialogue:

@@ -15,6 +15,7 @@ from seglm.dataset.pipeline import example
 from seglm.model.key_fusion import NO_WORD, KeyFusion, KeyFusionModule
 from seglm.model.names import canonical
 from seglm.model.older import with_settings
+from seglm.model.scripts import SENTENCE_QUESTIONS
 from seglm.model.segmenter import Segmenter
 from seglm.model.settings import Lora
 from seglm.model.terms import Predicted
@@ -99,6 +100,30 @@ def test_gsva_answers_one_by_one_in_a_wording_that_it_was_taught() -> None:
     assert asked.turns[0].question in taught and asked.turns[0].answer == ()
     sentence = a_clip([target("Red ring.")], key="ReasonSeg|val/1")
     assert recipe.prompt(sentence, recipe) == tiny_recipe("lisa_7b").prompt(sentence, recipe)
+
+
+@pytest.mark.parametrize("key", ["ReasonSeg|val/1", "reasonvos|test/1"])
+def test_gsva_puts_no_whole_sentence_into_a_list_of_names(key: str) -> None:
+    recipe = tiny_recipe("gsva_7b")
+    assert recipe.forced is not None
+    one, mask = target("Which one could roll away?")
+    clip = a_clip([(replace(one, is_sentence=True), mask)], key=key)
+    asked = "\n Which one could roll away? Please output segmentation mask."
+    [opened], [given] = recipe.prompt(clip, recipe), recipe.forced(clip, recipe)
+    assert opened.turns[0].question[-1] == asked and opened.targets == given.targets == (0,)
+    assert words(given.turns[0]) == (asked, "[SEG]")
+    taught = {
+        words(recipe.script(clip, np.random.default_rng(seed), recipe)[0].turns[0])[0] for seed in range(20)
+    }
+    assert taught == {question.format(one.texts[0]) for question in map("\n{}".format, SENTENCE_QUESTIONS)}
+
+
+def test_gsva_rejects_a_sentence_about_nothing_outside_reasonseg() -> None:
+    recipe = tiny_recipe("gsva_7b")
+    one, mask = target("Which one could roll away?", is_there=False)
+    clip = a_clip([(replace(one, is_sentence=True), mask), target("the dog")], key="revos|train/1")
+    script = recipe.script(clip, np.random.default_rng(0), recipe)
+    assert [words(dialogue.turns[0])[1].count("[REJ]") for dialogue in script] == [1, 0]
 
 
 def test_gsva_is_validated_in_the_released_words() -> None:
