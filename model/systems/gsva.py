@@ -12,6 +12,8 @@ Deviations from the released code, each with a switch where numbers depend on it
   weaken the other masks);
 - a sample in which everything is rejected is kept, the original draws another (data/refer_seg_dataset.py:238);
 - only the slot becomes `[REJ]`, the original also rewrites the letters SEG inside an expression;
+- names in an answer are parted by ", " everywhere, the original leaves out the space between classes (data/sem_seg_dataset.py);
+- whole sentences outside ReasonSeg are asked for one by one, in LISA's words: its list of names has no place for one;
 - validation generates its answers, one question for each expression, and the model decides; `evaluate.protocol=forced` is the
   original: one question for the whole image, the answer given, and a second pass that draws every expression (solver.py:221-306).
 """
