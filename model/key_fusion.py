@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CLAMP = 1e4  # of the input of the self-attention, as released
 NO_WORD = 0  # `word_id` of a slot without a word
+SHORTEST = 1e-12  # vector that `normalize` makes one of length 1
 
 
 class SelfAttention(nn.Module):
@@ -109,8 +110,14 @@ class KeyFusionModule(nn.Module):
         return self._as_drawn(queries, slots)
 
     def keyword_logits(self, keys: Tensor, table: Tensor) -> Tensor:
-        """Cosines of key vectors [S, C] with the projected word embeddings [V, D], over the temperature: [S, V]."""
-        words = normalize(self.embedding_table_proj(table), dim=-1)
+        """Cosines of key vectors [S, C] with the projected word embeddings [V, D], over the temperature: [S, V].
+
+        A word of zeros, as padding is in a base that never read it, has no direction and gets no gradient: that of `normalize` is
+        1e12 times as large as others', and would have all of the clipped step.
+        """
+        words: Tensor = self.embedding_table_proj(table)
+        is_zero = words.detach().norm(dim=-1, keepdim=True) < SHORTEST
+        words = normalize(words.detach().where(is_zero, words), dim=-1)
         cosines: Tensor = normalize(keys, dim=-1) @ words.T
         return cosines / self.fusion.temperature
 

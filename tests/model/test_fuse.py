@@ -106,6 +106,15 @@ def test_the_keyword_logits_are_cosines_over_the_temperature() -> None:
     torch.testing.assert_close(module.keyword_logits(keys, table), want)
 
 
+def test_a_word_of_zeros_leaves_the_others_their_part_of_a_clipped_step() -> None:
+    module, keys, table = fusion("faithful"), rows(2), torch.randn(5, HIDDEN)
+    table[0] = 0  # the released projection has no bias to begin with
+    table.requires_grad_()
+    module.keyword_logits(keys, table).square().sum().backward()
+    assert table.grad is not None
+    assert table.grad[0].norm() == 0 and (table.grad[1:].norm(dim=1) > 0).all()
+
+
 @pytest.mark.parametrize(
     "said, want",
     [
