@@ -49,6 +49,10 @@ FORCED_STILL = " What is {} in this video? Please output segmentation mask."
 """of a still, too (utils/dataset.py, `VideoValDataset`)"""
 FORCED_VIDEO = PHRASE_QUESTIONS[1]
 """evaluation/*/inference_*.py"""
+REASONVOS = "reasonvos|"
+"""begins the keys of the data set that is asked about in words of its own"""
+FORCED_REASONVOS = ("Please segment the {} in this scene.", "{}. Please output the segmentation masks.")
+"""about a phrase, about a sentence (evaluation/reason_vos/inference_reason_vos.py)"""
 
 
 # ---- which frames ---------------------------------------------------------------------------------------------------
@@ -117,7 +121,9 @@ def one_slot_for_all_frames(clip: Clip, rng: np.random.Generator, recipe: Recipe
 def one_question_about_the_clip(clip: Clip, recipe: Recipe) -> Script:
     """Validation: of a still LISA's questions, of a video the one that its benchmarks are asked in."""
     if len(clip.seen) > 1:
-        script = tuple(_asked(number, target, FORCED_VIDEO) for number, target in enumerate(clip.targets))
+        script = tuple(
+            _asked(number, target, FORCED_VIDEO, VAL_SENTENCE) for number, target in enumerate(clip.targets)
+        )
     else:
         script = one_question_a_target(clip, recipe)
     return showing(script, sparse_and_dense(len(clip.seen)), drawn_frames(clip))
@@ -126,18 +132,21 @@ def one_question_about_the_clip(clip: Clip, recipe: Recipe) -> Script:
 def answer_given(clip: Clip, recipe: Recipe) -> Script:
     """The released evaluations: nothing is generated; "Sure, [SEG]." about a video, "[SEG]." about a still."""
     is_video = len(clip.seen) > 1
-    question, before = (FORCED_VIDEO, "Sure, ") if is_video else (FORCED_STILL, "")
+    phrase, before = (FORCED_VIDEO, "Sure, ") if is_video else (FORCED_STILL, "")
+    questions = FORCED_REASONVOS if is_video and clip.key.startswith(REASONVOS) else (phrase, VAL_SENTENCE)
     script = []
     for number, target in enumerate(clip.targets):
-        asked = _asked(number, target, question)
+        asked = _asked(number, target, *questions)
         said = (before, Slot(SEG, number, drawn_frames(clip)), ".")
         script.append(replace(asked, turns=(replace(asked.turns[0], answer=said),)))
     return showing(tuple(script), sparse_and_dense(len(clip.seen)), drawn_frames(clip))
 
 
-def _asked(number: int, target: Target, phrase: str) -> Dialogue:
+def _asked(number: int, target: Target, phrase: str, sentence: str) -> Dialogue:
+    """A phrase about a video is in small letters; ReasonSeg's stay as they are, as in the original."""
     text = target.texts[0].strip()
-    question = VAL_SENTENCE.format(text) if target.is_sentence else phrase.format(text.lower())
+    is_kept = target.is_sentence or phrase == FORCED_STILL
+    question = (sentence if target.is_sentence else phrase).format(text if is_kept else text.lower())
     return Dialogue((Turn(shown("\n" + question)),), targets=(number,))
 
 

@@ -142,24 +142,46 @@ def test_a_still_is_encoded_once_and_counts_like_a_clip() -> None:
 
 
 @pytest.mark.parametrize(
-    "num_frames, is_sentence, asked, given",
+    "key, num_frames, is_sentence, asked, given",
     [
-        (9, False, "\nPlease segment the the ring that stops in this image.", "Sure, [SEG]."),
-        (9, True, "\n The Ring that Stops Please output segmentation mask.", "Sure, [SEG]."),
         (
+            "mevis|valid_u/a",
+            9,
+            False,
+            "\nPlease segment the the ring that stops in this image.",
+            "Sure, [SEG].",
+        ),
+        ("revos|valid/a", 9, True, "\n The Ring that Stops Please output segmentation mask.", "Sure, [SEG]."),
+        (
+            "reasonvos|test/a",
+            9,
+            False,
+            "\nPlease segment the the ring that stops in this scene.",
+            "Sure, [SEG].",
+        ),
+        (
+            "reasonvos|test/a",
+            9,
+            True,
+            "\nThe Ring that Stops. Please output the segmentation masks.",
+            "Sure, [SEG].",
+        ),
+        (
+            "ReasonSeg|val/a",
             1,
             False,
-            "\n What is the ring that stops in this video? Please output segmentation mask.",
+            "\n What is The Ring that Stops in this video? Please output segmentation mask.",
             "[SEG].",
         ),
     ],
 )
 def test_the_released_evaluation_gives_the_answer(
-    num_frames: int, is_sentence: bool, asked: str, given: str
+    key: str, num_frames: int, is_sentence: bool, asked: str, given: str
 ) -> None:
     recipe = named("videolisa_3_8b")
     assert recipe.forced is not None
-    [dialogue] = recipe.forced(a_clip(num_frames, is_sentence=is_sentence), recipe)
+    shown = replace(a_clip(num_frames, is_sentence=is_sentence), key=key)
+    [dialogue] = recipe.forced(shown, recipe)
     *images, question = dialogue.turns[0].question
     assert question == asked and tuple(images) == sparse_and_dense(num_frames)
     said = [piece.token if isinstance(piece, Slot) else piece for piece in dialogue.turns[0].answer]
