@@ -61,7 +61,8 @@ class NeckNorm(nn.Module):
         wide = x.float() if x.dtype is torch.float16 else x
         apart = wide - wide.mean(1, keepdim=True)
         even = apart / torch.sqrt(apart.pow(2).mean(1, keepdim=True) + self.eps)
-        return (self.weight[:, None, None] * even + self.bias[:, None, None]).to(x.dtype)
+        said: Tensor = self.weight[:, None, None] * even + self.bias[:, None, None]
+        return said.to(x.dtype)
 
 
 def _distances(table: Tensor, side: int) -> Tensor:
