@@ -37,7 +37,7 @@ from seglm.model.decoders.sam2_memory import PREDICTING
 from seglm.model.phrases import PHRASE
 from seglm.model.point_terms import PointBce, PointDice, Points
 from seglm.model.recipe import Recipe, Token
-from seglm.model.scripts import ANSWERS, SEG, SENTENCE_QUESTIONS, drawn_frames
+from seglm.model.scripts import ANSWERS, REASONSEG, SEG, SENTENCE_QUESTIONS, drawn_frames
 from seglm.model.settings import SETS, Data, Lora, Optim, Schedule, Trainable
 from seglm.model.terms import Language
 from seglm.model.toy import BASES, JOINS, SAM2_SIDE, toy_sized
@@ -117,7 +117,7 @@ def one_question_each(clip: Clip, recipe: Recipe) -> Script:
     start = frames_or_tiles(len(clip.seen))
     form = VAL_STILL if len(clip.seen) == 1 else VAL_VIDEO
     return tuple(
-        Dialogue((Turn((*start, _val_question(target, form))),), targets=(number,))
+        Dialogue((Turn((*start, _val_question(clip, target, form))),), targets=(number,))
         for number, target in enumerate(clip.targets)
     )
 
@@ -143,23 +143,31 @@ def _turn(clip: Clip, number: int, rng: np.random.Generator) -> Turn:
     text = str(rng.choice(target.texts))
     before, after = ANSWERS[rng.integers(len(ANSWERS))]
     slot = Slot(SEG, number, drawn_frames(clip))
-    return Turn((question_for(text, rng, is_sentence=target.is_sentence),), (before, slot, after))
+    if _stands(clip, text, target):
+        question = text
+    else:
+        question = question_for(text, rng, is_sentence=target.is_sentence)
+    return Turn((question,), (before, slot, after))
+
+
+def _stands(clip: Clip, text: str, target: Target) -> bool:
+    """Whether it is asked as it stands, without a word of masks: a question, but for ReasonSeg's, which have LISA's request, and
+    for a phrase about a picture, which a sign does not make a question (refVOS.py and RefCOCO_Dataset.py)."""
+    return "?" in text and target.is_sentence and not clip.key.startswith(REASONSEG)
 
 
 def question_for(text: str, rng: np.random.Generator, *, is_sentence: bool) -> str:
-    """A question stands as it is, a whole instruction gets the request for a mask, and a phrase one of QUESTIONS."""
-    if "?" in text and not is_sentence:
-        return text
+    """A whole sentence gets the request for a mask, and a phrase one of QUESTIONS."""
     if is_sentence:
         return SENTENCE_QUESTIONS[rng.integers(len(SENTENCE_QUESTIONS))].format(text)
     return QUESTIONS[rng.integers(len(QUESTIONS))].format(text.replace(".", "").strip().lower())
 
 
-def _val_question(target: Target, form: str) -> str:
+def _val_question(clip: Clip, target: Target, form: str) -> str:
     text = target.texts[0].strip()
-    if target.is_sentence:
-        return SENTENCE_QUESTIONS[0].format(text)
-    return text if "?" in text else form.format(text)
+    if _stands(clip, text, target):
+        return text
+    return SENTENCE_QUESTIONS[0].format(text) if target.is_sentence else form.format(text)
 
 
 # ---- recipes --------------------------------------------------------------------------------------------------------
