@@ -53,20 +53,33 @@ def found_data(data: Data) -> Data:
 
 
 def check_names_of_data(recipe: Recipe) -> None:
-    """Raises ValueError for a name of a data set or a family that means nothing; no file is opened."""
+    """Raises ValueError for a name of a data set or a family that means nothing, and for explanations in a recipe whose answers
+    have none; no file is opened."""
+    if named(recipe.name).data.explanatory < 0 <= recipe.data.explanatory:
+        raise ValueError(
+            f"data.explanatory={recipe.data.explanatory:g} (--explanatory): the answers of recipe {recipe.name} have no "
+            "explanations, so it would do nothing; leave it at -1"
+        )
     check_families(recipe.data.sets, recipe.data.mixture)
     check_families(recipe.data.joins, recipe.data.mixture, path="data.joins")
     check_names(recipe.data.families())
 
 
 def training_sources(recipe: Recipe) -> tuple[Source, ...]:
-    """The data sets of the recipe's mixture. Raises ValueError also for a name in `data.sets` that means nothing here, and what
-    `Term.look` raises."""
+    """The data sets of the recipe's mixture. Raises ValueError also for a name in `data.sets` that means nothing here and for
+    regions that the recipe cannot show, and what `Term.look` raises."""
     data = recipe.data
     check_names_of_data(recipe)
     for term in recipe.terms:
         term.look()
-    return open_sources(Path(data.dataset_dir), data.families(), exclude_val=data.exclude_val)
+    sources = open_sources(Path(data.dataset_dir), data.families(), exclude_val=data.exclude_val)
+    for source in sources if recipe.points is None else ():
+        if "regions" in source.index.record(0):
+            raise ValueError(
+                f"{source.name} speaks of regions that are pointed at, and recipe {recipe.name} cannot show where they are; take "
+                "it out of --dataset or data.sets, or train a recipe of sa2va"
+            )
+    return sources
 
 
 def check_batch(recipe: Recipe, sources: Sequence[Source]) -> None:

@@ -140,12 +140,18 @@ def open_sources(
 
 
 def check_names(families: Mapping[str, Sequence[str]]) -> None:
-    """Raises ValueError for a data set that is unknown or of another family; nothing is opened. Its own name is a family, too."""
+    """Raises ValueError for a data set that is unknown or of another family, and for a split whose masks only a server has;
+    nothing is opened. A data set's own name is a family, too."""
     for family, specs in families.items():
         for spec in specs:
-            about, _ = describe(spec)
+            about, split = describe(spec)
             if family not in (*about.families, about.name):
                 raise ValueError(f"{spec!r} belongs to {' and '.join(about.families)}, not to {family}")
+            if about.scored is not None and split in about.scored.served:
+                there = ", ".join(one for one in about.splits if one not in about.scored.served)
+                raise ValueError(
+                    f"{spec!r} cannot be trained on: only a server has its masks; permitted are {there}"
+                )
 
 
 def check_families(named: Iterable[str], drawn: Collection[str], *, path: str = "data.sets") -> None:

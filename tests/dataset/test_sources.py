@@ -17,6 +17,7 @@ from seglm.dataset.faults import Fault
 from seglm.dataset.readers.refer import is_in
 from seglm.dataset.sources import (
     check_families,
+    check_names,
     describe,
     descriptions,
     held_out_images,
@@ -243,6 +244,13 @@ def test_a_benchmark_that_is_asked_for_is_trained_on_and_that_is_said(
     assert (first.name, second.name) == ("mevis|train", "mevis|valid_u")
     [said] = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
     assert said.startswith("mevis|valid_u is trained on, as it is asked for")
+
+
+def test_masks_that_only_a_server_has_cannot_be_trained_on() -> None:
+    with pytest.raises(
+        ValueError, match=r"'mevis\|valid' cannot be trained on: .* train, valid_u, v2\|train"
+    ):
+        check_names({"ref_vos": ("mevis", "mevis|valid")})
 
 
 def test_a_name_of_another_family_is_refused() -> None:

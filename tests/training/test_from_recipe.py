@@ -11,9 +11,10 @@ from seglm.dataset.mixture import Mixture
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.training import from_recipe
-from seglm.training.from_recipe import check_batch, check_names_of_data
+from seglm.training.from_recipe import check_batch, check_names_of_data, training_sources
 from seglm.training.sampler import Feed
 from seglm.training.saves import Save
+from tests.dataset.test_sa2va_sets import osprey, said
 from tests.evaluation.fakes import FakeSource
 from tests.tiny import tiny_example, tiny_model, tiny_recipe
 
@@ -105,6 +106,36 @@ def test_a_family_that_joins_is_one_that_there_is() -> None:
         ValueError, match=r"data\.joins\.refer_seg_vidoe is drawn from by nobody; .*refer_seg_video"
     ):
         check_names_of_data(replace(recipe, data=replace(recipe.data, joins={"refer_seg_vidoe": 0.1})))
+
+
+def test_a_share_of_explanations_is_refused_where_answers_have_none() -> None:
+    for name, reads in (
+        ("lisa_tiny", True),
+        ("gsva_tiny", True),
+        ("keyseg_tiny", False),
+        ("sa2va_tiny", False),
+    ):
+        recipe = named(name)
+        check_names_of_data(recipe)
+        with_some = replace(recipe, data=replace(recipe.data, explanatory=0.5))
+        if reads:
+            check_names_of_data(with_some)
+        else:
+            with pytest.raises(ValueError, match=rf"explanatory=0.5 \(--explanatory\).* {name} .*at -1"):
+                check_names_of_data(with_some)
+
+
+def test_regions_are_refused_by_a_recipe_that_cannot_show_them(tmp_path: Path) -> None:
+    osprey(tmp_path, "conversation", conversations=said("Who is <region1>?", "He."))
+    for name, shows in (("lisa_tiny", False), ("sa2va_tiny", True)):
+        recipe = named(name)
+        data = replace(recipe.data, mixture=("osprey",), rates=(1.0,), sets={"osprey": ("osprey",)})
+        recipe = replace(recipe, data=replace(data, dataset_dir=str(tmp_path), exclude_val=False))
+        if shows:
+            assert len(training_sources(recipe)) == 1
+        else:
+            with pytest.raises(ValueError, match="osprey.conversation speaks of regions .* lisa_tiny cannot"):
+                training_sources(recipe)
 
 
 @pytest.mark.parametrize("before", [4, 16])
