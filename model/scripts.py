@@ -45,8 +45,9 @@ VAL_SENTENCE = " {} Please output segmentation mask."
 
 
 def one_frame(num_frames: int, rng: np.random.Generator) -> Frames:
-    """The first frame, for the LLM and for the masks."""
-    return Frames(seen=(0,), drawn=(0,))
+    """A picture, for the LLM and for the masks; of a video any frame, as any may be asked about later."""
+    chosen = int(rng.integers(num_frames)) if num_frames > 1 else 0  # a picture draws nothing
+    return Frames(seen=(chosen,), drawn=(chosen,))
 
 
 def one_expression_a_dialogue(clip: Clip, rng: np.random.Generator, recipe: Recipe) -> Script:

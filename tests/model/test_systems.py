@@ -15,7 +15,7 @@ from seglm.dataset.pipeline import example
 from seglm.model.key_fusion import NO_WORD, KeyFusion, KeyFusionModule
 from seglm.model.names import canonical
 from seglm.model.older import with_settings
-from seglm.model.scripts import SENTENCE_QUESTIONS
+from seglm.model.scripts import SENTENCE_QUESTIONS, one_frame
 from seglm.model.segmenter import Segmenter
 from seglm.model.settings import Lora
 from seglm.model.terms import Predicted
@@ -59,6 +59,14 @@ def a_batch(model: Segmenter, clip: Clip, script: Script) -> Batch:
 
 
 THREE = (target("the red ring"), target("A blue star.", is_there=False), target("the dog"))
+
+
+def test_of_a_video_any_frame_is_learnt_from_and_a_picture_draws_nothing_of_the_stream() -> None:
+    rng = np.random.default_rng(0)
+    assert {one_frame(5, rng).seen for _ in range(50)} == {(frame,) for frame in range(5)}
+    assert (frames := one_frame(5, rng)).seen == frames.drawn
+    before = rng.bit_generator.state
+    assert one_frame(1, rng).seen == (0,) and rng.bit_generator.state == before
 
 
 # ---- GSVA -----------------------------------------------------------------------------------------------------------
