@@ -103,7 +103,8 @@ def first_with_masks(samples: TrainingSet, wanted: int) -> list[Example]:
     found: list[Example] = []
     for number in range(LOOKED * wanted):
         example = samples[number]
-        if any(branch.slots for branch in example.branches):
+        # A slot without a frame draws nothing: GSVA's [REJ].
+        if any(placed.slot.frames for branch in example.branches for placed in branch.slots):
             found.append(example)
         if len(found) == wanted:
             return found
@@ -114,7 +115,7 @@ def first_with_masks(samples: TrainingSet, wanted: int) -> list[Example]:
 
 
 def _look(model: Segmenter, batch: Batch, step: int) -> Outcome:
-    """The IoU of every mask of the batch, its answers given."""
+    """The IoU of every mask of the batch, its answers given; what is to be ignored is looked at as little as in a training."""
     import torch
 
     model.eval()
@@ -123,10 +124,11 @@ def _look(model: Segmenter, batch: Batch, step: int) -> Outcome:
         features = model.features(batch)
     queries = model.queries(model.slot_states(states, batch))
     found: list[float] = []
-    for logits, truth in zip(
-        model.masks_by_frame(model.draw(queries, batch, features), batch), batch.masks, strict=True
-    ):
+    drawn = model.masks_by_frame(model.draw(queries, batch, features), batch)
+    for logits, truth, ignore in zip(drawn, batch.masks, batch.ignore, strict=True):
         mask = logits > 0
+        if ignore is not None:
+            mask, truth = mask & ~ignore, truth & ~ignore
         overlap, union = (mask & truth).sum((1, 2)), (mask | truth).sum((1, 2))
         # Nothing drawn where nothing is, as in a frame in which the thing is out of sight, is right.
         found += torch.where(union > 0, overlap / union.clamp(min=1), 1.0).tolist()

@@ -82,7 +82,7 @@ def write(folder: Path, examples: Sequence[Example], encoder: DialogueEncoder, *
     text = folder / "samples.txt"
     write_atomic(text, "\n".join(line for example in examples for line in told(encoder, example)) + "\n")
     picture = folder / "samples.png"
-    frames = max(min(len(example.drawn), FRAMES) for example in examples)
+    frames = max(1, *(min(len(example.drawn), FRAMES) for example in examples))
     columns = (
         ["picture", "masks"] if frames == 1 else ["first picture", "masks over time", *[""] * (frames - 1)]
     )
@@ -104,7 +104,8 @@ def row(encoder: DialogueEncoder, example: Example, *, panels: int = 2) -> Row:
     panels: how many the row has; those that a shorter clip does not fill are empty.
     """
     chosen = spread(len(example.drawn), FRAMES)
-    first = np.ascontiguousarray(example.drawn[0].transpose(1, 2, 0))
+    # A conversation may be about nothing that is shown.
+    first = np.ascontiguousarray(example.drawn[0].transpose(1, 2, 0)) if len(example.drawn) else EMPTY
     filled = (Panel(first), *(_frame(example, frame) for frame in chosen))
     sizes = ", ".join(f"{100 * mask.mean():.1f}" for mask in example.masks)
     said = [question_and_answer(encoder, branch) for branch in example.branches]

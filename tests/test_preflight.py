@@ -19,6 +19,7 @@ from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.preflight import ENOUGH, first_with_masks, main, overfit
 from seglm.utils.config import override
+from seglm.utils.types import Slot
 from tests.tiny import tiny_example
 
 
@@ -64,7 +65,9 @@ def test_families_that_join_a_run_later_are_among_the_samples(monkeypatch: pytes
 def test_a_mixture_without_masks_is_refused_and_not_searched_for_ever() -> None:
     example = tiny_example(("Sure, {}.",))
     words = replace(example, branches=tuple(replace(branch, slots=()) for branch in example.branches))
-    samples = cast(TrainingSet, [words] * 200)
+    [branch] = example.branches
+    rejecting = replace(branch, slots=tuple(replace(one, slot=Slot("[REJ]", 0, ())) for one in branch.slots))
+    samples = cast(TrainingSet, [words, replace(example, branches=(rejecting,))] * 100)
     with pytest.raises(ValueError, match="of the first 200 samples of this mixture 0 ask for a mask"):
         first_with_masks(samples, 2)
 
@@ -76,5 +79,20 @@ def test_nothing_drawn_where_nothing_is_counts_as_right() -> None:
     logits[2, 0, 0] = 1  # something, where nothing is
     model: Any = MagicMock()
     model.masks_by_frame.return_value = (logits,)
-    outcome = preflight._look(model, cast(Any, SimpleNamespace(masks=(truth,))), 20)
+    batch = cast(Any, SimpleNamespace(masks=(truth,), ignore=(None,)))
+    outcome = preflight._look(model, batch, 20)
     assert (outcome.iou, outcome.worst) == (pytest.approx(2 / 3), 0)
+    batch.ignore = (logits[2] > 0,)  # nobody taught it that there is nothing
+    assert preflight._look(model, batch, 20).iou == 1
+
+
+def test_settings_may_stand_behind_flags_and_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[Recipe] = []
+    monkeypatch.setattr(
+        preflight, "overfit", lambda recipe, **_: chosen.append(recipe) or preflight.Outcome(1, 1, 1)
+    )
+    assert (
+        main("--recipe lisa_tiny data.rates=1 --steps 3 data.mixture=vqa --lr 1e-3 engine.seed=5".split())
+        == 0
+    )
+    assert (chosen[0].data.mixture, chosen[0].engine.seed) == (("vqa",), 5)

@@ -73,6 +73,14 @@ def test_a_clip_is_a_strip_of_its_frames_each_with_its_own_masks(frames: int, sh
     assert len(row.panels) == 6
 
 
+def test_a_conversation_about_nothing_that_is_shown_has_its_words_on_the_sheet(tmp_path: Path) -> None:
+    example = tiny_example(("{}",))
+    nothing = np.zeros((0, 3, 1, 1), np.uint8)
+    example = replace(example, drawn=nothing, masks=np.zeros((0, 0, 1, 1), bool))
+    picture, _ = preview.write(tmp_path, [example], tiny_encoder(), title="words alone")
+    assert picture.is_file() and len(preview.row(tiny_encoder(), example).panels) == 2
+
+
 def test_families_that_a_run_draws_later_are_named() -> None:
     assert preview.joining(recipe("videolisa_tiny")) == ["vos", "refer_seg_video"]
     assert preview.joining(recipe("lisa_tiny")) == []

@@ -20,7 +20,8 @@ class Parser(argparse.ArgumentParser):
         sys.exit(WRONG_FLAGS)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """As argparse's; a flag that there is not is said first, whatever else is missing because of it."""
+        """As argparse's; a flag that there is not is said first, whatever else is missing because of it. Settings may stand
+        before, behind and between flags."""
         known = self._option_string_actions
         for word in sys.argv[1:] if args is None else args:
             name = word.partition("=")[0]
@@ -29,4 +30,4 @@ class Parser(argparse.ArgumentParser):
             is_flag = name.startswith("--") and " " not in name
             if is_flag and not any(flag.startswith(name) for flag in known):
                 self.error(unknown("flag", name, [flag for flag in known if flag.startswith("--")]))
-        return super().parse_args(args, namespace)
+        return super().parse_intermixed_args(args, namespace)
