@@ -23,7 +23,7 @@ from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.training import optim
-from seglm.training.from_recipe import training_set, training_sources
+from seglm.training.from_recipe import found_data, training_set, training_sources
 from seglm.utils.batch import Batch
 from seglm.utils.command import command
 from seglm.utils.dist import World
@@ -144,14 +144,16 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_recipe(options: argparse.Namespace) -> Recipe:
-    """The recipe with the command's settings. Raises ValueError for a word that is no setting."""
+    """The recipe with the command's settings, its data where a training would find them. Raises ValueError for a word that is no
+    setting."""
     given = {"data.dataset_dir": options.dataset_dir, "backbone.weights": options.version}
     if odd := [setting for setting in options.settings if "=" not in setting]:
         raise ValueError(f"{odd[0]!r} is neither a flag nor field=value")
     settings = [setting.partition("=")[::2] for setting in options.settings]
-    return with_settings(
+    recipe = with_settings(
         named(options.recipe), [*((k, v) for k, v in given.items() if v is not None), *settings]
     )
+    return replace(recipe, data=found_data(recipe.data))
 
 
 @command

@@ -86,13 +86,16 @@ def test_nothing_drawn_where_nothing_is_counts_as_right() -> None:
     assert preflight._look(model, batch, 20).iou == 1
 
 
-def test_settings_may_stand_behind_flags_and_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_may_stand_behind_flags_and_data_lie_where_a_training_finds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dataset" / "coco").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEGLM_DATA", raising=False)
     chosen: list[Recipe] = []
-    monkeypatch.setattr(
-        preflight, "overfit", lambda recipe, **_: chosen.append(recipe) or preflight.Outcome(1, 1, 1)
-    )
-    assert (
-        main("--recipe lisa_tiny data.rates=1 --steps 3 data.mixture=vqa --lr 1e-3 engine.seed=5".split())
-        == 0
-    )
-    assert (chosen[0].data.mixture, chosen[0].engine.seed) == (("vqa",), 5)
+    outcome = preflight.Outcome(1, 1, 1)
+    monkeypatch.setattr(preflight, "overfit", lambda recipe, **_: chosen.append(recipe) or outcome)
+    said = "--recipe lisa_7b data.rates=1 --steps 3 data.mixture=vqa --lr 1e-3 engine.seed=5"
+    assert main(said.split()) == 0
+    [recipe] = chosen
+    assert (recipe.data.mixture, recipe.engine.seed, recipe.data.dataset_dir) == (("vqa",), 5, "./dataset")
