@@ -85,7 +85,8 @@ class Data:
         """
         for family in self.mixture:
             if not self.sets.get(family):
-                raise ValueError(unknown("family in data.mixture (--dataset)", family, self.sets))
+                more = f"data.sets.{family}=NAME,NAME says which data sets are of it"
+                raise ValueError(unknown("family in data.mixture (--dataset)", family, self.sets, more=more))
         return {family: self.sets[family] for family in self.mixture}
 
     def shares(self) -> dict[str, float]:

@@ -23,7 +23,7 @@ from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.training import optim
-from seglm.training.from_recipe import found_data, training_set, training_sources
+from seglm.training.from_recipe import found_data, own_families, training_set, training_sources
 from seglm.utils.batch import Batch
 from seglm.utils.command import command
 from seglm.utils.dist import World
@@ -153,7 +153,7 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
     recipe = with_settings(
         named(options.recipe), [*((k, v) for k, v in given.items() if v is not None), *settings]
     )
-    return replace(recipe, data=found_data(recipe.data))
+    return replace(recipe, data=own_families(found_data(recipe.data)))
 
 
 @command

@@ -12,7 +12,7 @@ from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import BASES, layout_of
-from seglm.training.from_recipe import found_data
+from seglm.training.from_recipe import found_data, own_families
 from seglm.training.run_folder import RunFolder, refuse
 from seglm.utils import cli
 from seglm.utils.portable import is_portable
@@ -74,7 +74,8 @@ def configured(recipe: Recipe, options: cli.Options) -> Recipe:
     """The recipe with every setting of the command."""
     if options.version is not None:
         recipe = replace(recipe, backbone=replace(recipe.backbone, weights=options.version))
-    return with_settings(replace(recipe, data=found_data(recipe.data)), options.settings)
+    recipe = with_settings(replace(recipe, data=found_data(recipe.data)), options.settings)
+    return replace(recipe, data=own_families(recipe.data))
 
 
 def weights_to_score(recipe: Recipe, options: cli.Options, run: RunFolder) -> str:

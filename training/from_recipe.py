@@ -16,7 +16,7 @@ import psutil
 from seglm.dataset.collate import collate
 from seglm.dataset.mixture import Mixture, Order, Passes
 from seglm.dataset.pipeline import Source, TrainingSet
-from seglm.dataset.sources import check_families, check_names, open_sources, top_folders
+from seglm.dataset.sources import check_families, check_names, loaders, open_sources, top_folders
 from seglm.model.build import Built
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
@@ -50,6 +50,12 @@ def found_data(data: Data) -> Data:
     places = [os.environ.get("SEGLM_DATA", ""), data.dataset_dir, "./dataset"]
     found = [place for place in places if place and any(Path(place, name).exists() for name in top_folders())]
     return replace(data, dataset_dir=found[0]) if found else data
+
+
+def own_families(data: Data) -> Data:
+    """The data in which a data set that the mixture names as a family is one of its own."""
+    alone = {name: (name,) for name in data.mixture if name not in data.sets and name.lower() in loaders()}
+    return replace(data, sets={**data.sets, **alone}) if alone else data
 
 
 def check_names_of_data(recipe: Recipe) -> None:

@@ -141,11 +141,11 @@ def open_sources(
 
 def check_names(families: Mapping[str, Sequence[str]]) -> None:
     """Raises ValueError for a data set that is unknown or of another family, and for a split whose masks only a server has;
-    nothing is opened. A data set's own name is a family, too."""
+    nothing is opened. A data set's own names are families, too."""
     for family, specs in families.items():
         for spec in specs:
             about, split = describe(spec)
-            if family not in (*about.families, about.name):
+            if family not in about.families and family.lower() not in map(str.lower, about.names):
                 raise ValueError(f"{spec!r} belongs to {' and '.join(about.families)}, not to {family}")
             if about.scored is not None and split in about.scored.served:
                 there = ", ".join(one for one in about.splits if one not in about.scored.served)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import train_ds
 from seglm.dataset.mixture import Mixture
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
@@ -14,6 +15,7 @@ from seglm.training import from_recipe
 from seglm.training.from_recipe import check_batch, check_names_of_data, training_sources
 from seglm.training.sampler import Feed
 from seglm.training.saves import Save
+from seglm.utils.cli import read
 from tests.dataset.test_sa2va_sets import osprey, said
 from tests.evaluation.fakes import FakeSource
 from tests.tiny import tiny_example, tiny_model, tiny_recipe
@@ -106,6 +108,21 @@ def test_a_family_that_joins_is_one_that_there_is() -> None:
         ValueError, match=r"data\.joins\.refer_seg_vidoe is drawn from by nobody; .*refer_seg_video"
     ):
         check_names_of_data(replace(recipe, data=replace(recipe.data, joins={"refer_seg_vidoe": 0.1})))
+
+
+def test_a_data_set_that_is_named_as_a_family_is_one_of_its_own() -> None:
+    """The example of docs/training.md, by the command's own way, and another name that a set is called by."""
+    options = read(["--recipe=sa2va_4b", "--dataset=vqa||grandf_gcg||ytvos", "--sample_rates=1,10,1"])
+    recipe = train_ds.configured(named("sa2va_4b"), options)
+    assert recipe.data.families() == {
+        "vqa": ("llava_instruct_150k",),
+        "grandf_gcg": ("grandf_gcg",),
+        "ytvos": ("ytvos",),
+    }
+    check_names_of_data(recipe)
+    wrong = train_ds.configured(named("sa2va_4b"), read(["--dataset=vqa||gcg", "--sample_rates=1,1"]))
+    with pytest.raises(ValueError, match=r"unknown family .*'gcg'; .*data\.sets\.gcg=NAME,NAME says which"):
+        check_names_of_data(wrong)
 
 
 def test_a_share_of_explanations_is_refused_where_answers_have_none() -> None:
