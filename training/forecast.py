@@ -58,7 +58,7 @@ def draws(recipe: Recipe, sources: Sequence[Sized], *, world_size: int) -> list[
 
 def without_masks(recipe: Recipe, sources: Sequence[Sized]) -> int:
     """How many steps of the run go by before the first family joins that has masks; 0 if none has."""
-    drawing = {source.family for source in sources if describe(source.name)[0].scored is not None}
+    drawing = {source.family for source in sources if _has_masks(source)}
     begins = (
         begin
         for begin, _, now in phases(recipe.data.shares(), recipe.data.joins)
@@ -80,7 +80,7 @@ def doubts(recipe: Recipe, sources: Sequence[Sized], *, new_tokens: Collection[s
     new_tokens: those whose rows of the vocabulary are drawn anew, so that the model has to learn to write them.
     """
     parts = zip(sources, shares(recipe, sources), strict=True)
-    if sum(share for source, share in parts if describe(source.name)[0].scored is None) < LEAST_TALK:
+    if sum(share for source, share in parts if not _has_masks(source)) < LEAST_TALK:
         yield (
             f"next to no answer of this mixture is without {recipe.seg_token}: the model will forget how to talk; "
             "mix in conversations (vqa in --dataset, with a rate in --sample_rates)"
@@ -107,6 +107,12 @@ def doubts(recipe: Recipe, sources: Sequence[Sized], *, new_tokens: Collection[s
         )
     for line in outside():
         yield f"not the packages this was tried with: {line}"
+
+
+def _has_masks(source: Sized) -> bool:
+    """Whether answers about it have masks: expressions, or captions whose phrases are masked."""
+    about, _ = describe(source.name)
+    return about.scored is not None or "gcg" in about.families
 
 
 def _steps(recipe: Recipe) -> int:

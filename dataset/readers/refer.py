@@ -18,7 +18,7 @@ from seglm.dataset.faults import Fault, attempt, blamed, fault
 from seglm.dataset.fields import Entry, Id, Unique, image_size, shown, take, words
 from seglm.dataset.index import LeftOut, Listed, Record
 from seglm.dataset.masks import parts_of
-from seglm.dataset.readers.files import first_file, first_of, read_json
+from seglm.dataset.readers.files import first_file, first_of, missing, read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.dataset.readers.unpickle import unpickle
 from seglm.utils.types import Sample, Target
@@ -91,9 +91,11 @@ def open_refer(
 
 
 def coco_ids(root: Path, split: str, about: Description, *, refs_names: Sequence[str] = REFS) -> set[int]:
-    """COCO ids of the images of a split; the images themselves need not be there."""
+    """COCO ids of the images of a split; the images themselves need not be there. Raises Missing if the refs are not."""
     name, part = f"{about.name}|{split}", split.partition("|")[2]
     file = _refs_file(root, split, about, refs_names)
+    if not file.is_file():
+        raise missing(name, file, about)
     with blamed(name, file):
         return {
             take(ref, "image_id", int)

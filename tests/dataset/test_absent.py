@@ -176,6 +176,12 @@ def test_grefcoco_is_mixed_with_refcoco_and_exclude_val_leaves_its_scored_images
         Fault, match=r"^data\.exclude_val=true \(--exclude_val\).*say data\.exclude_val=false.*missing "
     ):
         held_out_images(tmp_path / "none")
+    refs, others = root / "refer_seg/refcocog/refs(umd).p", root / "refer_seg/refcocog/refs(google).p"
+    hidden = refs.rename(refs.with_suffix(".hidden"))  # only Google's split was fetched
+    assert others.is_file()
+    with pytest.raises(Fault, match=r"^data\.exclude_val=true .*missing .*refs\(umd\)\.p"):
+        held_out_images(root)
+    hidden.rename(refs)
     moved = {"refer_seg": names("grefcoco|unc|val||refcoco")}
     assert [len(one) for one in open_sources(root, moved)] == [1, 2]
     with pytest.raises(ValueError, match="grefcoco.unc.val: nothing is left of 1 samples"):

@@ -42,7 +42,6 @@ from seglm.model.systems.sa2va import (
     five_frames,
     frames_or_tiles,
     one_question_each,
-    question_for,
     turn_by_turn,
 )
 from seglm.utils.types import Caption, Clip, Images, Phrase, Pointed, Region, Sample, Slot, Target, Window
@@ -186,31 +185,6 @@ def test_frames_stand_in_lines_and_a_still_in_tiles() -> None:
     assert frames_or_tiles(2) == (Images((0,)), "\n", Images((1,)))
 
 
-@pytest.mark.parametrize(
-    "text, is_sentence, want",
-    [("The dog. It runs.", False, "the dog it runs"), ("Find what barks.", True, "Find what barks. Please")],
-)
-def test_an_expression_becomes_a_question(text: str, is_sentence: bool, want: str) -> None:
-    assert want in question_for(text, RNG(0), is_sentence=is_sentence)
-
-
-@pytest.mark.parametrize(
-    "key, is_sentence, frames, stands",
-    [
-        ("revos|train/0", True, 2, True),  # as the readers of videos mark a question
-        ("my_data|train/0", True, 1, True),
-        ("ReasonSeg|train/0", True, 1, False),
-        ("refcoco|unc|train/0", False, 1, False),  # "the man, right?" is a phrase
-    ],
-)
-def test_a_question_is_asked_as_it_stands_in_training_and_after(
-    key: str, is_sentence: bool, frames: int, stands: bool
-) -> None:
-    asked = clip(target("which dog runs?", is_sentence=is_sentence), frames=frames, key=key)
-    for script in (turn_by_turn(asked, RNG(0), RECIPE), one_question_each(asked, RECIPE)):
-        assert (script[0].turns[0].question[-1] == "which dog runs?") is stands
-
-
 def test_every_target_has_a_turn_of_one_dialogue_and_one_slot_for_all_frames() -> None:
     [dialogue] = turn_by_turn(clip(target("a dog"), target("a cat")), RNG(0), RECIPE)
     slots = [piece for turn in dialogue.turns for piece in turn.answer if isinstance(piece, Slot)]
@@ -251,18 +225,6 @@ def test_a_region_is_shown_by_its_own_patches(folder: Path) -> None:
     assert branch.patch[branch.frame >= 0].tolist()[-3:] == [1, 3, 0]
     text = encoder.decode(branch.ids.tolist())
     assert "There are 2 part regions in the picture: region1<vp></vp>, region2<vp></vp>.\n" in text
-
-
-def test_validation_asks_for_each_target_in_a_dialogue_of_its_own() -> None:
-    still = one_question_each(
-        clip(target("the dog"), target("Which runs?", is_sentence=True), frames=1), RECIPE
-    )
-    assert [dialogue.turns[0].question[-1] for dialogue in still] == [
-        " Please segment the dog in this image.",
-        "Which runs?",
-    ]
-    [video] = one_question_each(clip(target("the dog")), RECIPE)
-    assert video.turns[0].question[-1] == "Please segment the dog."
 
 
 # ---- what is learnt -------------------------------------------------------------------------------------------------

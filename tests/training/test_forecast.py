@@ -65,6 +65,18 @@ def test_steps_before_the_first_masks_are_known(joins: dict[str, float], steps: 
     assert forecast.without_masks(mixed(vqa=1), [TALKED]) == 0
 
 
+def test_captions_with_masked_phrases_are_masks_and_no_talk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nothing in them can be scored as an expression."""
+    monkeypatch.setattr(forecast, "outside", list)
+    grounded = Told("grandf_gcg|train", "gcg", 100)
+    recipe = mixed(gcg=1, vqa=1)
+    assert not list(forecast.doubts(recipe, [grounded, TALKED], new_tokens=()))
+    recipe = replace(recipe, data=replace(recipe.data, joins={"gcg": 0.25}))
+    assert forecast.without_masks(recipe, [grounded, TALKED]) == 5
+    [doubt] = forecast.doubts(mixed(gcg=1), [grounded], new_tokens=())
+    assert "the model will forget how to talk" in doubt
+
+
 def test_a_decoder_that_waits_is_told_and_one_that_waits_to_the_end_doubted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
