@@ -73,6 +73,9 @@ class Description:
     """makers before the bar of a split that name a release of the same pictures: `v2|valid_u` has those of `valid_u`"""
 
     def __post_init__(self) -> None:
+        for field_name in ("names", "splits", "tree"):
+            if not getattr(self, field_name):
+                raise ValueError(f"the description of a data set: `{field_name}` is empty; it needs an entry")
         for split in (*self.scored.splits, *self.scored.served) if self.scored else ():
             if split not in self.splits:
                 raise ValueError(unknown(f"split in {self.name}'s scored", split, self.splits))

@@ -41,12 +41,21 @@ class Loader(Protocol):
 
 @cache
 def loaders() -> Mapping[str, Loader]:
-    """Every name and every accepted other name -> its file."""
+    """Every name and every accepted other name -> its file. Raises ValueError for a file that is none, or has another's name."""
     found: dict[str, Loader] = {}
     for info in pkgutil.iter_modules(__path__):
         loader = cast(Loader, importlib.import_module(f"{__name__}.{info.name}"))
+        file = f"dataset/sources/{info.name}.py"
+        if not (hasattr(loader, "DESCRIPTION") and hasattr(loader, "load")):
+            raise ValueError(
+                f"{file} has no DESCRIPTION or no `load`; every file there is a data set, see docs/adding_a_dataset.md"
+            )
         for name in loader.DESCRIPTION.names:
-            assert name.lower() not in found, f"two data sets are called {name}"
+            if name.lower() in found:
+                other = found[name.lower()].DESCRIPTION
+                raise ValueError(
+                    f"{file}: the name {name!r} belongs to {other.name} ({other.home}); give it another in DESCRIPTION.names"
+                )
             found[name.lower()] = loader
     return found
 

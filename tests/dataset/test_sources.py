@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from seglm.dataset.sources import (
     describe,
     descriptions,
     held_out_images,
+    loaders,
     open_source,
     open_sources,
     top_folders,
@@ -244,6 +247,33 @@ def test_a_benchmark_that_is_asked_for_is_trained_on_and_that_is_said(
     assert (first.name, second.name) == ("mevis|train", "mevis|valid_u")
     [said] = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
     assert said.startswith("mevis|valid_u is trained on, as it is asked for")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("SIDE = 3", "own_leaves.py has no DESCRIPTION or no `load`; every file there is a data set"),
+        (
+            "from seglm.dataset.sources.mevis import DESCRIPTION, load",
+            "the name 'mevis' belongs to mevis .https",
+        ),
+    ],
+)
+def test_a_file_of_one_s_own_that_is_no_new_data_set_is_told(
+    text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_leaves.py").write_text(text)
+    monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "seglm.dataset.sources.own_leaves", raising=False)
+    with pytest.raises(ValueError, match=told):
+        loaders.__wrapped__()
+    monkeypatch.delitem(sys.modules, "seglm.dataset.sources.own_leaves")
+
+
+def test_a_description_without_a_split_is_refused() -> None:
+    about, _ = describe("mevis")
+    with pytest.raises(ValueError, match="`splits` is empty"):
+        replace(about, splits=(), scored=None)
 
 
 def test_masks_that_only_a_server_has_cannot_be_trained_on() -> None:
