@@ -150,10 +150,10 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
     if odd := [setting for setting in options.settings if "=" not in setting]:
         raise ValueError(f"{odd[0]!r} is neither a flag nor field=value")
     settings = [setting.partition("=")[::2] for setting in options.settings]
-    recipe = with_settings(
-        named(options.recipe), [*((k, v) for k, v in given.items() if v is not None), *settings]
-    )
-    return replace(recipe, data=own_families(found_data(recipe.data)))
+    recipe = named(options.recipe)
+    recipe = replace(recipe, data=found_data(recipe.data))
+    recipe = with_settings(recipe, [*((k, v) for k, v in given.items() if v is not None), *settings])
+    return replace(recipe, data=own_families(recipe.data))
 
 
 @command

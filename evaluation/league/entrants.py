@@ -19,6 +19,7 @@ from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.recipes import recipes
+from seglm.training.from_recipe import own_families
 from seglm.utils.config import to_json
 from seglm.utils.manifest import weights_entry
 from seglm.utils.resolve import resolve
@@ -92,9 +93,10 @@ def _absent(recipe: Recipe, world: Path) -> str:
 
 def resolved(entrant: Entrant, dataset_dir: Path, *, seed: int = 0, steps: int = 1) -> Recipe:
     """The recipe as the row is trained. Raises ValueError for a setting that does not exist."""
-    return with_settings(
+    recipe = with_settings(
         named(entrant.recipe), [*entrant.settings, *settled(dataset_dir, seed=seed, steps=steps)]
     )
+    return replace(recipe, data=own_families(recipe.data))
 
 
 def stages(entrant: Entrant) -> list[tuple[Entrant, float]]:

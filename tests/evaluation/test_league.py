@@ -134,6 +134,8 @@ def test_a_row_is_a_recipe_with_settings() -> None:
         1e-4, 3, 70, 1,
     )  # fmt: skip
     assert (recipe.data.dataset_dir, recipe.engine.workers) == ("d", 0)
+    [named_set] = entrants("lisa_tiny:data.mixture=refcoco:data.rates=1", NOWHERE)
+    assert resolved(named_set, Path("d")).data.families() == {"refcoco": ("refcoco",)}
 
 
 def test_the_default_rows_are_the_tiny_recipes_whose_data_the_world_has(
