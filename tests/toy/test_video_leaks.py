@@ -26,7 +26,10 @@ def test_a_score_on_what_a_mixture_names_is_refused(
     def trained(*names: str) -> dict[str, object]:
         return {"data": [source.name for source in open_sources(world, {family: names})]}
 
+    if is_served := about.scored is not None and split in about.scored.served:
+        with pytest.raises(ValueError, match="cannot be trained on: only a server has its masks"):
+            trained(spec)
     with pytest.raises(ValueError, match="LEAK: the manifest beside a lists"):
-        refuse_leak(spec, version="a", manifest=trained(spec), allow=False)
+        refuse_leak(spec, version="a", manifest={"data": [spec]} if is_served else trained(spec), allow=False)
     if about.splits[0] != split:  # by its plain name it is its training split
         refuse_leak(spec, version="a", manifest=trained(about.name), allow=False)
