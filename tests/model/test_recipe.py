@@ -12,14 +12,17 @@ import pytest
 import torch
 
 from seglm.model.decoders.sam import Sam
+from seglm.model.decouple import Decoupled
 from seglm.model.fusion import Identity
 from seglm.model.key_fusion import KeyFusion
 from seglm.model.older import recipe_from_json, with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.recipes import recipes
+from seglm.model.score import ScoreHead
 from seglm.model.settings import Data
 from seglm.model.systems.keyseg import RestartedSam
+from seglm.model.toy import toy_sized
 from seglm.utils.config import leaves, spell, to_json
 from seglm.utils.dist import World
 
@@ -43,6 +46,12 @@ def test_every_recipe_comes_back_from_json_and_from_its_own_listing(name: str) -
 def test_a_part_is_chosen_by_the_name_of_its_class() -> None:
     assert changed("lisa_7b", "fusion=KeyFusion", "fusion.hidden=64").fusion == KeyFusion(hidden=64)
     assert changed("keyseg_7b", "fusion=Identity").fusion == Identity()
+
+
+def test_at_toy_size_a_system_keeps_a_projection_of_its_own() -> None:
+    parent = replace(named("lisa_7b"), project=Decoupled(behind_layer=True))
+    assert toy_sized(parent, name="tiny").project == Decoupled(as_point=True, behind_layer=True)
+    assert toy_sized(replace(parent, project=ScoreHead()), name="tiny").project == ScoreHead()
 
 
 def test_relatives_keep_their_fields_and_strangers_do_not() -> None:
