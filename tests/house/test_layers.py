@@ -62,7 +62,6 @@ MAY_IMPORT = {
 }
 HEAVY = (
     "deepspeed",
-    "gradio",
     "peft",
     "transformers",
     "matplotlib",
