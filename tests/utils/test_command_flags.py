@@ -86,6 +86,18 @@ def test_a_number_or_path_that_cannot_be_meant_names_its_flag(
         ("seglm.dataset.check", "--decodes 1", "unknown flag '--decodes'; did you mean --decode? ("),
         ("chat", "--promt x", "unknown flag '--promt'; did you mean --prompt"),
         ("seglm.plan", "--recpie lisa_7b", "unknown flag '--recpie'; did you mean --recipe"),
+        # Half a name was a whole one, and this the folder of the data.
+        (
+            "seglm.preview",
+            "--recipe lisa_tiny --dataset reason_seg",
+            "unknown flag '--dataset'; did you mean --dataset_dir? Here data.mixture=VALUE says what --dataset says to "
+            "train_ds.py (",
+        ),
+        (
+            "seglm.evaluation.run",
+            "--version a --dataset ReasonSeg|val",
+            "unknown flag '--dataset'; did you mean --val_dataset or --dataset_dir? (",
+        ),
     ],
 )
 def test_a_slip_in_a_flag_is_one_line_with_the_nearest_name(
