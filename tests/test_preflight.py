@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +18,22 @@ from seglm.dataset.pipeline import TrainingSet
 from seglm.dataset.toy.write import write
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
-from seglm.preflight import ENOUGH, first_with_masks, main, overfit
+from seglm.preflight import ENOUGH, chosen_recipe, first_with_masks, main, overfit
 from seglm.utils.config import override
 from seglm.utils.types import Slot
 from tests.tiny import tiny_example
+
+
+def test_data_are_looked_for_where_a_training_finds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEGLM_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dataset" / "ade20k").mkdir(parents=True)
+    given = Namespace(recipe="lisa_7b", dataset_dir=None, version=None, settings=[])
+    assert chosen_recipe(given).data.dataset_dir == "./dataset"
+    given.dataset_dir = "./data"
+    assert chosen_recipe(given).data.dataset_dir == "./data"
 
 
 @pytest.mark.slow
