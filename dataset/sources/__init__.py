@@ -109,8 +109,21 @@ def open_source(spec: str, root: Path, *, is_whole: bool = True) -> Stills:
     Raises ValueError for a wrong spec, Fault if files are missing or (`is_whole`) an entry is malformed.
     """
     about, split = describe(spec)
-    with blamed(f"{about.name}|{split}", Path(root) / about.places[0], "cannot be opened"):
-        source = loaders()[about.name.lower()].load(Path(root), split)
+    name, root, toy = f"{about.name}|{split}", Path(root), f"python -m seglm.dataset.toy --dataset_dir {root}"
+    if not root.is_dir():
+        raise Missing(
+            f"{name}: --dataset_dir {root} is no folder; give the one that data sets lie in, or make the toy world there: {toy}"
+        )
+    try:
+        with blamed(name, root / about.places[0], "cannot be opened"):
+            source = loaders()[about.name.lower()].load(root, split)
+    except Missing as error:
+        # Who has a part of the toy world is not sent to fetch gigabytes.
+        if any(root.glob("toy_*.json")):
+            raise Missing(
+                f"{error}; {root} is a toy world, all sets of which are made by {toy} --sets all"
+            ) from error
+        raise
     return source.whole() if is_whole else source
 
 
