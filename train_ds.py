@@ -172,7 +172,7 @@ def score(recipe: Recipe, options: cli.Options) -> None:
         )
     recipe.check(dist.world(), to_train=False)
     look_at(recipe)
-    weights = resolve(weights_to_score(recipe, options, run))
+    weights = resolve(weights_to_score(recipe, options))
     about = manifest_of(weights)
     refuse_leak(recipe.evaluate.dataset, version=str(weights), manifest=about, allow=options.allow_leak)
     if layout_of(weights) in WITHOUT_BASE:

@@ -58,6 +58,25 @@ def test_a_run_is_scored_with_the_settings_that_it_was_trained_with(tmp_path: Pa
         choose(read(["--recipe=gsva_tiny", *mine[1:], "--eval_only"]))
 
 
+def test_a_run_that_began_with_a_whole_model_is_scored_and_not_that_model(tmp_path: Path) -> None:
+    begun = to_json(on_whole(recipe("lisa_tiny"), str(MERGED_LISA)))
+    best = tmp_path / "mine" / "portable"
+    manifest = {"recipe": "lisa_tiny", "system": "lisa", "resolved": begun}
+    save_portable(best, {"project.0.weight": torch.zeros(1)}, manifest)
+
+    def scored(*more: str) -> str:
+        told = ["--eval_only", "--exp_name=mine", f"--log_base_dir={tmp_path}", *more]
+        options = read(told)
+        return train_ds.weights_to_score(choose(options).recipe, options)
+
+    for same in ([], ["--recipe=lisa_tiny"], [f"--init_from={MERGED_LISA}"], [f"--version={MERGED_LISA}"]):
+        assert scored(*same) == str(best)
+    other = tmp_path / "other"
+    other.symlink_to(MERGED_LISA)
+    assert scored(f"--init_from={other}") == scored(f"--version={other}") == str(other)
+    assert scored("--exp_name=new", f"--version={MERGED_LISA}") == str(MERGED_LISA)
+
+
 def test_a_merged_model_is_scored_with_what_the_command_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

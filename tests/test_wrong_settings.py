@@ -212,8 +212,8 @@ LATE = """
     --lora_r 0 trainable.full=      | nothing is trained
     --ce_loss_weight 0 --bce_loss_weight 0 --dice_loss_weight 0 | nothing is learnt
     --load_in_4bit                  | are for chat.py and --eval_only
-    --dataset_dir /nowhere          | --dataset_dir /nowhere is no folder; give the one .* or make the toy world there: python -m seglm.dataset.toy
-    --dataset mevis --sample_rates 1 data.sets.mevis=mevis | is a toy world, all sets of which are made by python -m seglm.dataset.toy .*--sets all
+    --dataset_dir /nowhere          | --dataset_dir /nowhere is no folder; .* make the toy world there: python -m
+    --dataset mevis --sample_rates 1 data.sets.mevis=mevis | is a toy world, .*--sets all
     --resume                        | is not there; .*leave --resume out
     --eval_only --val_dataset ReasonSeg|vall | 'vall' is not permitted
     --eval_only --precision fp16    | needs a GPU

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seglm.model.build import refuse_absent_base
-from seglm.model.load import Chosen, choose_recipe
+from seglm.model.load import Chosen, choose_recipe, kept_recipe
 from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
@@ -31,7 +31,7 @@ def choose(options: cli.Options) -> Chosen:
         # A run's own weights are those of its recipe; those that it began with may be another's.
         to_train = to_train and weights is not None
         weights = weights or str(run.folder)
-    if options.eval_only and options.init_from is None and (best := best_of_run(options)):
+    if options.eval_only and (best := best_of_run(options)):
         weights = str(best)
     if weights is not None:
         try:
@@ -51,13 +51,21 @@ def choose(options: cli.Options) -> Chosen:
     return replace(chosen, recipe=configured(chosen.recipe, options))
 
 
-def best_of_run(options: cli.Options) -> Path | None:
-    """The best state of the run of that name, which knows how it was trained; None without one, or for other weights."""
-    is_base = options.version is None or layout_of(resolve(options.version)) in BASES
-    if not is_base or not (options.exp_name or options.recipe):
+def best_of_run(options: cli.Options, found: str | None = None) -> Path | None:
+    """The best state of the run of that name (`found`: as for `run_of`), which knows how it was trained; None without one.
+
+    None also where other weights are given than the run began with: neither a base nor what its manifest names.
+    """
+    if not (options.exp_name or options.recipe or found):
         return None
-    best = run_of(options).portable
-    return best if is_portable(best) else None
+    best, given = run_of(options, found).portable, options.init_from or options.version
+    if not is_portable(best):
+        return None
+    begun = kept_recipe(best)
+    if given is None or (begun is not None and given == begun.backbone.weights):
+        return best
+    is_base = options.init_from is None and layout_of(resolve(given)) in BASES
+    return best if is_base else None
 
 
 def run_of(options: cli.Options, found: str | None = None) -> RunFolder:
@@ -78,10 +86,9 @@ def configured(recipe: Recipe, options: cli.Options) -> Recipe:
     return replace(recipe, data=own_families(recipe.data))
 
 
-def weights_to_score(recipe: Recipe, options: cli.Options, run: RunFolder) -> str:
-    """--init_from or --version; for the command of a training with --eval_only behind it, the best state of its run."""
-    given = options.init_from or recipe.backbone.weights
-    if layout_of(resolve(given)) in BASES and is_portable(run.portable):
-        log.info("%s is a base; what is scored is the best state of %s", given, run.folder)
-        return str(run.portable)
-    return given
+def weights_to_score(recipe: Recipe, options: cli.Options) -> str:
+    """The best state of the run of that name, for the command of its training with --eval_only behind it; else what is given."""
+    if best := best_of_run(options, recipe.name):
+        log.info("what is scored is the best state of the run, %s", best)
+        return str(best)
+    return options.init_from or recipe.backbone.weights
