@@ -40,7 +40,7 @@ from seglm.training.from_recipe import (
 from seglm.training.plan import Hooks, Plan, SaveEvery
 from seglm.training.run_folder import RunFolder, forget, kept, open_run, refuse, refuse_full_disk, release
 from seglm.training.trainer import Trainer
-from seglm.training.validation import look_at, look_at_validation, seen_before, validate
+from seglm.training.validation import look_at, look_at_validation, origin_of, seen_before, validate
 from seglm.utils import cli, dist
 from seglm.utils import log as logs
 from seglm.utils.command import BY_SIGNAL, command
@@ -86,8 +86,7 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     logs.start()
     sources = training_sources(recipe)
     check_batch(recipe, sources)
-    if not options.no_eval:
-        look_at_validation(recipe, sources, options)
+    leak = "" if options.no_eval else look_at_validation(recipe, sources, options)
     built = start(recipe, options.init_from)
     refuse_full_disk(run, trained=built.table.trained_parameters, keep=options.keep)
     open_run(run.folder, resume=going_on, overwrite=options.overwrite)
@@ -115,7 +114,9 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
         tripwire_behind=forecast.without_masks(recipe, sources),
     )
     hooks = Hooks(
-        validate=None if options.no_eval else partial(validate, out_dir=run.evaluation("validation")),
+        validate=None
+        if options.no_eval
+        else partial(validate, out_dir=run.evaluation("validation"), leak=leak),
         portable=lambda weights: {canonical(name): tensor for name, tensor in weights.items()},
         group_of=lambda name: fate(canonical(name), recipe.trainable)[0],
         manifest=lambda: content,
@@ -172,10 +173,13 @@ def score(recipe: Recipe, options: cli.Options) -> None:
         )
     recipe.check(dist.world(), to_train=False)
     look_at(recipe)
-    weights = resolve(weights_to_score(recipe, options))
-    about = manifest_of(weights)
-    refuse_leak(recipe.evaluate.dataset, version=str(weights), manifest=about, allow=options.allow_leak)
-    if layout_of(weights) in WITHOUT_BASE:
+    given = weights_to_score(recipe, options)
+    weights = resolve(given)
+    is_whole = layout_of(weights) not in WITHOUT_BASE
+    leak = refuse_leak(
+        recipe.evaluate.dataset, version=given, manifest=manifest_of(weights), allow=options.allow_leak
+    )
+    if not is_whole:
         model = start(recipe, str(weights)).model
     else:
         if others := [path for path, _ in options.settings if path.startswith(OF_THE_MODEL)]:
@@ -191,7 +195,8 @@ def score(recipe: Recipe, options: cli.Options) -> None:
     model.recipe = recipe
     if recipe.engine.load_in != "full":
         log.info("%s", quantize(model, recipe.engine.load_in))
-    scores = evaluate(model.to(dist.world().device), out_dir=out_dir)
+    origin = origin_of(given, recipe, leak, is_whole=is_whole)
+    scores = evaluate(model.to(dist.world().device), out_dir=out_dir, origin=origin)
     log.info("%s\n\nfiles: %s", scores, out_dir)
 
 

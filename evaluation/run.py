@@ -36,7 +36,6 @@ from seglm.model.recipe import Recipe
 from seglm.model.settings import Protocol
 from seglm.utils import dist
 from seglm.utils.command import command
-from seglm.utils.config import to_json
 from seglm.utils.flags import Parser
 from seglm.utils.folders import check_writable
 from seglm.utils.ranges import Count, place, typed
@@ -172,11 +171,7 @@ def _about(
 ) -> dict[str, Any]:
     """By which this evaluation is told from others."""
     return {
-        "weights": weights.fingerprint(given),
-        "recipe": to_json(recipe),
-        "protocol": protocol,
-        "benchmark": chosen.name,
-        "data": selection.fingerprint(),
+        **weights.about(given, recipe, chosen, selection, protocol),
         **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
         **({"keyframes": dict(keys.frames)} if keys is not None else {}),
     }

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 import train_ds
+from seglm.dataset.toy.write import write
 from seglm.evaluation.asking.leak import refuse_leak
+from seglm.evaluation.scores.origin import read_origin
 from seglm.model.load import on_whole
 from seglm.model.recipes import listing, recipe
 from seglm.model.segmenter import Segmenter
-from seglm.training.choose import choose, configured, run_of
+from seglm.training.choose import choose, configured, run_of, weights_to_score
 from seglm.training.from_recipe import effective_batch, found_data
 from seglm.training.validation import seen_before
 from seglm.utils.cli import read
@@ -67,7 +69,7 @@ def test_a_run_that_began_with_a_whole_model_is_scored_and_not_that_model(tmp_pa
     def scored(*more: str) -> str:
         told = ["--eval_only", "--exp_name=mine", f"--log_base_dir={tmp_path}", *more]
         options = read(told)
-        return train_ds.weights_to_score(choose(options).recipe, options)
+        return weights_to_score(choose(options).recipe, options)
 
     for same in ([], ["--recipe=lisa_tiny"], [f"--init_from={MERGED_LISA}"], [f"--version={MERGED_LISA}"]):
         assert scored(*same) == str(best)
@@ -82,7 +84,8 @@ def test_a_merged_model_is_scored_with_what_the_command_says(
 ) -> None:
     seen: list[Segmenter] = []
     monkeypatch.setattr(train_ds, "look_at", lambda recipe: None)
-    monkeypatch.setattr(train_ds, "evaluate", lambda model, out_dir: seen.append(model))
+    monkeypatch.setattr(train_ds, "origin_of", lambda *_, **__: None)
+    monkeypatch.setattr(train_ds, "evaluate", lambda model, **_: seen.append(model))
     merged = Path(__file__).parent / "goldens" / "49f5cfb" / "merged_lisa"
     settings = ["backbone.template=llava_llama_2", "backbone.max_length=300", "engine.attention=eager"]
     train_ds.main(
@@ -94,6 +97,22 @@ def test_a_merged_model_is_scored_with_what_the_command_says(
 
 
 MERGED_LISA = Path(__file__).parent / "goldens" / "49f5cfb" / "merged_lisa"
+
+
+def test_a_score_of_eval_only_says_whose_it_is_and_that_it_is_none(tmp_path: Path) -> None:
+    write(tmp_path / "data", images=16, val_images=4, test_images=4, seed=0)
+    cached = tmp_path / "models--xinlai--LISA-7B-v1" / "snapshots" / "0a1b"
+    cached.parent.mkdir(parents=True)
+    cached.symlink_to(MERGED_LISA)
+    command = ["--eval_only", f"--version={cached}", f"--log_base_dir={tmp_path}", "--exp_name=x"]
+    command += [f"--dataset_dir={tmp_path / 'data'}", "evaluate.protocol=forced"]
+    with pytest.raises(SystemExit, match="LEAK: LISA-7B-v1: its authors trained it on"):
+        train_ds.main([*command, "--val_dataset=ReasonSeg|val"])
+    train_ds.main([*command, "--val_dataset=ReasonSeg|val", "--allow_leak"])
+    told = (tmp_path / "x" / "eval" / "ReasonSeg_val" / "scores.md").read_text()
+    assert f"Weights: {cached}" in told and "LEAK: LISA-7B-v1" in told
+    origin = read_origin(tmp_path / "x" / "eval" / "ReasonSeg_val")
+    assert origin is not None and origin.protocol == "forced" and origin.leak.startswith("LISA-7B-v1")
 
 
 def test_a_training_that_begins_with_a_whole_model_has_it_as_its_base(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from seglm.dataset.pipeline import Source, clip
+from seglm.evaluation.asking import weights as asked_weights
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.evaluate import evaluate
 from seglm.evaluation.asking.leak import refuse_leak, seen
 from seglm.evaluation.scores import iou
+from seglm.evaluation.scores.origin import Origin
 from seglm.model.recipe import Recipe
 from seglm.model.released.identify import manifest_of
 from seglm.training.choose import run_of
@@ -35,14 +38,15 @@ def look_at(recipe: Recipe) -> None:
     clip(selection.sample(0), frames=Frames(seen=(0,), drawn=(0,)))
 
 
-def look_at_validation(recipe: Recipe, sources: Sequence[Source], options: cli.Options) -> None:
-    """The same for the validation of a training, which may not be of a split that it trains on."""
+def look_at_validation(recipe: Recipe, sources: Sequence[Source], options: cli.Options) -> str:
+    """The same for the validation of a training, which may not be of a split that it trains on. Returns why it is none."""
     look_at(recipe)
     spec, names = recipe.evaluate.dataset, [source.name for source in sources]
-    refuse_leak(spec, version=None, manifest={"data": names}, allow=options.allow_leak)
+    own = refuse_leak(spec, version=None, manifest={"data": names}, allow=options.allow_leak)
     # What the weights have seen before is not this run's doing: KeySeg sets out from a LISA that was trained on ReasonSeg's val.
     before = seen_before(recipe, sources, options)
-    refuse_leak(spec, version=None, manifest={"before": before}, allow=True)
+    inherited = refuse_leak(spec, version=None, manifest={"before": before}, allow=True)
+    return own or inherited
 
 
 def seen_before(recipe: Recipe, sources: Sequence[Source], options: cli.Options) -> dict[str, str]:
@@ -59,11 +63,27 @@ def seen_before(recipe: Recipe, sources: Sequence[Source], options: cli.Options)
     return {**fed, **about.get("before", {}), **found}
 
 
-def validate(module: nn.Module, *, out_dir: Path) -> dict[str, float]:
-    """What the curve shows and the best state is chosen by."""
-    scores = evaluate(cast("Segmenter", module), out_dir=out_dir).all
+def validate(module: nn.Module, *, out_dir: Path, leak: str = "") -> dict[str, float]:
+    """What the curve shows and the best state is chosen by. leak: why it is no validation, if it was allowed all the same."""
+    model = cast("Segmenter", module)
+    origin = Origin("", {"weights": {}, "protocol": model.recipe.evaluate.protocol}, leak)
+    scores = evaluate(model, out_dir=out_dir, origin=origin).all
     names = ("giou", "ciou") if isinstance(scores, iou.Score) else ("jf", "j", "f")
     found: dict[str, float] = {name: getattr(scores, name) for name in names}
     if scores.n_acc is not None and scores.t_acc is not None:
         found |= {"n_acc": scores.n_acc, "t_acc": scores.t_acc}
     return found if scores.emission is None else {**found, "seg_rate": scores.emission}
+
+
+def origin_of(given: str, recipe: Recipe, leak: str, *, is_whole: bool) -> Origin:
+    """Whose the scores of --eval_only are, as `evaluation.run` says it."""
+    asked = Namespace(
+        version=given if is_whole else recipe.backbone.weights,
+        weight=None if is_whole else given,
+        vision_tower=None,
+        vision_pretrained=None,
+    )
+    chosen = benchmark(recipe.evaluate.dataset)
+    selection = chosen.open(recipe.data.dataset_dir)
+    about = asked_weights.about(asked, recipe, chosen, selection, recipe.evaluate.protocol)
+    return Origin(asked_weights.named(asked), about, leak)

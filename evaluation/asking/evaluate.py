@@ -37,13 +37,14 @@ def evaluate(
     protocol: Protocol | None = None,
     out_dir: Path | None = None,
     convention: Convention | None = None,
+    origin: Origin | None = None,
 ) -> Scores:
     """Scores of a model; every process calls it and gets the same.
 
     spec, dataset_dir, protocol: None takes what the model's recipe says (`evaluate.dataset`, `data.dataset_dir`,
     `evaluate.protocol`). convention: None takes the benchmark's. out_dir: where masks, CSVs, scores and the sheet go; None writes
-    nothing.
-    Whether the model was trained on this very split is for the caller to ask (`leak.py`).
+    nothing. origin: whose scores they are; None leaves it open.
+    Whether the model was trained on this very split is for the caller to ask (`leak.py`), and for `origin` to say.
     """
     recipe = model.recipe
     recipe.check_draws()
@@ -52,7 +53,14 @@ def evaluate(
     protocol = protocol or recipe.evaluate.protocol
     ask = asker(model, protocol=protocol, max_new_tokens=recipe.evaluate.max_new_tokens)
     return evaluate_asker(
-        ask, chosen, selection, recipe, protocol=protocol, out_dir=out_dir, convention=convention
+        ask,
+        chosen,
+        selection,
+        recipe,
+        protocol=protocol,
+        out_dir=out_dir,
+        convention=convention,
+        origin=origin,
     )
 
 

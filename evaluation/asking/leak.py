@@ -65,7 +65,7 @@ def seen(version: str | None, manifest: Mapping[str, Any]) -> dict[str, str]:
 
     A training writes that of the weights it begins with into its own manifest, as `before`.
     """
-    about = "this training" if version is None else Path(version).name
+    about = "this training" if version is None else _name(version)
     listed = "this training has" if version is None else f"the manifest beside {version} lists"
     split, why = RELEASED.get(about.lower(), ("", ""))
     return {
@@ -73,6 +73,12 @@ def seen(version: str | None, manifest: Mapping[str, Any]) -> dict[str, str]:
         **({split: f"{about}: {why}"} if split else {}),
         **{source: f"{listed} {source} as training data" for source in manifest.get("data", ())},
     }
+
+
+def _name(version: str) -> str:
+    """What weights are called, also those that lie in the hub's cache: `models--xinlai--LISA-7B-v1/snapshots/0a1b2c`."""
+    cached = [part for part in Path(version).parts if part.startswith("models--")]
+    return cached[-1].rpartition("--")[2] if cached else Path(version).name
 
 
 def _data(spec: str) -> str:

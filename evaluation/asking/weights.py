@@ -8,8 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from seglm.evaluation.asking.benchmark import Benchmark
 from seglm.evaluation.asking.leak import refuse_leak
+from seglm.evaluation.asking.selection import Selection
 from seglm.model.precision import Precision
+from seglm.model.settings import Protocol
+from seglm.utils.config import to_json
 from seglm.utils.dist import World
 from seglm.utils.ranges import CountOrNone, typed
 
@@ -93,6 +97,19 @@ def fingerprint(given: argparse.Namespace) -> dict[str, Any]:
         f"{whose}{file.name}": [file.stat().st_size, file.stat().st_mtime_ns]
         for whose, found in places.items()
         for file in (sorted(found.iterdir()) if found.is_dir() else [found])
+    }
+
+
+def about(
+    given: argparse.Namespace, recipe: Recipe, chosen: Benchmark, selection: Selection, protocol: Protocol
+) -> dict[str, Any]:
+    """`Origin.about` of these weights' answers."""
+    return {
+        "weights": fingerprint(given),
+        "recipe": to_json(recipe),
+        "protocol": protocol,
+        "benchmark": chosen.name,
+        "data": selection.fingerprint(),
     }
 
 
