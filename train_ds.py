@@ -92,6 +92,12 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     open_run(run.folder, resume=going_on, overwrite=options.overwrite)
     logs.write_to(run.log)
     logs.first_lines(heading(recipe, reason, sources, built))
+    if options.version not in (None, recipe.backbone.weights):
+        log.warning(
+            "nothing is read from --version %s: --init_from %s is a whole model",
+            options.version,
+            options.init_from,
+        )
     if going_on and (earlier := kept_recipe(run.folder)):
         for change in difference(earlier, recipe):
             log.warning("another setting than before the stop: %s", change)
@@ -165,6 +171,7 @@ def run_to_the_end(
 def score(recipe: Recipe, options: cli.Options) -> None:
     """--eval_only: the weights' scores, beside the checkpoints of the run of that name, never over them."""
     logs.start()
+    recipe = on_whole(recipe, options.init_from)
     run = run_of(options, recipe.name)
     out_dir = run.evaluation(recipe.evaluate.dataset)
     if dist.from_main(out_dir.exists()) and not options.overwrite:

@@ -14,8 +14,10 @@ from seglm.dataset.toy.write import write
 from seglm.evaluation.asking.leak import refuse_leak
 from seglm.evaluation.scores.origin import read_origin
 from seglm.model.load import on_whole
+from seglm.model.recipe import Recipe
 from seglm.model.recipes import listing, recipe
 from seglm.model.segmenter import Segmenter
+from seglm.model.toy import BASES
 from seglm.training.choose import choose, configured, run_of, weights_to_score
 from seglm.training.from_recipe import effective_batch, found_data
 from seglm.training.validation import seen_before
@@ -60,7 +62,9 @@ def test_a_run_is_scored_with_the_settings_that_it_was_trained_with(tmp_path: Pa
         choose(read(["--recipe=gsva_tiny", *mine[1:], "--eval_only"]))
 
 
-def test_a_run_that_began_with_a_whole_model_is_scored_and_not_that_model(tmp_path: Path) -> None:
+def test_a_run_that_began_with_a_whole_model_is_scored_and_not_that_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun = to_json(on_whole(recipe("lisa_tiny"), str(MERGED_LISA)))
     best = tmp_path / "mine" / "portable"
     manifest = {"recipe": "lisa_tiny", "system": "lisa", "resolved": begun}
@@ -77,6 +81,18 @@ def test_a_run_that_began_with_a_whole_model_is_scored_and_not_that_model(tmp_pa
     other.symlink_to(MERGED_LISA)
     assert scored(f"--init_from={other}") == scored(f"--version={other}") == str(other)
     assert scored("--exp_name=new", f"--version={MERGED_LISA}") == str(MERGED_LISA)
+
+    def opened(built: Recipe, weights: str) -> None:
+        raise ValueError(f"{weights} on {built.backbone.weights}")
+
+    monkeypatch.setattr(train_ds, "look_at", lambda recipe: None)
+    monkeypatch.setattr(train_ds, "start", opened)
+    both = [
+        f"--init_from={MERGED_LISA}",
+        f"--version={BASES / 'llava'}",
+    ]  # of which a training reads the first
+    with pytest.raises(SystemExit, match=f"error: {best} on {MERGED_LISA}"):
+        train_ds.main(["--eval_only", "--exp_name=mine", f"--log_base_dir={tmp_path}", *both])
 
 
 def test_a_merged_model_is_scored_with_what_the_command_says(

@@ -30,17 +30,20 @@ def open_model(
     """The model, and one line that says what was opened and how.
 
     None always means: as the weights were trained; of `device`, the GPU where there is one. vision, decoder: for releases that
-    hold no CLIP or SAM. image_tokens: False leaves out the tokens around the image. max_length: longest question in tokens, image
-    included.
+    hold no CLIP or SAM. image_tokens: False leaves out the tokens around the image, True asks for those of the weights.
+    max_length: longest question in tokens, image included.
     Raises ValueError for what contradicts the weights or the machine, ImportError without bitsandbytes where it is needed, and
     what `model.load` raises.
     """
     import torch
 
+    from seglm.model.backbones.templates import template
     from seglm.model.load import load
 
+    # Before minutes of loading.
+    written = template(conv_type) if conv_type else None
     if bits:
-        bitsandbytes()  # before minutes of loading
+        bitsandbytes()
     device = device_named(device)
     model, chosen = load(
         version,
@@ -60,10 +63,12 @@ def open_model(
     if bits:
         line = f"{line}, {quantize(model, bits)}"
         model.to(device)
-    if conv_type:
-        from seglm.model.backbones.templates import template
-
-        model.encoder.template = template(conv_type)
+    if written:
+        model.encoder.template = written
+    if image_tokens and model.encoder.image_tokens is None:
+        raise ValueError(
+            f"--use_mm_start_end: recipe {chosen.name} writes no tokens around an image; leave the flag out"
+        )
     if image_tokens is False:
         model.encoder.image_tokens = None
     if max_length:

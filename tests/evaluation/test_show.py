@@ -17,6 +17,7 @@ import pytest
 import chat
 from seglm.evaluation.asking.chat_answer import described, save
 from seglm.evaluation.asking.evaluate import evaluate_asker
+from seglm.evaluation.asking.open_model import open_model
 from seglm.evaluation.pictures.masks import PREDICTED, TRUE, overlay
 from seglm.evaluation.pictures.sheet import Layer, Panel, Row, panel, sheet
 from seglm.evaluation.pictures.text import font, shortened, wrapped
@@ -197,6 +198,17 @@ def test_quantised_loading_without_the_library_says_how_to_get_it(monkeypatch: p
     monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
     with pytest.raises(SystemExit, match="pip install bitsandbytes"):
         chat.main(["--load_in_4bit", "--prompt", "x", "--image", RING])
+
+
+def test_a_flag_that_the_weights_do_not_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    sa2va = SimpleNamespace(encoder=SimpleNamespace(image_tokens=None))
+    monkeypatch.setattr("seglm.model.load.load", lambda *_, **__: (sa2va, named("sa2va_tiny")))
+    with pytest.raises(ValueError, match="--use_mm_start_end: recipe sa2va_tiny writes no tokens around"):
+        open_model("a", image_tokens=True)
+    open_model("a", image_tokens=False)
+    monkeypatch.setattr("seglm.model.load.load", lambda *_, **__: pytest.fail("weights are loaded first"))
+    with pytest.raises(ValueError, match="unknown chat template 'vicuna'"):
+        open_model("a", conv_type="vicuna")
 
 
 def test_what_is_typed_in_another_encoding_is_one_error_line_and_asked_again(tmp_path: Path) -> None:
