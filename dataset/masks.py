@@ -136,6 +136,7 @@ def corners(shape: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.int32
             f"`shape_type` is {shown(kind)}, permitted are {', '.join(FEWEST)}; draw it as a polygon"
         )
     flat = near(shape.get("points"), size, f"points of a {kind}")
+    refuse_shares([flat], size, f"points of a {kind}")
     points = np.array(flat, dtype=np.float64).reshape(-1, 2)
     if len(points) < FEWEST[kind]:
         raise ValueError(f"a {kind} of {len(points)} points; it has {FEWEST[kind]} at least")
@@ -177,6 +178,17 @@ def near(values: Any, size: tuple[int, int], what: str) -> list[float]:
         if steps.max(axis=1).sum() > LONGEST_OUTLINE:
             raise ValueError(f"{what}: an outline of more than {LONGEST_OUTLINE} pixels")
     return flat
+
+
+def refuse_shares(outlines: Sequence[Sequence[float]], size: tuple[int, int], what: str) -> None:
+    """Raises ValueError for outlines of a person's that all lie in the first pixel of a picture (H, W): shares of its sides, as
+    YOLO writes them. Published sets have splinters there, and are not asked."""
+    numbers = [number for flat in outlines for number in flat]
+    if numbers and min(size) > 1 and 0 <= min(numbers) and max(numbers) <= 1:
+        raise ValueError(
+            f"{what} are {shown(numbers)}, all between 0 and 1 in a picture of {size[0]} x {size[1]} (H x W); "
+            f"write pixels: x times {size[1]}, y times {size[0]}"
+        )
 
 
 def _far(flat: list[float], size: tuple[int, int], margin: int) -> str:

@@ -20,7 +20,7 @@ from seglm.dataset.description import Description
 from seglm.dataset.faults import attempt, blamed
 from seglm.dataset.fields import shown, take, texts
 from seglm.dataset.index import Listed, Record
-from seglm.dataset.masks import Mask, checked, drawn
+from seglm.dataset.masks import Mask, checked, drawn, refuse_shares
 from seglm.dataset.readers.files import list_of, read_json
 from seglm.dataset.readers.stills import Still, Stills, open_stills
 from seglm.dataset.readers.video import open_video, within
@@ -102,6 +102,8 @@ def _parts(mask: Any, size: tuple[int, int]) -> list[Any]:
     Published sets have things of two points, which are empty masks there; a person means something.
     """
     parts = checked(mask, size)
+    if parts and all(isinstance(part, list) for part in parts):
+        refuse_shares(parts, size, "the numbers of a mask")
     if not parts and any(mask):
         raise ValueError(
             f"{shown(mask)} has no polygon of three points; a mask is a list of polygons, [[x0, y0, x1, y1, x2, y2, ...], ...] "

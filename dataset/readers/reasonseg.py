@@ -17,6 +17,7 @@ from seglm.dataset.index import LeftOut, Listed, Record
 from seglm.dataset.masks import IGNORE, TARGET, Mask, outlines, paint
 from seglm.dataset.readers.files import files_in, first_of, read_json, the_one
 from seglm.dataset.readers.stills import Still, Stills, open_stills
+from seglm.dataset.readers.video import ENDINGS
 from seglm.utils.types import Sample, Target
 
 FOLDERS = ("reason_seg/ReasonSeg", "ReasonSeg")
@@ -103,7 +104,7 @@ def _records(home: Path, parts: Sequence[str], lists: Mapping[str, Path], name: 
                 yield LeftOut(f"`{field}` that a later entry of the same picture replaces")
             told[field][said[0]] = said[1]
     for part in parts:
-        images, contents = files_in(home / part, ".jpg", ".jpeg", ".png"), files_in(home / part, ".json")
+        images, contents = files_in(home / part, *ENDINGS), files_in(home / part, ".json")
         for stem in sorted({*images, *contents}):
             found = partial(_record, home / part, images.get(stem, []), contents.get(stem, []), stem)
             record = attempt(f"{name}/{stem}", home / part, found)

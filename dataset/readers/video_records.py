@@ -17,7 +17,7 @@ from seglm.dataset.index import Listed, Record
 from seglm.dataset.masks import Mask
 from seglm.dataset.readers.files import place_in
 from seglm.dataset.readers.stills import Still, Stills, open_stills
-from seglm.dataset.readers.video import FrameFolder, natural, open_folder, within
+from seglm.dataset.readers.video import ENDINGS, FrameFolder, natural, open_folder, within
 from seglm.dataset.readers.video_masks import LabelMaps, Opened, Store, Things, Tracks
 from seglm.utils.types import Sample, Target
 
@@ -144,7 +144,8 @@ def frame_names(video: Any, *, as_text: bool) -> list[str]:
 def named_frames(names: Sequence[Any], field: str) -> list[str]:
     """The names of a video's frames in the order of a field, which is that of its masks. Raises ValueError."""
     for name in names:
-        if not isinstance(name, str) or not name or Path(name).name != name:
+        is_name = isinstance(name, str) and bool(name) and Path(name).name == name
+        if not is_name or name.lower().endswith(ENDINGS):
             raise ValueError(f"`{field}` holds {shown(name)}, permitted are names of files without an ending")
     if not names or len(set(names)) < len(names):
         told = f"{len(names)} names, {len(set(names))} of them different"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seglm.dataset.faults import Fault
 from seglm.dataset.sources import open_source
 from tests.dataset.mini import copy_of
 from tests.dataset.test_video_sets import edit, samples
@@ -52,3 +53,15 @@ def test_masks_that_are_found_by_place_belong_to_names_sorted_as_text(tmp_path: 
     assert list(after.frame_names) == sorted(new.values()) != list(new.values())
     every = range(sample.num_frames)
     assert (after.targets[0].masks(every) == sample.targets[0].masks(every)).all()
+
+
+def test_a_frame_that_is_named_with_its_ending_is_told_so(tmp_path: Path) -> None:
+    root = copy_of("mevis", tmp_path)
+    edit(
+        root / "mevis/valid_u/meta_expressions.json",
+        lambda content: next(iter(content["videos"].values())).update(frames=["00000.jpg", "00001.JPG"]),
+    )
+    with pytest.raises(
+        Fault, match="`frames` holds '00000.jpg', permitted are names of files without an ending"
+    ):
+        open_source("mevis|valid_u", root)

@@ -72,6 +72,7 @@ def test_a_thing_of_an_own_video_is_known_by_its_outlines_and_no_outline_is_noth
             "mask 0: .*no polygon of three points; a mask is a list",
         ),
         ({"mask": [[], [list(MAN)]]}, "mask 1: .*of a box write its four corners"),
+        ({"mask": [[], [[0.1, 0.1, 0.8, 0.1, 0.8, 0.9]]]}, "mask 1: .*all between 0 and 1.*write pixels"),
         ({"image": 3}, "`image` is 3"),
     ],
 )

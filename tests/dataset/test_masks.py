@@ -137,6 +137,14 @@ def test_a_shape_is_drawn_as_what_it_says_it_is(kind: str, points: Any, pixels: 
     assert abs(int(painted.sum()) - pixels) <= (kind == "circle") * 12  # its border is drawn by OpenCV
 
 
+@pytest.mark.parametrize("points", [[[0.1, 0.1], [0.8, 0.1], [0.8, 0.9]], [[0, 0], [1, 0], [1, 1]]])
+def test_points_in_shares_of_the_sides_are_refused_and_not_drawn_as_a_pixel(points: Any) -> None:
+    with pytest.raises(
+        ValueError, match="shape 0: .*all between 0 and 1.*write pixels: x times 80, y times 60"
+    ):
+        outlines([{"label": "a", "points": points}], (60, 80))
+
+
 @pytest.mark.parametrize("kind", ["line", "linestrip", "point", "points", "mask", "Polygon", None, 3])
 def test_a_shape_without_an_area_is_refused_by_its_name(kind: Any) -> None:
     with pytest.raises(
