@@ -56,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"recipe {chosen.recipe.name}: {chosen.reason}")
     recipe = with_settings(chosen.recipe, options.settings)
     check_rank(recipe, trained)
-    backbone = replace(recipe.backbone, weights=options.version or recipe.backbone.weights)
+    on = replace(
+        chosen.recipe, backbone=chosen.recipe.backbone.on(options.version or recipe.backbone.weights)
+    )
+    backbone = with_settings(on, options.settings).backbone
     base = base_weights(replace(recipe, backbone=backbone))
     built = load_with_trained(base, trained, recipe)
     print(f"{trained.source} on {' + '.join(base.places)}:\n{built.report}")

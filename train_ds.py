@@ -181,7 +181,8 @@ def score(recipe: Recipe, options: cli.Options) -> None:
     recipe.check(dist.world(), to_train=False)
     look_at(recipe)
     given = weights_to_score(recipe, options)
-    weights = resolve(given)
+    base = recipe.backbone
+    weights = resolve(given, revision=base.revision if given == base.weights else None)
     is_whole = layout_of(weights) not in WITHOUT_BASE
     leak = refuse_leak(
         recipe.evaluate.dataset, version=given, manifest=manifest_of(weights), allow=options.allow_leak

@@ -172,7 +172,7 @@ def on_whole(recipe: Recipe, init_from: str | None) -> Recipe:
     path = resolve(init_from, what="the weights to start from (--init_from)")
     if layout_of(path) in WITHOUT_BASE:
         return recipe
-    return replace(recipe, backbone=replace(recipe.backbone, weights=init_from, revision=None))
+    return replace(recipe, backbone=recipe.backbone.on(init_from))
 
 
 def load_with_trained(
@@ -235,7 +235,7 @@ def _on_base(recipe: Recipe, base: str, *, vision: str | None, decoder: str | No
     """The recipe with its base from there, and CLIP and SAM from elsewhere where that is said."""
     return replace(
         recipe,
-        backbone=replace(recipe.backbone, weights=base, vision=vision or recipe.backbone.vision),
+        backbone=replace(recipe.backbone.on(base), vision=vision or recipe.backbone.vision),
         decoder=replace(recipe.decoder, weights=decoder or recipe.decoder.weights),
     )
 

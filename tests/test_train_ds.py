@@ -39,6 +39,24 @@ def test_a_recipe_is_named_or_told_by_the_weights_but_never_guessed(tmp_path: Pa
     assert "manifest" in told.reason
 
 
+def test_a_revision_is_that_of_version_wherever_it_is_looked_for_and_of_no_other_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def found(path: str, *, revision: str | None = None) -> Path:
+        asked.append((path, revision))
+        return MERGED_LISA
+
+    monkeypatch.setattr(train_ds, "resolve", found)
+    options = read(["--version=owner/lisa", "--revision=v2", "--exp_name=new", f"--log_base_dir={tmp_path}"])
+    chosen = train_ds.choose(options).recipe
+    train_ds.seen_before(chosen, [], options)
+    assert set(asked) == {("owner/lisa", "v2")} and chosen.backbone.revision == "v2"
+    assert chosen.backbone.on("owner/lisa").revision == "v2"
+    assert chosen.backbone.on("/my/lisa").revision is None  # which would refuse one
+
+
 def test_a_recipe_other_than_the_weights_own_is_an_error(tmp_path: Path) -> None:
     kept = {"recipe": "lisa_13b", "system": "lisa", "resolved": to_json(recipe("lisa_13b"))}
     (tmp_path / "manifest.json").write_text(json.dumps(kept))

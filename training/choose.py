@@ -35,13 +35,13 @@ def choose(options: cli.Options) -> Chosen:
         weights = str(best)
     if weights is not None:
         try:
-            resolve(weights)
+            place = _place(weights, options)
         except FileNotFoundError:
             if options.recipe is not None and weights == options.version:
                 # What else is missing is said with it.
                 refuse_absent_base(configured(named(options.recipe), options))
             raise
-        chosen = choose_recipe(resolve(weights), name=options.recipe, to_train=to_train)
+        chosen = choose_recipe(place, name=options.recipe, to_train=to_train)
     elif options.recipe is not None:
         chosen = Chosen(named(options.recipe), "--recipe says so")
     else:
@@ -64,8 +64,14 @@ def best_of_run(options: cli.Options, found: str | None = None) -> Path | None:
     begun = kept_recipe(best)
     if given is None or (begun is not None and given == begun.backbone.weights):
         return best
-    is_base = options.init_from is None and layout_of(resolve(given)) in BASES
+    is_base = options.init_from is None and layout_of(_place(given, options)) in BASES
     return best if is_base else None
+
+
+def _place(weights: str, options: cli.Options) -> Path:
+    """Where weights of the command lie. Raises FileNotFoundError."""
+    revision = dict(options.settings).get("backbone.revision") if weights == options.version else None
+    return resolve(weights, revision=revision)
 
 
 def run_of(options: cli.Options, found: str | None = None) -> RunFolder:
@@ -81,7 +87,7 @@ def run_of(options: cli.Options, found: str | None = None) -> RunFolder:
 def configured(recipe: Recipe, options: cli.Options) -> Recipe:
     """The recipe with every setting of the command."""
     if options.version is not None:
-        recipe = replace(recipe, backbone=replace(recipe.backbone, weights=options.version))
+        recipe = replace(recipe, backbone=recipe.backbone.on(options.version))
     recipe = with_settings(replace(recipe, data=found_data(recipe.data)), options.settings)
     return replace(recipe, data=own_families(recipe.data))
 

@@ -52,8 +52,13 @@ def look_at_validation(recipe: Recipe, sources: Sequence[Source], options: cli.O
 def seen_before(recipe: Recipe, sources: Sequence[Source], options: cli.Options) -> dict[str, str]:
     """What the weights have seen that a training begins with: the model's, those of --init_from, and those of a run that goes on,
     which is not told again what it began with and may be fed with other `sources` than before."""
-    begun = [recipe.backbone.weights, *([options.init_from] if options.init_from else [])]
-    found = {source: how for one in begun for source, how in seen(one, manifest_of(resolve(one))).items()}
+    base = recipe.backbone
+    begun = {base.weights: resolve(base.weights, revision=base.revision)}
+    if options.init_from not in (None, base.weights):
+        begun[options.init_from] = resolve(options.init_from)
+    found = {
+        source: how for one, place in begun.items() for source, how in seen(one, manifest_of(place)).items()
+    }
     if options.resume is None:
         return found
     about, now = manifest_of(run_of(options, recipe.name).folder), {source.name for source in sources}

@@ -59,6 +59,10 @@ class BackboneChoice(Choice, ABC):
         """The same with everything read from one folder, as a merged model holds it."""
         return replace(self, weights=folder, vision=folder, revision=None)
 
+    def on(self, weights: str) -> Self:
+        """The same on other weights, of which a revision of these says nothing."""
+        return self if weights == self.weights else replace(self, weights=weights, revision=None)
+
     @classmethod
     def knows(cls, names: Collection[str]) -> bool:
         """Whether these names of tensors are those of a base in a layout that only this class reads, by `load`."""
