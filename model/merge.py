@@ -27,6 +27,7 @@ from seglm.model.released.sa2va import write_sa2va
 from seglm.model.segmenter import Segmenter
 from seglm.model.settings import Lora
 from seglm.utils import lock
+from seglm.utils.atomic import full_disk
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,12 @@ def export(
         if target.is_dir():
             target.rmdir()
         halfway.rename(target)
+    except Exception as error:
+        if why := full_disk(error):
+            raise RuntimeError(
+                f"{target}: the disk is full ({why}); nothing is left there. Make room, or give another --save_path"
+            ) from error
+        raise
     finally:
         shutil.rmtree(halfway, ignore_errors=True)
         lock.free(mine)

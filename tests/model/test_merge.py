@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -224,6 +227,20 @@ def test_a_merge_that_differs_leaves_nothing_behind(
     monkeypatch.setattr(merge, "merged", lambda model, lora: real(model, replace(lora, alpha=lora.alpha * 3)))
     weight = as_file(tmp_path, trainable_only(canonical_tensors(trained)))
     with pytest.raises(SystemExit, match=r"embedding differs by .*masks differs by"):
+        script.main(flags(recipe, weight, tmp_path / "out"))
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
+
+
+def test_a_full_disk_is_told_with_the_place_and_leaves_nothing_behind(
+    tmp_path: Path, trained: Segmenter, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(folder: Path, *_: Any, **__: Any) -> None:
+        folder.mkdir()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(merge, "write_folder", write)
+    weight = as_file(tmp_path, trainable_only(canonical_tensors(trained)))
+    with pytest.raises(SystemExit, match="/out: the disk is full .*give another --save_path"):
         script.main(flags(recipe, weight, tmp_path / "out"))
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
 
