@@ -48,10 +48,11 @@ def test_a_revision_is_that_of_version_wherever_it_is_looked_for_and_of_no_other
         asked.append((path, revision))
         return MERGED_LISA
 
-    monkeypatch.setattr(train_ds, "resolve", found)
+    for room in ("choose", "validation"):
+        monkeypatch.setattr(f"seglm.training.{room}.resolve", found)
     options = read(["--version=owner/lisa", "--revision=v2", "--exp_name=new", f"--log_base_dir={tmp_path}"])
-    chosen = train_ds.choose(options).recipe
-    train_ds.seen_before(chosen, [], options)
+    chosen = choose(options).recipe
+    seen_before(chosen, [], options)
     assert set(asked) == {("owner/lisa", "v2")} and chosen.backbone.revision == "v2"
     assert chosen.backbone.on("owner/lisa").revision == "v2"
     assert chosen.backbone.on("/my/lisa").revision is None  # which would refuse one
