@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import train_ds
 from seglm.dataset.mixture import Mixture
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.training import from_recipe
+from seglm.training.choose import configured
 from seglm.training.from_recipe import check_batch, check_names_of_data, training_sources
 from seglm.training.sampler import Feed
 from seglm.training.saves import Save
@@ -113,14 +113,14 @@ def test_a_family_that_joins_is_one_that_there_is() -> None:
 def test_a_data_set_that_is_named_as_a_family_is_one_of_its_own() -> None:
     """The example of docs/training.md, by the command's own way, and another name that a set is called by."""
     options = read(["--recipe=sa2va_4b", "--dataset=vqa||grandf_gcg||ytvos", "--sample_rates=1,10,1"])
-    recipe = train_ds.configured(named("sa2va_4b"), options)
+    recipe = configured(named("sa2va_4b"), options)
     assert recipe.data.families() == {
         "vqa": ("llava_instruct_150k",),
         "grandf_gcg": ("grandf_gcg",),
         "ytvos": ("ytvos",),
     }
     check_names_of_data(recipe)
-    wrong = train_ds.configured(named("sa2va_4b"), read(["--dataset=vqa||gcg", "--sample_rates=1,1"]))
+    wrong = configured(named("sa2va_4b"), read(["--dataset=vqa||gcg", "--sample_rates=1,1"]))
     with pytest.raises(ValueError, match=r"unknown family .*'gcg'; .*data\.sets\.gcg=NAME,NAME says which"):
         check_names_of_data(wrong)
 
