@@ -41,6 +41,7 @@ seglm_make() {
         echo "SegLM: the newest of everything into $venv"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager \
             -e ".[${SEGLM_EXTRAS:-dev}]" || seglm_stop "pip could not install the newest of everything into $venv; its message stands above"
+        touch "$stamp"
     elif ! [ -e "$stamp" ]; then
         echo "SegLM: installing into $venv (once)"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[${SEGLM_EXTRAS:-dev}]" ||
@@ -67,6 +68,8 @@ seglm_environment() {
     stamp="$venv/.seglm-$( { cat requirements.txt pyproject.toml setup.py; echo "$PWD ${SEGLM_EXTRAS:-dev}"; } | cksum | cut -d' ' -f1)"
     if [ -n "${SEGLM_LATEST:-}" ] || ! [ -x "$venv/bin/python" ] || ! [ -e "$stamp" ]; then seglm_make 9>.venv.lock; fi
     PYTHON="$venv/bin/python"
+    # Scripts that are started from here are to use it, and not to look for newer releases again.
+    if [ -n "${SEGLM_LATEST:-}" ]; then export VIRTUAL_ENV="$venv"; unset SEGLM_LATEST; fi
     # Small models gain nothing from more threads than this, and `deepspeed` with one process sets none at all.
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(( $(getconf _NPROCESSORS_ONLN) > 8 ? 8 : $(getconf _NPROCESSORS_ONLN) ))}"
 }

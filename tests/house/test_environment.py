@@ -46,8 +46,13 @@ def _python(path: Path, version: str, *, new_enough: bool, then: str = "") -> Pa
 
 
 def _source(root: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Sources it, and then in a script that is started from there, as tests start scripts."""
     env = {"PATH": os.environ["PATH"]} | environment
-    command = ["bash", "-c", '. utils/environment.sh; echo "PYTHON=$PYTHON"']
+    command = [
+        "bash",
+        "-c",
+        '. utils/environment.sh; echo "PYTHON=$PYTHON"; bash -c ". utils/environment.sh"',
+    ]
     return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
 
 
