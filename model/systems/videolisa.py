@@ -122,7 +122,8 @@ def one_question_about_the_clip(clip: Clip, recipe: Recipe) -> Script:
     """Validation: of a still LISA's questions, of a video the one that its benchmarks are asked in."""
     if len(clip.seen) > 1:
         script = tuple(
-            _asked(number, target, FORCED_VIDEO, VAL_SENTENCE) for number, target in enumerate(clip.targets)
+            _asked(number, target, FORCED_VIDEO, VAL_SENTENCE, small=True)
+            for number, target in enumerate(clip.targets)
         )
     else:
         script = one_question_a_target(clip, recipe)
@@ -136,17 +137,19 @@ def answer_given(clip: Clip, recipe: Recipe) -> Script:
     questions = FORCED_REASONVOS if is_video and clip.key.startswith(REASONVOS) else (phrase, VAL_SENTENCE)
     script = []
     for number, target in enumerate(clip.targets):
-        asked = _asked(number, target, *questions)
+        asked = _asked(number, target, *questions, small=is_video)
         said = (before, Slot(SEG, number, drawn_frames(clip)), ".")
         script.append(replace(asked, turns=(replace(asked.turns[0], answer=said),)))
     return showing(tuple(script), sparse_and_dense(len(clip.seen)), drawn_frames(clip))
 
 
-def _asked(number: int, target: Target, phrase: str, sentence: str) -> Dialogue:
-    """A phrase about a video is in small letters; ReasonSeg's stay as they are, as in the original."""
+def _asked(number: int, target: Target, phrase: str, sentence: str, *, small: bool) -> Dialogue:
+    """small: a phrase is asked in small letters, as the original asks about videos; ReasonSeg's stay as they are."""
     text = target.texts[0].strip()
-    is_kept = target.is_sentence or phrase == FORCED_STILL
-    question = (sentence if target.is_sentence else phrase).format(text if is_kept else text.lower())
+    if target.is_sentence:
+        question = sentence.format(text)
+    else:
+        question = phrase.format(text.lower() if small else text)
     return Dialogue((Turn(shown("\n" + question)),), targets=(number,))
 
 
