@@ -86,7 +86,8 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
     logs.start()
     sources = training_sources(recipe)
     check_batch(recipe, sources)
-    leak = "" if options.no_eval else look_at_validation(recipe, sources, options)
+    before = seen_before(recipe, sources, options)
+    leak = "" if options.no_eval else look_at_validation(recipe, sources, before, allow=options.allow_leak)
     built = start(recipe, options.init_from)
     refuse_full_disk(run, trained=built.table.trained_parameters, keep=options.keep)
     open_run(run.folder, resume=going_on, overwrite=options.overwrite)
@@ -107,7 +108,7 @@ def train(recipe: Recipe, reason: str, options: cli.Options) -> None:
                 "to leave out the old ones in any case begin another run with --init_from %s",
                 run.portable,
             )
-    content = contents(recipe, sources, built, before=seen_before(recipe, sources, options))
+    content = contents(recipe, sources, built, before=before)
     schedule = recipe.schedule
     plan = Plan(
         schedule.epochs,
@@ -179,7 +180,7 @@ def score(recipe: Recipe, options: cli.Options) -> None:
             f"{out_dir} holds an earlier evaluation; replace it (--overwrite) or choose another --exp_name"
         )
     recipe.check(dist.world(), to_train=False)
-    look_at(recipe)
+    selection = look_at(recipe)
     given = weights_to_score(recipe, options)
     base = recipe.backbone
     weights = resolve(given, revision=base.revision if given == base.weights else None)
@@ -187,9 +188,7 @@ def score(recipe: Recipe, options: cli.Options) -> None:
     leak = refuse_leak(
         recipe.evaluate.dataset, version=given, manifest=manifest_of(weights), allow=options.allow_leak
     )
-    if not is_whole:
-        model = start(recipe, str(weights)).model
-    else:
+    if is_whole:
         if others := [path for path, _ in options.settings if path.startswith(OF_THE_MODEL)]:
             log.warning("not as it was made: %s; so the model is not asked its probe", ", ".join(others))
         model, _ = load(
@@ -200,10 +199,12 @@ def score(recipe: Recipe, options: cli.Options) -> None:
             decoder=recipe.decoder.weights,
             ask_probe=not others,
         )
+    else:
+        model = start(recipe, str(weights)).model
     model.recipe = recipe
     if recipe.engine.load_in != "full":
         log.info("%s", quantize(model, recipe.engine.load_in))
-    origin = origin_of(given, recipe, leak, is_whole=is_whole)
+    origin = origin_of(given, weights, recipe, selection, leak, is_whole=is_whole)
     scores = evaluate(model.to(dist.world().device), out_dir=out_dir, origin=origin)
     log.info("%s\n\nfiles: %s", scores, out_dir)
 

@@ -171,7 +171,7 @@ def _about(
 ) -> dict[str, Any]:
     """By which this evaluation is told from others."""
     return {
-        **weights.about(given, recipe, chosen, selection, protocol),
+        **weights.about(weights.fingerprint(given), recipe, chosen, selection, protocol),
         **({"propagate": [given.propagate, given.anchors]} if given.propagate else {}),
         **({"keyframes": dict(keys.frames)} if keys is not None else {}),
     }

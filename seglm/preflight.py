@@ -19,11 +19,10 @@ from tqdm import tqdm
 from seglm.dataset.collate import collate
 from seglm.dataset.pipeline import TrainingSet
 from seglm.model.load import start
-from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.training import optim
-from seglm.training.from_recipe import found_data, own_families, training_set, training_sources
+from seglm.training.from_recipe import as_told, training_set, training_sources
 from seglm.utils.batch import Batch
 from seglm.utils.command import command
 from seglm.utils.dist import World
@@ -150,10 +149,7 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
     if odd := [setting for setting in options.settings if "=" not in setting]:
         raise ValueError(f"{odd[0]!r} is neither a flag nor field=value")
     settings = [setting.partition("=")[::2] for setting in options.settings]
-    recipe = named(options.recipe)
-    recipe = replace(recipe, data=found_data(recipe.data))
-    recipe = with_settings(recipe, [*((k, v) for k, v in given.items() if v is not None), *settings])
-    return replace(recipe, data=own_families(recipe.data))
+    return as_told(named(options.recipe), [*((k, v) for k, v in given.items() if v is not None), *settings])
 
 
 @command

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +22,7 @@ from seglm.model.segmenter import Segmenter
 from seglm.model.toy import BASES
 from seglm.training.choose import choose, configured, run_of, weights_to_score
 from seglm.training.from_recipe import effective_batch, found_data
-from seglm.training.validation import seen_before
+from seglm.training.validation import origin_of, seen_before
 from seglm.utils.cli import read
 from seglm.utils.config import to_json
 from seglm.utils.portable import save_portable
@@ -148,6 +150,14 @@ def test_a_score_of_eval_only_says_whose_it_is_and_that_it_is_none(tmp_path: Pat
     assert f"Weights: {cached}" in told and "LEAK: LISA-7B-v1" in told
     origin = read_origin(tmp_path / "x" / "eval" / "ReasonSeg_val")
     assert origin is not None and origin.protocol == "forced" and origin.leak.startswith("LISA-7B-v1")
+
+
+def test_a_score_is_of_the_weights_that_were_opened_and_not_of_another_revision() -> None:
+    """A hub id alone would be looked up once more, as its newest."""
+    scored: Any = SimpleNamespace(fingerprint=dict)
+    origin = origin_of("owner/lisa", MERGED_LISA, recipe("lisa_tiny"), scored, "", is_whole=True)
+    assert origin.weights == f"owner/lisa ({MERGED_LISA})"
+    assert set(origin.about["weights"]) == {file.name for file in MERGED_LISA.iterdir()}
 
 
 def test_a_training_that_begins_with_a_whole_model_has_it_as_its_base(tmp_path: Path) -> None:

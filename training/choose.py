@@ -8,11 +8,10 @@ from pathlib import Path
 
 from seglm.model.build import refuse_absent_base
 from seglm.model.load import Chosen, choose_recipe, kept_recipe
-from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.released.identify import BASES, layout_of
-from seglm.training.from_recipe import found_data, own_families
+from seglm.training.from_recipe import as_told
 from seglm.training.run_folder import RunFolder, refuse
 from seglm.utils import cli
 from seglm.utils.portable import is_portable
@@ -88,8 +87,7 @@ def configured(recipe: Recipe, options: cli.Options) -> Recipe:
     """The recipe with every setting of the command."""
     if options.version is not None:
         recipe = replace(recipe, backbone=recipe.backbone.on(options.version))
-    recipe = with_settings(replace(recipe, data=found_data(recipe.data)), options.settings)
-    return replace(recipe, data=own_families(recipe.data))
+    return as_told(recipe, options.settings)
 
 
 def weights_to_score(recipe: Recipe, options: cli.Options) -> str:

@@ -18,6 +18,7 @@ from seglm.dataset.mixture import Mixture, Order, Passes
 from seglm.dataset.pipeline import Source, TrainingSet
 from seglm.dataset.sources import check_families, check_names, loaders, open_sources, top_folders
 from seglm.model.build import Built
+from seglm.model.older import with_settings
 from seglm.model.recipe import Recipe
 from seglm.model.recipes import recipe as named
 from seglm.model.settings import Data
@@ -56,6 +57,12 @@ def own_families(data: Data) -> Data:
     """The data in which a data set that the mixture names as a family is one of its own."""
     alone = {name: (name,) for name in data.mixture if name not in data.sets and name.lower() in loaders()}
     return replace(data, sets={**data.sets, **alone}) if alone else data
+
+
+def as_told(recipe: Recipe, settings: Sequence[tuple[str, Any]]) -> Recipe:
+    """The recipe with a command's settings, its data where they lie, data sets that it names as families among them."""
+    recipe = with_settings(replace(recipe, data=found_data(recipe.data)), settings)
+    return replace(recipe, data=own_families(recipe.data))
 
 
 def check_names_of_data(recipe: Recipe) -> None:

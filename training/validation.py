@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from seglm.dataset.pipeline import Source, clip
-from seglm.evaluation.asking import weights as asked_weights
 from seglm.evaluation.asking.benchmark import benchmark
 from seglm.evaluation.asking.evaluate import evaluate
 from seglm.evaluation.asking.leak import refuse_leak, seen
+from seglm.evaluation.asking.selection import Selection
+from seglm.evaluation.asking.weights import about, called, files_of
 from seglm.evaluation.scores import iou
 from seglm.evaluation.scores.origin import Origin
 from seglm.model.recipe import Recipe
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from seglm.model.segmenter import Segmenter
 
 
-def look_at(recipe: Recipe) -> None:
+def look_at(recipe: Recipe) -> Selection:
     """Opens the benchmark that will be scored and decodes its first sample: what is wrong there is said before hours of work."""
     spec, place = recipe.evaluate.dataset, recipe.data.dataset_dir
     chosen = benchmark(spec)
@@ -36,15 +36,20 @@ def look_at(recipe: Recipe) -> None:
     if not len(selection):
         raise ValueError(f"evaluate.dataset (--val_dataset)={spec!r} has no sample in {place}")
     clip(selection.sample(0), frames=Frames(seen=(0,), drawn=(0,)))
+    return selection
 
 
-def look_at_validation(recipe: Recipe, sources: Sequence[Source], options: cli.Options) -> str:
-    """The same for the validation of a training, which may not be of a split that it trains on. Returns why it is none."""
+def look_at_validation(
+    recipe: Recipe, sources: Sequence[Source], before: Mapping[str, str], *, allow: bool
+) -> str:
+    """The same for the validation of a training, which may not be of a split that it trains on. Returns why it is none.
+
+    before: see `seen_before`. allow: warn where it would be refused.
+    """
     look_at(recipe)
     spec, names = recipe.evaluate.dataset, [source.name for source in sources]
-    own = refuse_leak(spec, version=None, manifest={"data": names}, allow=options.allow_leak)
+    own = refuse_leak(spec, version=None, manifest={"data": names}, allow=allow)
     # What the weights have seen before is not this run's doing: KeySeg sets out from a LISA that was trained on ReasonSeg's val.
-    before = seen_before(recipe, sources, options)
     inherited = refuse_leak(spec, version=None, manifest={"before": before}, allow=True)
     return own or inherited
 
@@ -61,11 +66,11 @@ def seen_before(recipe: Recipe, sources: Sequence[Source], options: cli.Options)
     }
     if options.resume is None:
         return found
-    about, now = manifest_of(run_of(options, recipe.name).folder), {source.name for source in sources}
+    run, now = manifest_of(run_of(options, recipe.name).folder), {source.name for source in sources}
     fed = {
-        name: "the run was fed with it before it stopped" for name in about.get("data", ()) if name not in now
+        name: "the run was fed with it before it stopped" for name in run.get("data", ()) if name not in now
     }
-    return {**fed, **about.get("before", {}), **found}
+    return {**fed, **run.get("before", {}), **found}
 
 
 def validate(module: nn.Module, *, out_dir: Path, leak: str = "") -> dict[str, float]:
@@ -80,15 +85,16 @@ def validate(module: nn.Module, *, out_dir: Path, leak: str = "") -> dict[str, f
     return found if scores.emission is None else {**found, "seg_rate": scores.emission}
 
 
-def origin_of(given: str, recipe: Recipe, leak: str, *, is_whole: bool) -> Origin:
-    """Whose the scores of --eval_only are, as `evaluation.run` says it."""
-    asked = Namespace(
-        version=given if is_whole else recipe.backbone.weights,
-        weight=None if is_whole else given,
-        vision_tower=None,
-        vision_pretrained=None,
-    )
+def origin_of(
+    given: str, place: Path, recipe: Recipe, selection: Selection, leak: str, *, is_whole: bool
+) -> Origin:
+    """Whose the scores of --eval_only are, as `evaluation.run` says it.
+
+    given, place: the weights, and where they were found; not `is_whole`: on the recipe's base. selection: what is scored.
+    """
+    base, places = recipe.backbone, {"": place}
+    if not is_whole:
+        places[f"{base.weights}/"] = resolve(base.weights, revision=base.revision)
     chosen = benchmark(recipe.evaluate.dataset)
-    selection = chosen.open(recipe.data.dataset_dir)
-    about = asked_weights.about(asked, recipe, chosen, selection, recipe.evaluate.protocol)
-    return Origin(asked_weights.named(asked), about, leak)
+    told = about(files_of(places), recipe, chosen, selection, recipe.evaluate.protocol)
+    return Origin(called(given, place, on=None if is_whole else base.weights), told, leak)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -47,10 +47,14 @@ def scored(given: argparse.Namespace) -> str:
 
 
 def named(given: argparse.Namespace) -> str:
-    """The same for a report: where they were found, if elsewhere, and what they are trained weights of."""
-    name, found = scored(given), place(given)
+    """The same for a report."""
+    return called(scored(given), place(given), on=given.version if given.weight else None)
+
+
+def called(name: str, found: Path, *, on: str | None = None) -> str:
+    """Weights for a report: where they were found, if elsewhere, and what they are trained weights of."""
     where = name if found == Path(name) else f"{name} ({found})"
-    return f"{where} on {given.version}" if given.weight else where
+    return where if on is None else f"{where} on {on}"
 
 
 def leaks(given: argparse.Namespace, *specs: str) -> list[str]:
@@ -92,7 +96,11 @@ def fingerprint(given: argparse.Namespace) -> dict[str, Any]:
     from seglm.utils.resolve import resolve
 
     others = [given.version if given.weight else None, given.vision_tower, given.vision_pretrained]
-    places = {"": place(given), **{f"{name}/": resolve(name) for name in others if name}}
+    return files_of({"": place(given), **{f"{name}/": resolve(name) for name in others if name}})
+
+
+def files_of(places: Mapping[str, Path]) -> dict[str, Any]:
+    """The same of files and folders, whose names begin with those of their places."""
     return {
         f"{whose}{file.name}": [file.stat().st_size, file.stat().st_mtime_ns]
         for whose, found in places.items()
@@ -101,11 +109,11 @@ def fingerprint(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def about(
-    given: argparse.Namespace, recipe: Recipe, chosen: Benchmark, selection: Selection, protocol: Protocol
+    files: Mapping[str, Any], recipe: Recipe, chosen: Benchmark, selection: Selection, protocol: Protocol
 ) -> dict[str, Any]:
-    """`Origin.about` of these weights' answers."""
+    """`Origin.about` of the answers of weights with these `files`."""
     return {
-        "weights": fingerprint(given),
+        "weights": files,
         "recipe": to_json(recipe),
         "protocol": protocol,
         "benchmark": chosen.name,
